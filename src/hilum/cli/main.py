@@ -1,0 +1,40 @@
+"""The `hilum` command: one verb a file, heavy imports inside command bodies only."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hilum.cli import common, data, demo, evaluate, inspect, predict, train
+
+app = typer.Typer(
+    name="hilum",
+    help="Finds, outlines and grades lung opacities on chest radiographs. " + common.NOTICE,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command()(demo.demo)
+app.command()(inspect.inspect)
+app.command()(predict.predict)
+app.command()(train.train)
+app.add_typer(data.app, name="data")
+app.add_typer(evaluate.app, name="evaluate")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        from hilum import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Entry point: exit codes 0 done, 1 some inputs refused, 2 usage, 3 failed."""
+    sys.exit(common.guarded(app))

@@ -1,0 +1,7 @@
+"""`hilum predict`."""
+
+from __future__ import annotations
+
+
+def predict() -> None:
+    """Being built."""

@@ -1,0 +1,81 @@
+"""The exception tree on one screen. `HilumError` is what the command line catches.
+
+An error says what came, what was needed, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class HilumError(Exception):
+    """Base of everything hilum raises on purpose."""
+
+
+class MissingExtraError(HilumError, ImportError):
+    """An optional part is used that is not installed."""
+
+
+class ConfigError(HilumError, ValueError):
+    """A recipe, pipeline or option is wrong: unknown key, value out of range, missing file."""
+
+
+class GeometryError(HilumError, ValueError):
+    """Boxes, matrices or sizes that cannot be: reversed corners, NaN, wrong shape."""
+
+
+class DataError(HilumError, ValueError):
+    """A data set, catalog, label table or submission file does not fit its format."""
+
+
+class BundleError(HilumError):
+    """A model bundle is missing, damaged, tampered with or of another version."""
+
+
+class ModelOutputError(HilumError):
+    """A model gave numbers that mean nothing (NaN or infinite)."""
+
+
+class InputRefused(HilumError):
+    """One input cannot be analysed; the others go on. Never the same as a normal result.
+
+    `code` is stable and machine readable, `reason` says what came, `remedy` what to do.
+    """
+
+    code = "refused"
+
+    def __init__(self, source: str, reason: str, remedy: str = "") -> None:
+        self.source, self.reason, self.remedy = source, reason, remedy
+        super().__init__(f"{source}: {reason}" + (f" {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[type[InputRefused], tuple[str, str, str]]:
+        # Exceptions cross process borders in the worker pool; the default drops the fields.
+        return type(self), (self.source, self.reason, self.remedy)
+
+
+class NotFoundRefused(InputRefused):
+    """There is no such file or folder, or it holds nothing to read."""
+
+    code = "not-found"
+
+
+class UnreadableRefused(InputRefused):
+    """Not an image format we know, truncated, or damaged."""
+
+    code = "unreadable"
+
+
+class UnsupportedRefused(InputRefused):
+    """A valid object whose pixels we do not handle (colour DICOM, several frames, no pixels)."""
+
+    code = "unsupported"
+
+
+class LimitRefused(InputRefused):
+    """Larger, deeper or more inflated than the limits allow."""
+
+    code = "over-limit"
+
+
+class NotChestRadiographRefused(InputRefused):
+    """Readable, but not a frontal chest radiograph (by its own header, or by the gate)."""
+
+    code = "not-a-chest-radiograph"

@@ -1,0 +1,216 @@
+"""Boxes and maps. Knows no model, no file.
+
+Boxes are (n, 4) x1, y1, x2, y2 in pixels, x right, y down, pixel *edges*: the one-pixel box at
+the origin is 0, 0, 1, 1. A map is a value that can be inverted, so a result always returns to
+source pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.core.errors import GeometryError
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+def check_boxes(boxes: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Boxes as an (n, 4) float array.
+
+    Raises:
+        GeometryError: not (n, 4), NaN or infinite, or reversed corners.
+    """
+    array = np.asarray(boxes, dtype=None)
+    if array.size == 0:
+        return np.zeros((0, 4), np.float32)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise GeometryError(f"boxes have shape {array.shape}; needed: (n, 4) x1, y1, x2, y2")
+    if not np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise GeometryError("boxes hold NaN or infinite values; drop or repair these rows first")
+    reversed_rows = (array[:, 2] < array[:, 0]) | (array[:, 3] < array[:, 1])
+    if reversed_rows.any():
+        row = int(np.argmax(reversed_rows))
+        raise GeometryError(
+            f"box {row} is {array[row].tolist()}: its corners are reversed; needed: x1 <= x2 "
+            "and y1 <= y2"
+        )
+    return array
+
+
+def box_areas(boxes: ArrayLike) -> NDArray[np.floating[Any]]:
+    """(n,) areas in square pixels."""
+    b = check_boxes(boxes)
+    areas: NDArray[np.floating[Any]] = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+    return areas
+
+
+def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64:
+    """(n, m) intersection over union; 0 where both boxes are empty."""
+    first, second = check_boxes(a).astype(np.float64), check_boxes(b).astype(np.float64)
+    left_top = np.maximum(first[:, None, :2], second[None, :, :2])
+    right_bottom = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    overlap = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
+    union = box_areas(first)[:, None] + box_areas(second)[None, :] - overlap
+    out: Float64 = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return out
+
+
+def clip_boxes(boxes: ArrayLike, width: float, height: float) -> NDArray[np.floating[Any]]:
+    """Boxes cut to the image; boxes outside become empty (zero area), none is dropped."""
+    b = check_boxes(boxes).copy()
+    b[:, 0::2] = b[:, 0::2].clip(0, width)
+    b[:, 1::2] = b[:, 1::2].clip(0, height)
+    return b
+
+
+def transform_boxes(
+    boxes: ArrayLike, matrix: ArrayLike, rule: Literal["corners", "eight"] = "corners"
+) -> Float32:
+    """Boxes around the mapped boxes.
+
+    Args:
+        boxes: (n, 4) x1, y1, x2, y2.
+        matrix: (2, 3) affine, or (3, 3) affine or projective, on edge coordinates.
+        rule: "corners" takes min/max of the four mapped corners; "eight" of the points at 1/3
+            and 2/3 of each edge, which grows less under rotation (RSNA 2nd place, A8).
+
+    Returns:
+        (n, 4) float32.
+    """
+    b = check_boxes(boxes).astype(np.float64)
+    m = np.asarray(matrix, np.float64)
+    if m.shape not in ((2, 3), (3, 3)):
+        raise GeometryError(f"matrix has shape {m.shape}; needed: (2, 3) or (3, 3)")
+    if rule == "corners":
+        fractions = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    elif rule == "eight":
+        t = 1 / 3
+        fractions = [
+            *((t, 0), (2 * t, 0), (1, t), (1, 2 * t)),
+            *((2 * t, 1), (t, 1), (0, 2 * t), (0, t)),
+        ]
+    else:
+        raise GeometryError(f"unknown rule {rule!r}; known: corners, eight")
+    f = np.array(fractions)
+    x = b[:, None, 0] + f[None, :, 0] * (b[:, 2] - b[:, 0])[:, None]
+    y = b[:, None, 1] + f[None, :, 1] * (b[:, 3] - b[:, 1])[:, None]
+    points = transform_points(np.stack([x, y], axis=2).reshape(-1, 2), m).reshape(*x.shape, 2)
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).astype(np.float32)
+
+
+def transform_points(points: ArrayLike, matrix: ArrayLike) -> Float64:
+    """(n, 2) x, y points through a (2, 3) or (3, 3) matrix."""
+    p, m = np.asarray(points, np.float64), np.asarray(matrix, np.float64)
+    mapped: Float64 = p @ m[:2, :2].T + m[:2, 2]
+    if m.shape == (3, 3):
+        weight = p @ m[2, :2] + m[2, 2]
+        mapped = mapped / weight[:, None]
+    return mapped
+
+
+def compose(*matrices: ArrayLike) -> Float64:
+    """One (3, 3) matrix that applies the given ones from left to right."""
+    out = np.eye(3)
+    for matrix in matrices:
+        m = np.asarray(matrix, np.float64)
+        full = np.vstack([m, [0, 0, 1]]) if m.shape == (2, 3) else m
+        out = full @ out
+    return out
+
+
+def invert(matrix: ArrayLike) -> Float64:
+    """The inverse as a (3, 3) matrix."""
+    try:
+        return np.linalg.inv(compose(matrix))
+    except np.linalg.LinAlgError as error:
+        raise GeometryError("the map cannot be inverted (its determinant is 0)") from error
+
+
+def warp_matrix(matrix: ArrayLike) -> Float64:
+    """The same map for pixel *centres*, as OpenCV's warps want it.
+
+    Our coordinates count pixel edges (centre of the first pixel = 0.5), OpenCV's centres.
+    """
+    shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+    return compose(shift, matrix, np.linalg.inv(shift))
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Aspect-preserving resize of a (height, width) image into a square of `size`, centred.
+
+    The resized size is rounded to whole pixels, so the scales of x and y differ by a hair; the
+    map keeps both, so that its inverse is exact.
+    """
+
+    width: int
+    height: int
+    size: int
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.size) < 1:
+            raise GeometryError(f"sizes must be at least 1 px, got {self}")
+
+    @property
+    def inner(self) -> tuple[int, int, int, int]:
+        """x, y, width, height of the image inside the square, in whole pixels."""
+        scale = self.size / max(self.width, self.height)
+        w = max(1, round(self.width * scale))
+        h = max(1, round(self.height * scale))
+        return (self.size - w) // 2, (self.size - h) // 2, w, h
+
+    @property
+    def matrix(self) -> Float64:
+        """(3, 3) from source to square."""
+        x, y, w, h = self.inner
+        return np.array([[w / self.width, 0, x], [0, h / self.height, y], [0, 0, 1.0]])
+
+    def apply(self, image: NDArray[Any], fill: float = 0.0) -> NDArray[Any]:
+        """(H, W) image to (size, size). Area averaging when it shrinks, linear when it grows."""
+        self._expect(image, (self.height, self.width))
+        x, y, w, h = self.inner
+        method = cv2.INTER_AREA if w < self.width or h < self.height else cv2.INTER_LINEAR
+        out = np.full((self.size, self.size), fill, image.dtype)
+        out[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=method)
+        return out
+
+    def restore(self, image: NDArray[Any]) -> Float32:
+        """(s, s) map over the square (any s, as from a mask head) to (height, width) float32."""
+        if image.ndim != 2 or image.shape[0] != image.shape[1]:
+            raise GeometryError(f"map is {image.shape}; needed: a square over the letterbox")
+        x, y, w, h = self.inner
+        ratio = image.shape[0] / self.size  # a mask head's stride
+        to_map = np.array(
+            [
+                [w * ratio / self.width, 0, x * ratio],
+                [0, h * ratio / self.height, y * ratio],
+                [0, 0, 1.0],
+            ]
+        )
+        restored: Float32 = cv2.warpAffine(
+            np.ascontiguousarray(image, np.float32),
+            warp_matrix(to_map)[:2],
+            (self.width, self.height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return restored
+
+    def boxes_to_square(self, boxes: ArrayLike) -> Float32:
+        return transform_boxes(boxes, self.matrix)
+
+    def boxes_to_source(self, boxes: ArrayLike) -> Float32:
+        return transform_boxes(boxes, invert(self.matrix))
+
+    @staticmethod
+    def _expect(image: NDArray[Any], shape: tuple[int, int]) -> None:
+        if image.shape != shape:
+            raise GeometryError(f"image is {image.shape}; this letterbox was made for {shape}")

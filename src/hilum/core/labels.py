@@ -1,0 +1,90 @@
+"""The finding vocabulary and its codes. Knows no model and no data set.
+
+Codes: SNOMED CT where DICOM PS3.16 uses it, DICOM (DCM) for chest CAD concepts (CID 6101),
+RadLex as an alternative for reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept: `value` in coding scheme `scheme` (SCT, DCM, RADLEX)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A finding or structure by the name used in results, with its codes and drawing colour."""
+
+    name: str
+    text: str
+    code: Code
+    radlex: str | None = None
+    colour_rgb: tuple[int, int, int] = (255, 176, 0)
+
+
+def _sct(value: str, meaning: str) -> Code:
+    return Code(value, "SCT", meaning)
+
+
+VOCABULARY: dict[str, Label] = {
+    label.name: label
+    for label in (
+        Label(
+            "opacity",
+            "Lung opacity",
+            _sct("128305008", "Abnormally opaque structure"),
+            "RID28530",
+            (255, 176, 0),
+        ),
+        Label(
+            "ground-glass",
+            "Ground-glass opacity",
+            Code("112120", "DCM", "Ground glass opacity"),
+            "RID28531",
+            (255, 210, 90),
+        ),
+        Label(
+            "consolidation",
+            "Consolidation",
+            _sct("95436008", "Lung consolidation"),
+            "RID43255",
+            (255, 120, 60),
+        ),
+        Label("pneumonia", "Pneumonia", _sct("233604007", "Pneumonia"), "RID5350"),
+        Label("covid-19", "COVID-19", _sct("840539006", "COVID-19")),
+        Label(
+            "pneumothorax",
+            "Pneumothorax",
+            _sct("36118008", "Pneumothorax"),
+            "RID5352",
+            (90, 180, 255),
+        ),
+        Label(
+            "effusion",
+            "Pleural effusion",
+            _sct("60046008", "Pleural effusion"),
+            "RID34539",
+            (170, 140, 255),
+        ),
+        Label("lungs", "Lungs", _sct("39607008", "Lung"), "RID1301", (70, 210, 200)),
+    )
+}
+
+
+def label(name: str) -> Label:
+    """The vocabulary entry of `name`.
+
+    Raises:
+        KeyError: naming the known labels.
+    """
+    try:
+        return VOCABULARY[name]
+    except KeyError:
+        raise KeyError(f"unknown label {name!r}; known: {', '.join(VOCABULARY)}") from None
