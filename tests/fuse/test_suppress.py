@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.core.errors import GeometryError
+from hilum.core.geometry import iou_matrix
+from hilum.fuse import keep_best
+
+SQUARE = [0.0, 0.0, 10.0, 10.0]
+
+
+def test_of_two_boxes_on_one_opacity_the_surer_one_stays() -> None:
+    boxes = [SQUARE, [1, 0, 11, 10], [50, 50, 60, 60]]
+    assert keep_best(boxes, [0.4, 0.9, 0.2], iou=0.5).tolist() == [1, 2]
+
+
+def test_equal_scores_keep_the_lower_index_first() -> None:
+    assert keep_best([SQUARE] * 3, [0.5] * 3).tolist() == [0]
+    assert keep_best([SQUARE, [50, 50, 60, 60]], [0.5, 0.5]).tolist() == [0, 1]
+
+
+def test_labels_do_not_suppress_each_other() -> None:
+    assert keep_best([SQUARE, SQUARE], [0.9, 0.8], ["opacity", "effusion"]).tolist() == [0, 1]
+
+
+def test_an_iou_exactly_at_the_threshold_is_dropped_only_if_inclusive() -> None:
+    boxes = [SQUARE, [0, 0, 10, 5]]  # IoU exactly one half
+    assert len(keep_best(boxes, [0.9, 0.8], iou=0.5)) == 2
+    assert len(keep_best(boxes, [0.9, 0.8], iou=0.5, inclusive=True)) == 1
+
+
+def test_nothing_in_nothing_out() -> None:
+    assert keep_best(np.zeros((0, 4)), []).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores"),
+    [([[10, 0, 0, 10]], [0.5]), ([SQUARE], [np.nan]), ([SQUARE], [0.5, 0.6])],
+)
+def test_bad_values_are_refused(boxes: list[list[float]], scores: list[float]) -> None:
+    with pytest.raises(GeometryError):
+        keep_best(boxes, scores)
+
+
+corner = st.integers(0, 40)
+box = st.tuples(corner, corner, st.integers(1, 30), st.integers(1, 30)).map(
+    lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]]
+)
+
+
+@given(st.lists(st.tuples(box, st.integers(0, 100)), min_size=1, max_size=20))
+def test_kept_boxes_do_not_overlap_and_dropped_ones_do(rows: list[tuple[list[int], int]]) -> None:
+    boxes = np.array([r[0] for r in rows], float)
+    scores = np.array([r[1] for r in rows]) / 100
+    kept = keep_best(boxes, scores, iou=0.3)
+    overlap = iou_matrix(boxes, boxes)
+    assert (np.diff(scores[kept]) <= 0).all()
+    assert (np.triu(overlap[np.ix_(kept, kept)], 1) <= 0.3).all()
+    for i in set(range(len(boxes))) - set(kept.tolist()):
+        assert any(overlap[i, k] > 0.3 and scores[k] >= scores[i] for k in kept)
