@@ -1,0 +1,18 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def hilum_data() -> Path:
+    """The folder of real data: $HILUM_DATA, or ../shared/data beside the repository."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("HILUM_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"real data is not at {folder}; set HILUM_DATA to test with it")
+    return folder
