@@ -1,0 +1,324 @@
+"""The self-describing bundle: a folder or `.zip` with a manifest, ONNX graphs, card and licence.
+
+Loading checks names, sizes and hashes before anything looks inside a model, and runs no code from
+the bundle. Knows no runtime: `predict.session` makes a session of the bytes that `read` hands out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from hilum.core.errors import BundleError
+from hilum.core.files import atomic_path
+from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
+
+MANIFEST = "manifest.json"
+MAX_FILES = 64
+MAX_MANIFEST_BYTES = 4 * 2**20
+MAX_FILE_BYTES = 2**30
+MAX_TOTAL_BYTES = 2 * 2**30
+# Pickle protocols 2-5, zip archives (torch.save) and NumPy files under an innocent name.
+FORBIDDEN_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x93NUMPY")
+# A StringStringEntryProto with the key "location": ONNX external data, a path outside the bundle.
+EXTERNAL_DATA = b"\x0a\x08location"
+
+
+class Store(Protocol):
+    """Where the files lie."""
+
+    def names(self) -> list[str]: ...
+
+    def read(self, name: str, limit: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked bundle. Safe to send to another process; files are read when asked for."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str  # of the canonical manifest, which holds the hashes of all other files
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def read(self, name: str) -> bytes:
+        """The content of one listed file, its hash checked again.
+
+        Raises:
+            BundleError: not listed, gone, or changed since the bundle was loaded.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path}: the manifest lists no {name!r}")
+        content = _store(self.path).read(name, MAX_FILE_BYTES)
+        _check_content(self.path, name, content, self.manifest.files[name])
+        return content
+
+    def model(self, precision: str | None = None) -> bytes:
+        """The ONNX graph of a precision ("fp32", "int8"; None: the bundle's default)."""
+        known: Mapping[str, str] = {str(k): v for k, v in self.manifest.precisions.items()}
+        wanted = precision or self.manifest.default_precision
+        if wanted not in known:
+            raise BundleError(
+                f"{self.path}: no {wanted!r} model; this bundle has {', '.join(known)}"
+            )
+        return self.read(known[wanted])
+
+
+def load_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Check a bundle folder or zip completely and return it.
+
+    Raises:
+        BundleError: missing, another schema, unlisted or forbidden files, links, absurd sizes, or
+            a hash that does not match.
+    """
+    source = Path(path)
+    store = _store(source)
+    names = store.names()
+    for name in names:
+        if not FILE_NAME.fullmatch(name) or not name.endswith(SUFFIXES):
+            raise BundleError(f"{source}: {name[:80]!r} may not be part of a bundle; refused")
+    if MANIFEST not in names:
+        raise BundleError(f"{source}: no {MANIFEST}; this is not a bundle")
+    raw = _parse(source, store.read(MANIFEST, MAX_MANIFEST_BYTES))
+    manifest = _validate(source, raw)
+    _check_listing(source, set(names) - {MANIFEST}, set(manifest.files))
+    total = 0
+    for name, digest in manifest.files.items():
+        content = store.read(name, MAX_FILE_BYTES)
+        total += len(content)
+        if total > MAX_TOTAL_BYTES:
+            raise BundleError(f"{source}: more than {MAX_TOTAL_BYTES} bytes; refused")
+        _check_content(source, name, content, digest)
+    return Bundle(source, manifest, _canonical_hash(raw))
+
+
+def default_bundle() -> Bundle:
+    """The bundle that comes with the package.
+
+    Raises:
+        BundleError: this installation came without one.
+    """
+    path = Path(str(resources.files("hilum").joinpath("bundles", "default.zip")))
+    if not path.is_file():
+        raise BundleError(
+            "this installation has no default bundle; name one (a folder or .zip) in the pipeline"
+        )
+    return load_bundle(path)
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    manifest: Manifest | Mapping[str, Any],
+    files: Mapping[str, bytes | Path],
+) -> Bundle:
+    """Write a bundle atomically and return it as loaded back.
+
+    Args:
+        path: a name ending in .zip gives a zip (the same bytes for the same content), any other a
+            new folder.
+        manifest: its `files` may be missing or empty; the hashes are computed here.
+        files: every file of the bundle but the manifest, as bytes or as a path to copy from.
+
+    Raises:
+        BundleError: the result would not load, or the folder exists.
+    """
+    target = Path(path)
+    contents = {n: c if isinstance(c, bytes) else c.read_bytes() for n, c in files.items()}
+    raw = manifest.to_json() if isinstance(manifest, Manifest) else dict(manifest)
+    raw["files"] = {name: _sha256(contents[name]) for name in sorted(contents)}
+    checked = _validate(target, {"schema": SCHEMA} | raw).to_json()
+    for name, content in contents.items():
+        _check_content(target, name, content, checked["files"][name])
+    text = json.dumps(checked, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    everything = {MANIFEST: text.encode()} | dict(sorted(contents.items()))
+    if target.suffix == ".zip":
+        _write_zip(target, everything)
+    else:
+        _write_folder(target, everything)
+    return load_bundle(target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: Path
+
+    def names(self) -> list[str]:
+        names = []
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.is_symlink() or not entry.is_file():
+                    raise BundleError(
+                        f"{self.path}: {entry.name[:80]!r} is a link or folder; refused"
+                    )
+                names.append(entry.name)
+                _check_count(self.path, len(names))
+        return names
+
+    def read(self, name: str, limit: int) -> bytes:
+        path = self.path / name
+        try:
+            if path.is_symlink():
+                raise BundleError(f"{self.path}: {name!r} is a link; refused")
+            with path.open("rb") as stream:
+                return _limited(self.path, name, stream.read(limit + 1), limit)
+        except OSError as error:
+            raise BundleError(f"{self.path}: {name!r} cannot be read ({error.strerror})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Zip:
+    path: Path
+
+    def names(self) -> list[str]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                members = archive.infolist()
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise BundleError(f"{self.path}: not a readable zip ({error})") from error
+        _check_count(self.path, len(members))
+        for member in members:
+            if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir() or member.flag_bits & 1:
+                raise BundleError(
+                    f"{self.path}: {member.filename[:80]!r} is a link, folder or encrypted; refused"
+                )
+        names = [member.filename for member in members]
+        if len(set(names)) != len(names):
+            raise BundleError(f"{self.path}: a name occurs twice; refused")
+        return names
+
+    def read(self, name: str, limit: int) -> bytes:
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(name) as stream:
+                # The size in the header is the sender's word; what is inflated is counted.
+                return _limited(self.path, name, stream.read(limit + 1), limit)
+        except (
+            OSError,
+            KeyError,
+            zipfile.BadZipFile,
+            EOFError,
+            ValueError,
+            NotImplementedError,
+            RuntimeError,
+            zlib.error,
+        ) as error:
+            raise BundleError(f"{self.path}: {name!r} cannot be read ({error})") from error
+
+
+def _store(path: Path) -> Store:
+    if path.is_dir():
+        return _Folder(path)
+    if path.is_file():
+        return _Zip(path)
+    raise BundleError(f"{path}: there is no such bundle (a folder or .zip)")
+
+
+def _limited(path: Path, name: str, content: bytes, limit: int) -> bytes:
+    if len(content) > limit:
+        raise BundleError(f"{path}: {name!r} is larger than {limit} bytes; refused")
+    return content
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MAX_FILES:
+        raise BundleError(f"{path}: more than {MAX_FILES} files; this is not a bundle")
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            raise ValueError("a key occurs twice")
+        return value
+
+    try:
+        raw = json.loads(content.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise BundleError(f"{path}: {MANIFEST} is not a JSON object")
+    return raw
+
+
+def _validate(path: Path, raw: Mapping[str, Any]) -> Manifest:
+    schema = raw.get("schema")
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{path}: bundle schema {schema!r}; this hilum reads {SCHEMA!r}. "
+            "Use the hilum version that wrote it, or export the bundle again."
+        )
+    try:
+        return Manifest.model_validate(dict(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        raise BundleError(f"{path}: {MANIFEST}, {where}: {first['msg']}") from error
+
+
+def _check_listing(path: Path, present: set[str], listed: set[str]) -> None:
+    if extra := sorted(present - listed):
+        raise BundleError(f"{path}: files the manifest does not list: {', '.join(extra[:5])}")
+    if missing := sorted(listed - present):
+        raise BundleError(f"{path}: files are missing: {', '.join(missing[:5])}")
+
+
+def _check_content(path: Path, name: str, content: bytes, digest: str) -> None:
+    if _sha256(content) != digest:
+        raise BundleError(
+            f"{path}: {name!r} does not match its hash in the manifest; damaged or tampered with"
+        )
+    if content.startswith(FORBIDDEN_STARTS):
+        raise BundleError(f"{path}: {name!r} holds a pickle or archive; refused")
+    if name.endswith(".onnx") and EXTERNAL_DATA in content:
+        raise BundleError(f"{path}: {name!r} refers to data outside the bundle; refused")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _canonical_hash(raw: Mapping[str, Any]) -> str:
+    text = json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _sha256(text.encode())
+
+
+def _write_zip(target: Path, everything: Mapping[str, bytes]) -> None:
+    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in everything.items():
+            # Fixed time and mode: the same content gives the same bytes.
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED, 6)
+
+
+def _write_folder(target: Path, everything: Mapping[str, bytes]) -> None:
+    if target.exists():
+        raise BundleError(f"{target} exists; choose a new folder, or remove it first")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        for name, content in everything.items():
+            (temporary / name).write_bytes(content)
+        temporary.chmod(0o755)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,238 @@
+"""What a bundle says about itself: `manifest.json`, schema hilum.bundle/1, as validated values.
+
+Knows no file format, no runtime and no pipeline. Unknown keys are errors: a manifest written by a
+newer hilum must not be half understood.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hilum.core.anchors import AnchorGrid
+from hilum.core.labels import VOCABULARY
+from hilum.core.prepare import Preprocessing
+
+SCHEMA = "hilum.bundle/1"
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Data only. Anything that a loader might run (pickles, scripts, shared libraries) is not listed.
+SUFFIXES = (".onnx", ".json", ".md", ".txt", ".csv", ".png", ".svg")
+REQUIRED_FILES = ("card.md", "LICENSE.md")
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PreprocessingSpec(Strict):
+    """The fields of core.prepare.Preprocessing, as stored."""
+
+    size: int = Field(ge=32, le=4096)
+    mean: float = 0.5
+    std: float = Field(default=0.5, gt=0)
+    stretch: tuple[float, float] = (0.5, 99.5)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        self.value()
+        return self
+
+    def value(self) -> Preprocessing:
+        return Preprocessing(self.size, self.mean, self.std, self.stretch)
+
+
+class AnchorSpec(Strict):
+    """The fields of core.anchors.AnchorGrid, as stored."""
+
+    levels: tuple[int, ...] = Field(min_length=1, max_length=16)
+    ratios: tuple[float, ...] = Field(min_length=1, max_length=64)
+    scales: tuple[float, ...] = Field(min_length=1, max_length=64)
+    box_weights: tuple[float, float, float, float]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if min(self.levels) < 0 or max(self.levels) > 12:
+            raise ValueError("pyramid levels must lie in 0..12")
+        self.value()
+        return self
+
+    def value(self) -> AnchorGrid:
+        return AnchorGrid(self.levels, self.ratios, self.scales, self.box_weights)
+
+
+class Outputs(Strict):
+    """Names in the graph of the input and of each raw output; None where a head is absent.
+
+    Shapes: image (B, 1, S, S); class_logits (B, N, K); box_deltas (B, N, 4);
+    mask_logits (B, M, s, s); global_logits (B, C).
+    """
+
+    image: str = "image"
+    class_logits: str = "class_logits"
+    box_deltas: str = "box_deltas"
+    mask_logits: str | None = "mask_logits"
+    global_logits: str | None = "global_logits"
+
+
+class Decoding(Strict):
+    """From raw outputs to boxes.
+
+    A candidate's score is multiplied by the mean probability of a mask inside its box, to the
+    power of `mask_weights[mask]`, and by the probability of a global class to the power of
+    `image_weights[class]`: boxes outside the lungs or on calm images lose, none appear.
+    """
+
+    score_floor: float = Field(default=0.05, gt=0, lt=1)  # on the class score, before weights
+    pre_nms_top: int = Field(default=1000, ge=1, le=100_000)
+    nms_iou: float = Field(default=0.5, gt=0, le=1)
+    max_boxes: int = Field(default=50, ge=1, le=1000)
+    mask_weights: dict[str, float] = Field(default_factory=dict)
+    image_weights: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("mask_weights", "image_weights")
+    @classmethod
+    def _not_negative(cls, weights: dict[str, float]) -> dict[str, float]:
+        if any(not 0 <= weight <= 10 for weight in weights.values()):
+            raise ValueError("weights must lie in 0..10")
+        return weights
+
+
+class MaskSpec(Strict):
+    """Which channel of which output is a mask, and where it is cut."""
+
+    output: str = "mask_logits"
+    channel: int = Field(ge=0)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+
+
+class OperatingPoint(Strict):
+    """A threshold and why it stands there."""
+
+    threshold: float = Field(ge=0, le=1)
+    reason: str
+    chosen_on: str
+    score: str = "box"  # "box": box scores; otherwise a key of image_scores
+
+
+class Calibration(Strict):
+    """Logits are divided by the temperature, then the bias is added."""
+
+    class_temperature: float = Field(default=1.0, gt=0)
+    class_bias: float = 0.0
+    global_temperature: float = Field(default=1.0, gt=0)
+    global_bias: tuple[float, ...] = ()
+    fitted_on: str = ""
+
+
+class Provenance(Strict):
+    """How the weights came to be, enough to make them again."""
+
+    recipe: str
+    seed: int
+    commit: str
+    command: str
+    created: str  # ISO 8601, UTC
+    data: dict[str, str] = Field(default_factory=dict)  # set name -> fingerprint
+    libraries: dict[str, str] = Field(default_factory=dict)  # name -> version
+    notes: str = ""
+
+
+class DataLicence(Strict):
+    """One data set or set of pretrained weights the bundle learnt from."""
+
+    name: str
+    licence: str
+    source: str = ""
+    use: str = "training"
+    attribution: str = ""
+
+
+class Figure(Strict):
+    """A measured number with its 95 % interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    on: str = ""
+
+
+class Manifest(Strict):
+    """The whole manifest. `files` maps every other file of the bundle to its SHA-256."""
+
+    schema_: Literal["hilum.bundle/1"] = Field(default="hilum.bundle/1", alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")
+    task: Literal["detection"] = "detection"
+    labels: tuple[str, ...] = Field(min_length=1)  # (K,) of core.labels.VOCABULARY
+    preprocessing: PreprocessingSpec
+    outputs: Outputs = Outputs()
+    anchors: AnchorSpec
+    decoding: Decoding = Decoding()
+    masks: dict[str, MaskSpec] = Field(default_factory=dict)
+    global_classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
+    image_scores: dict[str, str] = Field(default_factory=lambda: {"opacity": "opacity"})
+    operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    provenance: Provenance
+    data_licences: tuple[DataLicence, ...] = ()
+    figures: dict[str, Figure] = Field(default_factory=dict)
+    precisions: dict[Literal["fp32", "int8"], str] = Field(min_length=1)
+    default_precision: Literal["fp32", "int8"] = "fp32"
+    files: dict[str, str]
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+    @field_validator("files")
+    @classmethod
+    def _plain_files(cls, files: dict[str, str]) -> dict[str, str]:
+        for name, digest in files.items():
+            if not FILE_NAME.fullmatch(name) or not name.endswith(SUFFIXES):
+                raise ValueError(f"file {name!r} may not be part of a bundle")
+            if not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise ValueError(f"the hash of {name!r} is not a SHA-256")
+        missing = [name for name in REQUIRED_FILES if name not in files]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} must be among the files")
+        return files
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> list[str]:
+        known, graphs = set(self.global_classes), set(self.precisions.values())
+        wrong: dict[str, set[str]] = {
+            "labels not in the vocabulary": (set(self.labels) | set(self.masks)) - set(VOCABULARY),
+            "image scores of unknown global classes": set(self.image_scores.values()) - known,
+            "weights of unknown global classes": set(self.decoding.image_weights) - known,
+            "weights of unknown masks": set(self.decoding.mask_weights) - set(self.masks),
+            "masks of unknown outputs": {mask.output for mask in self.masks.values()}
+            - {self.outputs.mask_logits or ""},
+            "operating points on unknown scores": {
+                point.score for point in self.operating_points.values()
+            }
+            - {"box", *self.image_scores},
+            "model files that are not listed": graphs - set(self.files),
+            "models that are not ONNX": {name for name in graphs if not name.endswith(".onnx")},
+            "a default precision without a model": {str(self.default_precision)}
+            - {str(name) for name in self.precisions},
+        }
+        return [f"{what}: {', '.join(sorted(bad))}" for what, bad in wrong.items() if bad]
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as it stands in the file."""
+        return self.model_dump(mode="json", by_alias=True)
