@@ -128,9 +128,17 @@ def covid_opacity_512(folder: Path) -> Catalog:
 
 
 def _with_lungs(
-    folder: Path, name: str, ids: str, patient: Callable[[pd.DataFrame], pd.Series[str]]
+    folder: Path,
+    name: str,
+    ids: str,
+    patient: Callable[[pd.DataFrame], pd.Series[str]],
+    normal: str | None = None,
 ) -> Catalog:
-    """A set whose annotation is one lung mask per image."""
+    """A set whose annotation is one lung mask per image.
+
+    Where `normal` names the normal finding, every other finding is "not normal" without saying
+    whether it is an opacity: label_normal 0, the others unknown.
+    """
     rows, members = _table(folder, name)
     member = "lung_masks/" + rows[ids] + ".png"
     table = pd.DataFrame(
@@ -145,10 +153,11 @@ def _with_lungs(
             "mask_lungs": (f"{name}.zip!" + member).where(member.isin(list(members))),
         }
     )
-    if "finding" in rows:
-        normal = rows["finding"].isin(["Normal", "No Finding"])
-        for short in ("normal", "not-normal", "opacity"):
-            table[f"label_{short}"] = np.where(normal, float(short == "normal"), np.nan)
+    if normal is not None:
+        healthy = rows["finding"] == normal
+        table["label_normal"] = healthy.astype("float32")
+        for other in ("not-normal", "opacity"):
+            table[f"label_{other}"] = np.where(healthy, 0.0, np.nan)
     return build(name, table, folder)
 
 
@@ -159,12 +168,12 @@ def covid_adult_512(folder: Path) -> Catalog:
 
 def shenzhen_512(folder: Path) -> Catalog:
     """566 adults with lung masks (without the lung behind the heart)."""
-    return _with_lungs(folder, "shenzhen_512", "id", lambda r: "shenzhen-" + r["patient"])
+    return _with_lungs(folder, "shenzhen_512", "id", lambda r: "shenzhen-" + r["patient"], "Normal")
 
 
 def jsrt_128(folder: Path) -> Catalog:
     """245 adults with lung masks (without the lung behind the heart)."""
-    return _with_lungs(folder, "jsrt_128", "id", lambda r: "jsrt-" + r["patient"])
+    return _with_lungs(folder, "jsrt_128", "id", lambda r: "jsrt-" + r["patient"], "Normal")
 
 
 def kermany_lungs_320(folder: Path) -> Catalog:

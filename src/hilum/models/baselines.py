@@ -1,0 +1,69 @@
+"""torchvision's own RetinaNets as baselines, trained on the same batches.
+
+They see boxes only: no masks, no classes. One input channel is repeated three times.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet, retinanet_resnet50_fpn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import FeaturePyramidNetwork
+
+from hilum.models.encoder import encoder
+from hilum.models.opacity_net import Batch
+
+
+class GreyPyramid(nn.Module):
+    """Our pretrained encoder with torchvision's pyramid, as a RetinaNet backbone."""
+
+    def __init__(self, encoder_name: str, pretrained: bool, channels: int = 256):
+        super().__init__()
+        self.encoder = encoder(encoder_name, pretrained=pretrained, levels=(3, 4, 5))
+        self.pyramid = FeaturePyramidNetwork(self.encoder.feature_info.channels(), channels)
+        self.out_channels = channels
+
+    def forward(self, image_B3SS: Tensor) -> dict[str, Tensor]:
+        features = self.encoder(image_B3SS[:, :1])
+        return dict(self.pyramid({str(i): f for i, f in enumerate(features)}))
+
+
+class TorchvisionRetinaNet(nn.Module):
+    """A torchvision detector behind the interface of OpacityNet: batch in, loss dict out."""
+
+    def __init__(self, kind: str, *, encoder_name: str = "", size: int = 256):
+        super().__init__()
+        fixed = {
+            "min_size": size,
+            "max_size": size,
+            "image_mean": [0.0] * 3,
+            "image_std": [1.0] * 3,  # batches are normalised already
+            "num_classes": 2,
+        }
+        if kind == "torchvision-retinanet-encoder":
+            sizes = tuple((s, int(s * 2 ** (1 / 3)), int(s * 2 ** (2 / 3))) for s in (32, 64, 128))
+            self.net = RetinaNet(
+                GreyPyramid(encoder_name, pretrained=True),
+                anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3),
+                **fixed,
+            )
+        else:
+            self.net = retinanet_resnet50_fpn(weights=None, weights_backbone=None, **fixed)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        keep = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]
+        images = [batch.image_B1SS[i].expand(3, -1, -1) for i in keep]
+        targets = []
+        for i in keep:
+            boxes, classes = batch.boxes[i], batch.classes[i]
+            assert boxes is not None and classes is not None
+            targets.append({"boxes": boxes, "labels": classes + 1})
+        return dict(self.net(images, targets))
+
+    @torch.inference_mode()
+    def detect(self, image_B1SS: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Per image (n, 4) boxes in the square and (n,) scores."""
+        self.eval()
+        found = self.net([image.expand(3, -1, -1) for image in image_B1SS])
+        return [(one["boxes"].float(), one["scores"].float()) for one in found]
