@@ -16,3 +16,13 @@ def hilum_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is not at {folder}; set HILUM_DATA to test with it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def oracles() -> Path:
+    """The folder of test vectors: $HILUM_ORACLES, or ../shared/oracles beside the repository."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "oracles"
+    folder = Path(os.environ.get("HILUM_ORACLES", default))
+    if not folder.is_dir():
+        pytest.skip(f"test vectors are not at {folder}; set HILUM_ORACLES to test with them")
+    return folder
