@@ -1,7 +1,136 @@
-"""`hilum inspect`."""
+"""`hilum inspect`: what a file is, without its identifiers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-def inspect() -> None:
-    """Being built."""
+import typer
+
+from hilum.cli import common
+
+if TYPE_CHECKING:
+    from hilum.core.radiograph import Radiograph
+    from hilum.dicom.discover import Item
+
+
+def inspect(
+    paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
+    full: bool = typer.Option(False, "--full", help="Every element of the header."),
+    show_identifiers: bool = typer.Option(
+        False, "--show-identifiers", help="Also names, ids, UIDs, dates, free and private text."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON document."),
+) -> None:
+    """Show the metadata that matters, one line per image. Identifiers are hidden unless asked.
+
+    Example: hilum inspect chest.dcm study.zip
+    """
+    from hilum.dicom.discover import discover
+
+    rows = (_row(item, full, show_identifiers) for item in discover(paths))
+    refused = 0
+    if as_json:
+        found = list(rows)
+        refused = sum(row["status"] == "refused" for row in found)
+        common.print_json({"schema": "hilum.inspect/1", "images": found})
+    else:
+        for row in rows:
+            refused += row["status"] == "refused"
+            for line in _lines(row):
+                typer.echo(line)
+    if refused:
+        raise typer.Exit(common.SOME_REFUSED)
+
+
+def _row(item: Item, full: bool, show_identifiers: bool) -> dict[str, Any]:
+    import time
+
+    from hilum.core.errors import InputRefused
+    from hilum.dicom.dump import elements
+    from hilum.dicom.gate import chest_header_reason
+    from hilum.dicom.read import read
+
+    row: dict[str, Any] = {"path": item.name}
+    try:
+        data = item.load()
+        start = time.perf_counter()
+        radiograph = read((item.name, data))
+        row |= {"status": "read", **_facts(radiograph)}
+        row["decode_ms"] = round(1000 * (time.perf_counter() - start), 1)
+        row["not_a_chest_radiograph"] = chest_header_reason(radiograph)
+        if show_identifiers:
+            row["identifiers"] = _identifiers(radiograph)
+        if full:
+            row["elements"] = elements(data, show_identifiers)
+    except InputRefused as error:
+        row |= {"status": "refused", "code": error.code, "reason": error.reason}
+        row["remedy"] = error.remedy
+    return row
+
+
+def _facts(radiograph: Radiograph) -> dict[str, Any]:
+    decoding, valid = radiograph.decoding, radiograph.valid
+    return {
+        "height": radiograph.height,
+        "width": radiograph.width,
+        "format": decoding.format,
+        "bits": decoding.bits_stored,
+        "photometric": decoding.photometric,
+        "transfer_syntax": decoding.transfer_syntax,
+        "decoder": decoding.decoder,
+        "voi": decoding.voi,
+        "spacing_mm": radiograph.spacing_mm,
+        "spacing_source": radiograph.spacing_source,
+        "view": radiograph.view,
+        "modality": radiograph.modality,
+        "body_part": radiograph.body_part,
+        "sex": radiograph.sex,
+        "age_years": radiograph.age_years,
+        "valid_fraction": 1.0 if valid is None else round(float(valid.mean()), 4),
+    }
+
+
+def _identifiers(radiograph: Radiograph) -> dict[str, str | None]:
+    ids = radiograph.ids
+    return {
+        "patient_id": ids.patient_id,
+        "study_instance_uid": ids.study_instance_uid,
+        "series_instance_uid": ids.series_instance_uid,
+        "sop_instance_uid": ids.sop_instance_uid,
+    }
+
+
+def _lines(row: dict[str, Any]) -> Iterator[str]:
+    if row["status"] == "refused":
+        yield f"{row['path']}: refused ({row['code']}): {row['reason']} {row['remedy']}".rstrip()
+        return
+    yield f"{row['path']}: " + " · ".join(_summary(row))
+    for keyword, value in (row.get("identifiers") or {}).items():
+        yield f"    {keyword} = {value or '-'}"
+    for element in row.get("elements", []):
+        yield "    {tag} {vr} {name} = {value}".format(**element)
+
+
+def _summary(row: dict[str, Any]) -> Iterator[str]:
+    from hilum.dicom.dump import syntax_name
+
+    yield f"{row['height']} x {row['width']} px"
+    yield f"{row['bits']} bit"
+    if row["format"] == "dicom":
+        yield row["photometric"]
+        yield syntax_name(row["transfer_syntax"])
+        yield f"VOI {row['voi']}"
+    else:
+        yield row["format"].upper()
+    if row["spacing_mm"]:
+        yield "{:g} x {:g} mm".format(*row["spacing_mm"]) + f" ({row['spacing_source']})"
+    for key in ("modality", "view", "sex"):
+        if row[key]:
+            yield row[key]
+    if row["age_years"] is not None:
+        yield f"{row['age_years']:g} years"
+    yield f"{row['decode_ms']} ms"
+    if row["not_a_chest_radiograph"]:
+        yield f"would not be analysed: {row['not_a_chest_radiograph']}"

@@ -54,6 +54,9 @@ class Radiograph:
     age_years: float | None = None
     patient_orientation: tuple[str, str] | None = None  # as stored, e.g. ("L", "F")
     flipped_horizontally: bool = False  # FieldOfViewHorizontalFlip = YES
+    body_part: str | None = None  # BodyPartExamined as stored; often wrong in chest data
+    sop_class: str | None = None  # SOPClassUID
+    own_result: bool = False  # made by hilum: never analysed again
     valid: Bool | None = None  # (H, W) False at padding, shutters, burned-in borders; None = all
 
     def __post_init__(self) -> None:

@@ -1,0 +1,18 @@
+"""File or bytes -> Radiograph. Imports hilum.core only.
+
+limits.py    how large, deep and inflated an input may be
+part10.py    bytes -> parsed header and the pixel element, bounded
+scan.py      walks a data set without recursion: depth, number of elements, truncation
+header.py    typed, warning-free access to elements
+image.py     the Image Pixel module, checked; native pixels
+codecs.py    compressed pixels: imagecodecs plugged into pydicom, plain pydicom as fall-back
+lookup.py    Modality and VOI look-up tables and windows
+pixels.py    stored values -> [0, 1], the grey-scale pipeline
+masks.py     padding, shutters, burned-in borders
+raster.py    PNG, JPEG, WebP
+read.py      path or bytes -> Radiograph, typed refusals
+discover.py  folders, zips, DICOMDIR -> items to read
+gate.py      is it a chest radiograph, by its own header
+dump.py      every element as text, identifiers hidden
+guard.py     the same reading in a child process with hard limits
+"""

@@ -1,0 +1,279 @@
+"""Compressed pixels. imagecodecs is plugged into pydicom's decoders and preferred; Pillow,
+openjpeg and pydicom's own RLE are the fall-back.
+
+Knows codestreams and their declared sizes; knows nothing of grey scales. pylibjpeg-libjpeg (GPL)
+is never used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid as uids
+from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
+
+from hilum.core.errors import HilumError, UnreadableRefused, UnsupportedRefused
+from hilum.dicom.image import Layout
+
+JPEG_LOSSY = (uids.JPEGBaseline8Bit, uids.JPEGExtended12Bit)
+JPEG_LOSSLESS = (uids.JPEGLossless, uids.JPEGLosslessSV1)
+JPEG_LS = (uids.JPEGLSLossless, uids.JPEGLSNearLossless)
+JPEG_2000 = (uids.JPEG2000Lossless, uids.JPEG2000)
+HTJ2K = (uids.HTJ2KLossless, uids.HTJ2KLosslessRPCL, uids.HTJ2K)
+RLE = (uids.RLELossless,)
+SUPPORTED = (*JPEG_LOSSY, *JPEG_LOSSLESS, *JPEG_LS, *JPEG_2000, *HTJ2K, *RLE)
+
+PLUGIN, FALL_BACK = "imagecodecs", "openjpeg"
+DECODER_DEPENDENCIES = dict.fromkeys(SUPPORTED, ("imagecodecs>=2024.9.22",))  # pydicom asks
+MAX_TILES = 4096
+
+# syntaxes -> (imagecodecs' name for the codec, its function)
+_FUNCTIONS = {
+    JPEG_LOSSY: ("JPEG8", "jpeg8_decode"),
+    JPEG_LOSSLESS: ("LJPEG", "ljpeg_decode"),
+    JPEG_LS: ("JPEGLS", "jpegls_decode"),
+    JPEG_2000: ("JPEG2K", "jpeg2k_decode"),
+    HTJ2K: ("HTJ2K", "htj2k_decode"),
+}
+
+
+@cache
+def _function(syntax: str) -> Callable[..., NDArray[Any]] | None:
+    if importlib.util.find_spec("imagecodecs") is None:
+        return None
+    import imagecodecs
+
+    for group, (codec, name) in _FUNCTIONS.items():
+        if syntax in group and getattr(imagecodecs, codec).available:
+            function: Callable[..., NDArray[Any]] = getattr(imagecodecs, name)
+            return function
+    return None
+
+
+def is_available(uid: str) -> bool:
+    """pydicom asks this of a plugin."""
+    return (uid in RLE and _rle() is not None) or _function(uid) is not None
+
+
+def _rle() -> Callable[..., Any] | None:
+    if importlib.util.find_spec("imagecodecs") is None:
+        return None
+    import imagecodecs
+
+    return getattr(imagecodecs, "dicomrle_decode", None)
+
+
+def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    """Decode one frame for pydicom; grey only, colour is left to the next plugin."""
+    if runner.samples_per_pixel != 1:
+        raise NotImplementedError("grey frames only")
+    if runner.transfer_syntax in RLE:
+        return _decode_rle(src, runner)
+    decode = _function(runner.transfer_syntax)
+    if decode is None:
+        raise NotImplementedError(f"imagecodecs lacks a decoder for {runner.transfer_syntax}")
+    array = decode(src)
+    if array.dtype.kind not in "iu" or array.itemsize > 2:
+        raise ValueError(f"decoded to {array.dtype}")
+    if array.shape != (runner.rows, runner.columns):
+        raise ValueError(f"decoded to {array.shape}")
+    runner.set_option("bits_allocated", 8 * array.itemsize)
+    return array.tobytes()
+
+
+def _decode_rle(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    decode = _rle()
+    if decode is None:
+        raise NotImplementedError("imagecodecs lacks DICOM RLE")
+    size = runner.rows * runner.columns * runner.bits_allocated // 8
+    out = bytearray(size)
+    # The size is given, so that a bomb cannot grow beyond it.
+    dtype = np.dtype(f"u{runner.bits_allocated // 8}").newbyteorder("<")
+    result = decode(src, dtype, out=out)
+    if len(result) != size:
+        raise ValueError(f"decoded to {len(result)} bytes, not {size}")
+    return out if result is out else bytes(result)
+
+
+def _decode_openjpeg(src: bytes, runner: DecodeRunner) -> bytearray:
+    """JPEG 2000 and HTJ2K through pylibjpeg-openjpeg, without the pylibjpeg that pydicom wants."""
+    from openjpeg.utils import decode_pixel_data
+
+    if runner.samples_per_pixel != 1:
+        raise NotImplementedError("grey frames only")
+    frame = cast(bytearray, decode_pixel_data(src, version=2))
+    precision = runner.get_option("j2k_precision", runner.bits_stored)
+    runner.set_option("bits_allocated", 8 if precision <= 8 else 16)
+    return frame
+
+
+@cache
+def decoder_of(syntax: str) -> Decoder:
+    """pydicom's decoder of a syntax with our plugins added, imagecodecs first to be tried."""
+    decoder = get_decoder(uids.UID(syntax))
+    known = decoder.available_plugins
+    if is_available(syntax) and PLUGIN not in known:
+        decoder.add_plugin(PLUGIN, (__name__, "_decode_frame"))
+    has_openjpeg = importlib.util.find_spec("openjpeg") is not None
+    if syntax in (*JPEG_2000, *HTJ2K) and has_openjpeg and FALL_BACK not in known:
+        decoder.add_plugin(FALL_BACK, (__name__, "_decode_openjpeg"))
+    return decoder
+
+
+def plugins(syntax: str) -> list[str]:
+    """Decoding plugins in the order we try them."""
+    return sorted(decoder_of(syntax).available_plugins, key=lambda name: name != PLUGIN)
+
+
+def fragments(value: memoryview) -> Iterator[memoryview]:
+    """The fragments of an encapsulated value, without its offset table.
+
+    Raises:
+        UnreadableRefused: not items, or a fragment longer than the rest of the file.
+    """
+    at, first = 0, True
+    while at + 8 <= len(value):
+        group, element, length = struct.unpack_from("<HHI", value, at)
+        at += 8
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return
+        if (group, element) != (0xFFFE, 0xE000) or at + length > len(value):
+            raise UnreadableRefused(
+                "", "its compressed pixels are truncated or damaged.", "Copy it again."
+            )
+        if not first:
+            yield value[at : at + length]
+        first = False
+        at += length
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns, components from the frame header of a JPEG or JPEG-LS stream."""
+    at = 2
+    while at + 10 <= len(frame):
+        if frame[at] != 0xFF:
+            return None
+        marker = frame[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        length = int.from_bytes(frame[at + 2 : at + 4], "big")
+        is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        if is_frame or marker == 0xF7:
+            rows, columns, components = struct.unpack_from(">HHB", frame, at + 5)
+            return rows, columns, components
+        at += 2 + length
+    return None
+
+
+def _j2k_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns, components from the SIZ marker; None when absent or with absurd tiles."""
+    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if at < 0 or at + 42 > len(frame):
+        return None
+    x, y, x0, y0, tile_x, tile_y, _, _, components = struct.unpack_from(">8IH", frame, at + 8)
+    if min(tile_x, tile_y) < 1 or -(-x // tile_x) * -(-y // tile_y) > MAX_TILES:
+        return None
+    return y - y0, x - x0, components
+
+
+def check_frame(frame: bytes, syntax: str, shape: Layout) -> None:
+    """Compare what the codestream declares with the header, before anything is decoded.
+
+    Raises:
+        UnreadableRefused: no such codestream, truncated, or of another size.
+    """
+    if syntax in RLE:
+        return  # its decoder is given the size
+    is_2000 = syntax in (*JPEG_2000, *HTJ2K)
+    size = _j2k_size(frame) if is_2000 else _jpeg_size(frame)
+    if size is None:
+        raise UnreadableRefused(
+            "", "its compressed pixels are not what its transfer syntax says.", "Export it again."
+        )
+    need = (shape.rows, shape.columns, shape.samples)
+    if size != need:
+        raise UnreadableRefused(
+            "",
+            f"rows, columns and samples are {need} in the header, {size} in the compressed pixels.",
+            "Export it again.",
+        )
+    # libjpeg fills what is missing with grey and says nothing.
+    if not is_2000 and b"\xff\xd9" not in frame[-64:]:
+        raise UnreadableRefused("", "its compressed pixels are truncated.", "Copy it again.")
+
+
+def decode(
+    value: memoryview, syntax: str, shape: Layout, plugin: str | None = None
+) -> tuple[NDArray[np.integer[Any]], str]:
+    """Decode a single-frame encapsulated value.
+
+    Args:
+        value: from the first item (the offset table) on.
+        plugin: one of `plugins(syntax)`; None tries them in order.
+
+    Returns:
+        (H, W) or (H, W, 3) array of stored values, and the plugin that decoded it.
+
+    Raises:
+        UnreadableRefused: damaged, truncated, or of another size than the header says.
+        UnsupportedRefused: a syntax that no installed decoder reads.
+    """
+    if syntax not in SUPPORTED:
+        raise UnsupportedRefused(
+            "", "no decoder reads its transfer syntax.", "Export it uncompressed."
+        )
+    frame = b"".join(fragments(value))
+    if not frame:
+        raise UnreadableRefused("", "its compressed pixels are empty.", "Export it again.")
+    check_frame(frame, syntax, shape)
+    names = [plugin] if plugin else plugins(syntax)
+    if not names:
+        raise UnsupportedRefused("", "no decoder reads its transfer syntax.")
+    failure: Exception | None = None
+    for name in names:
+        try:
+            return _as_array(frame, syntax, shape, name), name
+        except (HilumError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  the next decoder may read it
+            failure = error
+    raise UnreadableRefused(
+        "", "its compressed pixels cannot be decoded.", "Copy or export it again."
+    ) from failure
+
+
+def _as_array(frame: bytes, syntax: str, shape: Layout, plugin: str) -> NDArray[np.integer[Any]]:
+    options: dict[str, Any] = {
+        "rows": shape.rows,
+        "columns": shape.columns,
+        "samples_per_pixel": shape.samples,
+        "number_of_frames": 1,
+        "bits_allocated": shape.bits_allocated,
+        "bits_stored": shape.bits_stored,
+        "pixel_representation": int(shape.signed),
+        "photometric_interpretation": shape.photometric,
+        "planar_configuration": 0,
+        "pixel_keyword": "PixelData",
+    }
+    array, _ = decoder_of(syntax).as_array(
+        _encapsulated(frame),
+        index=0,
+        raw=shape.samples == 1,
+        validate=False,
+        decoding_plugin=plugin,
+        **options,
+    )
+    return array
+
+
+def _encapsulated(frame: bytes) -> bytes:
+    """One frame as one fragment behind an empty offset table."""
+    even = frame + b"\0" * (len(frame) % 2)
+    return b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0" + struct.pack("<I", len(even)) + even

@@ -1,0 +1,222 @@
+"""Folders, zips, DICOMDIR and files -> items to read, one after the other, in a fixed order.
+
+Knows where images lie; reads none of them before it is asked to. Nothing is ever unpacked to
+disk, so a member called ../../x is only a name.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from hilum.core.errors import (
+    InputRefused,
+    LimitRefused,
+    NotFoundRefused,
+    UnreadableRefused,
+)
+from hilum.core.radiograph import Radiograph
+from hilum.dicom.header import quiet
+from hilum.dicom.limits import Limits
+from hilum.dicom.part10 import looks_like_dicom, parse
+from hilum.dicom.read import DEFAULT_LIMITS, Window, load, read
+
+# What lies beside images in data sets; named explicitly they are tried, and refused.
+# fmt: off
+SIDECARS = frozenset((
+    ".csv", ".tsv", ".json", ".jsonl", ".txt", ".xml", ".md", ".rst", ".html", ".htm",
+    ".yaml", ".yml", ".toml", ".log", ".pdf", ".ini", ".py", ".ipynb", ".parquet", ".npy",
+    ".npz", ".onnx", ".sha256", ".md5", ".doc", ".docx", ".xls", ".xlsx", ".css", ".js",
+    ".bin",
+))
+# fmt: on
+_BIG_MEMBER = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to read. Small and picklable: pixels are loaded by `read`."""
+
+    name: str  # "dir/a.dcm", "study.zip!sub/a.dcm"
+    path: str
+    member: str | None = None  # inside a zip
+    refusal: InputRefused | None = None  # known before reading
+
+    def load(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
+        """The bytes.
+
+        Raises:
+            InputRefused: missing, over a limit, damaged or encrypted.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        if self.member is None:
+            return load(self.path, limits)[1]
+        return _load_member(self.name, self.path, self.member, limits)
+
+    def read(
+        self,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        window: Window | None = None,
+        voi_index: int = 0,
+    ) -> Radiograph:
+        """As `hilum.read`, under the item's name."""
+        data = self.load(limits)
+        return read((self.name, data), limits=limits, window=window, voi_index=voi_index)
+
+
+def discover(
+    paths: Iterable[str | os.PathLike[str]], limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Item]:
+    """Expand files, folders, zips and DICOMDIRs, sorted inside each path.
+
+    What cannot be read is an item, too, and says why when it is read. Hidden files and
+    `SIDECARS` inside folders and zips are left out.
+    """
+    for path in paths:
+        name = os.fspath(path)
+        if os.path.isdir(name):
+            yield from _folder(name, limits)
+        else:
+            yield from _file(name, limits)
+
+
+def _skip(name: str) -> bool:
+    base = name.rsplit("/", 1)[-1]
+    return (
+        base.startswith(".")
+        or base.upper() == "DICOMDIR"
+        or os.path.splitext(base)[1].lower() in SIDECARS
+    )
+
+
+def _folder(root: str, limits: Limits) -> Iterator[Item]:
+    found = False
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        for file in sorted(files):
+            if not _skip(file):
+                found = True
+                yield from _file(os.path.join(folder, file), limits)
+    if not found:
+        refusal = NotFoundRefused(root, "the folder holds no images.", "Name another folder.")
+        yield Item(root, root, refusal=refusal)
+
+
+def _file(path: str, limits: Limits) -> Iterator[Item]:
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(132)
+    except (OSError, ValueError):
+        yield Item(path, path)  # read() says what is wrong with it
+        return
+    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        yield from _zip(path, limits)
+    elif os.path.basename(path).upper() == "DICOMDIR" and looks_like_dicom(start):
+        yield from _dicomdir(path, limits)
+    else:
+        yield Item(path, path)
+
+
+@lru_cache(maxsize=4)
+def _open_zip(path: str, _stamp: tuple[int, int]) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def _archive(path: str) -> zipfile.ZipFile:
+    """The open archive, kept, since its directory is read anew on each opening."""
+    status = os.stat(path)
+    return _open_zip(os.path.abspath(path), (status.st_mtime_ns, status.st_size))
+
+
+def _zip(path: str, limits: Limits) -> Iterator[Item]:
+    try:
+        members = [m for m in _archive(path).infolist() if not m.is_dir()]
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        refusal = UnreadableRefused(path, "its zip directory is damaged.", "Copy it again.")
+        yield Item(path, path, refusal=refusal)
+        return
+    total = sum(m.file_size for m in members)
+    if len(members) > limits.zip_members or total > limits.zip_bytes:
+        reason = f"the zip holds {len(members)} files, {total >> 20} MiB inflated."
+        yield Item(path, path, refusal=LimitRefused(path, reason, "Split it, or raise the limits."))
+        return
+    wanted = [m for m in members if not _skip(m.filename) and "__MACOSX/" not in m.filename]
+    for member in sorted(wanted, key=lambda m: m.filename):
+        yield Item(f"{path}!{member.filename}", path, member.filename)
+    if not wanted:
+        yield Item(path, path, refusal=NotFoundRefused(path, "the zip holds no images."))
+
+
+def _load_member(name: str, path: str, member: str, limits: Limits) -> bytes:
+    try:
+        archive = _archive(path)
+        info = archive.getinfo(member)
+        _check_member(name, info, limits)
+        with archive.open(info) as stream:
+            data = stream.read(limits.file_bytes + 1)
+    except InputRefused:
+        raise
+    except Exception as error:
+        # zipfile raises RuntimeError, zlib.error, BadZipFile, KeyError, EOFError, ...
+        raise UnreadableRefused(
+            name, "the zip is damaged or encrypted.", "Pack it again."
+        ) from error
+    if data[:4] == b"PK\x03\x04":
+        raise UnreadableRefused(name, "it is a zip inside a zip.", "Unpack it first.")
+    return load((name, data), limits)[1]
+
+
+def _check_member(name: str, info: zipfile.ZipInfo, limits: Limits) -> None:
+    if info.file_size > limits.file_bytes:
+        raise LimitRefused(name, f"it inflates beyond {limits.file_bytes >> 20} MiB.")
+    ratio = info.file_size / max(info.compress_size, 1)
+    if info.file_size > _BIG_MEMBER and ratio > limits.zip_ratio:
+        raise LimitRefused(name, f"it inflates {ratio:.0f}-fold.", "Send it without the zip.")
+
+
+def _dicomdir(path: str, limits: Limits) -> Iterator[Item]:
+    """The images a DICOMDIR refers to, in its order; never outside its folder."""
+    try:
+        references = _references(path, limits)
+    except InputRefused as error:
+        yield Item(path, path, refusal=type(error)(path, error.reason, error.remedy))
+        return
+    except Exception:  # noqa: BLE001  the same border as in read()
+        yield Item(path, path, refusal=UnreadableRefused(path, "the DICOMDIR is damaged."))
+        return
+    root = Path(path).parent
+    for parts in references:
+        yield _referenced(path, root, parts)
+    if not references:
+        yield Item(path, path, refusal=NotFoundRefused(path, "the DICOMDIR names no images."))
+
+
+def _references(path: str, limits: Limits) -> list[tuple[str, ...]]:
+    _, data = load(path, limits)
+    with quiet():
+        records = parse(data, limits).header.items("DirectoryRecordSequence")
+        images = [r for r in records if r.code("DirectoryRecordType") == "IMAGE"]
+        texts = [r.value_bytes("ReferencedFileID").decode("iso8859").strip(" \0") for r in images]
+    return [tuple(part.strip(" ") for part in text.split("\\")) for text in texts if text]
+
+
+def _referenced(path: str, root: Path, parts: tuple[str, ...]) -> Item:
+    shown = f"{path}!{'/'.join(parts)}"
+    if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        reason = "the DICOMDIR refers outside its folder."
+        return Item(shown, path, refusal=UnreadableRefused(shown, reason))
+    lower = [part.lower() for part in parts]
+    for candidate in (root.joinpath(*parts), root.joinpath(*lower)):
+        if candidate.is_file():
+            if candidate.resolve().is_relative_to(root.resolve()):
+                return Item(str(candidate), str(candidate))
+            reason = "the DICOMDIR refers outside its folder."
+            return Item(shown, path, refusal=UnreadableRefused(shown, reason))
+    reason = "the DICOMDIR names a file that is not there."
+    return Item(shown, path, refusal=NotFoundRefused(shown, reason, "Copy the whole medium."))

@@ -1,0 +1,183 @@
+"""Typed access to the elements of a parsed data set, from their raw bytes.
+
+pydicom converts lazily and warns about every bad value; user files are full of them. Here a
+value is what its bytes say, or None. Knows value representations; knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydicom import config
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from hilum.core.errors import UnreadableRefused
+
+_BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+# fmt: off
+_TEXT = frozenset((
+    "AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI",
+    "UR", "UT",
+))
+# fmt: on
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
+
+
+class _Quiet:
+    """Counts the readers inside, so that threads share one switch of pydicom's settings."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.mode: int = config.WARN
+        self.filters: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.mode = config.settings.reading_validation_mode
+                config.settings.reading_validation_mode = config.IGNORE
+                self.filters = warnings.catch_warnings()
+                self.filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"(pydicom|PIL|hilum\.dicom)(\.|$)")
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.inside -= 1
+                if self.inside == 0:
+                    self.filters.__exit__(None, None, None)
+                    config.settings.reading_validation_mode = self.mode
+
+
+quiet = _Quiet()
+
+
+class Header:
+    """The elements before the pixels, by keyword."""
+
+    def __init__(self, dataset: Dataset, little: bool, charset: str | list[str] = "") -> None:
+        self.dataset, self.little = dataset, little
+        self.charset = self._charset() or charset or "iso8859"
+
+    def _charset(self) -> list[str]:
+        names = [part.strip() for part in self._decode("SpecificCharacterSet").split("\\")]
+        if not any(names):
+            return []
+        try:
+            return list(convert_encodings(names))
+        except (LookupError, ValueError):
+            return []  # an unknown character set: Latin-1 never fails
+
+    def element(self, keyword: str) -> Any:
+        """The raw (or, for parsed sequences, converted) element, or None."""
+        tag = tag_for_keyword(keyword)
+        if tag is None or tag not in self.dataset:
+            return None
+        return self.dataset.get_item(tag)
+
+    def has(self, keyword: str) -> bool:
+        return self.element(keyword) is not None
+
+    def value_bytes(self, keyword: str) -> bytes:
+        """The value as stored; empty when absent."""
+        element = self.element(keyword)
+        value = element.value if isinstance(element, RawDataElement) else None
+        return value if isinstance(value, bytes) else b""
+
+    def vr(self, keyword: str) -> str:
+        """The representation in the file, or the dictionary's where the file names none."""
+        element = self.element(keyword)
+        if element is not None and element.VR and element.VR != "UN":
+            return str(element.VR)
+        return dictionary_VR(keyword)
+
+    def _decode(self, keyword: str) -> str:
+        return self.value_bytes(keyword).decode("iso8859", "replace").strip(" \0")
+
+    def text(self, keyword: str) -> str | None:
+        """Text in the file's character set, without padding; None when empty or absent."""
+        raw = self.value_bytes(keyword).strip(b" \0")
+        if not raw:
+            return None
+        encodings = [self.charset] if isinstance(self.charset, str) else self.charset
+        try:
+            decoded = decode_bytes(raw, encodings, {0x0D, 0x0A, 0x09, 0x0C})
+        except (LookupError, ValueError):
+            decoded = raw.decode("iso8859")
+        return decoded.strip(" \0") or None
+
+    def codes(self, keyword: str) -> tuple[str, ...]:
+        """Code strings, upper case; a value that is no code string becomes ''."""
+        parts = self._decode(keyword).upper().split("\\")
+        cleaned = tuple(p.strip() if _CODE.fullmatch(p.strip()) else "" for p in parts)
+        return cleaned if any(cleaned) else ()
+
+    def code(self, keyword: str) -> str | None:
+        """The first code string, or None."""
+        codes = self.codes(keyword)
+        return (codes[0] or None) if codes else None
+
+    def numbers(self, keyword: str) -> tuple[float, ...] | None:
+        """Finite numbers; () when empty or absent, None when the bytes are no numbers."""
+        raw = self.value_bytes(keyword)
+        if not raw.strip(b" \0") and self.vr(keyword) in _TEXT:
+            return ()
+        if not raw:
+            return ()
+        vr = self.vr(keyword)
+        try:
+            values = self._text_numbers(raw) if vr in _TEXT else self._binary(raw, vr)
+        except (ValueError, struct.error):
+            return None
+        return values if all(math.isfinite(v) for v in values) else None
+
+    @staticmethod
+    def _text_numbers(raw: bytes) -> tuple[float, ...]:
+        parts = raw.decode("ascii").replace("\0", " ").split("\\")
+        if any("_" in part for part in parts):  # Python reads 1_000; DICOM does not
+            raise ValueError("underscore")
+        return tuple(float(part) for part in parts if part.strip())
+
+    def _binary(self, raw: bytes, vr: str) -> tuple[float, ...]:
+        code = _BINARY.get(vr, "H" if len(raw) != 4 or vr.startswith("US or") else "I")
+        count = len(raw) // struct.calcsize(code)
+        order = "<" if self.little else ">"
+        return tuple(float(v) for v in struct.unpack(f"{order}{count}{code}", raw))
+
+    def integer(self, keyword: str, default: int | None = None) -> int:
+        """One whole number that the image cannot do without.
+
+        Raises:
+            UnreadableRefused: absent without a default, or not a whole number.
+        """
+        values = self.numbers(keyword)
+        if values == () and default is not None:
+            return default
+        if not values or values[0] != int(values[0]):
+            came = "missing" if values == () else "not a whole number"
+            raise UnreadableRefused("", f"{keyword} is {came}.", "Export the image again.")
+        return int(values[0])
+
+    def items(self, keyword: str) -> list[Header]:
+        """The items of a sequence; [] when absent or not a sequence."""
+        tag = tag_for_keyword(keyword)
+        if tag is None or tag not in self.dataset:
+            return []
+        value = self.dataset[tag].value
+        if not isinstance(value, Sequence):
+            return []
+        return [Header(item, self.little, self.charset) for item in value]

@@ -1,0 +1,125 @@
+"""Where pixels are no part of the radiograph: shutters and burned-in borders.
+
+Knows the Display Shutter module (PS3.3 C.7.6.11) and plain frames around a picture. Collimators
+are not masked: their edges are often in other units than pixels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.dicom.header import Header
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+BORDER_TOLERANCE = 2.5 / 255  # a lossy frame is uniform to two 8-bit levels
+
+
+def shutter(header: Header, rows: int, columns: int) -> Bool | None:
+    """(H, W) True inside all shutters; None when there is none, or it would hide everything.
+
+    Coordinates in the file are rows and columns from 1; the edges themselves stay visible.
+    """
+    shapes = header.codes("ShutterShape")
+    open_ = np.ones((rows, columns), np.uint8)
+    if "RECTANGULAR" in shapes:
+        open_ &= _rectangle(header, rows, columns)
+    if "CIRCULAR" in shapes:
+        open_ &= _circle(header, rows, columns)
+    if "POLYGONAL" in shapes:
+        open_ &= _polygon(header, rows, columns)
+    if open_.all() or not open_.any():
+        return None
+    return open_.astype(bool)
+
+
+def _rectangle(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
+    def edge(keyword: str, default: int, size: int) -> int:
+        numbers = header.numbers(keyword)
+        value = numbers[0] if numbers else default
+        return int(min(max(value, 0), size + 1))
+
+    left = edge("ShutterLeftVerticalEdge", 1, columns)
+    right = edge("ShutterRightVerticalEdge", columns, columns)
+    top = edge("ShutterUpperHorizontalEdge", 1, rows)
+    bottom = edge("ShutterLowerHorizontalEdge", rows, rows)
+    mask = np.zeros((rows, columns), np.uint8)
+    mask[max(top - 1, 0) : bottom, max(left - 1, 0) : right] = 1
+    return mask
+
+
+def _circle(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
+    centre = header.numbers("CenterOfCircularShutter") or ()
+    radius = header.numbers("RadiusOfCircularShutter") or ()
+    if len(centre) != 2 or len(radius) != 1 or radius[0] <= 0:
+        return np.ones((rows, columns), np.uint8)
+    y = np.arange(1, rows + 1)[:, None] - centre[0]
+    x = np.arange(1, columns + 1)[None] - centre[1]
+    return (x * x + y * y <= radius[0] ** 2).astype(np.uint8)
+
+
+def _polygon(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
+    numbers = header.numbers("VerticesOfThePolygonalShutter") or ()
+    if len(numbers) < 6 or len(numbers) % 2:
+        return np.ones((rows, columns), np.uint8)
+    far = 2 * max(rows, columns)
+    points = np.clip(np.reshape(numbers, (-1, 2))[:, ::-1] - 1, -far, far)
+    mask = np.zeros((rows, columns), np.uint8)
+    cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], [1])
+    return mask
+
+
+def inside_border(pixels: Float32) -> tuple[slice, slice] | None:
+    """Rows and columns inside a uniform frame; None when there is none or all is uniform.
+
+    Each side may have its own grey. A side counts from its first row (column) on while rows are
+    uniform and of the same grey.
+    """
+    top = _uniform_run(pixels)
+    if top == pixels.shape[0]:
+        return None
+    bottom = _uniform_run(pixels[::-1])
+    middle = pixels[top : pixels.shape[0] - bottom]
+    left, right = _uniform_run(middle.T), _uniform_run(middle.T[::-1])
+    if not (top or bottom or left or right):
+        return None
+    height, width = pixels.shape
+    return slice(top, height - bottom), slice(left, width - right)
+
+
+def _uniform_run(lines: Float32) -> int:
+    """How many lines from the first on are uniform and alike."""
+    low = high = float(lines[0, 0])
+    for count, line in enumerate(lines):
+        # Most lines are refused by a few samples, without a look at all of them.
+        some = line[:: max(1, len(line) // 8)]
+        if float(some.max()) - float(some.min()) > BORDER_TOLERANCE:
+            return count
+        low, high = min(low, float(line.min())), max(high, float(line.max()))
+        if high - low > BORDER_TOLERANCE:
+            return count
+    return len(lines)
+
+
+def combine(*masks: Bool | None) -> Bool | None:
+    """True where all are; None when all are None."""
+    present = [mask for mask in masks if mask is not None]
+    if not present:
+        return None
+    out = present[0].copy()
+    for mask in present[1:]:
+        out &= mask
+    return out
+
+
+def border_mask(pixels: Float32) -> Bool | None:
+    """(H, W) True inside the burned-in frame, or None."""
+    inside = inside_border(pixels)
+    if inside is None:
+        return None
+    mask = np.zeros(pixels.shape, bool)
+    mask[inside] = True
+    return mask

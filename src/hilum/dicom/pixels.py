@@ -1,0 +1,121 @@
+"""Stored values -> [0, 1]: the grey-scale pipeline (PS3.3 C.11, PS3.4 N.2).
+
+Order: stored value -> Modality -> VOI -> MONOCHROME1 inversion -> presentation LUT shape. Every
+stage is a function of the stored value alone, so the whole pipeline is one table over the stored
+range, computed in float64 and indexed once per pixel: exact, and never through 8 bit.
+
+Choices where the standard leaves one, or files contradict it:
+
+* A presentation LUT shape of INVERSE is how a MONOCHROME1 image says the same thing twice
+  (C.8.11.3), so either or both invert once. IDENTITY does not undo MONOCHROME1.
+* Without a VOI the full range of the stored bits, after the modality transformation, is [0, 1],
+  so an 8-bit DICOM equals the same PNG.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.dicom.header import Header
+from hilum.dicom.image import Containers, Layout
+from hilum.dicom.lookup import modality, voi
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+_CV2_LUT_16 = int(cv2.__version__.split(".")[0]) >= 5  # 16-bit tables came with OpenCV 5
+_CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What becomes of every stored code (0 .. 2^bits - 1, two's complement when signed)."""
+
+    grey: Float32  # (2^bits,) in [0, 1]
+    padded: Bool | None  # (2^bits,) True at PixelPaddingValue; None where the file names none
+    voi: str
+
+
+def stored_values(shape: Layout) -> NDArray[np.float64]:
+    """(2^bits,) the value of every stored code."""
+    codes = np.arange(2**shape.bits_stored, dtype=np.float64)
+    if shape.signed:
+        codes[len(codes) // 2 :] -= len(codes)
+    return codes
+
+
+def display(
+    header: Header,
+    shape: Layout,
+    window: tuple[float, float] | None = None,
+    voi_index: int = 0,
+) -> Display:
+    """The table of a file."""
+    values = stored_values(shape)
+    shown, text = voi(header, modality(header, values), window, voi_index)
+    grey = shown.astype(np.float32)
+    if shape.photometric == "MONOCHROME1" or header.code("PresentationLUTShape") == "INVERSE":
+        grey = np.float32(1) - grey
+    padded = padding(header, shape, values)
+    if padded is not None:
+        grey[padded] = 0
+    return Display(grey, padded, text)
+
+
+def padding(header: Header, shape: Layout, values: NDArray[np.float64]) -> Bool | None:
+    """Which stored codes are padding (C.7.5.1.1.2): a value, or a range with its limit."""
+    first = header.numbers("PixelPaddingValue")
+    if not first:
+        return None
+    last = header.numbers("PixelPaddingRangeLimit") or first
+    ends = sorted(_as_stored(v, shape) for v in (first[0], last[0]))
+    padded: Bool = (values >= ends[0]) & (values <= ends[1])
+    return padded if padded.any() else None
+
+
+def _as_stored(value: float, shape: Layout) -> float:
+    """Writers store a negative padding value as US, too."""
+    too_large = shape.signed and value >= 2 ** (shape.bits_stored - 1) and value >= 0x8000
+    return value - 0x10000 if too_large else value
+
+
+def spread(table: NDArray[Any], shape: Layout) -> NDArray[Any]:
+    """A table over stored codes to one over all containers: unused bits are ignored."""
+    containers = np.arange(2**shape.bits_allocated)
+    spread_: NDArray[Any] = table[(containers >> shape.shift) & (2**shape.bits_stored - 1)]
+    return spread_
+
+
+def look_up(containers: Containers, table: Float32) -> Float32:
+    """(H, W) uint8 or uint16 through a table of 256 or 65536 entries."""
+    if containers.dtype == np.uint8 or _CV2_LUT_16:
+        out: Float32 = cv2.LUT(containers, table)
+        return out.reshape(containers.shape)
+    result = np.empty(containers.shape, np.float32)
+    source, target = containers.reshape(-1), result.reshape(-1)
+    for start in range(0, source.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        np.take(table, source[part], out=target[part], mode="clip")
+    return result
+
+
+def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Float32, Bool | None]:
+    """(H, W) pixels in [0, 1], and where they are no padding (None: everywhere)."""
+    grey = look_up(containers, spread(shown.grey, shape))
+    if shown.padded is None:
+        return grey, None
+    padded: Bool = spread(shown.padded, shape)[containers]
+    return grey, ~padded if padded.any() else None
+
+
+def containers_of(decoded: NDArray[np.integer[Any]], shape: Layout) -> Containers:
+    """Decoded values (perhaps signed) as containers of the layout's size."""
+    wanted = np.uint8 if shape.bits_allocated == 8 else np.uint16
+    if decoded.dtype.itemsize == np.dtype(wanted).itemsize:
+        return np.ascontiguousarray(decoded).view(wanted)
+    return decoded.astype(wanted)

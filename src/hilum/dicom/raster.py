@@ -1,0 +1,112 @@
+"""PNG, JPEG and WebP -> grey pixels in [0, 1]. Knows nothing of DICOM.
+
+Sixteen bits stay sixteen, EXIF orientation is honoured, colour becomes luma (Rec. 601), alpha is
+ignored. Grey pictures stored as colour give exactly the grey picture.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
+from hilum.dicom.limits import Limits
+from hilum.dicom.pixels import look_up
+
+Float32 = NDArray[np.float32]
+
+_ORIENTATION = 0x0112
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def sniff(data: bytes) -> str | None:
+    """The format by its first bytes: "png", "jpeg", "webp" or None."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return None
+
+
+def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
+    """(H, W) pixels in [0, 1] and the bits they were stored with.
+
+    Raises:
+        UnreadableRefused: damaged or truncated.
+        LimitRefused: more pixels than allowed.
+        UnsupportedRefused: an animation.
+    """
+    with _open(data, kind) as image:
+        width, height = image.size
+        if width * height > limits.pixels:
+            raise LimitRefused(
+                "", f"{height} x {width} pixels are more than the limit of {limits.pixels}."
+            )
+        if getattr(image, "n_frames", 1) > 1:
+            raise UnsupportedRefused("", "it is an animation.", "Send single images.")
+        orientation = int(image.getexif().get(_ORIENTATION, 1))
+        deep = kind == "png" and data[24] == 16
+        array: NDArray[Any] = _png_16(data) if deep else _eight_bit(image)
+    bits = 8 * array.itemsize
+    grey = _grey(array)
+    return np.ascontiguousarray(_upright(grey, orientation)), bits
+
+
+def _open(data: bytes, kind: str) -> Image.Image:
+    try:
+        return Image.open(BytesIO(data), formats=(kind.upper(),))
+    except Image.DecompressionBombError as error:
+        raise LimitRefused("", "it has more pixels than any radiograph.") from error
+
+
+def _png_16(data: bytes) -> NDArray[np.uint16]:
+    # Pillow turns 16-bit colour into 8 bits.
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise UnreadableRefused("", "its 16-bit PNG data is damaged.", "Copy it again.")
+    colour: NDArray[np.uint16] = array if array.ndim == 2 else array[..., 2::-1]
+    return colour
+
+
+def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("LA", "La"):
+        image = image.getchannel(0)
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGBA" if "A" in image.mode else "RGB")
+    array: NDArray[np.uint8] = np.asarray(image)
+    return array if array.ndim == 2 else array[..., :3]
+
+
+def _grey(array: NDArray[Any]) -> Float32:
+    top = 2 ** (8 * array.itemsize) - 1
+    table = (np.arange(top + 1, dtype=np.float64) / top).astype(np.float32)
+    if array.ndim == 3:
+        first = array[..., 0]
+        if not (np.array_equal(first, array[..., 1]) and np.array_equal(first, array[..., 2])):
+            luma: Float32 = (array.astype(np.float32) @ _LUMA) / np.float32(top)
+            return np.clip(luma, 0, 1)
+        array = np.ascontiguousarray(first)
+    return look_up(np.ascontiguousarray(array), table)
+
+
+def _upright(grey: Float32, orientation: int) -> Float32:
+    """Undo the EXIF orientation (1 to 8)."""
+    turned: dict[int, Float32] = {
+        2: grey[:, ::-1],
+        3: grey[::-1, ::-1],
+        4: grey[::-1],
+        5: grey.T,
+        6: grey.T[:, ::-1],
+        7: grey.T[::-1, ::-1],
+        8: grey.T[::-1],
+    }
+    return turned.get(orientation, grey)
