@@ -1,0 +1,161 @@
+"""Raw outputs of a dense detector -> boxes, scores and masks in source pixels, in NumPy.
+
+Knows the manifest's numbers; knows no runtime, file or threshold of a reader.
+Legend: N anchors, K labels, n candidates, S input side, s mask side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.core.errors import ModelOutputError
+from hilum.core.findings import Findings
+from hilum.core.geometry import Letterbox, clip_boxes
+from hilum.core.manifest import Calibration, Manifest
+from hilum.fuse.suppress import keep_best
+from hilum.predict.session import RawOutputs
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+def sigmoid(x: ArrayLike) -> Float32:
+    """Without overflow for any finite input."""
+    clipped = np.clip(np.asarray(x, np.float32), -80, 80)
+    return (1 / (1 + np.exp(-clipped))).astype(np.float32)
+
+
+def logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def softmax(x: Float32) -> Float32:
+    """(C,) logits to probabilities."""
+    e = np.exp(x - x.max())
+    out: Float32 = e / e.sum()
+    return out
+
+
+class Decoder:
+    """Decodes the outputs of one bundle; the anchors are laid out once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.grid = manifest.anchors.value()
+        self.size = manifest.preprocessing.size
+        self.anchors = self.grid.anchors(self.size)
+        self.calibration = manifest.calibration or Calibration()
+
+    def __call__(self, raw: RawOutputs, box: Letterbox, *, masks: bool = True) -> Findings:
+        """Findings in the source pixels of `box`.
+
+        Raises:
+            ModelOutputError: the outputs do not fit the anchors.
+        """
+        if len(raw.box_deltas) != len(self.anchors):
+            raise ModelOutputError(
+                f"{len(raw.box_deltas)} boxes came for {len(self.anchors)} anchors; the "
+                "manifest's anchors are not those of the model"
+            )
+        classes = self.global_probabilities(raw)
+        boxes, scores, labels = self._boxes(raw, box, classes)
+        return Findings(
+            width=box.width,
+            height=box.height,
+            boxes_px=boxes,
+            scores=scores,
+            labels=tuple(self.manifest.labels[label] for label in labels),
+            image_scores={n: classes[c] for n, c in self.manifest.image_scores.items() if classes},
+            masks=self.masks(raw, box) if masks else {},
+        )
+
+    def global_probabilities(self, raw: RawOutputs) -> dict[str, float]:
+        """Probability of each global class; empty without that head."""
+        if raw.global_logits is None:
+            return {}
+        logits = raw.global_logits / self.calibration.global_temperature
+        if self.calibration.global_bias:
+            logits = logits + np.asarray(self.calibration.global_bias, np.float32)
+        values = softmax(logits).tolist()
+        return dict(zip(self.manifest.global_classes, values, strict=True))
+
+    def masks(self, raw: RawOutputs, box: Letterbox) -> dict[str, Bool]:
+        """Each mask at source size. Logits are interpolated, then cut: smoother than the cells."""
+        if raw.mask_logits is None:
+            return {}
+        return {
+            name: box.restore(raw.mask_logits[spec.channel]) >= logit(spec.threshold)
+            for name, spec in self.manifest.masks.items()
+        }
+
+    def candidates(self, raw: RawOutputs) -> tuple[Float32, NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) scores above the floor, highest first, with their anchors and labels.
+
+        Only these are decoded: of a hundred thousand anchors a few hundred remain.
+        """
+        spec, calibration = self.manifest.decoding, self.calibration
+        floor = (logit(spec.score_floor) - calibration.class_bias) * calibration.class_temperature
+        flat = raw.class_logits.reshape(-1)
+        index = np.flatnonzero(flat >= floor)
+        # Stable: of equal logits the lower anchor goes first, on every machine.
+        order = np.argsort(-flat[index], kind="stable")[: spec.pre_nms_top]
+        index = index[order]
+        logits = flat[index] / calibration.class_temperature + calibration.class_bias
+        anchor, label = np.divmod(index, len(self.manifest.labels))
+        return sigmoid(logits), anchor, label
+
+    def _boxes(
+        self, raw: RawOutputs, box: Letterbox, classes: Mapping[str, float]
+    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+        scores, anchor, label = self.candidates(raw)
+        boxes = self.grid.decode(raw.box_deltas[anchor], self.anchors[anchor])
+        boxes = _clip_to_inner(boxes, box)
+        alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(axis=1)  # outside the image, or a sliver
+        boxes, scores, label = boxes[alive], scores[alive], label[alive]
+        scores = self._weighted(scores, boxes, raw, classes)
+        kept = keep_best(boxes, scores, label, iou=self.manifest.decoding.nms_iou)
+        kept = kept[: self.manifest.decoding.max_boxes]
+        source = box.boxes_to_source(boxes[kept]).reshape(-1, 4)
+        source = clip_boxes(source, box.width, box.height).astype(np.float32)
+        return source, scores[kept], label[kept]
+
+    def _weighted(
+        self, scores: Float32, boxes: Float32, raw: RawOutputs, classes: Mapping[str, float]
+    ) -> Float32:
+        spec = self.manifest.decoding
+        factor = np.ones(len(scores), np.float32)
+        for name, weight in spec.mask_weights.items():
+            if raw.mask_logits is not None and weight:
+                logits = raw.mask_logits[self.manifest.masks[name].channel]
+                parts = boxes / np.float32(self.size)
+                factor *= mean_inside(sigmoid(logits), parts) ** np.float32(weight)
+        for name, weight in spec.image_weights.items():
+            if classes and weight:
+                factor *= np.float32(classes[name] ** weight)
+        out: Float32 = np.clip(scores * factor, 0, 1)
+        return out
+
+
+def mean_inside(values: Float32, boxes: Float32) -> Float32:
+    """(n,) mean of an (s, s) map inside (n, 4) boxes given in parts of its side (0..1)."""
+    side = values.shape[0]
+    total = cv2.integral(values, sdepth=cv2.CV_64F)
+    low = np.clip(np.floor(boxes[:, :2] * side), 0, side - 1).astype(np.int64)
+    high = np.clip(np.ceil(boxes[:, 2:] * side).astype(np.int64), low + 1, side)
+    (x1, y1), (x2, y2) = low.T, high.T
+    area = (x2 - x1) * (y2 - y1)
+    mean = (total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]) / area
+    out: Float32 = np.clip(mean, 0, 1).astype(np.float32)
+    return out
+
+
+def _clip_to_inner(boxes: Float32, box: Letterbox) -> Float32:
+    """Cut to the part of the square that shows the image: padding holds no findings."""
+    x, y, w, h = box.inner
+    shift = np.array([x, y, x, y], np.float32)
+    return clip_boxes(boxes - shift, w, h).astype(np.float32) + shift
