@@ -1,0 +1,123 @@
+"""A trained network -> the graphs of a bundle: ONNX raw heads, checked against PyTorch, and int8.
+
+Knows the raw-output names of core.manifest.Outputs; decoding stays in hilum.predict.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+
+from hilum.core.errors import ModelOutputError
+
+OUTPUTS = ("class_logits", "box_deltas", "mask_logits", "global_logits")
+
+
+class RawHeads(nn.Module):
+    """The network without its auxiliary heads, outputs as a tuple in the order of OUTPUTS."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        raw = self.net(image)
+        return tuple(raw[name] for name in OUTPUTS)
+
+
+def to_onnx(net: nn.Module, size: int) -> bytes:
+    """The fp32 graph with a free batch size."""
+    heads = RawHeads(net).eval()
+    example = torch.zeros(2, 1, size, size)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            heads,
+            (example,),
+            path,
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=64)}},
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        return path.read_bytes()
+
+
+def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]) -> float:
+    """Largest absolute difference between PyTorch and ONNX Runtime over all raw outputs."""
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    with torch.inference_mode():
+        for image in images:
+            expected = RawHeads(net).eval()(torch.from_numpy(image[None]))
+            got = session.run(list(OUTPUTS), {"image": image[None]})
+            for a, b in zip(expected, got, strict=True):
+                worst = max(worst, float(np.abs(a.numpy() - b).max()))
+    return worst
+
+
+def check_export(
+    net: nn.Module, graph: bytes, images: NDArray[np.float32], tolerance: float = 1e-4
+) -> float:
+    """The largest difference, relative to each output's size.
+
+    Raises:
+        ModelOutputError: larger than `tolerance`.
+    """
+    worst = largest_difference(net, graph, images)
+    if not worst <= tolerance:
+        raise ModelOutputError(
+            f"the exported graph differs from PyTorch by {worst:.2e}; allowed: {tolerance:.0e}"
+        )
+    return worst
+
+
+class _Images(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, images: NDArray[np.float32]):
+        self.rows: Iterator[NDArray[np.float32]] = iter(images)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        row = next(self.rows, None)
+        return None if row is None else {"image": row[None]}
+
+
+def to_int8(graph: bytes, images: NDArray[np.float32]) -> bytes:
+    """Static QDQ quantisation, calibrated on (n, 1, S, S) prepared images."""
+    logging.getLogger("root").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        fp32, ready, int8 = (Path(folder) / f"{n}.onnx" for n in ("fp32", "ready", "int8"))
+        fp32.write_bytes(graph)
+        quant_pre_process(str(fp32), str(ready), skip_symbolic_shape=True)
+        quantize_static(
+            ready,
+            int8,
+            _Images(images),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            calibrate_method=CalibrationMethod.MinMax,
+            op_types_to_quantize=["Conv", "Add", "MaxPool", "Concat", "Resize"],
+        )
+        return int8.read_bytes()
