@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
         return read
     if name == "predict":
-        from hilum.predict.api import predict
+        import importlib
 
-        return predict
+        return importlib.import_module("hilum.predict")  # a callable package, see there
     raise AttributeError(f"module 'hilum' has no attribute {name!r}")

@@ -127,3 +127,11 @@ def write_toy(
     boxes, logits = np.array(boxes, np.float32).reshape(-1, 4), np.array(logits, np.float32)
     graph = toy_graph(boxes, logits, poison=poison)
     return write_bundle(path, toy_manifest(**changes), toy_files(graph))
+
+
+def write_toy_pipeline(folder: Path, text: str = "", **toy: Any) -> Path:
+    """A toy bundle and a pipeline file that uses it."""
+    write_toy(folder / "toy.zip", **toy)
+    path = folder / "toy.yaml"
+    path.write_text(f"name: toy\nbundles: [{{bundle: toy.zip}}]\ngates: [header]\n{text}")
+    return path

@@ -1,0 +1,56 @@
+"""Options read from YAML or JSON: checked when read, unknown keys are errors that help.
+
+Knows no pipeline and no recipe; both are built of `Options`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from hilum.core.errors import ConfigError
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """One sentence about an unknown name: the nearest known one, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {name!r}.{hint} Known: {', '.join(names)}."
+
+
+class Options(BaseModel):
+    """Frozen; no NaN; an unknown key names the nearest known key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in value:
+                if key not in known:
+                    raise ValueError(unknown("key", key, known))
+        return value
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def checked(kind: type[Checked], value: Any, source: str) -> Checked:
+    """`value` as a validated `kind`.
+
+    Raises:
+        ConfigError: one line: the source, where in it, and what is wrong.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{source}: {where + ': ' if where else ''}{message}") from error

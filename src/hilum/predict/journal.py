@@ -1,0 +1,107 @@
+"""What a run has finished, flushed to disk record by record, so that a killed run goes on.
+
+One JSON line an image, keyed by name, content and everything that decides a result. A line cut
+off by a crash is left out. Knows no pipeline and no pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Self
+
+from hilum.core.errors import ConfigError
+from hilum.core.results import ImageResult
+
+SCHEMA = "hilum.journal/1"
+NAME = Path(".hilum") / "journal.jsonl"
+
+
+class Journal:
+    """The journal of one result folder, open for one run.
+
+    Results of another pipeline, bundle or setting are not taken over: the journal starts anew.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, *, fresh: bool = False) -> None:
+        """
+        Raises:
+            ConfigError: another run writes to this folder now.
+        """
+        self.folder, self.path = folder, folder / NAME
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream: IO[bytes] = self.path.open("a+b")
+        _lock(self._stream, folder)
+        self._done = {} if fresh else self._read(fingerprint)
+        if not self._done:
+            self._stream.truncate(0)
+            self._write({"schema": SCHEMA, "fingerprint": fingerprint})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()
+
+    def __len__(self) -> int:
+        return len(self._done)
+
+    def names(self) -> frozenset[str]:
+        """Names that have a record; their content may have changed since."""
+        return frozenset(name for name, _ in self._done)
+
+    def find(self, name: str, content_sha256: str | None) -> ImageResult | None:
+        """The finished answer to this very content, if its files are still there.
+
+        Failures are ours and are tried again; refusals stay.
+        """
+        result = self._done.get((name, content_sha256))
+        if result is None or result.status == "failed":
+            return None
+        files = [*result.masks.values(), *result.extras.values()]
+        return result if all((self.folder / file).is_file() for file in files) else None
+
+    def append(self, result: ImageResult) -> None:
+        """Record one answer; on return it has reached the disk."""
+        self._write(result.to_record())
+
+    def _write(self, record: object) -> None:
+        self._stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def _read(self, fingerprint: str) -> dict[tuple[str, str | None], ImageResult]:
+        self._stream.seek(0)
+        header, *lines = self._stream.read().split(b"\n") or [b""]
+        if _parse(header) != {"schema": SCHEMA, "fingerprint": fingerprint}:
+            return {}
+        if lines and lines[-1]:
+            self._write_end_of_line()
+        results = [ImageResult.from_record(r) for r in map(_parse, lines) if r is not None]
+        return {(result.name, result.content_sha256): result for result in results}
+
+    def _write_end_of_line(self) -> None:
+        """After a record cut off by a crash, so that the next one stands on its own line."""
+        self._stream.write(b"\n")
+        self._stream.flush()
+
+
+def _parse(line: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None  # cut off by a crash, or empty
+    return value if isinstance(value, dict) else None
+
+
+def _lock(stream: IO[bytes], folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return  # Windows: two runs into one folder are the user's to avoid
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        raise ConfigError(f"{folder}: another run writes there; choose another --out") from error
