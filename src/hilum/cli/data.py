@@ -4,4 +4,7 @@ from __future__ import annotations
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Being built.")
+from hilum.cli import phantom
+
+app = typer.Typer(no_args_is_help=True, help="Data sets: read, check, split, convert, phantoms.")
+app.command()(phantom.phantom)
