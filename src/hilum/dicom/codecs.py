@@ -204,8 +204,8 @@ def check_frame(frame: bytes, syntax: str, shape: Layout) -> None:
             f"rows, columns and samples are {need} in the header, {size} in the compressed pixels.",
             "Export it again.",
         )
-    # libjpeg fills what is missing with grey and says nothing.
-    if not is_2000 and b"\xff\xd9" not in frame[-64:]:
+    # Lenient decoders fill what is missing with grey and say nothing.
+    if b"\xff\xd9" not in frame[-64:]:
         raise UnreadableRefused("", "its compressed pixels are truncated.", "Copy it again.")
 
 
@@ -216,7 +216,7 @@ def decode(
 
     Args:
         value: from the first item (the offset table) on.
-        plugin: one of `plugins(syntax)`; None tries them in order.
+        plugin: one of `plugins(syntax)`; None takes the first that can.
 
     Returns:
         (H, W) or (H, W, 3) array of stored values, and the plugin that decoded it.
@@ -233,20 +233,25 @@ def decode(
     if not frame:
         raise UnreadableRefused("", "its compressed pixels are empty.", "Export it again.")
     check_frame(frame, syntax, shape)
-    names = [plugin] if plugin else plugins(syntax)
+    name = plugin or _choose(syntax, shape)
+    try:
+        return _as_array(frame, syntax, shape, name), name
+    except (HilumError, MemoryError):
+        raise
+    except Exception as error:
+        # No second decoder is asked: some fill what is damaged with grey and say nothing.
+        raise UnreadableRefused(
+            "", "its compressed pixels cannot be decoded.", "Copy or export it again."
+        ) from error
+
+
+def _choose(syntax: str, shape: Layout) -> str:
+    names = [n for n in plugins(syntax) if shape.samples == 1 or n not in (PLUGIN, FALL_BACK)]
     if not names:
-        raise UnsupportedRefused("", "no decoder reads its transfer syntax.")
-    failure: Exception | None = None
-    for name in names:
-        try:
-            return _as_array(frame, syntax, shape, name), name
-        except (HilumError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001  the next decoder may read it
-            failure = error
-    raise UnreadableRefused(
-        "", "its compressed pixels cannot be decoded.", "Copy or export it again."
-    ) from failure
+        raise UnsupportedRefused(
+            "", "no installed decoder reads its transfer syntax.", "Export it uncompressed."
+        )
+    return names[0]
 
 
 def _as_array(frame: bytes, syntax: str, shape: Layout, plugin: str) -> NDArray[np.integer[Any]]:
