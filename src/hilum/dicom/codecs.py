@@ -1,5 +1,5 @@
-"""Compressed pixels. imagecodecs is plugged into pydicom's decoders and preferred; Pillow,
-openjpeg and pydicom's own RLE are the fall-back.
+"""Compressed pixels. imagecodecs is plugged into pydicom's decoders and preferred (HTJ2K apart);
+Pillow, openjpeg and pydicom's own RLE are the fall-back where it is not installed.
 
 Knows codestreams and their declared sizes; knows nothing of grey scales. pylibjpeg-libjpeg (GPL)
 is never used.
@@ -127,8 +127,14 @@ def decoder_of(syntax: str) -> Decoder:
 
 
 def plugins(syntax: str) -> list[str]:
-    """Decoding plugins in the order we try them."""
-    return sorted(decoder_of(syntax).available_plugins, key=lambda name: name != PLUGIN)
+    """Decoding plugins in the order we prefer them.
+
+    imagecodecs swallows some errors of damaged HTJ2K and returns what was in memory, so openjpeg
+    comes first there.
+    """
+    first = (FALL_BACK, PLUGIN) if syntax in HTJ2K else (PLUGIN,)
+    names = list(decoder_of(syntax).available_plugins)
+    return [n for n in first if n in names] + [n for n in names if n not in first]
 
 
 def fragments(value: memoryview) -> Iterator[memoryview]:

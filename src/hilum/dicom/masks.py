@@ -79,14 +79,14 @@ def inside_border(pixels: Float32) -> tuple[slice, slice] | None:
     uniform and of the same grey.
     """
     top = _uniform_run(pixels)
-    if top == pixels.shape[0]:
-        return None
     bottom = _uniform_run(pixels[::-1])
+    if top + bottom >= pixels.shape[0]:
+        return None
     middle = pixels[top : pixels.shape[0] - bottom]
     left, right = _uniform_run(middle.T), _uniform_run(middle.T[::-1])
-    if not (top or bottom or left or right):
-        return None
     height, width = pixels.shape
+    if not (top or bottom or left or right) or left + right >= width:
+        return None
     return slice(top, height - bottom), slice(left, width - right)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from pydicom.uid import UID
 
 from hilum.core.errors import (
     InputRefused,
@@ -150,7 +151,8 @@ def radiograph(
     """Decode a parsed DICOM file. `plugin` forces one decoder of `codecs.plugins`."""
     header = parsed.header
     if parsed.pixels is None:
-        if header.has("Rows") and not header.has("DirectoryRecordSequence"):
+        kind = UID(header.text("SOPClassUID") or "").name
+        if "Image Storage" in kind or header.has("Rows"):
             raise UnreadableRefused("", "it is cut off before its pixels.", "Copy it again.")
         raise UnsupportedRefused("", "it holds no picture.", "Send the image object.")
     shape = image.layout(header, limits)

@@ -47,6 +47,8 @@ class Scanner:
             while self.stack and (end := self.stack[-1].end) is not None and self.at >= end:
                 self.stack.pop()
             if self.at + 8 > size:
+                if any(self.data[self.at :]):
+                    raise _truncated()
                 return
             if self.stack and self.stack[-1].kind != "dataset":
                 going_on = self._item()

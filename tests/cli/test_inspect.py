@@ -1,0 +1,85 @@
+"""`hilum inspect` shows what matters and hides who it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from helpers.dicom_files import image, stored
+from hilum.cli.main import app
+
+CANARY = "CANARY"
+
+
+@pytest.fixture
+def chest(tmp_path: Path) -> Path:
+    path = tmp_path / "chest.dcm"
+    path.write_bytes(
+        image(
+            stored(bits=12),
+            12,
+            ViewPosition="PA",
+            PatientName=CANARY,
+            PatientID=CANARY,
+            StudyDescription=CANARY,
+            StudyID=CANARY,
+            OperatorsName=CANARY,
+            ImageComments=CANARY,
+            FilterType=CANARY,
+            StudyDate="20200102",
+            WindowCenter=2048,
+            WindowWidth=4096,
+            PixelSpacing=[0.2, 0.2],
+        )
+    )
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["inspect", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_one_line_says_what_it_is(chest: Path) -> None:
+    code, out = run(chest)
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    for part in ("24 x 20 px", "12 bit", "MONOCHROME2", "Explicit VR", "2048/4096", "0.2", "PA"):
+        assert part in out
+
+
+@pytest.mark.parametrize("options", [(), ("--full",), ("--json",), ("--json", "--full")])
+def test_identifiers_are_hidden(chest: Path, options: tuple[str, ...]) -> None:
+    _, out = run(chest, *options)
+    assert CANARY not in out
+    assert "20200102" not in out
+    assert "1.2.3.4" not in out
+
+
+def test_identifiers_are_shown_when_asked(chest: Path) -> None:
+    _, out = run(chest, "--full", "--show-identifiers")
+    assert CANARY in out
+    assert "1.2.3.4" in out
+    assert "Window Center = 2048" in out
+
+
+def test_refused_files_give_exit_code_one(chest: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.dcm").write_bytes(b"only text, nothing else, no image here")
+    code, out = run(chest, tmp_path / "text.dcm", "--json")
+    assert code == 1
+    good, bad = json.loads(out)["images"]
+    assert (good["status"], bad["status"], bad["code"]) == ("read", "refused", "unreadable")
+    code, out = run(tmp_path)
+    assert code == 1
+    assert len(out.splitlines()) == 2
+
+
+def test_other_modalities_are_read_and_marked(tmp_path: Path) -> None:
+    path = tmp_path / "ct.dcm"
+    path.write_bytes(image(stored(), Modality="CT"))
+    code, out = run(path)
+    assert code == 0
+    assert "would not be analysed: of modality CT" in out

@@ -1,0 +1,176 @@
+"""Any mix of files, folders, zips and DICOMDIRs becomes items in a fixed order."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom import uid as uids
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from helpers.dicom_files import image, stored, to_bytes
+from hilum.core.errors import InputRefused, LimitRefused, NotFoundRefused, UnreadableRefused
+from hilum.dicom.discover import Item, discover
+from hilum.dicom.limits import Limits
+
+FILE = image(stored())
+PNG = imagecodecs.png_encode(stored())
+
+
+def names(*paths: Path) -> list[str]:
+    return [item.name for item in discover(paths)]
+
+
+def reason(item: Item, kind: type[InputRefused] = UnreadableRefused) -> str:
+    with pytest.raises(kind) as caught:
+        item.read()
+    return str(caught.value)
+
+
+def pack(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_folders_are_walked_sorted_and_sidecars_left_out(tmp_path: Path) -> None:
+    for name in ("b.dcm", "a.png", "sub/c", "sub/deep/d.dicom", "z.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(FILE)
+    for name in ("labels.csv", "readme.md", ".hidden", "x.json", "sub/.DS_Store", ".git/a.dcm"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"text")
+    found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
+    assert found == ["a.png", "b.dcm", "z.jpg", "sub/c", "sub/deep/d.dicom"]
+
+
+def test_one_bad_file_each_says_why_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "good.dcm").write_bytes(FILE)
+    (tmp_path / "cut.dcm").write_bytes(FILE[:-100])
+    (tmp_path / "text.dcm").write_bytes(b"not an image at all, only a letter" * 9)
+    (tmp_path / "empty.dcm").write_bytes(b"")
+    items = {Path(i.name).name: i for i in discover([tmp_path])}
+    assert len(items) == 4
+    assert items["good.dcm"].read().height == 24
+    assert "truncated" in reason(items["cut.dcm"])
+    assert "neither DICOM" in reason(items["text.dcm"])
+    assert "empty" in reason(items["empty.dcm"])
+
+
+def test_what_is_named_is_tried_even_with_a_sidecars_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(FILE)
+    assert [i.read().height for i in discover([path])] == [24]
+
+
+def test_missing_paths_and_empty_folders_are_items_with_a_reason(tmp_path: Path) -> None:
+    missing, empty = discover([tmp_path / "none.dcm", tmp_path])
+    assert "no such file" in reason(missing, NotFoundRefused)
+    assert "no images" in reason(empty, NotFoundRefused)
+
+
+def test_zip_members(tmp_path: Path) -> None:
+    path = pack(
+        tmp_path / "s.zip", {"b/x.dcm": FILE, "a.png": PNG, "list.csv": b"1", "__MACOSX/a": b""}
+    )
+    items = list(discover([path]))
+    assert [i.name for i in items] == [f"{path}!a.png", f"{path}!b/x.dcm"]
+    np.testing.assert_array_equal(items[0].read().pixels, items[1].read().pixels)
+    assert items[1].read().source == f"{path}!b/x.dcm"
+    again = pickle.loads(pickle.dumps(items[1]))  # noqa: S301  our own bytes
+    assert again.read().height == 24
+
+
+def test_zip_in_zip_is_refused_and_slips_are_only_names(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("x.dcm", FILE)
+    path = pack(tmp_path / "s.zip", {"../../up.dcm": FILE, "in.zip": inner.getvalue()})
+    slip, nested = discover([path])
+    assert slip.read().height == 24
+    assert "zip inside a zip" in reason(nested)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.zip"]
+
+
+def test_zip_bombs_are_refused(tmp_path: Path) -> None:
+    path = pack(tmp_path / "s.zip", {"a.dcm": bytes(80 * 2**20)})
+    (item,) = discover([path])
+    assert "-fold" in reason(item, LimitRefused)
+    many = pack(tmp_path / "m.zip", {f"{i}.dcm": FILE for i in range(5)})
+    (item,) = discover([many], Limits(zip_members=4))
+    assert "5 files" in reason(item, LimitRefused)
+
+
+def test_damaged_and_empty_zips_are_refused(tmp_path: Path) -> None:
+    path = pack(tmp_path / "s.zip", {"a.dcm": FILE})
+    data = bytearray(path.read_bytes())
+    (tmp_path / "cut.zip").write_bytes(data[:-30])
+    (item,) = discover([tmp_path / "cut.zip"])
+    assert "damaged" in reason(item)
+    data[60:90] = bytes(30)
+    (tmp_path / "bad.zip").write_bytes(data)
+    (item,) = discover([tmp_path / "bad.zip"])
+    assert "damaged" in reason(item)
+    (item,) = discover([pack(tmp_path / "none.zip", {})])
+    assert "no images" in reason(item, NotFoundRefused)
+
+
+def directory(tmp_path: Path, references: list[list[str]]) -> Path:
+    records = []
+    for parts in references:
+        record = Dataset()
+        record.DirectoryRecordType = "IMAGE"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record.ReferencedFileID = parts
+        records.append(record)
+    patient = Dataset()
+    patient.DirectoryRecordType = "PATIENT"
+    ds = Dataset()
+    ds.SOPClassUID = uids.MediaStorageDirectoryStorage
+    ds.FileSetID = "X"
+    ds.DirectoryRecordSequence = Sequence([patient, *records])
+    path = tmp_path / "DICOMDIR"
+    path.write_bytes(to_bytes(ds))
+    return path
+
+
+def test_dicomdir_is_followed_also_in_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "IMAGES").mkdir()
+    (tmp_path / "IMAGES" / "B").write_bytes(FILE)
+    (tmp_path / "images").mkdir(exist_ok=True)
+    (tmp_path / "images" / "a").write_bytes(FILE)
+    path = directory(tmp_path, [["IMAGES", "B"], ["IMAGES", "A"], ["IMAGES", "GONE"]])
+    first, second, gone = discover([path])
+    assert first.name == str(tmp_path / "IMAGES" / "B")
+    assert second.read().height == first.read().height == 24
+    assert "not there" in reason(gone, NotFoundRefused)
+    assert "DICOMDIR" not in {Path(n).name for n in names(tmp_path)}
+
+
+@pytest.mark.parametrize("parts", [["..", "A"], ["A", "..", "..", "A"], ["/etc/passwd"], ["A/B"]])
+def test_dicomdir_never_leads_outside(tmp_path: Path, parts: list[str]) -> None:
+    inside = tmp_path / "medium"
+    inside.mkdir()
+    (tmp_path / "A").write_bytes(FILE)
+    (item,) = discover([directory(inside, [parts])])
+    assert "outside" in reason(item)
+
+
+def test_dicomdir_does_not_follow_links_outside(tmp_path: Path) -> None:
+    inside = tmp_path / "medium"
+    inside.mkdir()
+    (tmp_path / "secret").write_bytes(FILE)
+    (inside / "LINK").symlink_to(tmp_path / "secret")
+    (item,) = discover([directory(inside, [["LINK"]])])
+    assert "outside" in reason(item)
