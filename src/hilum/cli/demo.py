@@ -1,7 +1,76 @@
-"""`hilum demo`."""
+"""`hilum demo`: a real chest radiograph and two phantoms, from pixels to a page in seconds."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-def demo() -> None:
-    """Being built."""
+import typer
+
+from hilum.cli import common
+
+if TYPE_CHECKING:
+    from hilum.core.radiograph import Radiograph
+    from hilum.core.results import RunResult
+    from hilum.predict.run import Input
+
+FILMS = ("RG1_UNCR.dcm", "RG1_J2KR.dcm")  # 15 bit, MONOCHROME1: uncompressed and JPEG 2000
+PHANTOMS = ((7, 1200, 1000, 2), (11, 900, 1100, 1))  # seed, width, height, opacities
+
+
+def demo(
+    out: Path = typer.Option(Path("hilum-demo"), "--out", "-o", help="Folder of the results."),
+    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
+) -> None:
+    """Analyse the radiograph that comes with pydicom-data and two phantoms; no network, no torch.
+
+    Example: hilum demo --out hilum-demo
+    """
+    from hilum.cli.predict import analyse
+    from hilum.dicom.discover import discover
+    from hilum.predict.pipeline import Pipeline
+
+    inputs: list[Input] = [*discover(_films()), *_phantoms()]
+    run = analyse(inputs, Pipeline.load(pipeline), out, fresh=True)
+    _table(run)
+    typer.echo(f"Look at {(out / 'index.html').resolve()}")
+    typer.echo(common.NOTICE)
+    if run.counts["analysed"] < len(run):
+        raise typer.Exit(common.SOME_REFUSED)
+
+
+def _films() -> list[Path]:
+    from hilum.core.extras import require
+
+    package = require("demo")
+    folder = Path(str(package.__file__)).parent / "data"
+    return [folder / name for name in FILMS]
+
+
+def _phantoms() -> list[Radiograph]:
+    from hilum.core.radiograph import Radiograph
+    from hilum.data.phantom import phantom
+
+    return [
+        Radiograph(phantom(seed, width, height, opacities).pixels, source=f"phantom-{seed}")
+        for seed, width, height, opacities in PHANTOMS
+    ]
+
+
+def _table(run: RunResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="hilum demo: AI result, research use, not for diagnosis")
+    scores = list(dict.fromkeys(name for image in run for name in image.to_json()["scores"]))
+    for column in ("image", "size", "status", *scores, "boxes", "seconds"):
+        side = "left" if column in ("image", "status") else "right"
+        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for image in run:
+        found = image.findings
+        values = [f"{found.image_scores[name]:.2f}" if found else "" for name in scores]
+        boxes = " ".join(f"{score:.2f}" for score in found.scores) if found else image.reason
+        size = f"{image.width}×{image.height}"
+        name = Path(image.name).name
+        table.add_row(name, size, image.status, *values, boxes or "none", f"{image.seconds:.2f}")
+    Console().print(table)

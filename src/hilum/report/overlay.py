@@ -1,0 +1,257 @@
+"""Findings drawn on their radiograph: boxes with scores, outlines of masks, the notice below.
+
+Knows core values only. Nothing covers the anatomy but thin lines and small tags; all words about
+the picture stand on a strip outside it. Line widths and letters grow with the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from hilum.core.findings import Findings
+from hilum.core.geometry import transform_boxes
+from hilum.core.labels import VOCABULARY
+from hilum.core.radiograph import Radiograph
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+Word = tuple[str, Colour, Colour | None]  # text, its colour, the colour of a swatch before it
+
+NOTICE = "AI result, research use, not for diagnosis"
+MIN_SIDE, MAX_SIDE = 768, 1600
+STRETCH = (0.5, 99.5)  # percentiles of valid pixels shown as black and white
+STRIP, INK, QUIET, HALO = (16, 20, 26), (255, 255, 255), (176, 188, 200), (0, 0, 0)
+SUBPIXEL = 6  # bits of fraction that OpenCV's drawing takes
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Where a radiograph of (width, height) lies in its picture: at the top left, scaled.
+
+    Small radiographs are enlarged, or their letters could not be read; large ones shrink.
+    """
+
+    width: int
+    height: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the radiograph in the picture, px."""
+        longest = max(self.width, self.height)
+        scale = min(max(longest, MIN_SIDE), MAX_SIDE) / longest
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(3, 3) from source to picture pixels."""
+        w, h = self.size
+        return np.diag([w / self.width, h / self.height, 1.0])
+
+    @property
+    def unit(self) -> float:
+        """Letter height, px; lines are a fraction of it."""
+        return max(self.size) * 0.0185
+
+    @property
+    def line(self) -> int:
+        return max(1, round(self.unit / 11))
+
+    def resize(self, image: NDArray[Any]) -> NDArray[Any]:
+        """(height, width) to picture size."""
+        shrinks = self.size[0] < self.width
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        resized: NDArray[Any] = cv2.resize(image, self.size, interpolation=how)
+        return resized
+
+
+def draw(radiograph: Radiograph, findings: Findings) -> Picture:
+    """The radiograph with its findings and the notice, RGB.
+
+    Returns:
+        (H, W, 3) uint8: the radiograph at `Canvas.size`, then the strip below it.
+    """
+    canvas = Canvas(radiograph.width, radiograph.height)
+    picture = base(radiograph)
+    for name in ("lungs", *(name for name in findings.masks if name != "lungs")):
+        if name in findings.masks:
+            _outline(picture, canvas, findings.masks[name], _colour(name))
+    boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
+    for box, label in reversed(list(zip(boxes, findings.labels, strict=True))):
+        _box(picture, canvas, box, _colour(label))
+    picture = _tags(picture, canvas, boxes, findings)
+    return np.vstack([picture, strip(canvas, findings.image_scores, _legend(findings))])
+
+
+def plain(radiograph: Radiograph, findings: Findings) -> Picture:
+    """The same picture without any mark on it, for looking before and after."""
+    canvas = Canvas(radiograph.width, radiograph.height)
+    below = strip(canvas, findings.image_scores, _legend(findings))
+    return np.vstack([base(radiograph), below])
+
+
+def base(radiograph: Radiograph) -> Picture:
+    """The radiograph at canvas size, stretched between percentiles of its valid pixels."""
+    canvas = Canvas(radiograph.width, radiograph.height)
+    step = max(1, max(radiograph.width, radiograph.height) // 1024)
+    sample = radiograph.pixels[::step, ::step]
+    if radiograph.valid is not None:
+        sample = sample[radiograph.valid[::step, ::step]]
+    low, high = np.percentile(sample, STRETCH) if sample.size else (0.0, 1.0)
+    grey = canvas.resize(radiograph.pixels).astype(np.float32)
+    grey = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
+    return np.repeat((grey * 255 + 0.5).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def strip(
+    canvas: Canvas, scores: Mapping[str, float], legend: Sequence[tuple[str, Colour]]
+) -> Picture:
+    """What is said about the picture, below it: scores, the meaning of colours, the notice."""
+    width, font = canvas.size[0], _font(canvas.unit)
+    pad = round(canvas.unit * 0.7)
+    words: list[Word] = [(f"{name} {value:.2f}", INK, None) for name, value in scores.items()]
+    words += [(text, QUIET, colour) for text, colour in legend]
+    rows = _flow(words, font, width - 2 * pad, canvas)
+    notice = _wrap(NOTICE, font, width - 2 * pad)
+    step = round(canvas.unit * 1.5)
+    height = 2 * pad + step * (len(rows) + len(notice))
+    image = Image.new("RGB", (width, height), STRIP)
+    pen = ImageDraw.Draw(image)
+    y = pad
+    for line in notice:
+        pen.text((pad, y), line, fill=(255, 214, 120), font=font)
+        y += step
+    for row in rows:
+        for x, text, ink, colour in row:
+            left = pad + x
+            if colour is not None:
+                side = round(canvas.unit * 0.8)
+                top = y + round(canvas.unit * 0.25)
+                pen.rectangle(
+                    (left, top, left + side, top + side), outline=colour, width=canvas.line + 1
+                )
+                left += round(canvas.unit * 1.2)
+            pen.text((left, y), text, fill=ink, font=font)
+        y += step
+    return np.asarray(image)
+
+
+def _flow(
+    words: Sequence[Word], font: Font, room: int, canvas: Canvas
+) -> list[list[tuple[int, str, Colour, Colour | None]]]:
+    """Words laid out from left to right in rows of `room` px."""
+    rows: list[list[tuple[int, str, Colour, Colour | None]]] = []
+    x = room + 1
+    for text, ink, colour in words:
+        swatch = canvas.unit * 1.2 if colour else 0
+        needed = round(font.getlength(text) + swatch)
+        if x + needed > room:
+            rows.append([])
+            x = 0
+        rows[-1].append((x, text, ink, colour))
+        x += needed + round(canvas.unit * 1.2)
+    return rows
+
+
+def _wrap(text: str, font: Font, room: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _legend(findings: Findings) -> list[tuple[str, Colour]]:
+    names = dict.fromkeys([*findings.labels, *findings.masks])
+    return [(_text(name), _colour(name)) for name in names]
+
+
+def _outline(picture: Picture, canvas: Canvas, mask: NDArray[np.bool_], colour: Colour) -> None:
+    # Area averaging keeps thin parts; half covered pixels are the border. The steps of enlarged
+    # masks are rounded off by less than one source pixel.
+    small = canvas.resize(mask.astype(np.uint8) * 255)
+    if (scale := canvas.size[0] / canvas.width) > 1.5:
+        small = cv2.GaussianBlur(small, (0, 0), scale / 2)
+    contours, _ = cv2.findContours(
+        (small >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
+    layer = picture.copy()
+    cv2.polylines(layer, contours, True, HALO, canvas.line + 2, cv2.LINE_AA)
+    cv2.polylines(layer, contours, True, colour, canvas.line, cv2.LINE_AA)
+    cv2.addWeighted(layer, 0.75, picture, 0.25, 0, dst=picture)
+
+
+def _box(picture: Picture, canvas: Canvas, box: NDArray[np.float32], colour: Colour) -> None:
+    # Our coordinates count pixel edges, OpenCV's drawing counts centres: half a pixel less.
+    fixed = np.round((box.reshape(2, 2) - 0.5) * (1 << SUBPIXEL)).astype(int).tolist()
+    (x1, y1), (x2, y2) = fixed
+    corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.int32)
+    for ink, width in ((HALO, 2 * canvas.line + 2), (colour, 2 * canvas.line)):
+        cv2.polylines(picture, [corners], True, ink, width, cv2.LINE_AA, SUBPIXEL)
+
+
+def _tags(
+    picture: Picture, canvas: Canvas, boxes: NDArray[np.float32], findings: Findings
+) -> Picture:
+    image = Image.fromarray(picture)
+    pen, font = ImageDraw.Draw(image), _font(canvas.unit)
+    placed: list[tuple[int, int, int, int]] = []
+    for box, label, score in zip(boxes, findings.labels, findings.scores, strict=True):
+        text = f"{_text(label)} {score:.2f}"
+        x1, y1, x2, y2 = area = _place(box, font.getlength(text), canvas, placed)
+        placed.append(area)
+        pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=STRIP)
+        pen.text(((x1 + x2) / 2, (y1 + y2) / 2), text, fill=_colour(label), font=font, anchor="mm")
+    return np.array(image)
+
+
+def _place(
+    box: NDArray[np.float32], length: float, canvas: Canvas, placed: list[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int]:
+    """A place for a tag beside its box, inside the picture, on no other tag if possible."""
+    w, h = round(length + canvas.unit * 0.7), round(canvas.unit * 1.5)
+    gap = canvas.line + 1
+    x1, y1, x2, y2 = box
+    corners = [
+        (x1 - gap, y1 - gap - h),  # above
+        (x1 - gap, y2 + gap),  # below
+        (x2 - w + gap, y1 - gap - h),
+        (x2 + gap, y1),  # right
+        (x1 - w - gap, y1),  # left
+        (x1 + gap, y1 + gap),  # inside
+        (x1 + gap, y1 + gap + h),
+    ]
+    areas = []
+    for x, y in corners:
+        left = int(np.clip(x, 0, max(0, canvas.size[0] - w)))
+        top = int(np.clip(y, 0, max(0, canvas.size[1] - h)))
+        areas.append((left, top, left + w, top + h))
+    return min(areas, key=lambda area: sum(_overlap(area, other) for other in placed))
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(w, 0) * max(h, 0)
+
+
+def _font(size: float) -> Font:
+    return ImageFont.load_default(max(10, round(size)))
+
+
+def _colour(name: str) -> Colour:
+    return VOCABULARY[name].colour_rgb if name in VOCABULARY else (255, 255, 255)
+
+
+def _text(name: str) -> str:
+    return VOCABULARY[name].text if name in VOCABULARY else name
