@@ -72,6 +72,20 @@ def union(rows: Iterable[str], height: int, width: int) -> Bool:
     return mask
 
 
+def runs(text: str) -> NDArray[np.int64]:
+    """(n, 2) start and end of each run in column-major order, without building the mask.
+
+    Raises:
+        DataError: not whole numbers, an odd count or a negative number.
+    """
+    if text.strip() == EMPTY:
+        return np.zeros((0, 2), np.int64)
+    edges = np.cumsum(_numbers(text))
+    if (edges[1:] < edges[:-1]).any():  # a sum that wrapped around
+        raise DataError(f"run lengths {_shown(text)} are too large for any image")
+    return edges.reshape(-1, 2)
+
+
 def area(text: str) -> int:
     """Number of set pixels, without building the mask."""
     return 0 if text.strip() == EMPTY else int(_numbers(text)[1::2].sum())

@@ -1,0 +1,117 @@
+"""Predictions and truth -> numbers with intervals. Knows no model and no pixels.
+
+boxes           true and predicted boxes of many images, checked
+matching        which box finds which, by COCO's rules
+rsna, siim_covid, siim_acr   the challenges' own scores; tables reads their files
+detection       AP and recall as COCO; froc: lesions against false marks
+curves          ROC, precision-recall, DeLong; classification: numbers at a fixed threshold
+masks           Dice, IoU, F scores, Hausdorff
+resample        bootstrap over patients, comparisons; reweighted: metrics made fast for it
+points          operating points; calibration: temperature, isotonic, conformal
+"""
+
+from hilum.evaluate.calibration import (
+    Isotonic,
+    Temperature,
+    calibrator_from_json,
+    conformal_sensitivity,
+)
+from hilum.evaluate.classification import (
+    at_threshold,
+    classification,
+    confusion_matrix,
+    expected_calibration_error,
+    multiclass,
+    reliability,
+)
+from hilum.evaluate.curves import (
+    auc,
+    auc_interval,
+    average_precision,
+    precision_recall_curve,
+    roc_curve,
+)
+from hilum.evaluate.detection import coco_metrics, detection_ap
+from hilum.evaluate.froc import (
+    Froc,
+    any_box_classification,
+    false_positives_per_normal_image,
+    froc,
+)
+from hilum.evaluate.masks import dice, f_beta, hausdorff, iou
+from hilum.evaluate.points import (
+    OperatingPoint,
+    for_best,
+    for_false_marks,
+    for_false_positives,
+    for_sensitivity,
+    sensitivity_at_specificity,
+)
+from hilum.evaluate.resample import (
+    Comparison,
+    Interval,
+    Reweighted,
+    bootstrap,
+    delong,
+    holm,
+    paired_bootstrap,
+)
+from hilum.evaluate.reweighted import ap_of, auc_of, mean_of, rsna_of
+from hilum.evaluate.rsna import rsna_image_score, rsna_per_image, rsna_score
+from hilum.evaluate.siim_acr import siim_acr_per_image, siim_acr_score
+from hilum.evaluate.siim_covid import siim_covid_score, siim_covid_solution
+from hilum.evaluate.tables import rsna_predictions, rsna_truth
+
+__all__ = [
+    "Comparison",
+    "Froc",
+    "Interval",
+    "Isotonic",
+    "OperatingPoint",
+    "Reweighted",
+    "Temperature",
+    "any_box_classification",
+    "ap_of",
+    "at_threshold",
+    "auc",
+    "auc_interval",
+    "auc_of",
+    "average_precision",
+    "bootstrap",
+    "calibrator_from_json",
+    "classification",
+    "coco_metrics",
+    "conformal_sensitivity",
+    "confusion_matrix",
+    "delong",
+    "detection_ap",
+    "dice",
+    "expected_calibration_error",
+    "f_beta",
+    "false_positives_per_normal_image",
+    "for_best",
+    "for_false_marks",
+    "for_false_positives",
+    "for_sensitivity",
+    "froc",
+    "hausdorff",
+    "holm",
+    "iou",
+    "mean_of",
+    "multiclass",
+    "paired_bootstrap",
+    "precision_recall_curve",
+    "reliability",
+    "roc_curve",
+    "rsna_image_score",
+    "rsna_of",
+    "rsna_per_image",
+    "rsna_predictions",
+    "rsna_score",
+    "rsna_truth",
+    "sensitivity_at_specificity",
+    "siim_acr_per_image",
+    "siim_acr_score",
+    "siim_covid_score",
+    "siim_covid_solution",
+]

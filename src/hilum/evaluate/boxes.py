@@ -1,0 +1,114 @@
+"""True and predicted boxes of many images as flat, checked arrays. Knows no metric.
+
+Every box metric starts here, so that all of them refuse the same things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.core.errors import DataError, GeometryError
+from hilum.core.geometry import check_boxes
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Truth = Sequence[ArrayLike]
+Predictions = Sequence[tuple[ArrayLike, ArrayLike]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxTable:
+    """Boxes of n images: image i owns rows start[i] to start[i + 1]."""
+
+    truth: Float  # (t, 4) x1, y1, x2, y2
+    truth_start: Int  # (n + 1,)
+    boxes: Float  # (p, 4)
+    scores: Float  # (p,) in [0, 1]
+    start: Int  # (n + 1,)
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def truths_per_image(self) -> Int:
+        return np.diff(self.truth_start)
+
+    @property
+    def boxes_per_image(self) -> Int:
+        return np.diff(self.start)
+
+    @property
+    def image_of_box(self) -> Int:
+        """(p,) image of each predicted box."""
+        return np.repeat(np.arange(len(self)), self.boxes_per_image)
+
+    def top_scores(self) -> Float:
+        """(n,) highest box score of each image, 0 without boxes."""
+        top = np.zeros(len(self))
+        np.maximum.at(top, self.image_of_box, self.scores)
+        return top
+
+    def best_first(self) -> BoxTable:
+        """Predictions of each image sorted by score; equal scores keep their order."""
+        order = np.lexsort((-self.scores, self.image_of_box))
+        return BoxTable(
+            self.truth, self.truth_start, self.boxes[order], self.scores[order], self.start
+        )
+
+
+def box_table(truth: Truth, predictions: Predictions) -> BoxTable:
+    """Check and flatten boxes.
+
+    Args:
+        truth: for each image (n, 4) x1, y1, x2, y2.
+        predictions: for each image boxes (m, 4) and scores (m,) in [0, 1].
+
+    Raises:
+        DataError: a different number of images, or of boxes and scores.
+        GeometryError: bad boxes, scores outside [0, 1] or NaN.
+    """
+    if len(truth) != len(predictions):
+        raise DataError(
+            f"truth has {len(truth)} images, predictions have {len(predictions)}; needed: the "
+            "same images in the same order"
+        )
+    if any(len(p) != 2 for p in predictions):
+        raise DataError("each prediction must be a pair (boxes (m, 4), scores (m,))")
+    true_boxes, true_start = _joined(list(truth), "truth")
+    boxes, start = _joined([p[0] for p in predictions], "predictions")
+    scores, score_start = _joined([p[1] for p in predictions], "scores", columns=0)
+    unequal = np.flatnonzero(start != score_start)
+    if len(unequal):
+        raise DataError(
+            f"image {unequal[0] - 1} has unequal numbers of boxes and scores; needed: one score "
+            "a box"
+        )
+    if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+        raise GeometryError("scores must lie in [0, 1] and not be NaN; calibrate raw scores first")
+    return BoxTable(true_boxes, true_start, boxes, scores, start)
+
+
+def _joined(parts: list[Any], name: str, columns: int = 4) -> tuple[Float, Int]:
+    """All rows of all images, and where each image starts."""
+    try:
+        sizes = np.fromiter(map(len, parts), np.int64, len(parts))
+    except TypeError:
+        raise DataError(f"{name}: needed: an array for each image, empty if it has none") from None
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return np.zeros((0, columns) if columns else 0), start
+    try:
+        rows = np.concatenate(filled).astype(np.float64, copy=False)
+    except (ValueError, TypeError) as error:
+        raise GeometryError(f"{name}: {error}; needed: numbers of one shape an image") from None
+    if columns:
+        return check_boxes(rows).astype(np.float64, copy=False), start
+    if rows.ndim != 1:
+        raise GeometryError(f"{name} have shape {rows.shape[1:]} an entry; needed: one number")
+    return rows, start

@@ -1,0 +1,118 @@
+"""Reads the challenges' own tables for scoring. Knows their columns, no metric.
+
+Survives a byte order mark and blanks in column names; refuses duplicate, missing and unknown ids,
+as the challenges do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.core.errors import DataError
+
+Float = NDArray[np.float64]
+Table = str | os.PathLike[str] | pd.DataFrame
+
+
+def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame:
+    """A CSV file or data frame with at least these columns, all cells text, "" where blank.
+
+    Raises:
+        DataError: no such file, not a table, or a column is missing.
+    """
+    if isinstance(source, pd.DataFrame):
+        table = source.copy()
+    else:
+        try:
+            table = pd.read_csv(source, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        except (OSError, UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise DataError(f"{name} {os.fspath(source)}: cannot be read: {error}") from None
+    table.columns = pd.Index([str(column).strip() for column in table.columns])
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(
+            f"{name}: column {', '.join(missing)} is missing; it has {', '.join(table.columns)}"
+        )
+    return table.astype(object).where(table.notna(), "").astype(str)
+
+
+def unique_ids(ids: pd.Series[str], name: str) -> list[str]:
+    """The ids of a table that has one row for each."""
+    doubled = ids[ids.duplicated()]
+    if len(doubled):
+        raise DataError(f"{name}: {doubled.iloc[0]!r} stands in more than one row")
+    return ids.tolist()
+
+
+def same_ids(truth: Iterable[str], submission: Iterable[str]) -> None:
+    """Raises DataError unless the submission names every image of the truth and no other."""
+    wanted, given = set(truth), set(submission)
+    for ids, what in ((wanted - given, "is missing from"), (given - wanted, "is unknown, but in")):
+        if ids:
+            raise DataError(f"{len(ids)} ids: {min(ids)!r} {what} the submission")
+
+
+def numbers(words: Sequence[str], row: str) -> list[float]:
+    """Words as finite numbers."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise DataError(f"{row}: {error}") from None
+    if not np.isfinite(values).all():
+        raise DataError(f"{row}: holds NaN or infinite numbers")
+    return values
+
+
+def rsna_predictions(source: Table) -> dict[str, tuple[Float, Float]]:
+    """A submission `patientId,PredictionString` -> boxes (m, 4) x1 y1 x2 y2 and scores (m,).
+
+    Raises:
+        DataError: a string is not groups of score x y width height, or an id is doubled.
+    """
+    table = read_table(source, ("patientId", "PredictionString"), "submission")
+    ids = unique_ids(table["patientId"], "submission")
+    return {
+        name: _rsna_boxes(text, name)
+        for name, text in zip(ids, table["PredictionString"], strict=True)
+    }
+
+
+def _rsna_boxes(text: str, name: str) -> tuple[Float, Float]:
+    words = text.split()
+    if len(words) % 5:
+        raise DataError(f"{name}: {len(words)} numbers; needed: groups of score x y width height")
+    rows = np.array(numbers(words, name)).reshape(-1, 5)
+    if (rows[:, 3:] < 0).any():
+        raise DataError(f"{name}: a box has a negative width or height")
+    if len(rows) and not (rows[:, 0].min() >= 0 and rows[:, 0].max() <= 1):
+        raise DataError(f"{name}: scores must lie in [0, 1]")
+    return _corners(rows[:, 1:]), rows[:, 0]
+
+
+def rsna_truth(source: Table) -> dict[str, Float]:
+    """A label table `patientId,x,y,width,height,Target` -> boxes (n, 4) x1 y1 x2 y2 by image.
+
+    Rows that repeat another one exactly are dropped: the published stage-1 test file has 516.
+    """
+    columns = ("patientId", "x", "y", "width", "height", "Target")
+    table = read_table(source, columns, "truth")[list(columns)].drop_duplicates()
+    boxes = table[list(columns[1:5])].replace("", "nan").astype(float).to_numpy()
+    positive = pd.to_numeric(table["Target"], errors="coerce").to_numpy() == 1
+    bad = positive & ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] >= 0).all(axis=1))
+    if bad.any():
+        name = table["patientId"].iloc[int(np.argmax(bad))]
+        raise DataError(f"truth: {name} has Target 1 but no proper box")
+    ids = table["patientId"].to_numpy()
+    found: dict[str, list[Float]] = {name: [] for name in dict.fromkeys(ids)}
+    for name, box in zip(ids[positive], boxes[positive], strict=True):
+        found[name].append(box)
+    return {name: _corners(np.array(rows).reshape(-1, 4)) for name, rows in found.items()}
+
+
+def _corners(xywh: Float) -> Float:
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)

@@ -1,0 +1,204 @@
+"""Image-level numbers against scikit-learn and a real run; calibration and operating points."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.core.errors import ConfigError, DataError
+from hilum.evaluate import (
+    Isotonic,
+    OperatingPoint,
+    Temperature,
+    auc_interval,
+    average_precision,
+    calibrator_from_json,
+    classification,
+    conformal_sensitivity,
+    confusion_matrix,
+    expected_calibration_error,
+    for_best,
+    for_false_marks,
+    for_false_positives,
+    for_sensitivity,
+    multiclass,
+    reliability,
+    roc_curve,
+    sensitivity_at_specificity,
+)
+
+Cases = tuple[np.ndarray, np.ndarray]
+
+
+def _cases(seed: int, n: int = 300, digits: int = 9) -> Cases:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, n)
+    truth[:2] = 0, 1
+    return truth, np.clip(rng.normal(0.35 + 0.3 * truth, 0.2), 0, 1).round(digits)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 9]))
+def test_numbers_equal_scikit_learn(seed: int, digits: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    truth, score = _cases(seed, 60, digits)
+    got = classification(truth, score, threshold=0.5)
+    called = score >= 0.5
+    assert got["auc"] == pytest.approx(metrics.roc_auc_score(truth, score))
+    want = metrics.average_precision_score(truth, score)
+    assert got["average_precision"] == pytest.approx(want)
+    assert got["brier"] == pytest.approx(metrics.brier_score_loss(truth, score))
+    assert got["log_loss"] == pytest.approx(metrics.log_loss(truth, score.clip(1e-15, 1 - 1e-15)))
+    assert got["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth, called))
+    assert got["f1"] == pytest.approx(metrics.f1_score(truth, called))
+    assert got["f2"] == pytest.approx(metrics.fbeta_score(truth, called, beta=2))
+    assert got["sensitivity"] == pytest.approx(metrics.recall_score(truth, called))
+
+
+def test_stored_numbers_of_a_real_study_run(oracles: Path) -> None:
+    stored = json.loads((oracles / "study_metrics.json").read_text())
+    got = multiclass(stored["confusion_rows_true"])
+    for name, value in stored["metrics"].items():
+        assert got[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_confusion_rows_are_the_truth() -> None:
+    assert confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist() == [[1, 1], [0, 1]]
+    with pytest.raises(DataError):
+        confusion_matrix([0, 2], [0, 1], 2)
+
+
+def test_delong_interval_of_a_known_case() -> None:
+    """Variance by hand: placements (1, .5) of 2 positives, (.75, .75) … of the negatives."""
+    area, low, high = auc_interval([1, 1, 0, 0], [0.9, 0.4, 0.5, 0.1])
+    assert area == 0.75
+    error = np.sqrt(np.var([1, 0.5], ddof=1) / 2 + np.var([0.5, 1], ddof=1) / 2)
+    assert low == pytest.approx(max(0.75 - 1.959964 * error, 0), abs=1e-6)
+    assert high == pytest.approx(min(0.75 + 1.959964 * error, 1), abs=1e-6)
+
+
+def test_one_kind_of_case_has_no_auc() -> None:
+    got = classification([1, 1], [0.4, 0.6])
+    assert np.isnan(got["auc"])
+    assert np.isnan(got["specificity"])
+    assert np.isnan(average_precision([0, 0], [0.4, 0.6]))
+
+
+def test_the_roc_curve_goes_from_corner_to_corner() -> None:
+    false, true, thresholds = roc_curve([0, 1, 1], [0.5, 0.5, 0.9])
+    assert false.tolist() == [0, 0, 1]
+    assert true.tolist() == [0, 0.5, 1]
+    assert thresholds.tolist() == [np.inf, 0.9, 0.5]
+
+
+def test_perfect_calibration_has_no_error() -> None:
+    truth = np.repeat([1, 0, 1, 0], [1, 3, 3, 1])
+    score = np.repeat([0.25, 0.25, 0.75, 0.75], [1, 3, 3, 1])
+    assert expected_calibration_error(truth, score) == 0
+    assert expected_calibration_error([1, 1], [0.5, 0.5]) == 0.5
+    curve = reliability(truth, score, bins=4)
+    assert curve.counts.tolist() == [0, 4, 0, 4]
+    assert curve.came[[1, 3]].tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("truth", "score"),
+    [
+        ([0, 1], [0.5]),
+        ([0, 2], [0.5, 0.5]),
+        ([0, 1], [0.5, 1.5]),
+        ([0, 1], [0.5, np.nan]),
+        ([], []),
+    ],
+)
+def test_bad_values_are_refused(truth: Any, score: Any) -> None:
+    with pytest.raises(DataError):
+        classification(truth, score)
+
+
+def test_points_reach_their_aim_with_the_best_threshold() -> None:
+    truth, score = _cases(1)
+    point = for_sensitivity(truth, score, 0.95)
+    assert point.achieved["sensitivity"] >= 0.95
+    higher = np.min(score[score > point.threshold])
+    assert (score[truth == 1] >= higher).mean() < 0.95
+    point = for_false_positives(truth, score, 0.1)
+    assert 1 - point.achieved["specificity"] <= 0.1
+    lower = np.max(score[score < point.threshold])
+    assert (score[truth == 0] >= lower).mean() > 0.1
+    assert OperatingPoint.from_json(point.to_json()) == point
+
+
+def test_best_f1_is_the_best_of_all_thresholds() -> None:
+    truth, score = _cases(2, 80)
+    best = for_best(truth, score, "f1").achieved["f1"]
+    every = [classification(truth, score, threshold=t)["f1"] for t in score]
+    assert best == max(every)
+
+
+def test_sensitivity_at_specificity() -> None:
+    assert sensitivity_at_specificity([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9], 1.0) == 0.5
+    assert sensitivity_at_specificity([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9], 0.5) == 1.0
+
+
+def test_a_box_point_keeps_false_marks_down() -> None:
+    box, off = [0.0, 0, 10, 10], [50.0, 50, 60, 60]
+    predictions = [([box, off], [0.8, 0.6]), ([off, box], [0.5, 0.4])]
+    assert for_false_marks([[box], []], predictions, 0.5).threshold == 0.6
+    assert for_false_marks([[box], []], predictions, 1.0).threshold == 0.5
+
+
+def test_points_that_cannot_be_are_refused() -> None:
+    with pytest.raises(DataError):
+        for_sensitivity([1, 1], [0.5, 0.6])
+    with pytest.raises(DataError):
+        for_false_positives([1, 0], [0.5, 0.9], 0.0)
+    with pytest.raises(ConfigError):
+        for_sensitivity([1, 0], [0.5, 0.9], 1.5)
+
+
+def test_temperature_undoes_overconfidence_and_keeps_the_order() -> None:
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 1.5, 4000)
+    truth = rng.random(4000) < 1 / (1 + np.exp(-logit))
+    overconfident = 1 / (1 + np.exp(-3 * logit))
+    fitted = Temperature.fit(truth, overconfident)
+    assert fitted.temperature == pytest.approx(3, rel=0.1)
+    calibrated = fitted.apply(overconfident)
+    assert (np.argsort(calibrated) == np.argsort(overconfident)).all()
+    before = expected_calibration_error(truth, overconfident)
+    assert expected_calibration_error(truth, calibrated) < before / 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32))
+def test_isotonic_equals_scikit_learn(seed: int) -> None:
+    isotonic = pytest.importorskip("sklearn.isotonic")
+    truth, score = _cases(seed, 80, 2)
+    want = isotonic.IsotonicRegression(out_of_bounds="clip").fit(score, truth)
+    points = np.linspace(0, 1, 51)
+    fitted = Isotonic.fit(truth, score)
+    np.testing.assert_allclose(fitted.apply(points), want.predict(points), atol=1e-9)
+    assert calibrator_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_conformal_threshold_finds_new_positives_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        threshold = conformal_sensitivity(rng.beta(4, 2, 60), 0.9).threshold
+        found.append((rng.beta(4, 2, 60) >= threshold).mean())
+    assert np.mean(found) >= 0.895
+    with pytest.raises(DataError, match="19"):
+        conformal_sensitivity([0.5] * 18, 0.95)
+    assert conformal_sensitivity([0.5] * 19, 0.95).threshold == 0.5
+
+
+def test_conformal_counts_a_patient_once_by_the_lowest_score() -> None:
+    scores = np.r_[np.full(19, 0.9), np.full(19, 0.4)]
+    patients = np.r_[np.arange(19), np.arange(19)]
+    assert conformal_sensitivity(scores, 0.95, patients=patients).threshold == 0.4
