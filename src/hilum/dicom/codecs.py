@@ -36,7 +36,7 @@ MAX_TILES = 4096
 # syntaxes -> (imagecodecs' name for the codec, its function)
 _FUNCTIONS = {
     JPEG_LOSSY: ("JPEG8", "jpeg8_decode"),
-    JPEG_LOSSLESS: ("LJPEG", "ljpeg_decode"),
+    JPEG_LOSSLESS: ("JPEG8", "jpeg8_decode"),  # liblj92 and jpg_0xc3 crash on damaged frames
     JPEG_LS: ("JPEGLS", "jpegls_decode"),
     JPEG_2000: ("JPEG2K", "jpeg2k_decode"),
     HTJ2K: ("HTJ2K", "htj2k_decode"),
@@ -186,6 +186,8 @@ def _j2k_size(frame: bytes) -> tuple[int, int, int] | None:
     x, y, x0, y0, tile_x, tile_y, _, _, components = struct.unpack_from(">8IH", frame, at + 8)
     if min(tile_x, tile_y) < 1 or -(-x // tile_x) * -(-y // tile_y) > MAX_TILES:
         return None
+    if any(frame[at + 43 + 3 * i : at + 45 + 3 * i] != b"\1\1" for i in range(components)):
+        return None  # subsampled: never in a radiograph
     return y - y0, x - x0, components
 
 

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 from pydicom.uid import UID
 
@@ -35,6 +36,7 @@ OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+NO_MEMORY = "it needs more memory than there is."
 DEFAULT_LIMITS = Limits()
 
 
@@ -64,10 +66,12 @@ def read(
     except InputRefused as error:
         raise named(error, name) from error.__cause__
     except MemoryError as error:
-        raise LimitRefused(name, "it needs more memory than there is.") from error
+        raise LimitRefused(name, NO_MEMORY) from error
     except RecursionError as error:
         raise LimitRefused(name, "it is nested too deep.") from error
     except Exception as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise LimitRefused(name, NO_MEMORY) from error
         # Parsers of hostile bytes raise anything; nothing of it may pass this border.
         raise UnreadableRefused(name, "it is damaged.", "Copy or export it again.") from error
 

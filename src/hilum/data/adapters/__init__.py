@@ -1,0 +1,1 @@
+"""One module per public set: the directory a user has after unzipping -> Catalog."""

@@ -1,0 +1,65 @@
+"""SIIM-ACR Pneumothorax Segmentation, both editions (2019 train-rle.csv; stage 2 with ID_… names).
+
+Masks stay run lengths in the catalog ("rle:" and the rows joined by ";"), 1024 × 1024.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hilum.data.adapters.common import DICOM, Source, join_files, patients
+from hilum.data.adapters.headers import add_headers
+from hilum.data.catalog import Catalog, build
+from hilum.data.rle import EMPTY
+
+TABLES = ("train-rle.csv", "stage_2_train.csv", "siim-pneumothorax-train-rle.csv")
+FOLDERS = {
+    "dicom-images-train": "train",
+    "dicom-images-test": "test",
+    "dicom-images-test-stage2": "test",
+    "stage_2_images": "",  # holds train and test: only the table tells
+}
+SIDE = 1024  # every mask of the challenge
+
+
+def load(path: Path, headers: bool = True) -> Catalog:
+    """The challenge's directory, or its table alone.
+
+    Label pneumothorax, mask pneumothorax; several rows of one image are a union. Where several
+    editions' tables are there, the first of `TABLES` counts.
+
+    Raises:
+        DataError: no run-length table.
+    """
+    source = Source("siim-acr", path)
+    rows = source.table(source.require(*TABLES), ["ImageId", "EncodedPixels"])
+    rows = pd.DataFrame(
+        {"image_id": rows["ImageId"].str.strip(), "text": rows["EncodedPixels"].str.strip()}
+    )
+    images = _masks(rows, source).assign(split="train")
+    table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
+    labelled = table["image_id"].isin(rows["image_id"])
+    table["width"] = np.where(labelled, SIDE, 0)
+    table["height"] = table["width"]
+    if headers:
+        table = add_headers(table, source)
+    table["patient"] = patients(table, source)
+    return build("siim-acr", table, path, tuple(source.notes))
+
+
+def _masks(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """image_id, label_pneumothorax, mask_pneumothorax; blank cells are not annotated."""
+    order = pd.DataFrame({"image_id": rows["image_id"].unique()})
+    blank = rows["text"] == ""
+    source.note(int(blank.sum()), "rows have a blank mask cell and were left out")
+    positive = rows[~blank & (rows["text"] != EMPTY)]
+    joined = "rle:" + positive.groupby("image_id")["text"].agg(";".join)
+    known = order["image_id"].isin(rows["image_id"][~blank])
+    mask = order["image_id"].map(joined).astype(object)
+    order["mask_pneumothorax"] = mask.where(mask.notna(), None)
+    order.loc[mask.isna() & known, "mask_pneumothorax"] = ""
+    order["label_pneumothorax"] = mask.notna().astype("float32").where(known)
+    return order

@@ -1,0 +1,114 @@
+"""SIIM-FISABIO-RSNA COVID-19 detection: image-level boxes, study-level appearance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hilum.core.errors import DataError
+from hilum.data.adapters.common import (
+    DICOM,
+    Source,
+    first_per_image,
+    group_boxes,
+    join_files,
+    numbers,
+    patients,
+)
+from hilum.data.adapters.headers import add_headers
+from hilum.data.catalog import Catalog, build
+
+APPEARANCE = {
+    "negative": "Negative for Pneumonia",
+    "typical": "Typical Appearance",
+    "indeterminate": "Indeterminate Appearance",
+    "atypical": "Atypical Appearance",
+}
+FOLDERS = {"train": "train", "test": "test"}
+SIZES = "siim_covid_image_dims.csv"  # image_id, dim0 (width), dim1 (height): a public extract
+
+
+def load(path: Path, headers: bool = True) -> Catalog:
+    """The challenge's directory, or its tables alone.
+
+    Labels opacity and study_negative, study_typical, study_indeterminate, study_atypical.
+    Patients stand in the DICOM headers only; without files each study is one patient.
+
+    Raises:
+        DataError: no label table, or contradicting or damaged rows.
+    """
+    source = Source("siim-covid", path)
+    rows = source.table(
+        source.require("train_image_level.csv"), ["id", "boxes", "label", "StudyInstanceUID"]
+    )
+    rows["image_id"] = rows["id"].str.strip().str.removesuffix("_image")
+    rows = first_per_image(rows, "boxes", source)
+    images = rows[["image_id"]].assign(study=rows["StudyInstanceUID"], split="train")
+    table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
+    # A file without a row still tells its study and series by its place.
+    places = table["path"].str.split("/", expand=True).reindex(columns=range(4))
+    table["study"] = table["study"].fillna(places[1]).fillna("")
+    table["series"] = places[2].where(places[3].notna())
+    boxes = _boxes(rows)
+    annotated = table["image_id"].isin(rows["image_id"])
+    table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
+    found = table["image_id"].isin(boxes["image_id"])
+    table["label_opacity"] = found.astype("float32").where(annotated)
+    table = _studies(table, source)
+    table = _sizes(table, source)
+    if headers:
+        table = add_headers(table, source)
+    table["patient"] = patients(table, source)
+    return build("siim-covid", table, path, tuple(source.notes))
+
+
+def _boxes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The Python lists of dictionaries in column `boxes`, one row a box."""
+    filled = rows[rows["boxes"].str.strip() != ""]
+    flat: list[dict[str, Any]] = []
+    for image, text in zip(filled["image_id"], filled["boxes"], strict=True):
+        try:
+            # The lists hold numbers only, so they are JSON but for the quotes (and NaN is too).
+            found = json.loads(text.replace("'", '"').replace("nan", "NaN"))
+            flat += [{"image_id": image, **{k: float(b[k]) for k in _KEYS}} for b in found]
+        except (ValueError, TypeError, KeyError):
+            raise DataError(
+                f"train_image_level.csv, image {image!r}: boxes {text[:60]!r}; needed: a list of "
+                "{'x', 'y', 'width', 'height'}"
+            ) from None
+    b = pd.DataFrame(flat, columns=["image_id", *_KEYS])
+    b["x1"], b["y1"] = b["x"], b["y"]
+    b["x2"], b["y2"] = b["x"] + b["width"], b["y"] + b["height"]
+    return b.assign(label="opacity")
+
+
+_KEYS = ("x", "y", "width", "height")
+
+
+def _studies(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    found = source.find("train_study_level.csv")
+    if found is None:
+        source.notes.append("no train_study_level.csv: the appearance of studies is unknown")
+        return table
+    rows = source.table(found, ["id", *APPEARANCE.values()])
+    rows.index = pd.Index(rows["id"].str.strip().str.removesuffix("_study"))
+    rows = rows[~rows.index.duplicated()]
+    for short, text in APPEARANCE.items():
+        table[f"study_{short}"] = table["study"].map(numbers(rows[text]))
+    missing = (table["study_negative"].isna() & (table["split"] == "train")).sum()
+    source.note(int(missing), "images have no row for their study")
+    return table
+
+
+def _sizes(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    found = source.find(SIZES)
+    if found is None:
+        return table
+    rows = source.table(found, ["image_id", "dim0", "dim1"]).drop_duplicates("image_id")
+    sizes = rows.set_index("image_id")
+    table["width"] = table["image_id"].map(numbers(sizes["dim0"]))
+    table["height"] = table["image_id"].map(numbers(sizes["dim1"]))
+    return table

@@ -1,0 +1,125 @@
+"""VinDr-CXR and VinBigData: boxes of several radiologists for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.core.errors import DataError
+from hilum.core.geometry import iou_matrix
+from hilum.data.adapters.common import (
+    CORNERS,
+    DICOM,
+    PICTURES,
+    Source,
+    group_boxes,
+    join_files,
+    numbers,
+    patients,
+)
+from hilum.data.adapters.headers import add_headers
+from hilum.data.catalog import Catalog, build
+
+TABLES = ("train.csv", "annotations/annotations_train.csv", "annotations_train.csv")
+CORNER_NAMES = ("x_min", "y_min", "x_max", "y_max")
+FOLDERS = {"train": "train", "test": "test"}
+NO_FINDING = "No finding"
+SAME = 0.4  # intersection over union from which two readers' boxes mean the same finding
+
+# How many of an image's n readers must have seen a finding.
+NEEDED: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "union": np.ones_like,
+    "majority": lambda readers: readers // 2 + 1,
+    "consensus": lambda readers: readers,
+}
+
+
+def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
+    """The challenge's directory, or its table alone.
+
+    Args:
+        readers: "union" keeps every reader's box as drawn; "majority" and "consensus" merge
+            boxes of one class that overlap (IoU ≥ .4) into their mean and keep those that more
+            than half, or all, of the image's readers drew. Image labels follow the same rule.
+        headers: read the DICOM headers too (sex, age, size).
+
+    Raises:
+        DataError: no table, or an unknown rule.
+    """
+    if readers not in NEEDED:
+        raise DataError(f"readers={readers!r}; known: {', '.join(NEEDED)}")
+    source = Source("vindr", path)
+    rows = source.table(source.require(*TABLES), ["image_id", "class_name", *CORNER_NAMES])
+    rows["image_id"] = rows["image_id"].str.strip()
+    rows["label"] = rows["class_name"].str.strip()
+    if "rad_id" not in rows:
+        rows["rad_id"] = "one"
+        source.notes.append("no rad_id column: taken as one reader")
+    for own, theirs in zip(CORNERS, CORNER_NAMES, strict=True):
+        rows[own] = numbers(rows[theirs])
+    images = pd.DataFrame({"image_id": rows["image_id"].unique(), "split": "train"})
+    table = join_files(images, source.files(DICOM + PICTURES, *FOLDERS), source, FOLDERS)
+    table = table.join(_labels(rows, readers), on="image_id")
+    found = rows[rows["label"] != NO_FINDING]
+    boxes = found if readers == "union" else _merged(found, _readers(rows), NEEDED[readers])
+    annotated = table["image_id"].isin(rows["image_id"])
+    table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
+    if headers:
+        table = add_headers(table, source)
+    table["patient"] = patients(table, source)
+    return build("vindr", table, path, tuple(source.notes))
+
+
+def _readers(rows: pd.DataFrame) -> pd.Series[int]:
+    """Number of readers of each image."""
+    return rows.groupby("image_id")["rad_id"].nunique()
+
+
+def _labels(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """image_id x label_<class>: 1 where enough readers named the class."""
+    votes = rows.drop_duplicates(["image_id", "rad_id", "label"])
+    counted = pd.crosstab(votes["image_id"], votes["label"])
+    needed = NEEDED[rule](_readers(rows).reindex(counted.index).to_numpy())
+    out = counted.ge(needed, axis=0).astype("float32")
+    if NO_FINDING in out and rule == "union":  # a finding of anyone outweighs "nothing" of another
+        out[NO_FINDING] = (out.drop(columns=NO_FINDING).sum(axis=1) == 0).astype("float32")
+    return out.rename(columns=lambda name: f"label_{short(str(name))}").rename_axis(columns=None)
+
+
+def short(finding: str) -> str:
+    """The label's name in the catalog: lower case, hyphens."""
+    return "-".join(finding.lower().replace("/", " ").split())
+
+
+def _merged(
+    boxes: pd.DataFrame, readers: pd.Series[int], needed: Callable[[NDArray[Any]], NDArray[Any]]
+) -> pd.DataFrame:
+    boxes = boxes.dropna(subset=list(CORNERS))
+    out: list[tuple[Any, ...]] = []
+    for (image, label), group in boxes.groupby(["image_id", "label"], sort=False):
+        corners = group[list(CORNERS)].to_numpy(np.float64)
+        who = group["rad_id"].to_numpy(object)
+        enough = int(needed(np.array([readers[image]]))[0])
+        for members in _clusters(corners):
+            if len(set(who[members])) >= enough:
+                out.append((image, label, *corners[members].mean(axis=0)))
+    return pd.DataFrame(out, columns=["image_id", "label", *CORNERS])
+
+
+def _clusters(corners: NDArray[np.float64]) -> list[list[int]]:
+    """Each box joins the first earlier box that it overlaps enough."""
+    overlap = iou_matrix(corners, corners) >= SAME
+    clusters: list[list[int]] = []
+    for i in range(len(corners)):
+        for cluster in clusters:
+            if overlap[i, cluster[0]]:
+                cluster.append(i)
+                break
+        else:
+            clusters.append([i])
+    return clusters

@@ -1,0 +1,54 @@
+"""`load(name, path)`: any supported set -> Catalog. Knows where each adapter lives, no format."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from hilum.core.errors import DataError
+from hilum.data.catalog import Catalog
+
+_OWN = "hilum.data.adapters."
+ADAPTERS: dict[str, str] = {
+    "rsna": _OWN + "rsna:load",
+    "siim-covid": _OWN + "siim_covid:load",
+    "siim-acr": _OWN + "siim_acr:load",
+    "nih": _OWN + "nih:load",
+    "vindr": _OWN + "vindr:load",
+    "chexpert": _OWN + "chexpert:load",
+    "coco": _OWN + "coco:load",
+    "voc": _OWN + "voc:load",
+    "yolo": _OWN + "yolo:load",
+    "folder": _OWN + "folder:load",
+    **{
+        name: f"hilum.data.sets:{name}"
+        for name in (
+            *("nih_128", "covid_opacity_512", "covid_adult_512", "shenzhen_512", "jsrt_128"),
+            "kermany_lungs_320",
+        )
+    },
+}
+
+
+def load(name: str, path: str | PathLike[str], **options: Any) -> Catalog:
+    """The catalog of a set in the directory a user has after unzipping it.
+
+    Args:
+        name: a key of `ADAPTERS`.
+        path: the set's directory; its tables alone give a catalog without pixels.
+        options: what the adapter offers beside it, e.g. CheXpert's `uncertain="ones"`.
+
+    Raises:
+        DataError: unknown name, a directory that is not of that set, or damaged tables.
+    """
+    if name not in ADAPTERS:
+        near = difflib.get_close_matches(name, ADAPTERS, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"unknown set {name!r}; known: {', '.join(ADAPTERS)}.{hint}")
+    module, _, function = ADAPTERS[name].partition(":")
+    adapter: Callable[..., Catalog] = getattr(importlib.import_module(module), function)
+    return adapter(Path(path), **options)
