@@ -209,6 +209,13 @@ def test_truncated_pictures_are_refused(kind: str) -> None:
         refused(data[: int(len(data) * part)], UnreadableRefused)
 
 
+def test_truncated_or_lying_png_of_sixteen_bits_is_refused() -> None:
+    data = imagecodecs.png_encode(stored((30, 20), bits=16))
+    refused(data[: len(data) // 2], UnreadableRefused)
+    at = data.index(b"IDAT") - 4  # a chunk that claims 2.3 GB: nothing is reserved for it
+    refused(data[:at] + b"\x8d" + data[at + 1 :], UnreadableRefused)
+
+
 def test_pixel_data_shorter_than_rows_and_columns_is_refused() -> None:
     assert "need 1200 bytes" in refused(image(GREY, Rows=60), UnreadableRefused)
     refused(image(GREY, Rows=10), UnreadableRefused)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -67,12 +67,13 @@ def _open(data: bytes, kind: str) -> Image.Image:
 
 
 def _png_16(data: bytes) -> NDArray[np.uint16]:
-    # Pillow turns 16-bit colour into 8 bits.
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.dtype != np.uint16:
+    # Pillow turns 16-bit colour into 8 bits; OpenCV reserves as much as a chunk claims to hold.
+    array = imagecodecs.png_decode(data)
+    if array.dtype != np.uint16:
         raise UnreadableRefused("", "its 16-bit PNG data is damaged.", "Copy it again.")
-    colour: NDArray[np.uint16] = array if array.ndim == 2 else array[..., 2::-1]
-    return colour
+    if array.ndim == 2:
+        return np.asarray(array)
+    return np.asarray(array[..., :3] if array.shape[2] >= 3 else array[..., 0])
 
 
 def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:

@@ -139,7 +139,9 @@ def _raster(name: str, data: bytes, kind: str, limits: Limits) -> Radiograph:
     return Radiograph(
         pixels=grey,
         source=name,
-        decoding=Decoding(kind, decoder="opencv" if bits == 16 else "pillow", bits_stored=bits),
+        decoding=Decoding(
+            kind, decoder="imagecodecs" if bits == 16 else "pillow", bits_stored=bits
+        ),
         valid=masks.border_mask(grey),
     )
 
