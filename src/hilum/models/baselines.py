@@ -32,7 +32,9 @@ class GreyPyramid(nn.Module):
 class TorchvisionRetinaNet(nn.Module):
     """A torchvision detector behind the interface of OpacityNet: batch in, loss dict out."""
 
-    def __init__(self, kind: str, *, encoder_name: str = "", size: int = 256):
+    def __init__(
+        self, kind: str, *, encoder_name: str = "", size: int = 256, pretrained: bool = True
+    ):
         super().__init__()
         fixed = {
             "min_size": size,
@@ -44,7 +46,7 @@ class TorchvisionRetinaNet(nn.Module):
         if kind == "torchvision-retinanet-encoder":
             sizes = tuple((s, int(s * 2 ** (1 / 3)), int(s * 2 ** (2 / 3))) for s in (32, 64, 128))
             self.net = RetinaNet(
-                GreyPyramid(encoder_name, pretrained=True),
+                GreyPyramid(encoder_name, pretrained=pretrained),
                 anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3),
                 **fixed,
             )

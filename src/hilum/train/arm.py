@@ -35,7 +35,9 @@ def build_net(recipe: Recipe) -> nn.Module:
             dropout=options.dropout,
             weights=options.loss_weights,
         )
-    return TorchvisionRetinaNet(options.kind, encoder_name=options.encoder, size=size)
+    return TorchvisionRetinaNet(
+        options.kind, encoder_name=options.encoder, size=size, pretrained=options.pretrained
+    )
 
 
 def train_arm(recipe: Recipe, parts: Parts, out: Path, *, final: bool = True) -> None:

@@ -98,7 +98,7 @@ class _Feed(pl.LightningDataModule):
         self.groups, self.options, self.recipe, self.seed = groups, options, recipe, seed
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        done = self.trainer.current_epoch * self.recipe.save_every if self.trainer else 0
+        done = self.trainer.global_step if self.trainer else 0
         feed = MixedFeed(
             self.groups,
             self.options.mix,

@@ -1,0 +1,194 @@
+"""The figures of the default training: each arm on what it never saw, with intervals.
+
+Everything goes through hilum.dicom, core.prepare and hilum.predict's decoder, as a user's file
+does. COVID-opacity figures are cross-validated: each film is judged by the fold that left it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hilum.core.findings import Findings
+from hilum.core.geometry import Letterbox
+from hilum.core.manifest import Figure, Manifest
+from hilum.core.prepare import Preprocessing, prepare
+from hilum.data.catalog import Catalog
+from hilum.data.pixels import open_mask, open_radiograph
+from hilum.evaluate import bootstrap, classification, detection_ap, dice, rsna_score
+from hilum.models.baselines import TorchvisionRetinaNet
+from hilum.predict.decode import Decoder
+from hilum.predict.session import RawOutputs
+from hilum.train.export import OUTPUTS, RawHeads
+from hilum.train.store import LUNG_MASK
+
+Boxes = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Case:
+    """One held-out film: its truth, its input tensor and the way back to its pixels."""
+
+    image_id: str
+    patient: str
+    image: NDArray[np.float32]  # (1, S, S) prepared
+    box: Letterbox
+    truth: Boxes
+    opacity: bool
+    normal: bool
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a model says of a case; boxes and masks in source pixels."""
+
+    boxes: Boxes
+    scores: NDArray[np.float32]
+    opacity: float  # image level
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+def open_cases(catalog: Catalog, ids: Sequence[str], spec: Preprocessing) -> list[Case]:
+    """The named films of a catalog, read and prepared as `hilum predict` does."""
+    rows = {image: row for row, image in enumerate(catalog.table["image_id"])}
+    return [_case(catalog, rows[image], spec) for image in ids]
+
+
+def _case(catalog: Catalog, row: int, spec: Preprocessing) -> Case:
+    record = catalog.table.iloc[row]
+    radiograph = open_radiograph(catalog.root, record["path"])
+    image, box = prepare(radiograph, spec)
+    size = radiograph.height, radiograph.width
+    masks = {}
+    if catalog.name in LUNG_MASK:
+        masks[LUNG_MASK[catalog.name]] = open_mask(catalog.root, record["mask_lungs"], *size)
+    if catalog.name == "covid_opacity_512":
+        parts = [open_mask(catalog.root, record[f"mask_{m}"], *size)
+                 for m in ("ggo", "consolidation")]
+        masks["opacity"] = parts[0] | parts[1]
+    found = catalog.boxes(row)
+    return Case(
+        str(record["image_id"]),
+        str(record["patient"]),
+        image,
+        box,
+        np.zeros((0, 4), np.float32) if found is None else found[0],
+        bool(record.get("label_opacity") == 1),
+        bool(record.get("label_normal") == 1),
+        masks,
+    )
+
+
+def raw_outputs(net: nn.Module, cases: Sequence[Case]) -> list[RawOutputs]:
+    """The raw heads of every case, from PyTorch."""
+    heads = RawHeads(net).eval()
+    out = []
+    with torch.inference_mode():
+        for case in cases:
+            values = heads(torch.from_numpy(case.image[None]))
+            out.append(RawOutputs(*(value[0].numpy() for value in values)))
+    assert OUTPUTS[0] == "class_logits"
+    return out
+
+
+def decoded(raw: Sequence[RawOutputs], cases: Sequence[Case], manifest: Manifest) -> list[Answer]:
+    """Through the bundle's own decoding."""
+    decoder = Decoder(manifest)
+    return [_answer(decoder(one, case.box)) for one, case in zip(raw, cases, strict=True)]
+
+
+def _answer(found: Findings) -> Answer:
+    return Answer(
+        found.boxes_px, found.scores, found.image_scores.get("opacity", 0.0), dict(found.masks)
+    )
+
+
+def baseline_answers(net: TorchvisionRetinaNet, cases: Sequence[Case]) -> list[Answer]:
+    """A torchvision detector's own decoding; its image score is its best box."""
+    answers = []
+    for case in cases:
+        boxes, scores = net.detect(torch.from_numpy(case.image[None]))[0]
+        source = case.box.boxes_to_source(boxes.numpy()).reshape(-1, 4)
+        values = scores.numpy().clip(0, 1)
+        answers.append(Answer(source, values, float(values.max(initial=0.0))))
+    return answers
+
+
+def box_figures(cases: Sequence[Case], answers: Sequence[Answer], on: str) -> dict[str, Figure]:
+    """AP@.5 with a patient bootstrap."""
+    truth = [case.truth for case in cases]
+    said = [(answer.boxes, answer.scores) for answer in answers]
+
+    def ap(index: NDArray[np.int64]) -> float:
+        return detection_ap([truth[i] for i in index], [said[i] for i in index])
+
+    return {"AP@.5": _resampled(ap, cases, on)}
+
+
+def rsna_figures(
+    cases: Sequence[Case], answers: Sequence[Answer], threshold: float, on: str
+) -> dict[str, Figure]:
+    """The challenge's score at a threshold fixed on validation, and image-level AUCs."""
+    truth = [case.truth for case in cases]
+    said = [above(answer, threshold) for answer in answers]
+
+    def score(index: NDArray[np.int64]) -> float:
+        return rsna_score([truth[i] for i in index], [said[i] for i in index])
+
+    positive = np.array([case.opacity for case in cases])
+    normal = np.array([case.normal for case in cases])
+    image = np.array([answer.opacity for answer in answers])
+    pair = positive | normal
+    return {
+        "RSNA score": _resampled(score, cases, on),
+        "AUC opacity vs rest": _auc(positive, image, on),
+        "AUC opacity vs normal": _auc(positive[pair], image[pair], on),
+    }
+
+
+def mask_figures(
+    cases: Sequence[Case], answers: Sequence[Answer], name: str, on: str
+) -> dict[str, Figure]:
+    """Mean Dice per film against the true masks of that name."""
+    both = [(case, answer) for case, answer in zip(cases, answers, strict=True)
+            if name in case.masks]
+    values = np.array([dice(case.masks[name], answer.masks[name]) for case, answer in both])
+
+    def mean(index: NDArray[np.int64]) -> float:
+        return float(values[index].mean())
+
+    return {f"Dice {name}": _resampled(mean, [case for case, _ in both], on)}
+
+
+def above(answer: Answer, threshold: float) -> tuple[Boxes, NDArray[np.float32]]:
+    keep = answer.scores >= threshold
+    return answer.boxes[keep], answer.scores[keep]
+
+
+def best_rsna_threshold(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
+    """The box threshold with the best RSNA score; for validation films only."""
+    truth = [case.truth for case in cases]
+    grid = np.unique(np.quantile(np.concatenate([a.scores for a in answers]), np.linspace(0, 1, 99)))
+    scores = [rsna_score(truth, [above(a, float(t)) for a in answers]) for t in grid]
+    return float(grid[int(np.argmax(scores))])
+
+
+def _auc(truth: NDArray[np.bool_], score: NDArray[np.float64], on: str) -> Figure:
+    found = classification(truth.astype(int), score)
+    return Figure(
+        value=found["auc"], low=found["auc_low"], high=found["auc_high"], n=len(truth), on=on
+    )
+
+
+def _resampled(
+    metric: Callable[[NDArray[np.int64]], float], cases: Sequence[Case], on: str
+) -> Figure:
+    """95 % bootstrap over patients."""
+    found = bootstrap(metric, [case.patient for case in cases])
+    return Figure(value=found.value, low=found.low, high=found.high, n=len(cases), on=on)

@@ -1,0 +1,222 @@
+"""What is measured for each arm of the default training, and the settings it is measured with.
+
+Settings come from RSNA validation films and, for COVID-opacity films, from the other folds.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from safetensors.torch import load_file
+
+from hilum.core.manifest import Decoding, Figure, Manifest, OperatingPoint
+from hilum.evaluate import detection_ap
+from hilum.predict.session import RawOutputs
+from hilum.train.arm import build_net
+from hilum.train.export import OUTPUTS
+from hilum.train.judge import (
+    Answer,
+    Case,
+    baseline_answers,
+    best_rsna_threshold,
+    box_figures,
+    decoded,
+    mask_figures,
+    raw_outputs,
+    rsna_figures,
+)
+from hilum.train.recipe import Recipe
+
+COVID, RSNA, SHENZHEN = "COVID opacity (cross-validated)", "RSNA subset, 128 px", "Shenzhen"
+# Candidate decodings: how much the opacity mask and the global head weigh in a box's score.
+CHOICES = tuple(
+    Decoding(mask_weights={"opacity": m}, image_weights={"opacity": g}, nms_iou=iou)
+    for m in (0.0, 0.5, 1.0)
+    for g in (0.0, 0.5)
+    for iou in (0.3, 0.5)
+)
+
+
+@dataclass(slots=True)
+class Held:
+    """Held-out films. `folds[k]` are those that fold k of the training left out."""
+
+    validation: list[Case]
+    rsna: list[Case]
+    shenzhen: list[Case]
+    folds: list[list[Case]]
+
+    @property
+    def covid(self) -> list[Case]:
+        return [case for fold in self.folds for case in fold]
+
+
+@dataclass(slots=True)
+class ArmFigures:
+    name: str
+    figures: dict[str, Figure]
+    cpu_minutes: float
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def measure_default(
+    recipe: Recipe, arm: Path, held: Held, draft: Manifest
+) -> tuple[ArmFigures, dict[str, Any]]:
+    """The shipped model's figures, and the settings that the manifest stores."""
+    fold_raw = [
+        raw_outputs(_net(recipe, arm / f"fold{k}"), cases) for k, cases in enumerate(held.folds)
+    ]
+    covid, chosen = _nested(fold_raw, held, draft)
+    final = draft.model_copy(update={"decoding": chosen})
+    net = _net(recipe, arm / "final")
+    validation = decoded(raw_outputs(net, held.validation), held.validation, final)
+    threshold = best_rsna_threshold(held.validation, validation)
+    test = decoded(raw_outputs(net, held.rsna), held.rsna, final)
+    lungs = decoded(raw_outputs(net, held.shenzhen), held.shenzhen, final)
+    figures = {
+        **_named(COVID, box_figures(held.covid, covid, COVID)),
+        **_named(COVID, mask_figures(held.covid, covid, "opacity", COVID)),
+        **_named(RSNA, box_figures(held.rsna, test, RSNA)),
+        **_named(RSNA, rsna_figures(held.rsna, test, threshold, RSNA)),
+        **_named(SHENZHEN, mask_figures(held.shenzhen, lungs, "lungs", SHENZHEN)),
+    }
+    settings = {
+        "decoding": chosen,
+        "operating_points": operating_points(held, validation, covid, threshold),
+    }
+    return ArmFigures("hilum default (fp32)", figures, cpu_minutes(arm)), settings
+
+
+def _nested(
+    fold_raw: list[list[RawOutputs]], held: Held, draft: Manifest
+) -> tuple[list[Answer], Decoding]:
+    """Each fold decoded with the choice that is best on the *other* folds, and the best of all."""
+    answers = {
+        i: [
+            decoded(raw, cases, draft.model_copy(update={"decoding": choice}))
+            for raw, cases in zip(fold_raw, held.folds, strict=True)
+        ]
+        for i, choice in enumerate(CHOICES)
+    }
+
+    def ap(choice: int, folds: Sequence[int]) -> float:
+        truth = [case.truth for k in folds for case in held.folds[k]]
+        said = [(a.boxes, a.scores) for k in folds for a in answers[choice][k]]
+        return detection_ap(truth, said)
+
+    every = range(len(held.folds))
+    out: list[Answer] = []
+    for k in every:
+        others = [f for f in every if f != k]
+        best = max(answers, key=lambda choice: ap(choice, others))  # noqa: B023
+        out += answers[best][k]
+    return out, CHOICES[max(answers, key=lambda choice: ap(choice, list(every)))]
+
+
+def operating_points(
+    held: Held, validation: list[Answer], covid: list[Answer], rsna: float
+) -> dict[str, OperatingPoint]:
+    """Thresholds chosen before any test film is looked at."""
+    cases, answers = [*held.validation, *held.covid], [*validation, *covid]
+    scores = np.sort([a.opacity for c, a in zip(held.validation, validation, strict=True)
+                      if c.opacity])
+    return {
+        "default": OperatingPoint(
+            threshold=best_f1_threshold(cases, answers),
+            reason="best F1 of boxes at IoU .5",
+            chosen_on="RSNA validation and out-of-fold COVID opacity",
+        ),
+        "rsna-score": OperatingPoint(
+            threshold=rsna, reason="best RSNA score", chosen_on="RSNA validation"
+        ),
+        "sensitivity-95": OperatingPoint(
+            threshold=float(scores[int(0.05 * len(scores))]),
+            reason="95 % of the films with opacity score at least this",
+            chosen_on="RSNA validation",
+            score="opacity",
+        ),
+    }
+
+
+def best_f1_threshold(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
+    """The box score that gives the best F1 at IoU .5."""
+    from hilum.core.geometry import iou_matrix
+
+    found: list[tuple[float, bool]] = []
+    for case, answer in zip(cases, answers, strict=True):
+        free = np.ones(len(case.truth), bool)
+        overlap = iou_matrix(answer.boxes, case.truth)
+        for row, score in enumerate(answer.scores):  # highest first
+            best = int(np.argmax(overlap[row] * free)) if free.any() else -1
+            hit = best >= 0 and overlap[row, best] * free[best] >= 0.5
+            if hit:
+                free[best] = False
+            found.append((float(score), hit))
+    found.sort(reverse=True)
+    scores, hits = np.array([s for s, _ in found]), np.array([h for _, h in found])
+    true, said = np.cumsum(hits), np.arange(1, len(hits) + 1)
+    f1 = 2 * true / (said + sum(len(case.truth) for case in cases))
+    return round(float(scores[int(np.argmax(f1))]), 4)
+
+
+def measure_baseline(recipe: Recipe, arm: Path, held: Held) -> ArmFigures:
+    """A torchvision detector's figures: boxes, and its best box as image score."""
+    covid: list[Answer] = []
+    for k, cases in enumerate(held.folds):
+        covid += baseline_answers(_net(recipe, arm / f"fold{k}"), cases)
+    net = _net(recipe, arm / "final")
+    threshold = best_rsna_threshold(held.validation, baseline_answers(net, held.validation))
+    test = baseline_answers(net, held.rsna)
+    figures = {
+        **_named(COVID, box_figures(held.covid, covid, COVID)),
+        **_named(RSNA, box_figures(held.rsna, test, RSNA)),
+        **_named(RSNA, rsna_figures(held.rsna, test, threshold, RSNA)),
+    }
+    return ArmFigures(recipe.name.removeprefix("default-"), figures, cpu_minutes(arm))
+
+
+def measure_int8(
+    manifest: Manifest, fp32: bytes, int8: bytes, held: Held, settings: dict[str, Any]
+) -> ArmFigures:
+    """The final model in int8 on the fixed hold-outs (the folds have no int8 twin)."""
+    session = ort.InferenceSession(int8, providers=["CPUExecutionProvider"])
+
+    def run(cases: Sequence[Case]) -> list[Answer]:
+        raw = []
+        for case in cases:
+            values = session.run(list(OUTPUTS), {"image": case.image[None]})
+            raw.append(RawOutputs(*(value[0] for value in values)))
+        return decoded(raw, cases, manifest)
+
+    threshold = settings["operating_points"]["rsna-score"].threshold
+    test = run(held.rsna)
+    figures = {
+        **_named(RSNA, box_figures(held.rsna, test, RSNA)),
+        **_named(RSNA, rsna_figures(held.rsna, test, threshold, RSNA)),
+        **_named(SHENZHEN, mask_figures(held.shenzhen, run(held.shenzhen), "lungs", SHENZHEN)),
+    }
+    return ArmFigures("hilum default (int8)", figures, 0.0)
+
+
+def cpu_minutes(arm: Path) -> float:
+    """CPU minutes of all stages of an arm."""
+    return float(
+        sum(json.loads(f.read_text())["cpu_minutes"] for f in sorted(arm.glob("*/cost.json")))
+    )
+
+
+def _named(on: str, figures: dict[str, Figure]) -> dict[str, Figure]:
+    return {f"{on}: {name}": figure for name, figure in figures.items()}
+
+
+def _net(recipe: Recipe, folder: Path) -> Any:
+    net = copy.deepcopy(build_net(recipe))
+    net.load_state_dict(load_file(folder / "weights.safetensors"))
+    return net.eval()

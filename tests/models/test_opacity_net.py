@@ -1,0 +1,107 @@
+"""The default network: raw heads fit the anchors, and unannotated images teach nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hilum.core.errors import ConfigError
+from hilum.models.baselines import TorchvisionRetinaNet
+from hilum.models.encoder import encoder, packaged_weights
+from hilum.models.opacity_net import Batch, OpacityNet
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def net() -> OpacityNet:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    return OpacityNet(pretrained=False, size=SIZE, channels=16)
+
+
+def batch(boxes: list[torch.Tensor | None]) -> Batch:
+    n, nan = len(boxes), float("nan")
+    return Batch(
+        torch.randn(n, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1)),
+        boxes,
+        [None if b is None else torch.zeros(len(b), dtype=torch.int64) for b in boxes],
+        torch.full((n, 3, SIZE, SIZE), 255, dtype=torch.uint8),
+        torch.full((n, 3), nan),
+        torch.full((n, 14), nan),
+    )
+
+
+def test_raw_heads_fit_the_anchor_grid(net: OpacityNet) -> None:
+    raw = net(torch.zeros(2, 1, SIZE, SIZE))
+    anchors = net.grid.anchors(SIZE)
+    assert raw["class_logits"].shape == (2, len(anchors), 1)
+    assert raw["box_deltas"].shape == (2, len(anchors), 4)
+    assert raw["mask_logits"].shape == (2, 3, SIZE // 4, SIZE // 4)
+    assert raw["global_logits"].shape == (2, 3)
+
+
+def test_the_flat_axis_runs_level_row_column_anchor(net: OpacityNet) -> None:
+    cells = torch.arange(2 * 3).reshape(1, 1, 2, 3).float()
+    maps = torch.cat([cells * 100 + k for k in range(4)], dim=1)  # 4 anchors a cell, K = 1
+    flat = net._flat(maps, 1)[0, :, 0]
+    assert flat[:8].tolist() == [0, 1, 2, 3, 100, 101, 102, 103]
+
+
+def test_images_nobody_annotated_give_no_detection_loss(net: OpacityNet) -> None:
+    parts = net.loss(batch([None, None]))
+    assert {name: value.item() for name, value in parts.items()} == dict.fromkeys(parts, 0.0)
+
+
+def test_images_without_boxes_take_part_as_background(net: OpacityNet) -> None:
+    net.eval()
+    parts = net.loss(batch([torch.zeros(0, 4), None]))
+    assert parts["focal"].item() > 0
+    assert parts["box"].item() == 0
+
+
+def test_a_perfect_delta_costs_nothing(net: OpacityNet) -> None:
+    anchors = net.anchors
+    box = anchors[100:101]
+    target = net._encode(box.expand_as(anchors))
+    assert target[100].abs().max().item() < 1e-5
+    decoded = net.grid.decode(target.numpy(), anchors.numpy())
+    np.testing.assert_allclose(decoded, np.tile(box.numpy(), (len(anchors), 1)), atol=1e-2)
+
+
+def test_packaged_weights_load_strictly_and_grey_equals_rgb() -> None:
+    import timm
+
+    full = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1,))
+    weights = packaged_weights("tf_efficientnet_lite0")
+    full.load_state_dict({k: weights[k] for k in full.state_dict()})
+    grey = encoder("tf_efficientnet_lite0", pretrained=True, levels=(2,))
+    image = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        a = full.eval()(image.expand(-1, 3, -1, -1))[0]
+        b = grey.eval()(image)[0]
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_an_encoder_without_packaged_weights_says_which_have_them() -> None:
+    with pytest.raises(ConfigError, match="lite0"):
+        packaged_weights("resnet18")
+
+
+@pytest.mark.parametrize(
+    "kind", ["torchvision-retinanet-encoder", "torchvision-retinanet-resnet50"]
+)
+def test_baselines_train_on_the_same_batches(kind: str) -> None:
+    torch.manual_seed(0)
+    baseline = TorchvisionRetinaNet(
+        kind, encoder_name="tf_efficientnet_lite0", size=SIZE, pretrained=False
+    )
+    one = batch([torch.tensor([[10.0, 10, 40, 50]]), torch.zeros(0, 4), None])
+    parts = baseline.train().loss(one)
+    assert set(parts) == {"classification", "bbox_regression"}
+    assert all(torch.isfinite(value) for value in parts.values())
+    found = baseline.detect(dataclasses.replace(one).image_B1SS)
+    assert len(found) == 3

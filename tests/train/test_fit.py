@@ -1,0 +1,136 @@
+"""A stage that is killed and goes on ends with the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hilum.models.opacity_net import OpacityNet
+from hilum.train import fit as fitting
+from hilum.train.export import check_export, to_int8, to_onnx
+from hilum.train.feed import MixedFeed
+from hilum.train.fit import fit, spec_of
+from hilum.train.recipe import Recipe, load_recipe
+from hilum.train.store import Item
+
+SIZE = 64
+
+
+def recipe() -> Recipe:
+    return load_recipe(
+        "default",
+        (
+            f"preprocessing.size={SIZE}",
+            "batch=2",
+            "threads=1",
+            "precision=fp32",
+            "save_every=2",
+            "stages.base.steps=4",
+            "stages.base.warmup=1",
+            "stages.base.mix={made: 1.0}",
+        ),
+    )
+
+
+def made(count: int = 6) -> list[Item]:
+    """Discs on noise: boxes, masks and classes known."""
+    items = []
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        image = rng.random((SIZE, SIZE)) * 0.3
+        x, y = rng.integers(16, 44, 2)
+        image[y - 8 : y + 8, x - 8 : x + 8] += 0.6
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        mask[y - 8 : y + 8, x - 8 : x + 8] = 1
+        items.append(
+            Item(
+                f"m{i}",
+                "made",
+                f"p{i}",
+                image.astype(np.float16),
+                np.array([[x - 8, y - 8, x + 8, y + 8]], np.float32),
+                {"opacity": mask},
+                np.array([0, 0, 1], np.float32),
+                np.full(14, np.nan, np.float32),
+            )
+        )
+    return items
+
+
+def fresh() -> OpacityNet:
+    torch.manual_seed(3)
+    return OpacityNet(pretrained=False, size=SIZE, channels=8, dropout=0.0)
+
+
+@pytest.fixture
+def quiet() -> object:
+    # Lightning leans on deprecated parts of torch; ours stay errors.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_resumed_stage_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, groups = recipe(), {"made": made()}
+    whole = fresh()
+    fit(whole, "base", options, groups, tmp_path / "whole", seed=1)
+
+    real = MixedFeed.__getitem__
+
+    def killed(self: MixedFeed, index: int) -> object:
+        if self.start + index == 3:
+            raise RuntimeError("killed")
+        return real(self, index)
+
+    monkeypatch.setattr(MixedFeed, "__getitem__", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(fresh(), "base", options, groups, tmp_path / "parts", seed=1)
+    assert (tmp_path / "parts" / "last.ckpt").is_file()
+    assert not (tmp_path / "parts" / "weights.safetensors").exists()
+    monkeypatch.setattr(MixedFeed, "__getitem__", real)
+    fit(fresh(), "base", options, groups, tmp_path / "parts", seed=1)
+    one, two = (load_file(tmp_path / n / "weights.safetensors") for n in ("whole", "parts"))
+    assert one.keys() == two.keys()
+    for key in one:
+        assert torch.equal(one[key], two[key]), key
+
+
+def test_a_sample_depends_on_its_number_alone() -> None:
+    options = recipe()
+    groups = {"made": made()}
+
+    def feed(start: int) -> MixedFeed:
+        return MixedFeed(
+            groups,
+            {"made": 1.0},
+            fitting.policy("default"),
+            spec_of(options),
+            batch=2,
+            start=start,
+            steps=4,
+            seed=9,
+        )
+
+    torch.testing.assert_close(feed(0)[3].image_B1SS, feed(3)[0].image_B1SS)
+    assert not torch.equal(feed(0)[0].image_B1SS, feed(0)[1].image_B1SS)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_the_export_equals_pytorch_and_int8_is_near() -> None:
+    net = copy.deepcopy(fresh()).eval()
+    images = np.random.default_rng(0).normal(0, 0.5, (4, 1, SIZE, SIZE)).astype(np.float32)
+    graph = to_onnx(net, SIZE)
+    assert check_export(net, graph, images) <= 1e-4
+    small = to_int8(graph, images)
+    assert len(small) < len(graph) / 2
