@@ -42,12 +42,13 @@ class Canvas:
 
     width: int
     height: int
+    sides: tuple[int, int] = (MIN_SIDE, MAX_SIDE)  # smallest and largest long side, px
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the radiograph in the picture, px."""
         longest = max(self.width, self.height)
-        scale = min(max(longest, MIN_SIDE), MAX_SIDE) / longest
+        scale = min(max(longest, self.sides[0]), self.sides[1]) / longest
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
     @property
@@ -80,13 +81,8 @@ def draw(radiograph: Radiograph, findings: Findings) -> Picture:
         (H, W, 3) uint8: the radiograph at `Canvas.size`, then the strip below it.
     """
     canvas = Canvas(radiograph.width, radiograph.height)
-    picture = base(radiograph)
-    for name in ("lungs", *(name for name in findings.masks if name != "lungs")):
-        if name in findings.masks:
-            _outline(picture, canvas, findings.masks[name], _colour(name))
+    picture = _marked(radiograph, findings, canvas)
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
-    for box, label in reversed(list(zip(boxes, findings.labels, strict=True))):
-        _box(picture, canvas, box, _colour(label))
     picture = _tags(picture, canvas, boxes, findings)
     return np.vstack([picture, strip(canvas, findings.image_scores, _legend(findings))])
 
@@ -95,12 +91,27 @@ def plain(radiograph: Radiograph, findings: Findings) -> Picture:
     """The same picture without any mark on it, for looking before and after."""
     canvas = Canvas(radiograph.width, radiograph.height)
     below = strip(canvas, findings.image_scores, _legend(findings))
-    return np.vstack([base(radiograph), below])
+    return np.vstack([base(radiograph, canvas), below])
 
 
-def base(radiograph: Radiograph) -> Picture:
+def thumbnail(radiograph: Radiograph, findings: Findings, side: int) -> Picture:
+    """A small picture with boxes and outlines, without words: nobody could read them."""
+    return _marked(radiograph, findings, Canvas(radiograph.width, radiograph.height, (side, side)))
+
+
+def _marked(radiograph: Radiograph, findings: Findings, canvas: Canvas) -> Picture:
+    picture = base(radiograph, canvas)
+    for name in ("lungs", *(name for name in findings.masks if name != "lungs")):
+        if name in findings.masks:
+            _outline(picture, canvas, findings.masks[name], _colour(name))
+    boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
+    for box, label in reversed(list(zip(boxes, findings.labels, strict=True))):
+        _box(picture, canvas, box, _colour(label))
+    return picture
+
+
+def base(radiograph: Radiograph, canvas: Canvas) -> Picture:
     """The radiograph at canvas size, stretched between percentiles of its valid pixels."""
-    canvas = Canvas(radiograph.width, radiograph.height)
     step = max(1, max(radiograph.width, radiograph.height) // 1024)
     sample = radiograph.pixels[::step, ::step]
     if radiograph.valid is not None:
@@ -187,7 +198,8 @@ def _outline(picture: Picture, canvas: Canvas, mask: NDArray[np.bool_], colour: 
         (small >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
     layer = picture.copy()
-    cv2.polylines(layer, contours, True, HALO, canvas.line + 2, cv2.LINE_AA)
+    halo = canvas.line + (2 if canvas.unit > 12 else 1)
+    cv2.polylines(layer, contours, True, HALO, halo, cv2.LINE_AA)
     cv2.polylines(layer, contours, True, colour, canvas.line, cv2.LINE_AA)
     cv2.addWeighted(layer, 0.75, picture, 0.25, 0, dst=picture)
 

@@ -41,6 +41,7 @@ def _image(index: int, image: ImageResult) -> dict[str, Any]:
     code, _, words = (image.reason or "").partition(": ")
     return entry | {
         "index": index,
+        "scores": dict(sorted(entry["scores"].items(), key=lambda pair: pair[0] not in LEAD)),
         "short": _short(image.name),
         "extras": dict(image.extras),
         "code": code,

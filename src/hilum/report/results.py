@@ -54,12 +54,10 @@ class ImageWriter:
         if found is None:
             return result
         name = stem(result.name)
-        drawn = overlay.draw(radiograph, found)
-        clean = overlay.plain(radiograph, found)
-        thumb = _thumbnail(drawn[: overlay.Canvas(found.width, found.height).size[1]])
+        thumb = overlay.thumbnail(radiograph, found, THUMB_SIDE)
         files = {
-            "overlay": (f"overlays/{name}.png", _png(drawn)),
-            "plain": (f"plain/{name}.jpg", _jpeg(clean)),
+            "overlay": (f"overlays/{name}.png", _png(overlay.draw(radiograph, found))),
+            "plain": (f"plain/{name}.jpg", _jpeg(overlay.plain(radiograph, found))),
             "thumb": (f"thumbs/{name}.jpg", _jpeg(thumb)),
         }
         for path, content in files.values():
@@ -116,14 +114,6 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
     return "" if value is None else value
-
-
-def _thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    scale = min(1.0, THUMB_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small: NDArray[np.uint8] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return small
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

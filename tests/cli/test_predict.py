@@ -1,0 +1,170 @@
+"""`hilum predict` and `hilum demo` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+from typer.testing import CliRunner
+
+from helpers.pictures import write_png
+from helpers.toy import write_toy_pipeline
+from hilum.cli.main import app
+from hilum.predict.journal import NAME
+
+SECONDS = 120
+
+
+def hilum(*arguments: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return done.exit_code, done.output
+
+
+def findings(out: Path) -> dict[str, object]:
+    value: dict[str, object] = json.loads((out / "findings.json").read_text())
+    for image in value["images"]:  # type: ignore[attr-defined]
+        image["seconds"] = 0
+    return value
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    return write_toy_pipeline(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_hundred_good_files_and_four_bad_ones(tmp_path: Path, pipeline: Path) -> None:
+    folder = tmp_path / "films"
+    for number in range(100):
+        write_png(folder / f"{number:03d}.png", number, 96, 80)
+    (folder / "truncated.dcm").write_bytes(
+        Path(str(get_testdata_file("RG1_UNCR.dcm"))).read_bytes()[:300_000]
+    )
+    (folder / "text.dcm").write_text("this is text\n" * 20)
+    shutil.copy(str(get_testdata_file("CT_small.dcm")), folder / "slice.dcm")
+    (folder / "empty.dcm").write_bytes(b"")
+    out = tmp_path / "out"
+    code, _ = hilum("predict", folder, "--out", out, "--pipeline", pipeline, "--workers", "2")
+    images = json.loads((out / "findings.json").read_text())["images"]
+    assert code == 1
+    assert len(images) == 104
+    assert sum(image["status"] == "analysed" for image in images) == 100
+    reasons = {Path(i["path"]).name: i["reason"] for i in images if i["status"] == "refused"}
+    assert reasons.keys() == {"truncated.dcm", "text.dcm", "slice.dcm", "empty.dcm"}
+    assert len(set(reasons.values())) == 4
+    assert [image["path"] for image in images] == sorted(image["path"] for image in images)
+    assert len(list((out / "overlays").glob("*.png"))) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, pipeline: Path, workers: int) -> None:
+    folder, out = tmp_path / "films", tmp_path / "out"
+    for number in range(30):
+        write_png(folder / f"{number:03d}.png", number, 320, 240)
+    arguments = ["predict", str(folder), "--out", str(out), "--pipeline", str(pipeline)]
+    command = [sys.executable, "-m", "hilum.cli", *arguments, "--workers", str(workers)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_for_lines(out / NAME, 8)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "findings.json").exists()
+    before = (out / NAME).read_bytes()
+    before = before[: before.rindex(b"\n") + 1]  # without a line that was being written
+    code, _ = hilum(*arguments)
+    assert code == 0
+    assert (out / NAME).read_bytes().startswith(before)  # what was done is not done again
+    lines = [json.loads(line) for line in (out / NAME).read_bytes().split(b"\n")[1:] if line]
+    assert len({line["path"] for line in lines}) == 30
+    hilum("predict", folder, "--out", tmp_path / "fresh", "--pipeline", pipeline)
+    assert findings(out) == findings(tmp_path / "fresh")
+
+
+def wait_for_lines(path: Path, lines: int) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        if path.is_file() and path.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no {lines} lines in {path}")
+
+
+def test_a_second_run_answers_from_the_journal(tmp_path: Path, pipeline: Path) -> None:
+    film, out = write_png(tmp_path / "a.png"), tmp_path / "out"
+    arguments = ("predict", film, "--out", out, "--pipeline", pipeline)
+    assert hilum(*arguments)[0] == 0
+    first = (out / "findings.json").read_bytes()
+    assert hilum(*arguments)[0] == 0
+    assert (out / "findings.json").read_bytes() == first  # even the seconds
+    write_png(film, seed=9)
+    hilum(*arguments)
+    assert (out / "findings.json").read_bytes() != first
+    assert len((out / NAME).read_text().splitlines()) == 3
+
+
+def test_the_threshold_and_masks_can_be_changed(tmp_path: Path, pipeline: Path) -> None:
+    film, out = write_png(tmp_path / "a.png"), tmp_path / "out"
+    common = ("predict", film, "--out", out, "--pipeline", pipeline, "--json")
+    assert len(json.loads(hilum(*common)[1])["images"][0]["findings"]) == 1
+    image = json.loads(hilum(*common, "--threshold", "0.99", "--no-masks")[1])["images"][0]
+    assert (image["findings"], image["masks"]) == ([], {})
+
+
+def test_python_gives_the_same_as_the_command(tmp_path: Path, pipeline: Path) -> None:
+    import hilum as package
+
+    film, out = write_png(tmp_path / "a.png"), tmp_path / "out"
+    hilum("predict", film, "--out", out, "--pipeline", pipeline)
+    run = package.predict(film, pipeline=pipeline)
+    (there,) = json.loads((out / "findings.json").read_text())["images"]
+    here = run[0].to_json()
+    for key in ("findings", "scores", "status", "width", "height"):
+        assert here[key] == there[key]
+
+
+def test_a_wrong_pipeline_is_a_usage_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hilum.cli", "predict", "x", "--out", str(tmp_path / "o")]
+    done = subprocess.run(
+        [*command, "--pipeline", "defualt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Did you mean 'default'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_shows_the_same_film_twice_with_the_same_findings(
+    tmp_path: Path, pipeline: Path
+) -> None:
+    out = tmp_path / "demo"
+    code, text = hilum("demo", "--out", out, "--pipeline", pipeline)
+    assert code == 0
+    assert "not for diagnosis" in text
+    first, second, *phantoms = findings(out)["images"]  # type: ignore[misc]
+    for key in ("findings", "scores", "width", "height", "status"):
+        assert first[key] == second[key]
+    assert len(phantoms) == 2
+    assert (out / "index.html").is_file()
+
+
+def test_predicting_and_drawing_never_load_what_the_base_install_lacks(
+    tmp_path: Path, pipeline: Path
+) -> None:
+    film = write_png(tmp_path / "a.png")
+    code = (
+        "import sys, hilum; light = set(sys.modules)\n"
+        "from hilum.cli.main import app\n"
+        f"app(['predict', {str(film)!r}, '--out', {str(tmp_path / 'o')!r}, "
+        f"'--pipeline', {str(pipeline)!r}], standalone_mode=False)\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'numba', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert not {'numpy', 'cv2', 'onnxruntime', 'pydicom'} & light\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS)
