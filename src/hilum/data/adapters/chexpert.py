@@ -45,7 +45,7 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
     bad = parts[0].isna()
     if bad.any():
         raise DataError(
-            f"set 'chexpert': Path {rows['Path'][bad.idxmax()]!r}; needed: "
+            f"set 'chexpert': Path {rows.loc[bad, 'Path'].iat[0]!r}; needed: "
             ".../train/patientN/studyN/viewN_frontal.jpg"
         )
     lateral = rows["Frontal/Lateral"].str.strip().str.lower() == "lateral"

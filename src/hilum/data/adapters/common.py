@@ -175,7 +175,7 @@ def first_per_image(rows: pd.DataFrame, column: str, source: Source) -> pd.DataF
     torn = single["image_id"].duplicated()
     if torn.any():
         raise DataError(
-            f"set {source.name!r}: image {single['image_id'][torn.idxmax()]!r} has two different "
+            f"set {source.name!r}: image {single.loc[torn, 'image_id'].iat[0]!r} has two different "
             f"values of {column}"
         )
     return single.reset_index(drop=True)

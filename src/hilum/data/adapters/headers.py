@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import struct
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from hilum.data.adapters.common import DICOM, Source
+from hilum.data.adapters.common import PICTURES, Source
 
 TEXT = {
     "patient": "PatientID",
@@ -28,14 +30,18 @@ TEXT = {
     "photometric": "PhotometricInterpretation",
 }
 SIZES = {"width": "Columns", "height": "Rows"}
-DAMAGE = (InvalidDicomError, OSError, ValueError, EOFError, struct.error, KeyError, TypeError)
+DAMAGE = (
+    *(InvalidDicomError, UnidentifiedImageError, BadZipFile, OSError, ValueError, EOFError),
+    *(struct.error, KeyError, TypeError, AttributeError, NotImplementedError),
+)
 DAYS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}  # units a year
 
 
 def add_headers(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """`table` with what the files say filled in where a cell is blank or the column missing."""
     has_file = (table["path"] != "").to_numpy()
-    read = [_header(source.root / path) if path else None for path in table["path"]]
+    with _Opener(source.root) as opener:
+        read = [_header(opener, path) if path else None for path in table["path"]]
     broken = has_file & np.array([r is None for r in read], bool)
     source.note(int(broken.sum()), "files have no readable header")
     if not has_file.any():
@@ -57,25 +63,47 @@ def age_years(text: str) -> float:
     return float(found[1]) / DAYS[found[2] or "Y"] if found else float("nan")
 
 
-def _header(path: Path) -> dict[str, Any] | None:
-    return _dicom(path) if path.suffix.lower() in DICOM else _picture(path)
+class _Opener:
+    """References below a root: files, or members of archives, which stay open until the end."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.archives: dict[str, ZipFile] = {}
+
+    def __enter__(self) -> _Opener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for archive in self.archives.values():
+            archive.close()
+
+    def open(self, reference: str) -> Path | BytesIO:
+        name, _, member = reference.partition("!")
+        if not member:
+            return self.root / name
+        if name not in self.archives:
+            self.archives[name] = ZipFile(self.root / name)
+        return BytesIO(self.archives[name].read(member))
 
 
-def _dicom(path: Path) -> dict[str, Any] | None:
-    tags = [*TEXT.values(), *SIZES.values(), "PatientAge"]
+def _header(opener: _Opener, reference: str) -> dict[str, Any] | None:
+    picture = reference.lower().endswith(PICTURES)
     try:
-        d = dcmread(path, stop_before_pixels=True, specific_tags=tags)  # type: ignore[arg-type]
-        out: dict[str, Any] = {c: str(d.get(k, "") or "").strip() for c, k in TEXT.items()}
-        out.update({c: int(d.get(k, 0) or 0) for c, k in SIZES.items()})
-        out["age"] = age_years(str(d.get("PatientAge", "") or ""))
+        file = opener.open(reference)
+        return _picture(file) if picture else _dicom(file)
     except DAMAGE:
         return None
+
+
+def _dicom(file: Path | BytesIO) -> dict[str, Any] | None:
+    tags = [*TEXT.values(), *SIZES.values(), "PatientAge"]
+    d = dcmread(file, stop_before_pixels=True, specific_tags=tags)
+    out: dict[str, Any] = {c: str(d.get(k, "") or "").strip() for c, k in TEXT.items()}
+    out.update({c: int(d.get(k, 0) or 0) for c, k in SIZES.items()})
+    out["age"] = age_years(str(d.get("PatientAge", "") or ""))
     return out if out["width"] and out["height"] else None
 
 
-def _picture(path: Path) -> dict[str, Any] | None:
-    try:
-        with Image.open(path) as image:
-            return {"width": image.width, "height": image.height}
-    except (UnidentifiedImageError, OSError, ValueError):
-        return None
+def _picture(file: Path | BytesIO) -> dict[str, Any]:
+    with Image.open(file) as image:
+        return {"width": image.width, "height": image.height}

@@ -62,12 +62,15 @@ def load(path: Path, headers: bool = False) -> Catalog:
     target = numbers(table["Target"].fillna(""))
     table = pd.concat([table.drop(columns="Target"), _labels(table, target, source)], axis=1)
     boxes = _corners(rows[numbers(rows["Target"]) == 1])
-    table = pd.concat([table, group_boxes(boxes, table["image_id"], source, target.notna())], axis=1)
+    table = pd.concat(
+        [table, group_boxes(boxes, table["image_id"], source, target.notna())], axis=1
+    )
     table["patient"] = table["image_id"]
-    table["width"] = table["height"] = SIDE
     source.notes.append("each image is its own patient; one person may have several patientIds")
     if headers:
         table = add_headers(table, source)
+    for side in ("width", "height"):
+        table[side] = table[side].fillna(SIDE) if side in table else SIDE
     return build("rsna", table, path, tuple(source.notes))
 
 

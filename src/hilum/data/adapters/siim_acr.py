@@ -1,13 +1,12 @@
 """SIIM-ACR Pneumothorax Segmentation, both editions (2019 train-rle.csv; stage 2 with ID_… names).
 
-Masks stay run lengths in the catalog ("rle:" and the rows joined by ";"), 1024 × 1024.
+Masks stay run lengths in the catalog: "rle:1024x1024:" (height, width) and the rows, joined by ";".
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hilum.data.adapters.common import DICOM, Source, join_files, patients
@@ -41,11 +40,10 @@ def load(path: Path, headers: bool = True) -> Catalog:
     )
     images = _masks(rows, source).assign(split="train")
     table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
-    labelled = table["image_id"].isin(rows["image_id"])
-    table["width"] = np.where(labelled, SIDE, 0)
-    table["height"] = table["width"]
     if headers:
         table = add_headers(table, source)
+    for side in ("width", "height"):
+        table[side] = table[side].fillna(SIDE) if side in table else SIDE
     table["patient"] = patients(table, source)
     return build("siim-acr", table, path, tuple(source.notes))
 
@@ -56,7 +54,7 @@ def _masks(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
     blank = rows["text"] == ""
     source.note(int(blank.sum()), "rows have a blank mask cell and were left out")
     positive = rows[~blank & (rows["text"] != EMPTY)]
-    joined = "rle:" + positive.groupby("image_id")["text"].agg(";".join)
+    joined = f"rle:{SIDE}x{SIDE}:" + positive.groupby("image_id")["text"].agg(";".join)
     known = order["image_id"].isin(rows["image_id"][~blank])
     mask = order["image_id"].map(joined).astype(object)
     order["mask_pneumothorax"] = mask.where(mask.notna(), None)

@@ -49,7 +49,8 @@ def load(path: Path, headers: bool = True) -> Catalog:
     images = rows[["image_id"]].assign(study=rows["StudyInstanceUID"], split="train")
     table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
     # A file without a row still tells its study and series by its place.
-    places = table["path"].str.split("/", expand=True).reindex(columns=range(4))
+    places = table["path"].str.split("/", expand=True)
+    places = places.reindex(columns=range(4)).astype(object)
     table["study"] = table["study"].fillna(places[1]).fillna("")
     table["series"] = places[2].where(places[3].notna())
     boxes = _boxes(rows)

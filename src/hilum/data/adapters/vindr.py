@@ -102,9 +102,10 @@ def _merged(
     boxes = boxes.dropna(subset=list(CORNERS))
     out: list[tuple[Any, ...]] = []
     for (image, label), group in boxes.groupby(["image_id", "label"], sort=False):
+        count = int(readers.loc[str(image)])
         corners = group[list(CORNERS)].to_numpy(np.float64)
         who = group["rad_id"].to_numpy(object)
-        enough = int(needed(np.array([readers[image]]))[0])
+        enough = int(needed(np.array([count]))[0])
         for members in _clusters(corners):
             if len(set(who[members])) >= enough:
                 out.append((image, label, *corners[members].mean(axis=0)))
