@@ -1,7 +1,101 @@
-"""`hilum evaluate` and its verbs."""
+"""`hilum evaluate` and its verbs: predictions and truth -> numbers."""
 
 from __future__ import annotations
 
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Being built.")
+from hilum.cli import common
+
+app = typer.Typer(no_args_is_help=True, help="Judge predictions.")
+
+
+class Challenge(StrEnum):
+    """The three challenges."""
+
+    RSNA = "rsna"
+    SIIM_COVID = "siim-covid"
+    SIIM_ACR = "siim-acr"
+
+
+@app.callback()
+def _evaluate() -> None:
+    """Judge predictions."""
+
+
+@app.command()
+def challenge(
+    name: Challenge = typer.Argument(..., help="Which challenge's score."),
+    truth: list[Path] = typer.Option(
+        ...,
+        help="The true table: RSNA labels, SIIM solution (or its study and image tables, given "
+        "one after the other with two --truth), SIIM-ACR run lengths.",
+    ),
+    submission: Path = typer.Option(..., help="The submission file."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Score a submission exactly as its challenge does.
+
+    Example: hilum evaluate challenge rsna --truth labels.csv --submission mine.csv
+    """
+    from hilum.core.errors import ConfigError
+    from hilum.core.extras import require
+
+    require("eval")
+    if len(truth) > (2 if name is Challenge.SIIM_COVID else 1):
+        raise ConfigError(f"{len(truth)} --truth files are too many for {name.value}")
+    score = {
+        Challenge.RSNA: _rsna,
+        Challenge.SIIM_COVID: _siim_covid,
+        Challenge.SIIM_ACR: _siim_acr,
+    }[name]
+    values = {"challenge": name.value, **score(truth, submission)}
+    if as_json:
+        common.print_json({key: _plain(value) for key, value in values.items()})
+        return
+    for key, value in values.items():
+        shown = f"{value:.6f}" if isinstance(value, float) else value
+        typer.echo(f"{key:15} {shown}")
+
+
+def _rsna(truth: list[Path], submission: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from hilum.evaluate import rsna_per_image, rsna_predictions, rsna_truth
+    from hilum.evaluate.tables import same_ids
+
+    wanted, given = rsna_truth(truth[0]), rsna_predictions(submission)
+    same_ids(wanted, given)
+    scores = rsna_per_image(list(wanted.values()), [given[image] for image in wanted])
+    counted = scores[~np.isnan(scores)]
+    return {
+        "score": float(counted.mean()) if len(counted) else float("nan"),
+        "images": len(scores),
+        "counted": len(counted),
+    }
+
+
+def _siim_covid(truth: list[Path], submission: Path) -> dict[str, Any]:
+    from hilum.evaluate import siim_covid_score, siim_covid_solution
+
+    values = siim_covid_score(
+        truth[0] if len(truth) == 1 else siim_covid_solution(truth[0], truth[1]), submission
+    )
+    return {"score": values.pop("mean"), **values}
+
+
+def _siim_acr(truth: list[Path], submission: Path) -> dict[str, Any]:
+    from hilum.evaluate import siim_acr_per_image
+
+    values = siim_acr_per_image(truth[0], submission)
+    score = sum(values.values()) / len(values) if values else float("nan")
+    return {"score": score, "images": len(values)}
+
+
+def _plain(value: object) -> object:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value

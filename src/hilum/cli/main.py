@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hilum.cli import common, data, demo, evaluate, inspect, predict, train
+from hilum.cli import common, data, demo, ensemble, evaluate, inspect, predict, train
 
 app = typer.Typer(
     name="hilum",
@@ -20,6 +20,7 @@ app.command()(demo.demo)
 app.command()(inspect.inspect)
 app.command()(predict.predict)
 app.command()(train.train)
+app.command()(ensemble.ensemble)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 

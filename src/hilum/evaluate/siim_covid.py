@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.evaluate.curves import voc_average_precision
-from hilum.evaluate.tables import Table, numbers, read_table, same_ids, unique_ids
+from hilum.evaluate.tables import Table, labelled_boxes, read_table, same_ids, unique_ids
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -85,26 +85,14 @@ def _read(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, int]]:
     ids = unique_ids(table["id"], name)
     found = {label: _Rows() for label in CLASSES}
     for row, text in enumerate(table["PredictionString"]):
-        words = text.split()
-        if len(words) % 6:
-            raise DataError(f"{ids[row]}: needed: groups of label score x1 y1 x2 y2")
-        for k in range(0, len(words), 6):
-            _add(found, row, words[k : k + 6], ids[row])
+        for label, score, box in labelled_boxes(text, ids[row]):
+            if label not in found:
+                known = ", ".join(CLASSES)
+                raise DataError(f"{ids[row]}: unknown label {label!r}; known: {known}")
+            found[label].rows.append(row)
+            found[label].scores.append(score)
+            found[label].boxes.append(box)
     return found, {value: row for row, value in enumerate(ids)}
-
-
-def _add(found: dict[str, _Rows], row: int, words: list[str], name: str) -> None:
-    if words[0] not in found:
-        raise DataError(f"{name}: unknown label {words[0]!r}; known: {', '.join(CLASSES)}")
-    score, *box = numbers(words[1:], name)
-    if not 0 <= score <= 1:
-        raise DataError(f"{name}: score {score}; needed: a number in [0, 1]")
-    if box[2] < box[0] or box[3] < box[1]:
-        raise DataError(f"{name}: corners {box} are reversed; needed: x1 y1 x2 y2")
-    rows = found[words[0]]
-    rows.rows.append(row)
-    rows.scores.append(score)
-    rows.boxes.append(box)
 
 
 def _class_ap(truth: _Rows, predictions: _Rows, order: Int) -> float:

@@ -68,6 +68,26 @@ def numbers(words: Sequence[str], row: str) -> list[float]:
     return values
 
 
+def labelled_boxes(text: str, row: str) -> list[tuple[str, float, list[float]]]:
+    """A SIIM-COVID prediction string: label, score and x1 y1 x2 y2 of each box.
+
+    Raises:
+        DataError: not groups of six, scores outside [0, 1], reversed corners.
+    """
+    words = text.split()
+    if len(words) % 6:
+        raise DataError(f"{row}: needed: groups of label score x1 y1 x2 y2")
+    out = []
+    for k in range(0, len(words), 6):
+        score, *box = numbers(words[k + 1 : k + 6], row)
+        if not 0 <= score <= 1:
+            raise DataError(f"{row}: score {score}; needed: a number in [0, 1]")
+        if box[2] < box[0] or box[3] < box[1]:
+            raise DataError(f"{row}: corners {box} are reversed; needed: x1 y1 x2 y2")
+        out.append((words[k], score, box))
+    return out
+
+
 def rsna_predictions(source: Table) -> dict[str, tuple[Float, Float]]:
     """A submission `patientId,PredictionString` -> boxes (m, 4) x1 y1 x2 y2 and scores (m,).
 
@@ -77,12 +97,13 @@ def rsna_predictions(source: Table) -> dict[str, tuple[Float, Float]]:
     table = read_table(source, ("patientId", "PredictionString"), "submission")
     ids = unique_ids(table["patientId"], "submission")
     return {
-        name: _rsna_boxes(text, name)
+        name: rsna_boxes(text, name)
         for name, text in zip(ids, table["PredictionString"], strict=True)
     }
 
 
-def _rsna_boxes(text: str, name: str) -> tuple[Float, Float]:
+def rsna_boxes(text: str, name: str) -> tuple[Float, Float]:
+    """An RSNA prediction string: boxes (m, 4) x1 y1 x2 y2 and scores (m,)."""
     words = text.split()
     if len(words) % 5:
         raise DataError(f"{name}: {len(words)} numbers; needed: groups of score x y width height")

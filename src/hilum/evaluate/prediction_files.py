@@ -1,0 +1,168 @@
+"""Prediction files of one run, read and written: RSNA and SIIM-COVID CSV, hilum findings.json.
+
+All three become the same value, so that files of several models can be fused. Masks are not
+carried over. Knows nothing of how predictions are fused or judged.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.core.errors import DataError
+from hilum.core.files import write_text
+from hilum.core.geometry import check_boxes
+from hilum.core.results import SCHEMA
+from hilum.evaluate.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
+
+Float = NDArray[np.float64]
+Form = Literal["rsna", "siim-covid", "findings"]
+
+WHOLE = [0.0, 0.0, 1.0, 1.0]  # the box of study classes and `none`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePredictions:
+    """What one model says of one image or study."""
+
+    boxes: Float  # (n, 4) x1, y1, x2, y2 px
+    scores: Float  # (n,)
+    labels: tuple[str, ...]  # (n,)
+    whole: Mapping[str, float] = field(default_factory=dict)  # scores without a place
+    entry: Mapping[str, Any] = field(default_factory=dict)  # the rest of a findings.json entry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionFile:
+    """One model's predictions by id, in file order."""
+
+    form: Form
+    images: Mapping[str, ImagePredictions]
+    header: Mapping[str, Any] = field(default_factory=dict)  # of findings.json
+
+
+def read_predictions(path: str | Path) -> PredictionFile:
+    """Read a prediction file; its form is seen from its content.
+
+    Raises:
+        DataError: cannot be read, unknown columns or schema, or malformed predictions.
+    """
+    file = Path(path)
+    if file.suffix.lower() == ".json":
+        return _read_json(file)
+    table = read_table(file, ("PredictionString",), "predictions")
+    forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
+    key = next((column for column in forms if column in table.columns), None)
+    if key is None:
+        raise DataError(
+            f"{file}: columns {', '.join(table.columns)}; needed: patientId or id, and "
+            "PredictionString"
+        )
+    read = _from_rsna if key == "patientId" else _from_siim
+    ids = unique_ids(table[key], str(file))
+    texts = zip(ids, table["PredictionString"], strict=True)
+    return PredictionFile(forms[key], {name: read(text, name) for name, text in texts})
+
+
+def write_predictions(path: str | Path, predictions: PredictionFile) -> None:
+    """Write a prediction file in its form, atomically."""
+    if predictions.form == "findings":
+        images = [_to_entry(image) for image in predictions.images.values()]
+        document = {"schema": SCHEMA, **predictions.header, "images": images}
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        write_text(path, text + "\n")
+        return
+    rsna = predictions.form == "rsna"
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["patientId" if rsna else "id", "PredictionString"])
+    for name, image in predictions.images.items():
+        writer.writerow([name, _to_rsna(image) if rsna else _to_siim(image)])
+    write_text(path, out.getvalue())
+
+
+def _from_rsna(text: str, name: str) -> ImagePredictions:
+    boxes, scores = rsna_boxes(text, name)
+    return ImagePredictions(boxes, scores, ("opacity",) * len(boxes))
+
+
+def _from_siim(text: str, name: str) -> ImagePredictions:
+    rows = labelled_boxes(text, name)
+    placed = [row for row in rows if row[2] != WHOLE]
+    return ImagePredictions(
+        np.array([box for _, _, box in placed], np.float64).reshape(-1, 4),
+        np.array([score for _, score, _ in placed], np.float64),
+        tuple(label for label, _, _ in placed),
+        {label: score for label, score, box in rows if box == WHOLE},
+    )
+
+
+def _to_rsna(image: ImagePredictions) -> str:
+    sides = image.boxes[:, 2:] - image.boxes[:, :2]
+    rows = np.concatenate([image.scores[:, None], image.boxes[:, :2], sides], axis=1)
+    return " ".join(_text(value) for value in rows.ravel())
+
+
+def _to_siim(image: ImagePredictions) -> str:
+    rows = list(zip(image.labels, image.scores, image.boxes.tolist(), strict=True))
+    rows += [(label, score, WHOLE) for label, score in image.whole.items()]
+    return " ".join(
+        " ".join([label, *(_text(value) for value in (score, *box))]) for label, score, box in rows
+    )
+
+
+def _text(value: float) -> str:
+    return f"{float(value):.6f}".rstrip("0").rstrip(".")
+
+
+def _read_json(file: Path) -> PredictionFile:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["schema"] != SCHEMA:
+            raise DataError(f"{file}: schema {document['schema']!r}; needed: {SCHEMA}")
+        images = {entry["path"]: _from_entry(entry) for entry in document["images"]}
+        doubled = len(document["images"]) - len(images)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{file}: not a findings.json: {error!r}") from None
+    if doubled:
+        raise DataError(f"{file}: {doubled} images stand in it more than once")
+    header = {key: document.get(key) for key in ("pipeline", "studies")}
+    return PredictionFile("findings", images, header)
+
+
+def _from_entry(entry: Mapping[str, Any]) -> ImagePredictions:
+    boxes = np.array([f["box_px"] for f in entry["findings"]], np.float64)
+    return ImagePredictions(
+        check_boxes(boxes.reshape(-1, 4)).astype(np.float64),
+        np.array([f["score"] for f in entry["findings"]], np.float64),
+        tuple(f["label"] for f in entry["findings"]),
+        dict(entry["scores"]),
+        dict(entry),
+    )
+
+
+def _to_entry(image: ImagePredictions) -> dict[str, Any]:
+    rows = zip(image.labels, image.scores, image.boxes, strict=True)
+    return {
+        **image.entry,
+        "scores": {name: round(float(score), 6) for name, score in image.whole.items()},
+        "findings": [
+            {
+                "label": str(label),
+                "score": round(float(score), 6),
+                "box_px": [round(float(edge), 2) for edge in box],
+            }
+            for label, score, box in rows
+        ],
+        "masks": {},
+    }

@@ -1,0 +1,180 @@
+"""`hilum evaluate challenge` and `hilum ensemble` on the challenges' own files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hilum.cli.main import app
+from hilum.core.errors import ConfigError, DataError
+
+LABELS = """patientId,x,y,width,height,Target
+a,100,100,200,200,1
+b,,,,,0
+c,,,,,0
+"""
+STUDIES = (
+    "id,Negative for Pneumonia,Typical Appearance,Indeterminate Appearance,Atypical Appearance\n"
+    "s_study,0,1,0,0\n"
+)
+IMAGES = "id,boxes,label,StudyInstanceUID\ni_image,,opacity 1 0 0 10 10,s\n"
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_an_rsna_submission_is_scored(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", LABELS)
+    given = write(
+        tmp_path / "given.csv",
+        "patientId,PredictionString\na,0.9 100 100 200 200\nb,\nc,.1 0 0 9 9\n",
+    )
+    got = json.loads(
+        run("evaluate", "challenge", "rsna", "--truth", truth, "--submission", given, "--json")
+    )
+    assert got == {"challenge": "rsna", "score": 0.5, "images": 3, "counted": 2}
+    assert "0.500000" in run(
+        "evaluate", "challenge", "rsna", "--truth", truth, "--submission", given
+    )
+
+
+def test_a_siim_covid_submission_is_scored_against_the_published_tables(tmp_path: Path) -> None:
+    studies, images = write(tmp_path / "s.csv", STUDIES), write(tmp_path / "i.csv", IMAGES)
+    given = write(
+        tmp_path / "given.csv",
+        "id,PredictionString\ni_image,opacity 0.5 0 0 10 10 none 0.2 0 0 1 1\n"
+        "s_study,typical 0.9 0 0 1 1\n",
+    )
+    got = json.loads(
+        run(
+            *("evaluate", "challenge", "siim-covid", "--truth", studies, "--truth", images),
+            *("--submission", given, "--json"),
+        )
+    )
+    assert got["score"] == 1
+    assert got["typical"] == got["opacity"] == 1
+    assert got["negative"] is None  # no such study: not a number
+
+
+def test_a_siim_acr_submission_is_scored(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", "ImageId, EncodedPixels\na, 0 10\nb, -1\n")
+    given = write(tmp_path / "given.csv", "ImageId,EncodedPixels\na,5 10\nb,-1\n")
+    got = json.loads(
+        run("evaluate", "challenge", "siim-acr", "--truth", truth, "--submission", given, "--json")
+    )
+    assert got == {"challenge": "siim-acr", "score": 0.75, "images": 2}
+
+
+def test_a_submission_with_missing_images_is_refused(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", LABELS)
+    given = write(tmp_path / "given.csv", "patientId,PredictionString\na,\n")
+    with pytest.raises(DataError, match="missing"):
+        run("evaluate", "challenge", "rsna", "--truth", truth, "--submission", given)
+
+
+@pytest.mark.parametrize("method", ["weighted", "nms", "soft-nms", "nmw", "union", "vote"])
+def test_rsna_files_are_fused_in_their_own_form(tmp_path: Path, method: str) -> None:
+    text = "patientId,PredictionString\na,0.8 0 0 100 100\nb,\n"
+    files = [write(tmp_path / f"{i}.csv", text) for i in range(2)]
+    out = tmp_path / "fused.csv"
+    run("ensemble", *files, "--method", method, "--out", out)
+    lines = out.read_text().splitlines()
+    assert lines[0] == "patientId,PredictionString"
+    assert lines[1].startswith("a,0.8 0 0 100 100")
+    assert lines[2] == "b,"
+
+
+def test_siim_scores_without_a_place_become_weighted_means(tmp_path: Path) -> None:
+    head = "id,PredictionString\n"
+    a = write(tmp_path / "a.csv", head + "i_image,none 0.2 0 0 1 1\ns_study,typical 1 0 0 1 1\n")
+    b = write(
+        tmp_path / "b.csv",
+        head + "s_study,typical 0.4 0 0 1 1\ni_image,opacity 0.6 5 5 9 9 none 0.8 0 0 1 1\n",
+    )
+    out = tmp_path / "fused.csv"
+    run("ensemble", a, b, "--weights", "1,3", "--out", out)
+    assert out.read_text().splitlines() == [
+        "id,PredictionString",
+        "i_image,opacity 0.45 5 5 9 9 none 0.65 0 0 1 1",
+        "s_study,typical 0.55 0 0 1 1",
+    ]
+
+
+def _findings(path: Path, score: float, status: str = "analysed") -> Path:
+    box = {"label": "opacity", "score": score, "box_px": [10.0, 10.0, 50.0, 50.0]}
+    heard = status == "analysed"
+    image: dict[str, Any] = {
+        "path": "a.dcm",
+        "status": status,
+        "width": 100,
+        "height": 100,
+        "scores": {"opacity": score} if heard else {},
+        "findings": [box] if heard else [],
+        "masks": {},
+    }
+    study = {"study_instance_uid": "1.2", "scores": {"opacity": score}, "images": [0]}
+    bundle = {"name": path.stem, "sha256": path.stem}
+    document = {
+        "schema": "hilum.findings/1",
+        "pipeline": {"name": path.stem, "version": "1", "bundles": [bundle]},
+        "images": [image],
+        "studies": [study],
+    }
+    return write(path, json.dumps(document))
+
+
+def test_findings_are_fused_with_their_bundles_named(tmp_path: Path) -> None:
+    files = [_findings(tmp_path / "x.json", 0.9), _findings(tmp_path / "y.json", 0.5)]
+    out = tmp_path / "fused.json"
+    run("ensemble", *files, "--out", out)
+    got = json.loads(out.read_text())
+    assert got["schema"] == "hilum.findings/1"
+    assert [b["name"] for b in got["pipeline"]["bundles"]] == ["x", "y"]
+    assert got["images"][0]["findings"][0]["score"] == pytest.approx(0.7)
+    assert got["images"][0]["scores"]["opacity"] == pytest.approx(0.7)
+    assert got["studies"][0]["scores"]["opacity"] == pytest.approx(0.7)
+
+
+def test_a_model_that_failed_has_no_voice(tmp_path: Path) -> None:
+    files = [_findings(tmp_path / "x.json", 0.9), _findings(tmp_path / "y.json", 0.5, "failed")]
+    out = tmp_path / "fused.json"
+    run("ensemble", *files, "--out", out)
+    image = json.loads(out.read_text())["images"][0]
+    assert image["status"] == "analysed"
+    assert image["scores"]["opacity"] == 0.9
+    assert image["findings"][0]["score"] == pytest.approx(0.9)  # not halved by a silent model
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    rsna = write(tmp_path / "a.csv", "patientId,PredictionString\na,\n")
+    other = write(tmp_path / "b.csv", "patientId,PredictionString\nb,\n")
+    siim = write(tmp_path / "c.csv", "id,PredictionString\na,\n")
+    unknown = write(tmp_path / "d.csv", "name,PredictionString\na,\n")
+    broken = write(tmp_path / "e.json", "{}")
+    out = tmp_path / "out.csv"
+    for files, error in [
+        ((rsna, other), DataError),
+        ((rsna, siim), ConfigError),
+        ((rsna,), ConfigError),
+        ((rsna, unknown), DataError),
+        ((rsna, broken), DataError),
+    ]:
+        with pytest.raises(error):
+            run("ensemble", *files, "--out", out)
+    with pytest.raises(ConfigError):
+        run("ensemble", rsna, rsna, "--weights", "1,x", "--out", out)
+    assert not out.exists()
