@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.radiograph import Radiograph
+from hilum.data import rle
 from hilum.dicom.read import read
 
 
@@ -41,17 +42,32 @@ def open_radiograph(root: Path, reference: str) -> Radiograph:
 
 
 def open_mask(root: Path, reference: str, height: int, width: int) -> NDArray[np.bool_]:
-    """(height, width) mask; "" is an annotated empty one.
+    """(height, width) mask; "" is an annotated empty one, "rle:..." holds it as text.
 
     A mask stored smaller or larger than its image (some sets do) is resized, nearest neighbour.
     """
     if not reference:
         return np.zeros((height, width), bool)
-    content = np.frombuffer(reference_bytes(root, reference), np.uint8)
-    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise DataError(f"mask {reference!r} is not a readable picture")
+    if reference.startswith("rle:"):
+        mask = _run_lengths(reference)
+    else:
+        mask = _picture(root, reference)
     if mask.shape != (height, width):
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     found: NDArray[np.bool_] = mask > 127
     return found
+
+
+def _picture(root: Path, reference: str) -> NDArray[np.uint8]:
+    content = np.frombuffer(reference_bytes(root, reference), np.uint8)
+    mask: NDArray[np.uint8] | None = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DataError(f"mask {reference!r} is not a readable picture")
+    return mask
+
+
+def _run_lengths(reference: str) -> NDArray[np.uint8]:
+    """The 0/255 mask of "rle:HEIGHTxWIDTH:rows", the rows joined by ";"."""
+    _, size, rows = reference.split(":", 2)
+    height, width = (int(side) for side in size.split("x"))
+    return rle.union(rows.split(";"), height, width).astype(np.uint8) * 255

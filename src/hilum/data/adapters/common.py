@@ -157,7 +157,7 @@ def join_files(
     else:
         source.note(int((out["path"] == "").sum()), "labelled images have no file")
     extra = files[~files["image_id"].isin(rows["image_id"])].copy()
-    extra["split"] = extra["path"].str.split("/").str[0].map(splits).fillna("")
+    extra["split"] = extra["path"].str.split("/").str[0].map(splits).astype(object).fillna("")
     unlabelled = extra["split"] != "test"
     source.note(int(unlabelled.sum()), "files have no label row and are kept without labels")
     if extra.empty:

@@ -28,7 +28,7 @@ APPEARANCE = {
     "atypical": "Atypical Appearance",
 }
 FOLDERS = {"train": "train", "test": "test"}
-SIZES = "siim_covid_image_dims.csv"  # image_id, dim0 (width), dim1 (height): a public extract
+SIZES = "siim_covid_image_dims.csv"  # image_id, dim0 (height), dim1 (width): a public extract
 
 
 def load(path: Path, headers: bool = True) -> Catalog:
@@ -110,6 +110,6 @@ def _sizes(table: pd.DataFrame, source: Source) -> pd.DataFrame:
         return table
     rows = source.table(found, ["image_id", "dim0", "dim1"]).drop_duplicates("image_id")
     sizes = rows.set_index("image_id")
-    table["width"] = table["image_id"].map(numbers(sizes["dim0"]))
-    table["height"] = table["image_id"].map(numbers(sizes["dim1"]))
+    table["width"] = table["image_id"].map(numbers(sizes["dim1"]))
+    table["height"] = table["image_id"].map(numbers(sizes["dim0"]))
     return table

@@ -31,7 +31,7 @@ def load(path: Path) -> Catalog:
         raise DataError(f"set 'voc': {path} holds none of the files looked for: Annotations/*.xml")
     parsed = [_parse(file) for file in files]
     images = pd.DataFrame([image for image, _ in parsed])
-    images["split"] = images["image_id"].map(_splits(path)).fillna("")
+    images["split"] = images["image_id"].map(_splits(path)).astype(object).fillna("")
     table = join_files(images, source.files(PICTURES + DICOM, *FOLDERS), source, {})
     boxes = pd.DataFrame(
         [box for _, found in parsed for box in found],
