@@ -9,7 +9,7 @@ from hilum.core.findings import Findings
 from hilum.core.labels import VOCABULARY
 from hilum.core.radiograph import Radiograph
 from hilum.data.phantom import phantom
-from hilum.report.overlay import MAX_SIDE, MIN_SIDE, Canvas, base, draw, plain, thumbnail
+from hilum.report.overlay import MAX_SIDE, MIN_SIDE, Canvas, base, draw, pictures
 
 SHAPES = {"wide": (1400, 500), "tall": (407, 911), "square": (512, 512), "large": (2500, 2048)}
 
@@ -100,5 +100,6 @@ def test_borders_do_not_decide_the_contrast() -> None:
 def test_a_blank_film_is_drawn() -> None:
     found = Findings(80, 90, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
     blank = Radiograph(np.full((90, 80), 0.5, np.float32))
-    assert draw(blank, found).shape == plain(blank, found).shape
-    assert max(thumbnail(blank, found, 420).shape) == 420
+    all_of_it = pictures(blank, found, thumb_side=420)
+    assert all_of_it.overlay.shape == all_of_it.plain.shape
+    assert max(all_of_it.thumb.shape) == 420

@@ -18,7 +18,7 @@ from typing import Self
 
 from hilum.core.errors import HilumError
 from hilum.core.results import ImageResult
-from hilum.predict.run import Input, Job, Worker, name_of
+from hilum.predict.run import Input, Job, name_of
 
 SECONDS_PER_INPUT = 300.0
 STARTS_WITHOUT_WORK = 3  # a worker that dies before its first input, this often, is hopeless
@@ -155,7 +155,7 @@ def _serve(pipe: Connection, job: Job) -> None:
 
     cv2.setNumThreads(job.threads)
     try:
-        worker = Worker(job)
+        worker = job.worker()
     except HilumError as error:
         pipe.send(error)
         return

@@ -49,6 +49,10 @@ class Job:
     masks: bool = True
     sink: Sink | None = None
 
+    def worker(self) -> Worker:
+        """What does the work in a process; other jobs may make another one."""
+        return Worker(self)
+
 
 class Worker:
     """Answers one input after the other; never raises because of an input."""
@@ -131,7 +135,7 @@ def run(
             done(index, result)
 
     if workers == 1:
-        worker = Worker(job)
+        worker = job.worker()
         for index, source in enumerate(inputs):
             finish(index, worker(source))
     else:

@@ -74,52 +74,59 @@ class Canvas:
         return resized
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """What a page shows of one image."""
+
+    overlay: Picture  # radiograph with findings, then the strip with the notice
+    plain: Picture  # the same without a mark on the radiograph
+    thumb: Picture  # small, with boxes and outlines but no words
+
+
 def draw(radiograph: Radiograph, findings: Findings) -> Picture:
     """The radiograph with its findings and the notice, RGB.
 
     Returns:
         (H, W, 3) uint8: the radiograph at `Canvas.size`, then the strip below it.
     """
+    return pictures(radiograph, findings).overlay
+
+
+def pictures(radiograph: Radiograph, findings: Findings, thumb_side: int = 420) -> Pictures:
+    """All pictures of one image; the radiograph is scaled and stretched once."""
     canvas = Canvas(radiograph.width, radiograph.height)
-    picture = _marked(radiograph, findings, canvas)
+    small = Canvas(radiograph.width, radiograph.height, (thumb_side, thumb_side))
+    clean = base(radiograph, canvas)
+    thumb = cv2.resize(clean, small.size, interpolation=cv2.INTER_AREA)
+    _mark(thumb, findings, small)
+    marked = clean.copy()
+    _mark(marked, findings, canvas)
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
-    picture = _tags(picture, canvas, boxes, findings)
-    return np.vstack([picture, strip(canvas, findings.image_scores, _legend(findings))])
-
-
-def plain(radiograph: Radiograph, findings: Findings) -> Picture:
-    """The same picture without any mark on it, for looking before and after."""
-    canvas = Canvas(radiograph.width, radiograph.height)
+    marked = _tags(marked, canvas, boxes, findings)
     below = strip(canvas, findings.image_scores, _legend(findings))
-    return np.vstack([base(radiograph, canvas), below])
+    return Pictures(np.vstack([marked, below]), np.vstack([clean, below]), thumb)
 
 
-def thumbnail(radiograph: Radiograph, findings: Findings, side: int) -> Picture:
-    """A small picture with boxes and outlines, without words: nobody could read them."""
-    return _marked(radiograph, findings, Canvas(radiograph.width, radiograph.height, (side, side)))
-
-
-def _marked(radiograph: Radiograph, findings: Findings, canvas: Canvas) -> Picture:
-    picture = base(radiograph, canvas)
+def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:
     for name in ("lungs", *(name for name in findings.masks if name != "lungs")):
         if name in findings.masks:
             _outline(picture, canvas, findings.masks[name], _colour(name))
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
     for box, label in reversed(list(zip(boxes, findings.labels, strict=True))):
         _box(picture, canvas, box, _colour(label))
-    return picture
 
 
 def base(radiograph: Radiograph, canvas: Canvas) -> Picture:
     """The radiograph at canvas size, stretched between percentiles of its valid pixels."""
-    step = max(1, max(radiograph.width, radiograph.height) // 1024)
+    step = max(1, max(radiograph.width, radiograph.height) // 384)
     sample = radiograph.pixels[::step, ::step]
     if radiograph.valid is not None:
         sample = sample[radiograph.valid[::step, ::step]]
     low, high = np.percentile(sample, STRETCH) if sample.size else (0.0, 1.0)
-    grey = canvas.resize(radiograph.pixels).astype(np.float32)
-    grey = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
-    return np.repeat((grey * 255 + 0.5).astype(np.uint8)[:, :, None], 3, axis=2)
+    gain = 255 / max(high - low, 1e-6)
+    grey = canvas.resize(radiograph.pixels)
+    levels = np.clip((grey - np.float32(low)) * np.float32(gain) + np.float32(0.5), 0, 255)
+    return np.repeat(levels.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def strip(
@@ -197,11 +204,9 @@ def _outline(picture: Picture, canvas: Canvas, mask: NDArray[np.bool_], colour: 
     contours, _ = cv2.findContours(
         (small >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
-    layer = picture.copy()
     halo = canvas.line + (2 if canvas.unit > 12 else 1)
-    cv2.polylines(layer, contours, True, HALO, halo, cv2.LINE_AA)
-    cv2.polylines(layer, contours, True, colour, canvas.line, cv2.LINE_AA)
-    cv2.addWeighted(layer, 0.75, picture, 0.25, 0, dst=picture)
+    cv2.polylines(picture, contours, True, HALO, halo, cv2.LINE_AA)
+    cv2.polylines(picture, contours, True, colour, canvas.line, cv2.LINE_AA)
 
 
 def _box(picture: Picture, canvas: Canvas, box: NDArray[np.float32], colour: Colour) -> None:

@@ -54,11 +54,11 @@ class ImageWriter:
         if found is None:
             return result
         name = stem(result.name)
-        thumb = overlay.thumbnail(radiograph, found, THUMB_SIDE)
+        drawn = overlay.pictures(radiograph, found, THUMB_SIDE)
         files = {
-            "overlay": (f"overlays/{name}.png", _png(overlay.draw(radiograph, found))),
-            "plain": (f"plain/{name}.jpg", _jpeg(overlay.plain(radiograph, found))),
-            "thumb": (f"thumbs/{name}.jpg", _jpeg(thumb)),
+            "overlay": (f"overlays/{name}.png", _png(drawn.overlay)),
+            "plain": (f"plain/{name}.jpg", _jpeg(drawn.plain)),
+            "thumb": (f"thumbs/{name}.jpg", _jpeg(drawn.thumb)),
         }
         for path, content in files.values():
             write_bytes(self.folder / path, content)
