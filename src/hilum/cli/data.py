@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli import phantom
+from hilum.cli import convert, phantom, split
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: read, check, split, convert, phantoms.")
 app.command()(phantom.phantom)
+app.command()(split.split)
+app.command()(convert.convert)

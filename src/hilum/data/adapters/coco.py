@@ -82,6 +82,8 @@ def _tables(
     if images.empty or not {"id", "file_name"} <= set(images):
         raise DataError(f"set 'coco': {file.name} has no images with id and file_name")
     images["image_id"] = images["file_name"].astype(str).str.replace(r"\.\w+$", "", regex=True)
+    if "hilum_id" in images:  # what `hilum data convert` calls the image
+        images["image_id"] = images["hilum_id"].fillna(images["image_id"])
     ids = images.set_index("id")["image_id"]
     rows = pd.DataFrame(content["annotations"], columns=["image_id", "category_id", "bbox"])
     image, label = rows["image_id"].map(ids), rows["category_id"].map(keys)

@@ -1,0 +1,58 @@
+"""`hilum data split`: parts by patient, written down and proved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
+OUT = typer.Option(..., "--out", help="JSON file to write; never overwritten.")
+
+
+def split(
+    source: Path = SOURCE,
+    out: Path = OUT,
+    set_name: str = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, …"),
+    fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
+    folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
+    seed: int = typer.Option(0, min=0, help="The same seed gives the same split."),
+    stratify: str = typer.Option("", help="Beside the classes: age, sex, view (commas)."),
+    sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
+    pictures: bool = typer.Option(False, help="Read every picture; equal ones stay together."),
+    as_json: bool = typer.Option(False, "--json", help="The proof as JSON on stdout."),
+) -> None:
+    """Split a data set by patient; refuses to tear a patient apart or to overwrite.
+
+    Example: hilum data split rsna/ --set rsna --out split.json --folds 5 --stratify age,sex
+    """
+    from hilum.cli.common import print_json
+    from hilum.core.errors import ConfigError
+    from hilum.data import split as splitting
+    from hilum.data.catalog import open_catalog
+    from hilum.data.duplicates import picture_keys
+    from hilum.data.registry import load
+
+    catalog = load(set_name, source) if set_name else open_catalog(source)
+    if sample:
+        catalog = splitting.sample(catalog, sample, seed)
+    try:
+        shares = [float(part) for part in fractions.split(",")]
+    except ValueError:
+        raise ConfigError(f"fractions {fractions!r}: needed: numbers with commas") from None
+    strata = [name.strip() for name in stratify.split(",") if name.strip()]
+    keys = picture_keys(catalog) if pictures else None
+    made = (
+        splitting.folds(catalog, folds, seed, strata, keys)
+        if folds
+        else splitting.hold_out(catalog, shares, seed, strata, keys)
+    )
+    made.save(out)
+    proof = made.proof()
+    if as_json:
+        print_json(proof)
+        return
+    for part in made.parts:
+        typer.echo(f"{part}: {proof['images'][part]} images, {proof['patients'][part]} patients")
+    together = "kept together" if made.pictures_compared else "not compared (see --pictures)"
+    typer.echo(f"Patients in two parts: none. Equal pictures: {together}. Written: {out}")

@@ -1,0 +1,43 @@
+"""Which rows of a catalog show the same picture.
+
+Two pictures are the same where their decoded greys are, whatever the file format, size of the
+header or photometric interpretation. A file that cannot be read has no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from hilum.core.errors import DataError, InputRefused
+from hilum.core.radiograph import Radiograph
+from hilum.data.catalog import Catalog
+from hilum.data.pixels import open_radiograph
+
+
+def picture_keys(catalog: Catalog, workers: int = 2) -> pd.Series[str]:
+    """One key a row, equal for equal pictures; null without a readable file."""
+
+    def key(path: str) -> str | None:
+        if not path:
+            return None
+        try:
+            return picture_key(open_radiograph(catalog.root, path))
+        except (InputRefused, DataError):
+            return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        keys = list(pool.map(key, catalog.table["path"]))
+    return pd.Series(keys, index=catalog.table.index, dtype=object)
+
+
+def picture_key(radiograph: Radiograph) -> str:
+    """SHA-256 of size and greys, at the file's own depth: float noise does not count."""
+    levels = 2**radiograph.decoding.bits_stored - 1
+    greys = np.round(radiograph.pixels.astype(np.float64) * levels).astype("<u2")
+    digest = hashlib.sha256(f"{greys.shape}".encode())
+    digest.update(greys.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,249 @@
+"""Catalog -> parts by patient: hold-out or folds, stratified, seeded, written down and proved.
+
+Patients, and pictures that stand under several ids, never fall apart. Reads no pixels (picture
+keys come from `duplicates`) and trains nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.core.errors import ConfigError, DataError
+from hilum.core.files import write_text
+from hilum.data.catalog import Catalog
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+SCHEMA = "hilum.split/1"
+HOLD_OUT = {2: ("train", "test"), 3: ("train", "validation", "test")}
+EXTRA_STRATA = ("age", "sex", "view")  # beside the classes; age by decade
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which image and which patient is in which part.
+
+    `table` has image_id, patient, part; every image of the catalog once.
+    """
+
+    table: pd.DataFrame
+    seed: int
+    catalog: str  # its name
+    pictures_compared: bool = False  # whether equal pictures were kept together
+
+    def __post_init__(self) -> None:
+        torn = self.table.groupby("patient")["part"].nunique() > 1
+        if torn.any():
+            raise DataError(f"patient {torn.idxmax()!r} is in more than one part")
+        if self.table["image_id"].duplicated().any():
+            raise DataError("an image stands twice in the split")
+
+    @property
+    def parts(self) -> list[str]:
+        return sorted(self.table["part"].unique())
+
+    def apply(self, catalog: Catalog) -> Catalog:
+        """The catalog's rows that the split names, with its parts in column `split`.
+
+        Raises:
+            DataError: the split names images that the catalog lacks.
+        """
+        parts = self.table.set_index("image_id")["part"]
+        lost = ~parts.index.isin(catalog.table["image_id"])
+        if lost.any():
+            raise DataError(
+                f"the split names {int(lost.sum())} images that catalog {catalog.name!r} lacks, "
+                f"the first is {parts.index[lost][0]!r}"
+            )
+        kept = catalog.where(catalog.table["image_id"].isin(parts.index))
+        table = kept.table.assign(split=kept.table["image_id"].map(parts))
+        return Catalog(catalog.name, table, catalog.root, catalog.notes)
+
+    def proof(self) -> dict[str, Any]:
+        """Counts, and how many patients each two parts share (always none)."""
+        people = {str(part): set(rows["patient"]) for part, rows in self.table.groupby("part")}
+        names = sorted(people)
+        shared = {f"{a} ∩ {b}": len(people[a] & people[b]) for a in names for b in names if a < b}
+        return {
+            "images": {p: int((self.table["part"] == p).sum()) for p in names},
+            "patients": {p: len(people[p]) for p in names},
+            "patients_in_both": shared,
+            "equal_pictures_kept_together": self.pictures_compared,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write one JSON file.
+
+        Raises:
+            ConfigError: the file is there already; a split is never overwritten.
+        """
+        if Path(path).exists():
+            raise ConfigError(f"{path} is there already; a split is never overwritten")
+        rows = self.table.sort_values("image_id")
+        images = {
+            part: [list(pair) for pair in zip(own["image_id"], own["patient"], strict=True)]
+            for part, own in rows.groupby("part")
+        }
+        content = {
+            "schema": SCHEMA,
+            "catalog": self.catalog,
+            "seed": self.seed,
+            "proof": self.proof(),
+            "parts": images,
+        }
+        write_text(path, json.dumps(content, indent=0, ensure_ascii=False))
+
+
+def open_split(path: str | Path) -> Split:
+    """Read what `Split.save` wrote; patients are checked again.
+
+    Raises:
+        DataError: not a split, or a patient stands in two parts.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable split: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise DataError(f"{path} is not a split of schema {SCHEMA}")
+    rows = [(i, p, part) for part, pairs in content["parts"].items() for i, p in pairs]
+    return Split(
+        pd.DataFrame(rows, columns=["image_id", "patient", "part"]),
+        int(content["seed"]),
+        str(content["catalog"]),
+        bool(content["proof"]["equal_pictures_kept_together"]),
+    )
+
+
+def hold_out(
+    catalog: Catalog,
+    fractions: Sequence[float],
+    seed: int = 0,
+    stratify: Sequence[str] = (),
+    pictures: pd.Series[str] | None = None,
+) -> Split:
+    """Train and test, or train, validation and test.
+
+    Args:
+        fractions: two or three shares of the images that add up to 1, e.g. .8, .1, .1.
+        stratify: of `EXTRA_STRATA`, beside the catalog's classes.
+        pictures: for each row a key that equal pictures share; their patients stay together.
+
+    Raises:
+        ConfigError: shares or strata that cannot be.
+    """
+    if len(fractions) not in HOLD_OUT or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(f"fractions {tuple(fractions)}: needed: two or three that add up to 1")
+    parts = dict(zip(HOLD_OUT[len(fractions)], fractions, strict=True))
+    return _split(catalog, parts, seed, stratify, pictures)
+
+
+def folds(
+    catalog: Catalog,
+    count: int,
+    seed: int = 0,
+    stratify: Sequence[str] = (),
+    pictures: pd.Series[str] | None = None,
+) -> Split:
+    """`count` equal parts, fold-0 …; arguments as `hold_out`."""
+    if count < 2:
+        raise ConfigError(f"{count} folds: needed: at least 2")
+    width = len(str(count - 1))
+    parts = {f"fold-{i:0{width}d}": 1 / count for i in range(count)}
+    return _split(catalog, parts, seed, stratify, pictures)
+
+
+def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
+    """About `images` rows (whole patients) with the classes in the catalog's proportions."""
+    if images >= len(catalog):
+        return catalog
+    if images < 1:
+        raise ConfigError(f"sample of {images} images: needed: at least 1")
+    share = images / len(catalog)
+    made = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
+    kept = set(made.table.loc[made.table["part"] == "sample", "image_id"])
+    return catalog.where(catalog.table["image_id"].isin(kept))
+
+
+def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
+    """(images, n) 0/1: one column all ones, one a class and one each age decade, sex and view."""
+    unknown = set(extra) - set(EXTRA_STRATA)
+    if unknown:
+        raise ConfigError(
+            f"cannot stratify by {', '.join(sorted(unknown))}; known: {', '.join(EXTRA_STRATA)}"
+        )
+    table = catalog.table
+    columns: list[Float64] = [np.ones(len(table))]
+    for name in table.columns[table.columns.str.startswith(("label_", "study_"))]:
+        columns += [np.asarray(table[name] == value, np.float64) for value in (0, 1)]
+    for name in extra:
+        kind = (table["age"] // 10) if name == "age" else table[name]
+        columns += list(pd.get_dummies(kind, dtype="float64").to_numpy().T)
+    used = [c for c in columns if c.any()]
+    return np.stack(used, axis=1)
+
+
+def _split(
+    catalog: Catalog,
+    parts: Mapping[str, float],
+    seed: int,
+    stratify: Sequence[str],
+    pictures: pd.Series[str] | None,
+) -> Split:
+    groups = _groups(catalog.table["patient"], pictures)
+    if groups.max(initial=-1) + 1 < len(parts):
+        raise DataError(
+            f"catalog {catalog.name!r} has {groups.max(initial=-1) + 1} independent patients; "
+            f"needed: at least {len(parts)}, one a part"
+        )
+    chosen = _assign(groups, strata(catalog, stratify), np.array(list(parts.values())), seed)
+    table = catalog.table[["image_id", "patient"]].assign(part=np.array(list(parts))[chosen])
+    return Split(table, seed, catalog.name, pictures is not None)
+
+
+def _groups(patients: pd.Series[str], pictures: pd.Series[str] | None) -> Int64:
+    """(images,) number of the group that must stay together: patients joined by pictures."""
+    codes = pd.factorize(patients)[0].astype(np.int64)
+    if pictures is None:
+        return codes
+    keys = pd.factorize(pictures)[0]  # missing keys are -1 and join nothing
+    while True:
+        known = keys >= 0
+        lowest = np.full(keys.max(initial=-1) + 1, len(codes))
+        np.minimum.at(lowest, keys[known], codes[known])
+        joined = codes.copy()
+        joined[known] = lowest[keys[known]]
+        smallest = np.full(codes.max(initial=-1) + 1, len(codes))
+        np.minimum.at(smallest, codes, joined)
+        new = smallest[codes]
+        if np.array_equal(new, codes):
+            return pd.factorize(codes)[0].astype(np.int64)
+        codes = new
+
+
+def _assign(groups: Int64, marks: Float64, shares: Float64, seed: int) -> Int64:
+    """(images,) part. Largest groups first, each to the part that lacks its classes most."""
+    count = int(groups.max()) + 1
+    held = np.zeros((count, marks.shape[1]))
+    np.add.at(held, groups, marks)
+    totals = marks.sum(axis=0)
+    wanted = shares[:, None] * totals
+    order = np.random.default_rng(seed).permutation(count)
+    # Rare classes weigh more; a stable sort keeps the seeded order among equals.
+    order = order[np.argsort(-(held / totals).max(axis=1)[order], kind="stable")]
+    filled = np.zeros_like(wanted)
+    part = np.zeros(count, np.int64)
+    for group in order:
+        lack = ((wanted - filled) / wanted) @ (held[group] / totals)
+        part[group] = int(np.argmax(lack))
+        filled[part[group]] += held[group]
+    return part[groups]

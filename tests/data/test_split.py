@@ -1,0 +1,149 @@
+"""No patient and no picture is in two parts, and the parts look alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from hilum.core.errors import ConfigError, DataError
+from hilum.data import Catalog, load
+from hilum.data.catalog import build
+from hilum.data.duplicates import picture_keys
+from hilum.data.encode import dicom_bytes
+from hilum.data.phantom import phantom
+from hilum.data.split import Split, folds, hold_out, open_split, sample
+
+
+def made_up(images: int = 400, people: int = 150, seed: int = 0) -> Catalog:
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(images)],
+            "patient": [f"p{p}" for p in rng.integers(0, people, images)],
+            "sex": rng.choice(["F", "M"], images),
+            "age": rng.uniform(1, 99, images),
+            "label_opacity": (rng.random(images) < 0.25).astype(float),
+        }
+    )
+    return build("made-up", rows, Path())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 10))
+def test_no_patient_is_in_two_folds_and_no_image_is_lost(seed: int, count: int) -> None:
+    catalog = made_up(seed=seed)
+    made = folds(catalog, count, seed)
+    assert sorted(made.table["image_id"]) == sorted(catalog.table["image_id"])
+    assert (made.table.groupby("patient")["part"].nunique() == 1).all()
+    assert len(made.parts) == count
+    assert set(made.proof()["patients_in_both"].values()) == {0}
+
+
+@pytest.mark.parametrize("fractions", [(0.9, 0.1), (0.8, 0.1, 0.1), (0.8, 0.2)])
+def test_parts_have_their_share_of_images_and_classes(fractions: tuple[float, ...]) -> None:
+    catalog = made_up(2000, 700)
+    done = hold_out(catalog, fractions, stratify=("age", "sex")).apply(catalog).table
+    shares = done["split"].value_counts(normalize=True)
+    assert sorted(shares) == pytest.approx(sorted(fractions), abs=0.02)
+    overall = catalog.table["label_opacity"].mean()
+    for _, part in done.groupby("split"):
+        assert part["label_opacity"].mean() == pytest.approx(overall, abs=0.02)
+        assert (part["sex"] == "F").mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_seed_decides() -> None:
+    catalog = made_up()
+    first, again, other = (folds(catalog, 5, seed).table["part"] for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert not first.equals(other)
+
+
+def test_equal_pictures_tie_patients_together() -> None:
+    catalog = made_up()
+    keys = pd.Series([f"k{i}" for i in range(len(catalog))], dtype=object)
+    keys[:40] = [f"shared{i // 2}" for i in range(40)]
+    keys[50:60] = None  # unreadable files are not the same picture
+    parts = folds(catalog, 5, pictures=keys).table["part"]
+    assert all(parts[i] == parts[i + 1] for i in range(0, 40, 2))
+    assert parts[50:60].nunique() > 1
+
+
+def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
+    film = phantom(1, 64, 64).pixels
+    (tmp_path / "a.dcm").write_bytes(dicom_bytes(film, seed=1, syntax="jpeg-ls"))
+    (tmp_path / "b.dcm").write_bytes(dicom_bytes(film, seed=2, photometric="MONOCHROME1"))
+    (tmp_path / "c.dcm").write_bytes(dicom_bytes(phantom(2, 64, 64).pixels, seed=3))
+    (tmp_path / "d.dcm").write_bytes(b"broken")
+    keys = picture_keys(load("folder", tmp_path))
+    assert keys[0] == keys[1] != keys[2]
+    assert keys[3] is None
+
+
+def test_a_split_is_written_once_and_checked_when_read(tmp_path: Path) -> None:
+    catalog, path = made_up(), tmp_path / "split.json"
+    made = hold_out(catalog, (0.8, 0.2), seed=3)
+    made.save(path)
+    again = open_split(path)
+    pd.testing.assert_frame_equal(
+        again.table.sort_values("image_id", ignore_index=True),
+        made.table.sort_values("image_id", ignore_index=True),
+        check_dtype=False,
+    )
+    with pytest.raises(ConfigError, match="never overwritten"):
+        made.save(path)
+    content = json.loads(path.read_text())
+    content["parts"]["test"].append(["new", content["parts"]["train"][0][1]])
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="more than one part"):
+        open_split(path)
+    with pytest.raises(DataError, match="lacks"):
+        made.apply(made_up(images=20))
+
+
+def test_a_sample_keeps_the_balance() -> None:
+    catalog = made_up(2000, 700)
+    small = sample(catalog, 200)
+    assert len(small) == pytest.approx(200, abs=12)
+    assert small.table["label_opacity"].mean() == pytest.approx(
+        catalog.table["label_opacity"].mean(), abs=0.03
+    )
+
+
+def test_impossible_splits_are_refused() -> None:
+    catalog = made_up(10, 3)
+    with pytest.raises(DataError, match="3 independent patients; needed: at least 5"):
+        folds(catalog, 5)
+    with pytest.raises(ConfigError, match="add up to 1"):
+        hold_out(catalog, (0.8, 0.3))
+    with pytest.raises(ConfigError, match="known: age, sex, view"):
+        hold_out(catalog, (0.8, 0.2), stratify=("mood",))
+    torn = pd.DataFrame({"image_id": ["a", "b"], "patient": "p", "part": ["x", "y"]})
+    with pytest.raises(DataError, match="more than one part"):
+        Split(torn, 0, "torn")
+
+
+def test_command_writes_the_split_and_its_proof(tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    made_up().save(tmp_path / "set.parquet")
+    out = tmp_path / "split.json"
+    words = ["data", "split", str(tmp_path / "set.parquet"), "--out", str(out), "--folds", "4"]
+    result = CliRunner().invoke(app, [*words, "--stratify", "age,sex", "--json"])
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["patients_in_both"].values()) == {0}
+    assert len(open_split(out).parts) == 4
+
+
+def test_real_sets_split_in_seconds(hilum_data: Path) -> None:
+    catalog = load("nih", hilum_data / "tables")
+    done = hold_out(catalog, (0.8, 0.1, 0.1)).apply(catalog).table
+    assert (done.groupby("patient")["split"].nunique() == 1).all()
+    hernia = done.groupby("split")["label_hernia"].mean()
+    assert hernia.max() / hernia.min() < 1.2
