@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,3 +62,12 @@ def test_kept_boxes_do_not_overlap_and_dropped_ones_do(rows: list[tuple[list[int
     assert (np.triu(overlap[np.ix_(kept, kept)], 1) <= 0.3).all()
     for i in set(range(len(boxes))) - set(kept.tolist()):
         assert any(overlap[i, k] > 0.3 and scores[k] >= scores[i] for k in kept)
+
+
+def test_fusion_is_there_in_the_base_install() -> None:
+    """Importing and using it loads neither numba nor pandas nor torch."""
+    code = (
+        "import sys, hilum.fuse as f; f.weighted_boxes([[[0, 0, 1, 1]]], [[0.5]], [[0]]);"
+        "assert not {'numba', 'pandas', 'torch', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

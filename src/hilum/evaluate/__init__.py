@@ -8,6 +8,8 @@ curves          ROC, precision-recall, DeLong; classification: numbers at a fixe
 masks           Dice, IoU, F scores, Hausdorff
 resample        bootstrap over patients, comparisons; reweighted: metrics made fast for it
 points          operating points; calibration: temperature, isotonic, conformal
+search          options of a fusion, chosen on validation folds
+prediction_files   predictions on disk, in the challenges' forms and ours
 """
 
 from hilum.evaluate.calibration import (
@@ -58,6 +60,7 @@ from hilum.evaluate.resample import (
 )
 from hilum.evaluate.reweighted import ap_of, auc_of, mean_of, rsna_of
 from hilum.evaluate.rsna import rsna_image_score, rsna_per_image, rsna_score
+from hilum.evaluate.search import Searched, search
 from hilum.evaluate.siim_acr import siim_acr_per_image, siim_acr_score
 from hilum.evaluate.siim_covid import siim_covid_score, siim_covid_solution
 from hilum.evaluate.tables import rsna_predictions, rsna_truth
@@ -69,6 +72,7 @@ __all__ = [
     "Isotonic",
     "OperatingPoint",
     "Reweighted",
+    "Searched",
     "Temperature",
     "any_box_classification",
     "ap_of",
@@ -109,6 +113,7 @@ __all__ = [
     "rsna_predictions",
     "rsna_score",
     "rsna_truth",
+    "search",
     "sensitivity_at_specificity",
     "siim_acr_per_image",
     "siim_acr_score",

@@ -77,11 +77,13 @@ def box_table(truth: Truth, predictions: Predictions) -> BoxTable:
             f"truth has {len(truth)} images, predictions have {len(predictions)}; needed: the "
             "same images in the same order"
         )
-    if any(len(p) != 2 for p in predictions):
-        raise DataError("each prediction must be a pair (boxes (m, 4), scores (m,))")
-    true_boxes, true_start = _joined(list(truth), "truth")
-    boxes, start = _joined([p[0] for p in predictions], "predictions")
-    scores, score_start = _joined([p[1] for p in predictions], "scores", columns=0)
+    try:
+        found, said = zip(*predictions, strict=True) if len(predictions) else ((), ())
+    except (TypeError, ValueError):
+        raise DataError("each prediction must be a pair (boxes (m, 4), scores (m,))") from None
+    true_boxes, true_start = _joined(truth, "truth")
+    boxes, start = _joined(found, "predictions")
+    scores, score_start = _joined(said, "scores", columns=0)
     unequal = np.flatnonzero(start != score_start)
     if len(unequal):
         raise DataError(
@@ -93,18 +95,17 @@ def box_table(truth: Truth, predictions: Predictions) -> BoxTable:
     return BoxTable(true_boxes, true_start, boxes, scores, start)
 
 
-def _joined(parts: list[Any], name: str, columns: int = 4) -> tuple[Float, Int]:
+def _joined(parts: Sequence[Any], name: str, columns: int = 4) -> tuple[Float, Int]:
     """All rows of all images, and where each image starts."""
     try:
         sizes = np.fromiter(map(len, parts), np.int64, len(parts))
     except TypeError:
         raise DataError(f"{name}: needed: an array for each image, empty if it has none") from None
     start = np.concatenate([[0], np.cumsum(sizes)])
-    filled = [part for part in parts if len(part)]
-    if not filled:
+    if not start[-1]:
         return np.zeros((0, columns) if columns else 0), start
     try:
-        rows = np.concatenate(filled).astype(np.float64, copy=False)
+        rows = _rows(parts, sizes).astype(np.float64, copy=False)
     except (ValueError, TypeError) as error:
         raise GeometryError(f"{name}: {error}; needed: numbers of one shape an image") from None
     if columns:
@@ -112,3 +113,11 @@ def _joined(parts: list[Any], name: str, columns: int = 4) -> tuple[Float, Int]:
     if rows.ndim != 1:
         raise GeometryError(f"{name} have shape {rows.shape[1:]} an entry; needed: one number")
     return rows, start
+
+
+def _rows(parts: Sequence[Any], sizes: Int) -> NDArray[Any]:
+    """All entries in one array, whatever the shape of empty ones."""
+    try:
+        return np.concatenate(parts)
+    except ValueError:
+        return np.concatenate([parts[i] for i in np.flatnonzero(sizes).tolist()])

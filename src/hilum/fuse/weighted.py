@@ -167,32 +167,32 @@ def _cluster_loop(boxes: Float, weighted: Float, iou: float) -> tuple[Float, Int
 def _cluster_numpy(boxes: Float, weighted: Float, iou: float) -> tuple[Float, Int]:
     """The same without numba."""
     n = len(boxes)
-    fused, sums, total = np.empty((n, 4)), np.zeros((n, 4), np.float32), np.zeros(n)
-    owner = np.empty(n, np.int64)
+    fused, sums = np.empty((4, n)), np.zeros((n, 4), np.float32)
+    total, area, owner = np.zeros(n), np.empty(n), np.empty(n, np.int64)
+    low, high = fused[:2], fused[2:]
     clusters = 0
     for j in range(n):
-        ratios = _iou_with(boxes[j], fused[:clusters])
-        best = int(np.argmax(ratios)) if clusters else -1
-        joined = clusters > 0 and bool(ratios[best] > iou)
+        box = boxes[j]
+        size = np.minimum(box[2:, None], high[:, :clusters])
+        size -= np.maximum(box[:2, None], low[:, :clusters])
+        near = np.flatnonzero((size > 0).all(axis=0))  # few: the rest is done on them only
+        overlap = size[0, near] * size[1, near]
+        own = (box[2] - box[0]) * (box[3] - box[1])
+        ratios = overlap / (area[near] + own - overlap)
+        place = int(np.argmax(ratios)) if len(near) else -1
+        joined = place >= 0 and bool(ratios[place] > iou)
+        best = int(near[place]) if joined else clusters
         if not joined:
-            best, clusters = clusters, clusters + 1
-            fused[best] = boxes[j]
+            clusters += 1
+            fused[:, best] = box
         owner[j] = best
         total[best] += weighted[j]
-        sums[best] += weighted[j] * boxes[j]
+        sums[best] += weighted[j] * box
         if joined and total[best] > 0:
-            fused[best] = (sums[best] / total[best]).astype(np.float32)
-    return fused[:clusters].copy(), owner
-
-
-def _iou_with(box: Float, others: Float) -> Float:
-    """(n,) IoU of a box of some area with others."""
-    size = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    overlap = np.where((size > 0).all(axis=1), size[:, 0] * size[:, 1], 0.0)
-    sides = others[:, 2:] - others[:, :2]
-    own = (box[2] - box[0]) * (box[3] - box[1])
-    union = sides[:, 0] * sides[:, 1] + own - overlap
-    return _ratio(overlap, union)
+            fused[:, best] = (sums[best] / total[best]).astype(np.float32)
+        x1, y1, x2, y2 = fused[:, best]
+        area[best] = (x2 - x1) * (y2 - y1)
+    return fused[:, :clusters].T.copy(), owner
 
 
 def _ratio(part: Float, whole: Float) -> Float:
