@@ -136,13 +136,16 @@ def untrained_bundle(path: Path) -> Bundle:
     from hilum.train.export import to_int8, to_onnx
     from hilum.train.recipe import load_recipe
 
+    data = os.environ.get("HILUM_DATA")
+    if data is None:
+        raise SystemExit("set HILUM_DATA, or name a bundle: --bundle PATH")
     recipe = load_recipe("default")
     net = build_net(recipe).eval()
     graph = to_onnx(net, recipe.preprocessing.size)
     rng = np.random.default_rng(0)
     size = recipe.preprocessing.size
     images = rng.normal(size=(8, 1, size, size)).astype(np.float32)
-    raw = manifest(recipe, Path(os.environ["HILUM_DATA"]), ()).to_json()
+    raw = manifest(recipe, Path(data), ()).to_json()
     raw["operating_points"] = {
         "default": {"threshold": 0.3, "reason": "benchmark", "chosen_on": "nothing"}
     }

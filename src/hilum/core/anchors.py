@@ -30,7 +30,8 @@ class AnchorGrid:
     box_weights: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
 
     def __post_init__(self) -> None:
-        if not (self.levels and self.ratios and self.scales) or min(*self.ratios, *self.scales) <= 0:
+        complete = self.levels and self.ratios and self.scales
+        if not complete or min(*self.ratios, *self.scales) <= 0:
             raise ConfigError(f"anchor grid {self}: needs levels, positive ratios and scales")
 
     @property
@@ -71,7 +72,8 @@ class AnchorGrid:
         wh_a, wh_b = a[:, 2:] - a[:, :2], np.maximum(b[:, 2:] - b[:, :2], 1e-6)
         shift = (b[:, :2] + wh_b / 2 - a[:, :2] - wh_a / 2) / wh_a
         d = np.concatenate([shift, np.log(wh_b / wh_a)], axis=1)
-        return (d / np.asarray(self.box_weights)).astype(np.float32)
+        out: Float32 = (d / np.asarray(self.box_weights)).astype(np.float32)
+        return out
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -83,4 +85,4 @@ class AnchorGrid:
 
     @classmethod
     def from_json(cls, value: dict[str, Sequence[Any]]) -> AnchorGrid:
-        return cls(**{key: tuple(item) for key, item in value.items()})  # type: ignore[arg-type]
+        return cls(**{key: tuple(item) for key, item in value.items()})

@@ -90,7 +90,7 @@ def transform_boxes(
     if m.shape not in ((2, 3), (3, 3)):
         raise GeometryError(f"matrix has shape {m.shape}; needed: (2, 3) or (3, 3)")
     if rule == "corners":
-        fractions = [(0, 0), (1, 0), (1, 1), (0, 1)]
+        fractions: list[tuple[float, float]] = [(0, 0), (1, 0), (1, 1), (0, 1)]
     elif rule == "eight":
         t = 1 / 3
         fractions = [
@@ -129,7 +129,8 @@ def compose(*matrices: ArrayLike) -> Float64:
 def invert(matrix: ArrayLike) -> Float64:
     """The inverse as a (3, 3) matrix."""
     try:
-        return np.linalg.inv(compose(matrix))
+        inverse: Float64 = np.linalg.inv(compose(matrix)).astype(np.float64)
+        return inverse
     except np.linalg.LinAlgError as error:
         raise GeometryError("the map cannot be inverted (its determinant is 0)") from error
 
