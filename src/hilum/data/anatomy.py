@@ -69,14 +69,15 @@ class Frame:
     def to_px(self, points: Float64) -> Float64:
         """(n, 2) u, v to x, y on pixel edges."""
         centre = np.array([self.width, self.height]) / 2
-        return centre + (points + np.array(self.shift)) * np.array(self.scale)
+        placed: Float64 = centre + (points + np.array(self.shift)) * np.array(self.scale)
+        return placed
 
     def grid(self) -> tuple[Float64, Float64]:
         """u as (1, width) and v as (height, 1) of the pixel centres."""
         sx, sy = self.scale
         u = (np.arange(self.width) + 0.5 - self.width / 2) / sx - self.shift[0]
         v = (np.arange(self.height) + 0.5 - self.height / 2) / sy - self.shift[1]
-        return u[None, :], v[:, None]
+        return u[None, :].astype(np.float64), v[:, None].astype(np.float64)
 
     def fill(self, *outlines: Float64) -> Uint8:
         """(height, width) 0/255 image of closed outlines."""
@@ -94,7 +95,10 @@ class Frame:
         return image
 
     def _fixed(self, points: Float64) -> NDArray[np.int32]:
-        return np.round((self.to_px(points) - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+        fixed: NDArray[np.int32] = np.round((self.to_px(points) - 0.5) * 2**SUBPIXEL_BITS).astype(
+            np.int32
+        )
+        return fixed
 
 
 def smooth(points: Float64, closed: bool, steps: int = 12) -> Float64:
@@ -190,7 +194,8 @@ def _widened(points: Float64, factor: float) -> Float64:
 
 def _wall(v: Float64) -> Float64:
     lateral = np.array(_LATERAL)
-    return np.interp(v, lateral[:, 1], -lateral[:, 0]) + 0.006
+    reach: Float64 = np.interp(v, lateral[:, 1], -lateral[:, 0]) + 0.006
+    return reach
 
 
 def _back_ribs(side: int, spacing: float, rng: np.random.Generator) -> list[Float64]:

@@ -79,16 +79,17 @@ def _htj2k(level: float | None) -> Coder:
         import imagecodecs
 
         if level is not None:  # rounding errors wrap around at both ends of the range
-            stored = np.clip(stored, 2**bits // 256, 2**bits - 2**bits // 256).astype(stored.dtype)
+            margin = 2**bits // 256
+            stored = np.clip(stored, margin, 2**bits - margin).astype(np.uint16)
         return bytes(imagecodecs.htj2k_encode(stored, level, reversible=level is None))
 
     return code
 
 
 def _rle(stored: Stored, bits: int) -> bytes:
-    from pydicom.pixels.encoders import RLELosslessEncoder
+    from pydicom.pixels.encoders.base import get_encoder
 
-    return RLELosslessEncoder.encode(
+    return get_encoder(uids.RLELossless).encode(
         stored.astype(stored.dtype.newbyteorder("<")).tobytes(),
         rows=stored.shape[0],
         columns=stored.shape[1],
@@ -235,7 +236,7 @@ def _set_pixels(d: Dataset, codes: Stored, bits: int, syntax: Syntax) -> None:
     d.LossyImageCompression = "00" if syntax.lossless else "01"
     if syntax.code is None:
         order = "<" if syntax.uid.is_little_endian else ">"
-        raw = codes.astype(codes.dtype.newbyteorder(order)).tobytes()
+        raw = codes.astype(f"{order}u{codes.itemsize}").tobytes()
         d.PixelData = raw + b"\0" * (len(raw) % 2)
         d["PixelData"].VR = "OW" if codes.itemsize == 2 or syntax.uid.is_implicit_VR else "OB"
         return

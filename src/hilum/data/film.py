@@ -42,7 +42,8 @@ class Opacity:
             w[0] * np.cos((k + 2) * theta) + w[1] * np.sin((k + 2) * theta)
             for k, w in enumerate(self.waves)
         )
-        return (np.hypot(a, b) / radius).astype(np.float32)
+        distance: Float32 = (np.hypot(a, b) / radius).astype(np.float32)
+        return distance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,8 @@ def collapse(lung: Float64, degree: float) -> Float64:
     hilum = np.array([side * 0.09, 0.0])
     low = np.clip(lung[:, 1:] / 0.13, 0, 1) ** 2  # pleural air stays above the dome
     medial = np.exp(-((np.abs(lung[:, :1]) / 0.13) ** 4))
-    return hilum + (lung - hilum) * (1 - degree * (1 - low) * (1 - 0.75 * medial))
+    left: Float64 = hilum + (lung - hilum) * (1 - degree * (1 - low) * (1 - 0.75 * medial))
+    return left
 
 
 def expose(anatomy: Anatomy, disease: Disease, frame: Frame, rng: np.random.Generator) -> Float32:
@@ -94,7 +96,8 @@ def _grain(film: Float32, rng: np.random.Generator) -> Float32:
     noise = rng.standard_normal(film.shape, np.float32)
     noise = 0.75 * cv2.GaussianBlur(noise, (0, 0), 0.6) + 0.6 * cv2.GaussianBlur(noise, (0, 0), 1.4)
     level = rng.uniform(0.010, 0.020)
-    return np.clip(film + level * (0.45 + film) * noise, 0, 1).astype(np.float32)
+    grainy: Float32 = np.clip(film + level * (0.45 + film) * noise, 0, 1).astype(np.float32)
+    return grainy
 
 
 def _density(anatomy: Anatomy, disease: Disease, frame: Frame, rng: np.random.Generator) -> Float32:
@@ -216,12 +219,12 @@ def _texture(
         )
         coarse = rng.standard_normal(cells, np.float32)
         out += cv2.resize(coarse, (frame.width, frame.height), interpolation=cv2.INTER_CUBIC)
-    return (level / np.sqrt(len(sizes))) * out
+    return out * np.float32(level / np.sqrt(len(sizes)))
 
 
 def _soft(image: NDArray[np.uint8], sigma: float) -> Float32:
     """0..255 drawing to a blurred 0..1 map."""
-    return _blur(image.astype(np.float32) / 255, sigma)
+    return _blur((image / 255).astype(np.float32), sigma)
 
 
 def _blur(image: Float32, sigma: float) -> Float32:
