@@ -25,7 +25,9 @@ from hilum.core.geometry import (
 sides = st.integers(20, 4000)
 
 
-@given(width=sides, height=sides, size=st.sampled_from([64, 256, 512, 1024]), seed=st.integers(0, 99))
+@given(
+    width=sides, height=sides, size=st.sampled_from([64, 256, 512, 1024]), seed=st.integers(0, 99)
+)
 @settings(max_examples=100, deadline=None)
 def test_boxes_return_from_the_letterbox_to_half_a_pixel(
     width: int, height: int, size: int, seed: int

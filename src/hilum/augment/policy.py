@@ -98,9 +98,7 @@ class Policy:
         return image.astype(np.float32)
 
 
-_LIGHT = Policy(
-    scale=0.1, angle_deg=5, shear_deg=2.5, shift=32 / 512, perspective=0.02, gamma=0.2
-)
+_LIGHT = Policy(scale=0.1, angle_deg=5, shear_deg=2.5, shift=32 / 512, perspective=0.02, gamma=0.2)
 _HEAVY = Policy(
     scale=0.15,
     angle_deg=6,

@@ -27,6 +27,4 @@ def require(extra: str, module: str | None = None) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != name.split(".")[0]:
             raise
-        raise MissingExtraError(
-            f"{feature} needs {name}: pip install 'hilum[{extra}]'"
-        ) from error
+        raise MissingExtraError(f"{feature} needs {name}: pip install 'hilum[{extra}]'") from error

@@ -42,8 +42,7 @@ class Findings:
         for name, mask in self.masks.items():
             if mask.shape != (self.height, self.width):
                 raise GeometryError(
-                    f"mask {name!r} is {mask.shape}; needed: the image, "
-                    f"{(self.height, self.width)}"
+                    f"mask {name!r} is {mask.shape}; needed: the image, {(self.height, self.width)}"
                 )
 
     def above(self, threshold: float) -> Findings:

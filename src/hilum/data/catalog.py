@@ -113,7 +113,7 @@ def open_catalog(path: str | Path) -> Catalog:
 
 
 def build(name: str, rows: pd.DataFrame, root: Path, notes: tuple[str, ...] = ()) -> Catalog:
-    """A catalog from the columns an adapter knows; the fixed ones it lacks are filled as unknown."""
+    """A catalog from the columns an adapter knows; missing fixed ones are unknown."""
     table = rows.copy()
     for column in TEXT:
         values = table[column] if column in table else pd.Series("", index=table.index)

@@ -48,10 +48,8 @@ def open_mask(root: Path, reference: str, height: int, width: int) -> NDArray[np
     """
     if not reference:
         return np.zeros((height, width), bool)
-    if reference.startswith("rle:"):
-        mask = _run_lengths(reference)
-    else:
-        mask = _picture(root, reference)
+    coded = reference.startswith("rle:")
+    mask = _run_lengths(reference) if coded else _picture(root, reference)
     if mask.shape != (height, width):
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     found: NDArray[np.bool_] = mask > 127

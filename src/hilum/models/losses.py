@@ -12,9 +12,7 @@ from torch import Tensor
 BACKGROUND, IGNORED = -1, -2
 
 
-def match_anchors(
-    iou_NA: Tensor, positive: float = 0.5, negative: float = 0.4
-) -> Tensor:
+def match_anchors(iou_NA: Tensor, positive: float = 0.5, negative: float = 0.4) -> Tensor:
     """(A,) index of the matched true box, BACKGROUND or IGNORED; no low-quality matches."""
     if iou_NA.shape[0] == 0:
         return torch.full((iou_NA.shape[1],), BACKGROUND, device=iou_NA.device)

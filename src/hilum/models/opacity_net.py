@@ -99,9 +99,7 @@ class OpacityNet(nn.Module):
         nn.init.normal_(self.box_delta.weight, std=0.01)
         nn.init.zeros_(self.box_delta.bias)
         self.box_labels = box_labels
-        self.register_buffer(
-            "anchors", torch.from_numpy(self.grid.anchors(size)), persistent=False
-        )
+        self.register_buffer("anchors", torch.from_numpy(self.grid.anchors(size)), persistent=False)
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
         """class_logits (B, A, K), box_deltas (B, A, 4), mask_logits (B, M, S/4, S/4),

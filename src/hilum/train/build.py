@@ -21,14 +21,15 @@ from safetensors.torch import load_file
 
 from hilum.core.bundle import Bundle, write_bundle
 from hilum.core.files import write_text
-from hilum.core.manifest import Calibration, DataLicence, Decoding, Figure, Manifest
+from hilum.core.manifest import Calibration, DataLicence, Decoding, Manifest
+from hilum.core.prepare import normalise
 from hilum.data.catalog import Catalog
 from hilum.train.arm import build_net, train_arm
 from hilum.train.card import card, licence_text
 from hilum.train.export import check_export, to_int8, to_onnx
 from hilum.train.fit import spec_of
 from hilum.train.judge import open_cases
-from hilum.train.measure import ArmFigures, Held, measure_baseline, measure_default, measure_int8
+from hilum.train.measure import Held, measure_baseline, measure_default, measure_int8
 from hilum.train.recipe import Recipe
 from hilum.train.split import Parts, make_parts
 from hilum.train.store import CLASSES, MASKS, load_catalogs, prepare_items
@@ -171,8 +172,10 @@ def manifest(
         preprocessing=spec_of(recipe).to_json(),
         anchors={**recipe.model.anchors.model_dump(), "box_weights": (0.1, 0.1, 0.2, 0.2)},
         decoding=settings.get("decoding", Decoding()),
-        masks={"opacity": {"channel": MASKS.index("opacity")},
-               "lungs": {"channel": MASKS.index("lungs")}},
+        masks={
+            "opacity": {"channel": MASKS.index("opacity")},
+            "lungs": {"channel": MASKS.index("lungs")},
+        },
         global_classes=CLASSES,
         image_scores={name: name for name in ("opacity", "not-normal", "normal")},
         operating_points=settings.get("operating_points", {}),
@@ -197,8 +200,14 @@ def manifest(
 def fingerprints(data: Path) -> dict[str, str]:
     """SHA-256 of every set's archive."""
     out = {}
-    for name in ("nih_128", "covid_opacity_512", "covid_adult_512", "shenzhen_512",
-                 "jsrt_128", "kermany_lungs_320"):
+    for name in (
+        "nih_128",
+        "covid_opacity_512",
+        "covid_adult_512",
+        "shenzhen_512",
+        "jsrt_128",
+        "kermany_lungs_320",
+    ):
         with (data / f"{name}.zip").open("rb") as stream:
             out[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return out
@@ -206,12 +215,13 @@ def fingerprints(data: Path) -> dict[str, str]:
 
 def _calibration_images(parts: Parts, recipe: Recipe) -> Any:
     """(n, 1, S, S) training films of every group for int8."""
-    from hilum.core.prepare import normalise
-
     rng = np.random.default_rng(recipe.seed)
     groups = {**parts.train, "covid": parts.target_train(None)}
-    chosen = [items[i] for items in groups.values()
-              for i in rng.choice(len(items), min(16, len(items)), replace=False)]
+    chosen = [
+        items[i]
+        for items in groups.values()
+        for i in rng.choice(len(items), min(16, len(items)), replace=False)
+    ]
     images = np.stack([item.image.astype(np.float32) for item in chosen])
     return normalise(images, spec_of(recipe))[:, None]
 
@@ -231,11 +241,12 @@ def _commit() -> str:
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"  # an installed package has no history
     return found.stdout.strip()
 
-
-__all__ = ["ArmFigures", "Figure", "assemble", "build", "hold", "manifest"]

@@ -70,9 +70,7 @@ def _balanced(items: list[Item]) -> np.ndarray:
 def collate(drawn: list[Drawn], spec: Preprocessing) -> Batch:
     """Samples to tensors."""
     items = [one[0] for one in drawn]
-    boxes = [
-        torch.from_numpy(one[2]) if one[0].boxes is not None else None for one in drawn
-    ]
+    boxes = [torch.from_numpy(one[2]) if one[0].boxes is not None else None for one in drawn]
     image = normalise(np.stack([one[1] for one in drawn]), spec)[:, None]
     return Batch(
         torch.from_numpy(image).contiguous(memory_format=torch.channels_last),

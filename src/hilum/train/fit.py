@@ -44,8 +44,11 @@ class Stage(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         parts = self.net.loss(batch)  # type: ignore[operator]
         total = torch.stack(list(parts.values())).sum()
-        self.log_dict({**{k: v.detach() for k, v in parts.items()}, "loss": total.detach()},
-                      prog_bar=True, batch_size=len(batch.boxes))
+        self.log_dict(
+            {**{k: v.detach() for k, v in parts.items()}, "loss": total.detach()},
+            prog_bar=True,
+            batch_size=len(batch.boxes),
+        )
         return total
 
     def configure_optimizers(self) -> Any:

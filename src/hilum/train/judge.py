@@ -69,8 +69,9 @@ def _case(catalog: Catalog, row: int, spec: Preprocessing) -> Case:
     if catalog.name in LUNG_MASK:
         masks[LUNG_MASK[catalog.name]] = open_mask(catalog.root, record["mask_lungs"], *size)
     if catalog.name == "covid_opacity_512":
-        parts = [open_mask(catalog.root, record[f"mask_{m}"], *size)
-                 for m in ("ggo", "consolidation")]
+        parts = [
+            open_mask(catalog.root, record[f"mask_{m}"], *size) for m in ("ggo", "consolidation")
+        ]
         masks["opacity"] = parts[0] | parts[1]
     found = catalog.boxes(row)
     return Case(
@@ -156,8 +157,9 @@ def mask_figures(
     cases: Sequence[Case], answers: Sequence[Answer], name: str, on: str
 ) -> dict[str, Figure]:
     """Mean Dice per film against the true masks of that name."""
-    both = [(case, answer) for case, answer in zip(cases, answers, strict=True)
-            if name in case.masks]
+    both = [
+        (case, answer) for case, answer in zip(cases, answers, strict=True) if name in case.masks
+    ]
     values = np.array([dice(case.masks[name], answer.masks[name]) for case, answer in both])
 
     def mean(index: NDArray[np.int64]) -> float:
@@ -174,7 +176,9 @@ def above(answer: Answer, threshold: float) -> tuple[Boxes, NDArray[np.float32]]
 def best_rsna_threshold(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
     """The box threshold with the best RSNA score; for validation films only."""
     truth = [case.truth for case in cases]
-    grid = np.unique(np.quantile(np.concatenate([a.scores for a in answers]), np.linspace(0, 1, 99)))
+    grid = np.unique(
+        np.quantile(np.concatenate([a.scores for a in answers]), np.linspace(0, 1, 99))
+    )
     scores = [rsna_score(truth, [above(a, float(t)) for a in answers]) for t in grid]
     return float(grid[int(np.argmax(scores))])
 

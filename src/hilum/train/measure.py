@@ -5,7 +5,6 @@ Settings come from RSNA validation films and, for COVID-opacity films, from the 
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.torch import load_file
 
+from hilum.core.geometry import iou_matrix
 from hilum.core.manifest import Decoding, Figure, Manifest, OperatingPoint
 from hilum.evaluate import detection_ap
 from hilum.predict.session import RawOutputs
@@ -115,7 +115,7 @@ def _nested(
     out: list[Answer] = []
     for k in every:
         others = [f for f in every if f != k]
-        best = max(answers, key=lambda choice: ap(choice, others))  # noqa: B023
+        best = max(answers, key=lambda choice: ap(choice, others))
         out += answers[best][k]
     return out, CHOICES[max(answers, key=lambda choice: ap(choice, list(every)))]
 
@@ -125,8 +125,9 @@ def operating_points(
 ) -> dict[str, OperatingPoint]:
     """Thresholds chosen before any test film is looked at."""
     cases, answers = [*held.validation, *held.covid], [*validation, *covid]
-    scores = np.sort([a.opacity for c, a in zip(held.validation, validation, strict=True)
-                      if c.opacity])
+    scores = np.sort(
+        [a.opacity for c, a in zip(held.validation, validation, strict=True) if c.opacity]
+    )
     return {
         "default": OperatingPoint(
             threshold=best_f1_threshold(cases, answers),
@@ -147,8 +148,6 @@ def operating_points(
 
 def best_f1_threshold(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
     """The box score that gives the best F1 at IoU .5."""
-    from hilum.core.geometry import iou_matrix
-
     found: list[tuple[float, bool]] = []
     for case, answer in zip(cases, answers, strict=True):
         free = np.ones(len(case.truth), bool)
@@ -217,6 +216,6 @@ def _named(on: str, figures: dict[str, Figure]) -> dict[str, Figure]:
 
 
 def _net(recipe: Recipe, folder: Path) -> Any:
-    net = copy.deepcopy(build_net(recipe))
+    net = build_net(recipe)
     net.load_state_dict(load_file(folder / "weights.safetensors"))
     return net.eval()

@@ -27,9 +27,7 @@ class Parts:
         return kept if fold is None else without_copies(kept, self.folds[fold])
 
 
-def split_patients(
-    items: list[Item], fractions: tuple[float, ...], seed: int
-) -> list[list[Item]]:
+def split_patients(items: list[Item], fractions: tuple[float, ...], seed: int) -> list[list[Item]]:
     """Parts of the given fractions (the rest is the last part), whole patients only.
 
     Stratified by whether any image of the patient shows an opacity.
@@ -57,9 +55,7 @@ def make_parts(groups: dict[str, list[Item]], options: SplitOptions, seed: int) 
     test, validation, rsna = split_patients(
         groups["rsna"], (options.rsna_test, options.rsna_validation), seed
     )
-    shenzhen_test, shenzhen = split_patients(
-        groups["shenzhen_512"], (options.shenzhen_test,), seed
-    )
+    shenzhen_test, shenzhen = split_patients(groups["shenzhen_512"], (options.shenzhen_test,), seed)
     covid = groups["covid_opacity_512"]
     k = options.covid_folds
     folds = split_patients(covid, tuple([1 / k] * (k - 1)), seed)

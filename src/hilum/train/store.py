@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.augment.policy import Sample
+from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing, square
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
@@ -90,8 +91,10 @@ def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing) -> Item:
 
     masks: dict[str, NDArray[np.uint8]] = {}
     if group == "covid_opacity_512":
-        parts = [open_mask(catalog.root, record[f"mask_{m}"], height, width)
-                 for m in ("ggo", "consolidation")]
+        parts = [
+            open_mask(catalog.root, record[f"mask_{m}"], height, width)
+            for m in ("ggo", "consolidation")
+        ]
         masks["opacity"] = _small(parts[0] | parts[1], box)
         if pd.notna(record["mask_lung_l"]) and pd.notna(record["mask_lung_r"]):
             lungs = [open_mask(catalog.root, record[f"mask_lung_{s}"], height, width) for s in "lr"]
@@ -114,10 +117,7 @@ def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing) -> Item:
     )
 
 
-def _small(mask: NDArray[np.bool_], box: object) -> NDArray[np.uint8]:
-    from hilum.core.geometry import Letterbox
-
-    assert isinstance(box, Letterbox)
+def _small(mask: NDArray[np.bool_], box: Letterbox) -> NDArray[np.uint8]:
     return (box.apply(mask.astype(np.float32)) >= 0.5).astype(np.uint8)
 
 
@@ -146,9 +146,7 @@ def picture_vectors(items: list[Item], side: int = 24) -> NDArray[np.float32]:
     return out
 
 
-def without_copies(
-    items: list[Item], held_out: list[Item], similarity: float = 0.99
-) -> list[Item]:
+def without_copies(items: list[Item], held_out: list[Item], similarity: float = 0.99) -> list[Item]:
     """Training items that are no copy of a held-out picture (the sets overlap)."""
     if not items or not held_out:
         return items
