@@ -62,6 +62,53 @@ def challenge(
         typer.echo(f"{key:15} {shown}")
 
 
+@app.command()
+def report(
+    catalog: Path = typer.Argument(..., help="A catalog (Parquet)."),
+    predictions: Path = typer.Argument(..., help="findings.json, or an RSNA or SIIM-COVID CSV."),
+    out: Path = typer.Option(..., "--out", "-o", help="The HTML file; .json, .parquet beside it."),
+    finding: str = typer.Option("opacity", help="Which finding is judged."),
+    split: str = typer.Option("", help="Only this split of the catalog."),
+    threshold: float = typer.Option(
+        0.5, min=0, max=1, help="Operating point, chosen on other data."
+    ),
+    repeats: int = typer.Option(1000, min=1, help="Bootstrap replicates over patients."),
+    as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
+) -> None:
+    """Judge predictions against a catalog: numbers with intervals, curves, subgroups.
+
+    Example: hilum evaluate report catalog.parquet results/findings.json --out report.html
+    """
+    from hilum.core.errors import ConfigError
+    from hilum.core.extras import require
+
+    require("eval")
+    from hilum.data.catalog import open_catalog
+    from hilum.evaluate.cases import join
+    from hilum.evaluate.judge import judge
+    from hilum.evaluate.prediction_files import read_predictions
+    from hilum.report.evaluation import write_report
+
+    truth = open_catalog(catalog)
+    if split:
+        keep = truth.table["split"] == split
+        if not keep.any():
+            known = ", ".join(sorted(truth.table["split"].unique()))
+            raise ConfigError(f"no image of split {split!r}; known: {known}")
+        truth = truth.where(keep)
+    cases = join(truth, read_predictions(predictions), finding)
+    judged = judge(cases, threshold=threshold, repeats=repeats)
+    about = [f"{truth.name}{', split ' + split if split else ''}.", *truth.notes]
+    title = f"{finding.capitalize()} on {truth.name}"
+    files = write_report(out, cases, judged, title=title, about=about)
+    if as_json:
+        common.print_json(judged.to_json())
+        return
+    for name, value in {**judged.boxes, **judged.image}.items():
+        typer.echo(f"{name:20} {value}")
+    typer.echo(f"{cases.unanswered} images without an answer; written: {files[0]}")
+
+
 def _rsna(truth: list[Path], submission: Path) -> dict[str, Any]:
     import numpy as np
 

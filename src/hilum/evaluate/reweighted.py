@@ -6,6 +6,8 @@ images. Each function returns a `Reweighted` over images; give `bootstrap` the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -86,21 +88,28 @@ def _auc_numpy(positive: Bool, last: Bool, order: Int, counts: Float) -> float:
 
 
 def ap_of(
-    truth: Truth, predictions: Predictions, iou: float = 0.5, *, max_boxes: int = MAX_BOXES
+    truth: Truth,
+    predictions: Predictions,
+    iou: float | Sequence[float] = 0.5,
+    *,
+    max_boxes: int = MAX_BOXES,
 ) -> Reweighted:
-    """`detection_ap` at one IoU."""
-    if not 0 < iou <= 1:
-        raise ConfigError(f"iou {iou}: needed: a number in (0, 1]")
+    """`detection_ap` at one IoU, or its mean over several."""
+    limits = np.atleast_1d(np.asarray(iou, np.float64))
+    if not len(limits) or not ((limits > 0) & (limits <= 1)).all():
+        raise ConfigError(f"iou {iou}: needed: a number in (0, 1], or several")
     table = box_table(truth, predictions)
-    found = match(table, np.array([iou]), ALL_AREAS, max_boxes)
+    found = match(table, limits, ALL_AREAS, max_boxes)
     order = np.argsort(-found.scores, kind="stable")
-    hit, image = found.verdict[0, 0, order] == TRUE, found.image[order]
+    hits, image = found.verdict[0][:, order] == TRUE, found.image[order]
     truths = table.truths_per_image.astype(np.float64)
     loop = jit.choose(_ap_loop, _ap_numpy, len(order))
 
     def value(counts: Float) -> float:
         total = float((counts * truths).sum())
-        return float(loop(hit, image, counts, total, RECALLS)) if total else float("nan")
+        if not total:
+            return float("nan")
+        return float(np.mean([loop(hit, image, counts, total, RECALLS) for hit in hits]))
 
     return Reweighted(value)
 

@@ -1,0 +1,105 @@
+"""`hilum evaluate report`: truth and predictions joined, judged and written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from hilum.cli.main import app
+from hilum.core.errors import DataError
+from hilum.data.catalog import Catalog, build
+from hilum.evaluate.cases import join
+from hilum.evaluate.judge import judge
+from hilum.evaluate.prediction_files import read_predictions
+
+BOX = [10.0, 10.0, 60.0, 60.0]
+
+
+def _catalog(images: int = 40) -> Catalog:
+    sick = [i % 2 == 0 for i in range(images)]
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(images)],
+            "path": [f"set/i{i}.png" for i in range(images)],
+            "patient": [f"p{i // 2}" for i in range(images)],
+            "sex": ["F" if i < 32 else "<b>M$</b>" for i in range(images)],
+            "age": [float(i) for i in range(images)],
+            "split": ["test" if i < 38 else "train" for i in range(images)],
+            "boxes": [BOX if s else [] for s in sick],
+            "box_labels": [["opacity"] if s else [] for s in sick],
+        }
+    )
+    return build("toy", rows, Path())
+
+
+def _predictions(path: Path, images: int = 40) -> Path:
+    rng = np.random.default_rng(0)
+    entries: list[dict[str, Any]] = []
+    for i in range(images):
+        score = float(np.clip(rng.normal(0.7 if i % 2 == 0 else 0.3, 0.2), 0, 1))
+        box = {"label": "opacity", "score": score, "box_px": BOX}
+        entries.append(
+            {
+                "path": f"elsewhere/i{i}.png",
+                "status": "refused" if i == 5 else "analysed",
+                "scores": {"opacity": score} if i != 5 else {},
+                "findings": [box] if i != 5 else [],
+            }
+        )
+    document = {"schema": "hilum.findings/1", "images": entries}
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_images_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> None:
+    cases = join(_catalog(), read_predictions(_predictions(tmp_path / "f.json")))
+    assert len(cases) == 39
+    assert cases.unanswered == 1
+    assert "i5" not in set(cases.rows["image_id"])
+    assert (cases.label == [len(t) > 0 for t in cases.truth]).all()
+
+
+def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:
+    catalog = _catalog(2)
+    catalog.table["image_id"] = ["x", "y"]
+    catalog.table["path"] = ["x.png", "y.png"]
+    with pytest.raises(DataError, match="no image"):
+        join(catalog, read_predictions(_predictions(tmp_path / "f.json")))
+
+
+def test_the_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
+    cases = join(_catalog(), read_predictions(_predictions(tmp_path / "f.json")))
+    judged = judge(cases, threshold=0.5, repeats=20)
+    called = cases.score >= 0.5
+    sick = cases.label == 1
+    assert judged.image["sensitivity"].value == pytest.approx((called & sick).sum() / sick.sum())
+    marks = (called & ~sick).sum() / (~sick).sum()
+    assert judged.boxes["fp_per_normal_image"].value == pytest.approx(marks)
+    few = {g.value: g.few for g in judged.subgroups if g.column == "sex"}
+    assert few == {"F": False, "<b>M$</b>": True}
+
+
+def test_the_report_is_one_file_without_network_and_escapes_names(tmp_path: Path) -> None:
+    _catalog().save(tmp_path / "c.parquet")
+    out = tmp_path / "report.html"
+    arguments = ["evaluate", "report", tmp_path / "c.parquet", _predictions(tmp_path / "f.json")]
+    result = CliRunner().invoke(
+        app, [str(a) for a in (*arguments, "--out", out, "--split", "test", "--repeats", "20")]
+    )
+    assert result.exit_code == 0, result.output
+    html = out.read_text()
+    assert "<b>M" not in html
+    assert "src=" not in html
+    assert "<link" not in html
+    for figure in ("FROC", "ROC", "Precision and recall", "Reliability", "Subgroups"):
+        assert f'aria-label="{figure}"' in html
+    numbers = json.loads(out.with_suffix(".json").read_text())
+    assert numbers["images"] == 37
+    assert numbers["image"]["auc"]["low"] <= numbers["image"]["auc"]["value"]
+    assert len(pd.read_parquet(out.with_suffix(".parquet"))) == 37
