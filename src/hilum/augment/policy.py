@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hilum.augment import geometry
 from hilum.core.errors import ConfigError
+from hilum.core.geometry import Float64, compose
 
 Float32 = NDArray[np.float32]
 
@@ -59,7 +60,7 @@ class Policy:
             {name: geometry.warp_mask(m, matrix) for name, m in sample.masks.items()},
         )
 
-    def _matrix(self, size: int, rng: np.random.Generator) -> geometry.Float64:
+    def _matrix(self, size: int, rng: np.random.Generator) -> Float64:
         matrix = geometry.about_centre(
             size,
             scale=float(2 ** rng.normal(0, self.scale)),
@@ -73,7 +74,7 @@ class Policy:
             corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
             moved = corners + rng.uniform(-1, 1, (4, 2)) * self.perspective * size
             tilt = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
-            matrix = geometry.compose(matrix, tilt)
+            matrix = compose(matrix, tilt)
         return matrix
 
     def _intensity(self, image: Float32, rng: np.random.Generator) -> Float32:

@@ -11,7 +11,7 @@ from torchvision.models.detection import RetinaNet, retinanet_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 
-from hilum.models.encoder import encoder
+from hilum.models.encoder import encoder, widths
 from hilum.models.opacity_net import Batch
 
 
@@ -21,7 +21,7 @@ class GreyPyramid(nn.Module):
     def __init__(self, encoder_name: str, pretrained: bool, channels: int = 256):
         super().__init__()
         self.encoder = encoder(encoder_name, pretrained=pretrained, levels=(3, 4, 5))
-        self.pyramid = FeaturePyramidNetwork(self.encoder.feature_info.channels(), channels)
+        self.pyramid = FeaturePyramidNetwork(widths(self.encoder), channels)
         self.out_channels = channels
 
     def forward(self, image_B3SS: Tensor) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def encoder(name: str, *, pretrained: bool, levels: tuple[int, ...] = (2, 3, 4, 
     full = timm.create_model(name, in_chans=3, num_classes=1000)
     if pretrained:
         full.load_state_dict(packaged_weights(name), strict=True)
-    grey = timm.create_model(
+    grey: nn.Module = timm.create_model(
         name, in_chans=1, features_only=True, out_indices=tuple(level - 1 for level in levels)
     )
     own, source = grey.state_dict(), full.state_dict()
@@ -70,3 +70,8 @@ def encoder(name: str, *, pretrained: bool, levels: tuple[int, ...] = (2, 3, 4, 
         own[key] = new.sum(dim=1, keepdim=True) if new.shape != value.shape else new
     grey.load_state_dict(own)
     return grey
+
+
+def widths(features: nn.Module) -> list[int]:
+    """Channels of each feature map of an `encoder`."""
+    return list(features.feature_info.channels())  # type: ignore[union-attr,operator]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork, box_iou
 
 from hilum.core.anchors import AnchorGrid
-from hilum.models.encoder import encoder
+from hilum.models.encoder import encoder, widths
 from hilum.models.losses import (
     detection_loss,
     mask_loss,
@@ -36,6 +36,15 @@ class Batch:
     mask_BMSS: Tensor  # uint8 0, 1, 255 not annotated
     label_BC: Tensor  # 1, 0, NaN unknown
     finding_BF: Tensor  # auxiliary multi-label targets, likewise
+
+
+def _conv(channels: int, out: int, bias: float) -> nn.Conv2d:
+    """A 3x3 output convolution with small weights and a constant bias."""
+    conv = nn.Conv2d(channels, out, 3, padding=1)
+    nn.init.normal_(conv.weight, std=0.01)
+    assert conv.bias is not None
+    nn.init.constant_(conv.bias, bias)
+    return conv
 
 
 def conv_block(channels: int, out: int | None = None) -> nn.Sequential:
@@ -65,6 +74,8 @@ class GlobalHead(nn.Module):
 class OpacityNet(nn.Module):
     """Raw heads only; decoding is NumPy (hilum.predict.decode)."""
 
+    anchors: Tensor  # (A, 4), a buffer
+
     def __init__(
         self,
         *,
@@ -86,18 +97,15 @@ class OpacityNet(nn.Module):
             weights or {}
         )
         self.encoder = encoder(encoder_name, pretrained=pretrained)
-        widths = self.encoder.feature_info.channels()
-        self.pyramid = FeaturePyramidNetwork(widths, channels)
+        sides = widths(self.encoder)
+        self.pyramid = FeaturePyramidNetwork(sides, channels)
         self.class_tower = nn.Sequential(conv_block(channels), conv_block(channels))
         self.box_tower = nn.Sequential(conv_block(channels), conv_block(channels))
-        self.class_logit = nn.Conv2d(channels, self.grid.per_cell * box_labels, 3, padding=1)
-        self.box_delta = nn.Conv2d(channels, self.grid.per_cell * 4, 3, padding=1)
+        # Prior .01 (Lin et al. 2017, 4.1): without it the background swamps the first steps.
+        self.class_logit = _conv(channels, self.grid.per_cell * box_labels, -4.6)
+        self.box_delta = _conv(channels, self.grid.per_cell * 4, 0.0)
         self.mask_head = nn.Sequential(conv_block(channels), nn.Conv2d(channels, masks, 1))
-        self.global_head = GlobalHead(widths[-1], 256, classes, findings, dropout)
-        nn.init.normal_(self.class_logit.weight, std=0.01)
-        nn.init.constant_(self.class_logit.bias, -4.6)  # prior .01 (Lin et al. 2017, 4.1)
-        nn.init.normal_(self.box_delta.weight, std=0.01)
-        nn.init.zeros_(self.box_delta.bias)
+        self.global_head = GlobalHead(sides[-1], 256, classes, findings, dropout)
         self.box_labels = box_labels
         self.register_buffer("anchors", torch.from_numpy(self.grid.anchors(size)), persistent=False)
 

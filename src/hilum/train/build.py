@@ -19,9 +19,19 @@ import numpy as np
 import yaml
 from safetensors.torch import load_file
 
+from hilum.core.anchors import AnchorGrid
 from hilum.core.bundle import Bundle, write_bundle
 from hilum.core.files import write_text
-from hilum.core.manifest import Calibration, DataLicence, Decoding, Manifest
+from hilum.core.manifest import (
+    AnchorSpec,
+    Calibration,
+    DataLicence,
+    Decoding,
+    Manifest,
+    MaskSpec,
+    PreprocessingSpec,
+    Provenance,
+)
 from hilum.core.prepare import normalise
 from hilum.data.catalog import Catalog
 from hilum.train.arm import build_net, train_arm
@@ -169,27 +179,26 @@ def manifest(
         name=recipe.name,
         version=recipe.version,
         labels=("opacity",),
-        preprocessing=spec_of(recipe).to_json(),
-        anchors={**recipe.model.anchors.model_dump(), "box_weights": (0.1, 0.1, 0.2, 0.2)},
+        preprocessing=PreprocessingSpec(**spec_of(recipe).to_json()),
+        anchors=AnchorSpec(
+            **recipe.model.anchors.model_dump(), box_weights=AnchorGrid().box_weights
+        ),
         decoding=settings.get("decoding", Decoding()),
-        masks={
-            "opacity": {"channel": MASKS.index("opacity")},
-            "lungs": {"channel": MASKS.index("lungs")},
-        },
+        masks={name: MaskSpec(channel=MASKS.index(name)) for name in ("opacity", "lungs")},
         global_classes=CLASSES,
         image_scores={name: name for name in ("opacity", "not-normal", "normal")},
         operating_points=settings.get("operating_points", {}),
         calibration=settings.get("calibration", Calibration()),
-        provenance={
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "commit": _commit(),
-            "command": f"hilum train {recipe.name} --data $HILUM_DATA",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "data": fingerprints(data),
-            "libraries": {n: version(n) for n in ("torch", "torchvision", "timm", "onnxruntime")},
-            "notes": settings.get("notes", ""),
-        },
+        provenance=Provenance(
+            recipe=recipe.name,
+            seed=recipe.seed,
+            commit=_commit(),
+            command=f"hilum train {recipe.name} --data $HILUM_DATA",
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            data=fingerprints(data),
+            libraries={n: version(n) for n in ("torch", "torchvision", "timm", "onnxruntime")},
+            notes=settings.get("notes", ""),
+        ),
         data_licences=licences,
         precisions={"fp32": "model.onnx", "int8": "model.int8.onnx"},
         default_precision=settings.get("default_precision", "fp32"),
@@ -249,4 +258,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"  # an installed package has no history
     return found.stdout.strip()
-

@@ -33,7 +33,7 @@ from hilum.train.recipe import Recipe, StageOptions
 log = logging.getLogger("hilum.train")
 
 
-class Stage(pl.LightningModule):
+class Stage(pl.LightningModule):  # type: ignore[misc]
     """A detector under AdamW with warm-up and cosine, and an exponential average of its weights."""
 
     def __init__(self, net: nn.Module, options: StageOptions, recipe: Recipe):
@@ -52,7 +52,8 @@ class Stage(pl.LightningModule):
         return total
 
     def configure_optimizers(self) -> Any:
-        slow, fast = [], []
+        slow: list[nn.Parameter] = []
+        fast: list[nn.Parameter] = []
         for name, parameter in self.net.named_parameters():
             inner = "encoder." in name
             (slow if inner else fast).append(parameter)
@@ -93,7 +94,7 @@ class Stage(pl.LightningModule):
         self.average = checkpoint["average"]
 
 
-class _Feed(pl.LightningDataModule):
+class _Feed(pl.LightningDataModule):  # type: ignore[misc]
     """Hands out the chunk of batches that belongs to the current epoch."""
 
     def __init__(self, groups: Groups, options: StageOptions, recipe: Recipe, seed: int):
@@ -135,7 +136,7 @@ def fit(
     torch.set_num_threads(recipe.threads)
     pl.seed_everything(seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
-    module = Stage(net.to(memory_format=torch.channels_last), options, recipe)  # type: ignore[call-overload]
+    module = Stage(net.to(memory_format=torch.channels_last), options, recipe)
     last = out / "last.ckpt"
     trainer = pl.Trainer(
         accelerator="cpu",

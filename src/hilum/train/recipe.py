@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 
 
 class PreprocessingOptions(_Frozen):
-    size: int = Field(256, ge=32, multiple_of=32)
+    size: int = Field(default=256, ge=32, multiple_of=32)
     stretch: tuple[float, float] = (0.5, 99.5)
 
 
@@ -33,8 +33,8 @@ class ModelOptions(_Frozen):
     ] = "opacity-net"
     encoder: str = "tf_efficientnet_lite0"
     pretrained: bool = True
-    channels: int = Field(64, ge=8)
-    dropout: float = Field(0.5, ge=0, lt=1)
+    channels: int = Field(default=64, ge=8)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     anchors: AnchorOptions = AnchorOptions()
     loss_weights: dict[str, float] = {}
 
@@ -44,30 +44,30 @@ class StageOptions(_Frozen):
 
     steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
-    encoder_factor: float = Field(0.3, ge=0)  # the encoder's rate against the heads'
-    warmup: int = Field(30, ge=0)
+    encoder_factor: float = Field(default=0.3, ge=0)  # the encoder's rate against the heads'
+    warmup: int = Field(default=30, ge=0)
     mix: dict[str, float]
 
 
 class SplitOptions(_Frozen):
-    rsna_test: float = Field(0.25, gt=0, lt=1)
-    rsna_validation: float = Field(0.10, gt=0, lt=1)
-    shenzhen_test: float = Field(0.20, gt=0, lt=1)
-    covid_folds: int = Field(5, ge=2)
+    rsna_test: float = Field(default=0.25, gt=0, lt=1)
+    rsna_validation: float = Field(default=0.10, gt=0, lt=1)
+    shenzhen_test: float = Field(default=0.20, gt=0, lt=1)
+    covid_folds: int = Field(default=5, ge=2)
 
 
 class Recipe(_Frozen):
     name: str
     version: str = "1"
     seed: int = 7
-    batch: int = Field(16, ge=1)
-    threads: int = Field(2, ge=1)
+    batch: int = Field(default=16, ge=1)
+    threads: int = Field(default=2, ge=1)
     precision: Literal["fp32", "bf16"] = "bf16"
     augment: str = "default"
-    weight_decay: float = Field(0.05, ge=0)
-    ema: float = Field(0.99, ge=0, lt=1)
-    clip_norm: float = Field(5.0, gt=0)
-    save_every: int = Field(50, ge=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    clip_norm: float = Field(default=5.0, gt=0)
+    save_every: int = Field(default=50, ge=1)
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     model: ModelOptions = ModelOptions()
     split: SplitOptions = SplitOptions()
