@@ -1,0 +1,146 @@
+"""Every kind of damage is found, and the cleaned copy is fit for use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from hilum.data import Catalog, load, open_catalog
+from hilum.data.catalog import build
+from hilum.data.check import check
+from hilum.data.check_files import file_facts
+from hilum.data.encode import dicom_bytes
+from hilum.data.phantom import phantom
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Catalog:
+    root = tmp_path / "bad"
+    root.mkdir()
+
+    def write(name: str, seed: int, **options: Any) -> bytes:
+        data = dicom_bytes(phantom(seed, 64, 48).pixels, seed=seed, **options)
+        (root / name).write_bytes(data)
+        return data
+
+    good = write("good.dcm", 1)
+    write("twin.dcm", 1, syntax="jpeg-ls")
+    write("inverse.dcm", 2, photometric="MONOCHROME1")
+    write("lateral.dcm", 3, view="LL")
+    (root / "cut.dcm").write_bytes(good[: len(good) // 2])
+    (root / "text.dcm").write_text("no picture")
+    write("plain.dcm", 4)
+    write("unlabelled.dcm", 5)
+    rows = [
+        ("good", "p1", "train", 1.0, [-9, 5, 20, 30, 60, 40, 60, 48]),
+        ("twin", "p2", "test", 1.0, [5, 5, 20, 30]),
+        ("inverse", "p1", "test", 0.0, [5, 5, 20, 30]),
+        ("lateral", "p3", "train", 0.0, []),
+        ("cut", "p4", "train", 0.0, []),
+        ("text", "p5", "train", 0.0, []),
+        ("plain", "p6", "train", 1.0, []),
+        ("unlabelled", "p7", "train", None, None),
+        ("lost", "p8", "train", 0.0, []),
+    ]
+    table = pd.DataFrame(
+        [
+            {
+                "image_id": image,
+                "path": f"{image}.dcm" if image != "lost" else "",
+                "patient": patient,
+                "split": split,
+                "width": 64 if image != "plain" else 999,
+                "height": 48,
+                "label_opacity": label,
+                "boxes": boxes,
+                "box_labels": None if boxes is None else ["opacity"] * (len(boxes) // 4),
+            }
+            for image, patient, split, label, boxes in rows
+        ]
+    )
+    return build("bad", table, root)
+
+
+def test_every_damage_is_found(bad: Catalog, tmp_path: Path) -> None:
+    report = check(bad, file_facts(bad, tmp_path / "files.jsonl"))
+    found = {(p.image_id, p.code) for p in report.problems.itertuples()}
+    assert found == {
+        ("cut", "unreadable"),
+        ("text", "unreadable"),
+        ("lost", "no-file"),
+        ("lateral", "not-chest"),
+        ("twin", "duplicate"),
+        ("unlabelled", "no-label"),
+        ("good", "patient-in-two-splits"),
+        ("inverse", "patient-in-two-splits"),
+        ("good", "picture-in-two-splits"),
+        ("twin", "picture-in-two-splits"),
+        ("inverse", "box-without-label"),
+        ("plain", "label-without-box"),
+        ("good", "box-outside"),
+        ("good", "box-empty"),
+        ("plain", "wrong-size"),
+        ("inverse", "photometric-mix"),
+    }
+
+
+def test_the_cleaned_copy_has_none_of_it_left(bad: Catalog, tmp_path: Path) -> None:
+    report = check(bad, file_facts(bad, tmp_path / "files.jsonl"))
+    cleaned = report.cleaned()
+    assert list(cleaned.table["image_id"]) == ["good", "inverse", "plain", "unlabelled"]
+    assert cleaned.table["boxes"][0] == [0, 5, 20, 30]
+    assert cleaned.table["boxes"][3] is None
+    assert cleaned.table["width"].tolist() == [64] * 4
+    assert set(report.left_out()["image_id"]) == {"cut", "text", "lost", "lateral", "twin"}
+
+
+def test_a_rerun_reads_only_what_changed(bad: Catalog, tmp_path: Path) -> None:
+    memory = tmp_path / "files.jsonl"
+    first = list(file_facts(bad, memory))
+    lines = memory.read_text().splitlines()
+    memory.write_text("\n".join(lines) + '\n{"torn')
+    again = list(file_facts(bad, memory))
+    assert sorted(first, key=str) == sorted(again, key=str)
+    assert memory.read_text().count("\n") == len(lines)
+    (bad.root / "text.dcm").write_text("something else")
+    assert len(list(file_facts(bad, memory))) == 8
+    assert memory.read_text().splitlines()[-1].endswith("}")
+
+
+def test_a_sound_set_has_no_problem(tmp_path: Path) -> None:
+    for seed in range(3):
+        path = tmp_path / "set" / f"{seed}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(dicom_bytes(phantom(seed, 64, 64).pixels, seed=seed))
+    catalog = load("folder", tmp_path / "set")
+    assert check(catalog, file_facts(catalog, tmp_path / "m.jsonl")).problems.empty
+
+
+def test_real_tables_are_checked_without_files(hilum_data: Path) -> None:
+    catalog = load("siim-covid", hilum_data / "tables")
+    counts = check(catalog).counts()
+    assert counts.pop("box-outside") >= 1  # 6ea732c63929 starts at x = -3.6
+    assert counts == {}
+    assert check(load("rsna", hilum_data / "tables")).problems.empty
+
+
+def test_command(bad: Catalog, tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    bad.save(tmp_path / "bad.parquet")
+    out = tmp_path / "out"
+    words = ["data", "check", str(tmp_path / "bad.parquet"), "--out", str(out), "--fix", "--json"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1, result.output
+    assert json.loads(result.stdout)["problems"]["unreadable"] == 2
+    assert len(open_catalog(out / "cleaned.parquet")) == 4
+    assert len(pd.read_csv(out / "left_out.csv")) == 5
+    html = (out / "index.html").read_text()
+    assert "data:image/jpeg" in html
+    assert "the same picture as good" in html
