@@ -92,8 +92,12 @@ class Decoding(Strict):
     max_boxes: int = Field(default=50, ge=1, le=1000)
     mask_weights: dict[str, float] = Field(default_factory=dict)
     image_weights: dict[str, float] = Field(default_factory=dict)
+    # Label -> weight of the components of the mask of that name, fused with the label's boxes
+    # (weighted boxes fusion, the detector's weight is 1). Empty: the detector's boxes alone.
+    component_weights: dict[str, float] = Field(default_factory=dict)
+    component_iou: float = Field(default=0.55, gt=0, le=1)
 
-    @field_validator("mask_weights", "image_weights")
+    @field_validator("mask_weights", "image_weights", "component_weights")
     @classmethod
     def _not_negative(cls, weights: dict[str, float]) -> dict[str, float]:
         if any(not 0 <= weight <= 10 for weight in weights.values()):
@@ -219,7 +223,11 @@ class Manifest(Strict):
             "labels not in the vocabulary": (set(self.labels) | set(self.masks)) - set(VOCABULARY),
             "image scores of unknown global classes": set(self.image_scores.values()) - known,
             "weights of unknown global classes": set(self.decoding.image_weights) - known,
-            "weights of unknown masks": set(self.decoding.mask_weights) - set(self.masks),
+            "weights of unknown masks": (
+                set(self.decoding.mask_weights) | set(self.decoding.component_weights)
+            )
+            - set(self.masks),
+            "components of unknown labels": set(self.decoding.component_weights) - set(self.labels),
             "masks of unknown outputs": {mask.output for mask in self.masks.values()}
             - {self.outputs.mask_logits or ""},
             "operating points on unknown scores": {

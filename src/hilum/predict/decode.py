@@ -18,10 +18,14 @@ from hilum.core.findings import Findings
 from hilum.core.geometry import Letterbox, clip_boxes
 from hilum.core.manifest import Calibration, Manifest
 from hilum.fuse.suppress import keep_best
+from hilum.fuse.weighted import weighted_boxes
 from hilum.predict.session import RawOutputs
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+
+# Parts of the square: smaller components are dropped, from SURE on they count in full.
+SPECK, SURE = 3e-4, 6e-3
 
 
 def sigmoid(x: ArrayLike) -> Float32:
@@ -120,9 +124,41 @@ class Decoder:
         scores = self._weighted(scores, boxes, raw, classes)
         kept = keep_best(boxes, scores, label, iou=self.manifest.decoding.nms_iou)
         kept = kept[: self.manifest.decoding.max_boxes]
-        source = box.boxes_to_source(boxes[kept]).reshape(-1, 4)
+        boxes, scores, label = self._with_components(
+            boxes[kept], scores[kept], label[kept], raw, box
+        )
+        source = box.boxes_to_source(boxes).reshape(-1, 4)
         source = clip_boxes(source, box.width, box.height).astype(np.float32)
-        return source, scores[kept], label[kept]
+        return source, scores, label
+
+    def _with_components(
+        self,
+        boxes: Float32,
+        scores: Float32,
+        label: NDArray[np.int64],
+        raw: RawOutputs,
+        box: Letterbox,
+    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+        """The detector's boxes fused with those around the components of the masks."""
+        spec = self.manifest.decoding
+        if not spec.component_weights or raw.mask_logits is None:
+            return boxes, scores, label
+        lists, weights = [(boxes, scores, label)], [1.0]
+        for name, weight in spec.component_weights.items():
+            mask = self.manifest.masks[name]
+            found, sure = components(raw.mask_logits[mask.channel], self.size, mask.threshold)
+            found = _clip_to_inner(found, box)
+            lists.append((found, sure, np.full(len(found), self.manifest.labels.index(name))))
+            weights.append(weight)
+        fused = weighted_boxes(
+            *map(list, zip(*lists, strict=True)), weights=weights, iou=spec.component_iou
+        )
+        order = np.argsort(-fused[1], kind="stable")[: spec.max_boxes]
+        return (
+            fused[0][order].astype(np.float32),
+            fused[1][order].astype(np.float32),
+            fused[2][order].astype(np.int64),
+        )
 
     def _weighted(
         self, scores: Float32, boxes: Float32, raw: RawOutputs, classes: Mapping[str, float]
@@ -152,6 +188,22 @@ def mean_inside(values: Float32, boxes: Float32) -> Float32:
     mean = (total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]) / area
     out: Float32 = np.clip(mean, 0, 1).astype(np.float32)
     return out
+
+
+def components(logits: Float32, size: int, threshold: float) -> tuple[Float32, Float32]:
+    """(n, 4) boxes in the square around connected parts of an (s, s) mask, and (n,) scores.
+
+    A component's score is its mean probability, less for specks: their outline is guesswork.
+    """
+    fine = sigmoid(cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR))
+    inside = (fine >= threshold).astype(np.uint8)
+    count, which, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    x, y, w, h, area = stats[1:].T
+    big = area >= SPECK * size**2
+    boxes = np.stack([x, y, x + w, y + h], axis=1)[big].astype(np.float32)
+    mean = np.bincount(which.ravel(), fine.ravel(), count)[1:] / np.maximum(area, 1)
+    scores = mean * np.minimum(1, (area / (SURE * size**2)) ** 0.25)
+    return boxes.reshape(-1, 4), scores[big].astype(np.float32)
 
 
 def _clip_to_inner(boxes: Float32, box: Letterbox) -> Float32:

@@ -201,7 +201,7 @@ def manifest(
         ),
         data_licences=licences,
         precisions={"fp32": "model.onnx", "int8": "model.int8.onnx"},
-        default_precision=settings.get("default_precision", "fp32"),
+        default_precision="int8",
         files=dict.fromkeys(("model.onnx", "model.int8.onnx", "card.md", "LICENSE.md"), blank),
     )
 

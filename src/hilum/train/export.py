@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
@@ -118,6 +119,25 @@ def to_int8(graph: bytes, images: NDArray[np.float32]) -> bytes:
             weight_type=QuantType.QInt8,
             per_channel=True,
             calibrate_method=CalibrationMethod.MinMax,
-            op_types_to_quantize=["Conv", "Add", "MaxPool", "Concat", "Resize"],
+            nodes_to_exclude=last_layers(onnx.load(ready)),
         )
         return int8.read_bytes()
+
+
+def last_layers(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes from each output back to and with its last convolution or linear layer.
+
+    They stay in floating point: eight bits for all logits, or for all box deltas, of a film are too
+    coarse, and these layers cost little.
+    """
+    maker = {name: node for node in model.graph.node for name in node.output}
+    names: list[str] = []
+    waiting = [output.name for output in model.graph.output]
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node is None or node.name in names:
+            continue
+        names.append(node.name)
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
+            waiting += node.input
+    return names

@@ -6,7 +6,7 @@ does. COVID-opacity figures are cross-validated: each film is judged by the fold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,8 @@ from hilum.core.manifest import Figure, Manifest
 from hilum.core.prepare import Preprocessing, prepare
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
-from hilum.evaluate import bootstrap, classification, detection_ap, dice, rsna_score
+from hilum.evaluate import ap_of, bootstrap, classification, dice, mean_of, rsna_of, rsna_score
+from hilum.evaluate.resample import Metric
 from hilum.models.baselines import TorchvisionRetinaNet
 from hilum.predict.decode import Decoder
 from hilum.predict.session import RawOutputs
@@ -98,10 +99,13 @@ def raw_outputs(net: nn.Module, cases: Sequence[Case]) -> list[RawOutputs]:
     return out
 
 
-def decoded(raw: Sequence[RawOutputs], cases: Sequence[Case], manifest: Manifest) -> list[Answer]:
+def decoded(
+    raw: Sequence[RawOutputs], cases: Sequence[Case], manifest: Manifest, *, masks: bool = True
+) -> list[Answer]:
     """Through the bundle's own decoding."""
     decoder = Decoder(manifest)
-    return [_answer(decoder(one, case.box)) for one, case in zip(raw, cases, strict=True)]
+    pairs = zip(raw, cases, strict=True)
+    return [_answer(decoder(one, case.box, masks=masks)) for one, case in pairs]
 
 
 def _answer(found: Findings) -> Answer:
@@ -126,10 +130,7 @@ def box_figures(cases: Sequence[Case], answers: Sequence[Answer], on: str) -> di
     truth = [case.truth for case in cases]
     said = [(answer.boxes, answer.scores) for answer in answers]
 
-    def ap(index: NDArray[np.int64]) -> float:
-        return detection_ap([truth[i] for i in index], [said[i] for i in index])
-
-    return {"AP@.5": _resampled(ap, cases, on)}
+    return {"AP@.5": _resampled(ap_of(truth, said), cases, on)}
 
 
 def rsna_figures(
@@ -139,15 +140,12 @@ def rsna_figures(
     truth = [case.truth for case in cases]
     said = [above(answer, threshold) for answer in answers]
 
-    def score(index: NDArray[np.int64]) -> float:
-        return rsna_score([truth[i] for i in index], [said[i] for i in index])
-
     positive = np.array([case.opacity for case in cases])
     normal = np.array([case.normal for case in cases])
     image = np.array([answer.opacity for answer in answers])
     pair = positive | normal
     return {
-        "RSNA score": _resampled(score, cases, on),
+        "RSNA score": _resampled(rsna_of(truth, said), cases, on),
         "AUC opacity vs rest": _auc(positive, image, on),
         "AUC opacity vs normal": _auc(positive[pair], image[pair], on),
     }
@@ -162,10 +160,7 @@ def mask_figures(
     ]
     values = np.array([dice(case.masks[name], answer.masks[name]) for case, answer in both])
 
-    def mean(index: NDArray[np.int64]) -> float:
-        return float(values[index].mean())
-
-    return {f"Dice {name}": _resampled(mean, [case for case, _ in both], on)}
+    return {f"Dice {name}": _resampled(mean_of(values), [case for case, _ in both], on)}
 
 
 def above(answer: Answer, threshold: float) -> tuple[Boxes, NDArray[np.float32]]:
@@ -190,9 +185,7 @@ def _auc(truth: NDArray[np.bool_], score: NDArray[np.float64], on: str) -> Figur
     )
 
 
-def _resampled(
-    metric: Callable[[NDArray[np.int64]], float], cases: Sequence[Case], on: str
-) -> Figure:
+def _resampled(metric: Metric, cases: Sequence[Case], on: str) -> Figure:
     """95 % bootstrap over patients."""
     found = bootstrap(metric, [case.patient for case in cases])
     return Figure(value=found.value, low=found.low, high=found.high, n=len(cases), on=on)
