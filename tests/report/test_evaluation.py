@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hilum.cli.main import app
-from hilum.core.errors import DataError
+from hilum.core.errors import ConfigError, DataError
 from hilum.data.catalog import Catalog, build
 from hilum.evaluate.cases import join
+from hilum.evaluate.compare import answered_by_all, compare
 from hilum.evaluate.judge import judge
 from hilum.evaluate.prediction_files import read_predictions
 
@@ -38,11 +39,12 @@ def _catalog(images: int = 40) -> Catalog:
     return build("toy", rows, Path())
 
 
-def _predictions(path: Path, images: int = 40) -> Path:
-    rng = np.random.default_rng(0)
+def _predictions(path: Path, images: int = 40, seed: int = 0, gap: float = 0.4) -> Path:
+    """Scores of sick images lie `gap` above those of the others; image 5 is refused."""
+    rng = np.random.default_rng(seed)
     entries: list[dict[str, Any]] = []
     for i in range(images):
-        score = float(np.clip(rng.normal(0.7 if i % 2 == 0 else 0.3, 0.2), 0, 1))
+        score = float(np.clip(rng.normal(0.3 + gap * (i % 2 == 0), 0.2), 0, 1))
         box = {"label": "opacity", "score": score, "box_px": BOX}
         entries.append(
             {
@@ -101,5 +103,64 @@ def test_the_report_is_one_file_without_network_and_escapes_names(tmp_path: Path
         assert f'aria-label="{figure}"' in html
     numbers = json.loads(out.with_suffix(".json").read_text())
     assert numbers["images"] == 37
-    assert numbers["image"]["auc"]["low"] <= numbers["image"]["auc"]["value"]
+    area = numbers["models"][0]["image"]["auc"]
+    assert area["low"] <= area["value"]
+    assert numbers["comparisons"] == []
     assert len(pd.read_parquet(out.with_suffix(".parquet"))) == 37
+
+
+def _two(tmp_path: Path, **second: float) -> tuple[Any, Any]:
+    files = _predictions(tmp_path / "a.json"), _predictions(tmp_path / "b.json", **second)
+    first, other = answered_by_all([join(_catalog(), read_predictions(f)) for f in files])
+    return first, other
+
+
+def test_a_model_is_not_shown_to_differ_from_itself(tmp_path: Path) -> None:
+    found = compare(dict(zip("ab", _two(tmp_path), strict=True)), [0.5, 0.5], repeats=50)
+    assert {pair.metric for pair in found} >= {"auc", "rsna_score", "ap50", "sensitivity"}
+    assert all(pair.verdict == "no difference shown" for pair in found)
+    assert all(pair.comparison.difference.value == 0 for pair in found)
+
+
+def test_a_blind_model_is_shown_to_be_worse_on_the_same_patients(tmp_path: Path) -> None:
+    first, blind = _two(tmp_path, gap=0.0, seed=1)
+    found = {p.metric: p for p in compare({"sees": first, "blind": blind}, [0.5] * 2, repeats=400)}
+    area = found["auc"]
+    assert area.verdict == "higher for sees"
+    assert area.test == "paired bootstrap"  # two images a patient: DeLong's rows would be too many
+    assert area.corrected >= area.comparison.p_value  # Holm
+    single = judge(first, repeats=5).image["auc"].value - judge(blind, repeats=5).image["auc"].value
+    assert area.comparison.difference.value == pytest.approx(single)
+
+
+def test_models_are_compared_on_the_images_that_all_answered(tmp_path: Path) -> None:
+    first = join(_catalog(), read_predictions(_predictions(tmp_path / "a.json")))
+    fewer = join(_catalog(), read_predictions(_predictions(tmp_path / "b.json", images=30)))
+    with pytest.raises(DataError, match="same images"):
+        compare({"a": first, "b": fewer}, [0.5, 0.5])
+    a, b = answered_by_all([first, fewer])
+    assert a.rows["image_id"].tolist() == b.rows["image_id"].tolist()
+    assert len(a) == 29
+    assert [len(t) for t in a.truth] == [len(t) for t in b.truth]
+
+
+def test_several_models_stand_side_by_side(tmp_path: Path) -> None:
+    _catalog().save(tmp_path / "c.parquet")
+    files = _predictions(tmp_path / "good.json"), _predictions(tmp_path / "bad.json", gap=0.0)
+    out = tmp_path / "report.html"
+    arguments = ["evaluate", "report", tmp_path / "c.parquet", *files, "--out", out]
+    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--repeats", "20", "--json")])
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.output)
+    assert [m["name"] for m in numbers["models"]] == ["good", "bad"]
+    assert {c["verdict"] for c in numbers["comparisons"]} <= {
+        *("no difference shown", "higher for good", "higher for bad"),
+    }
+    assert "Differences between models" in out.read_text()
+    assert set(pd.read_parquet(out.with_suffix(".parquet"))["model"]) == {"good", "bad"}
+    with pytest.raises(ConfigError, match="names"):
+        CliRunner().invoke(
+            app,
+            [str(a) for a in (*arguments[:3], files[0], files[0], "--out", out)],
+            catch_exceptions=False,
+        )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli import common
+
+if TYPE_CHECKING:
+    from hilum.data.catalog import Catalog
 
 app = typer.Typer(no_args_is_help=True, help="Judge predictions.")
 
@@ -65,48 +68,87 @@ def challenge(
 @app.command()
 def report(
     catalog: Path = typer.Argument(..., help="A catalog (Parquet)."),
-    predictions: Path = typer.Argument(..., help="findings.json, or an RSNA or SIIM-COVID CSV."),
+    predictions: list[Path] = typer.Argument(
+        ..., help="findings.json, or an RSNA or SIIM-COVID CSV; of several models to compare them."
+    ),
     out: Path = typer.Option(..., "--out", "-o", help="The HTML file; .json, .parquet beside it."),
     finding: str = typer.Option("opacity", help="Which finding is judged."),
     split: str = typer.Option("", help="Only this split of the catalog."),
-    threshold: float = typer.Option(
-        0.5, min=0, max=1, help="Operating point, chosen on other data."
+    threshold: list[float] = typer.Option(
+        [0.5], min=0, max=1, help="Operating point, chosen on other data; one, or one a model."
     ),
     repeats: int = typer.Option(1000, min=1, help="Bootstrap replicates over patients."),
     as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
 ) -> None:
-    """Judge predictions against a catalog: numbers with intervals, curves, subgroups.
+    """Judge predictions against a catalog: numbers with intervals, curves, subgroups, comparisons.
 
-    Example: hilum evaluate report catalog.parquet results/findings.json --out report.html
+    Example: hilum evaluate report catalog.parquet a/findings.json b/findings.json --out report.html
     """
-    from hilum.core.errors import ConfigError
     from hilum.core.extras import require
 
     require("eval")
     from hilum.data.catalog import open_catalog
     from hilum.evaluate.cases import join
+    from hilum.evaluate.compare import answered_by_all, compare
     from hilum.evaluate.judge import judge
     from hilum.evaluate.prediction_files import read_predictions
     from hilum.report.evaluation import write_report
+    from hilum.report.plots import Judged
 
-    truth = open_catalog(catalog)
-    if split:
-        keep = truth.table["split"] == split
-        if not keep.any():
-            known = ", ".join(sorted(truth.table["split"].unique()))
-            raise ConfigError(f"no image of split {split!r}; known: {known}")
-        truth = truth.where(keep)
-    cases = join(truth, read_predictions(predictions), finding)
-    judged = judge(cases, threshold=threshold, repeats=repeats)
+    truth = _part(open_catalog(catalog), split)
+    points = _one_each(threshold, len(predictions))
+    names = _names(predictions)
+    joined = answered_by_all([join(truth, read_predictions(file), finding) for file in predictions])
+    models = [
+        Judged(name, cases, judge(cases, threshold=point, repeats=repeats))
+        for name, cases, point in zip(names, joined, points, strict=True)
+    ]
+    compared = compare(dict(zip(names, joined, strict=True)), points, repeats=repeats)
     about = [f"{truth.name}{', split ' + split if split else ''}.", *truth.notes]
     title = f"{finding.capitalize()} on {truth.name}"
-    files = write_report(out, cases, judged, title=title, about=about)
+    document = write_report(out, models, title=title, about=about, compared=compared)
     if as_json:
-        common.print_json(judged.to_json())
+        common.print_json(document)
         return
-    for name, value in {**judged.boxes, **judged.image}.items():
-        typer.echo(f"{name:20} {value}")
-    typer.echo(f"{cases.unanswered} images without an answer; written: {files[0]}")
+    for model in models:
+        typer.echo(f"{model.name}: {model.cases.unanswered} images without an answer")
+        for name, value in {**model.judgement.boxes, **model.judgement.image}.items():
+            typer.echo(f"  {name:20} {value}")
+    for pair in compared:
+        typer.echo(f"{pair.metric}, {pair.first} - {pair.second}: {pair.verdict}")
+    typer.echo(f"written: {out}")
+
+
+def _part(truth: Catalog, split: str) -> Catalog:
+    """The images of a split, all without one."""
+    from hilum.core.errors import ConfigError
+
+    if not split:
+        return truth
+    keep = truth.table["split"] == split
+    if not keep.any():
+        known = ", ".join(sorted(truth.table["split"].unique()))
+        raise ConfigError(f"no image of split {split!r}; known: {known}")
+    return truth.where(keep)
+
+
+def _one_each(thresholds: list[float], models: int) -> list[float]:
+    from hilum.core.errors import ConfigError
+
+    if len(thresholds) not in (1, models):
+        raise ConfigError(f"{len(thresholds)} thresholds for {models} models; needed: one, or each")
+    return thresholds * (models // len(thresholds))
+
+
+def _names(files: list[Path]) -> list[str]:
+    """What the models are called: the files' names, else their folders' (findings.json)."""
+    from hilum.core.errors import ConfigError
+
+    folders = [file.absolute().parent.name for file in files]
+    for names in ([file.stem for file in files], folders):
+        if len(set(names)) == len(files):
+            return names
+    raise ConfigError("models need names of their own: rename a prediction file or its folder")
 
 
 def _rsna(truth: list[Path], submission: Path) -> dict[str, Any]:

@@ -40,6 +40,24 @@ class Cases:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def labelled(self) -> Bool:
+        """(n,) whether someone said that the finding is there or not."""
+        return ~np.isnan(self.label)
+
+    def where(self, keep: Bool) -> Cases:
+        """The cases for which `keep` is true."""
+        chosen = np.flatnonzero(keep).tolist()
+        return Cases(
+            *(self.finding, self.rows.iloc[chosen].reset_index(drop=True)),
+            *([self.truth[i] for i in chosen], [self.predictions[i] for i in chosen]),
+            *(self.boxed[keep], self.label[keep], self.score[keep], self.unanswered),
+        )
+
+    def shown(self, threshold: float) -> list[tuple[Float, Float]]:
+        """Boxes and scores of at least `threshold`, image by image."""
+        return [(b[s >= threshold], s[s >= threshold]) for b, s in self.predictions]
+
 
 def join(catalog: Catalog, predictions: PredictionFile, finding: str = "opacity") -> Cases:
     """Cases of one finding: boxes of that label, and the image-level truth.

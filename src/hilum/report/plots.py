@@ -1,0 +1,197 @@
+"""Curves and tiles of one model or several as SVG. Knows numbers only, no file and no page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from hilum.evaluate import precision_recall_curve, reliability, roc_curve
+from hilum.evaluate.cases import Cases
+from hilum.evaluate.judge import Judgement
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Float = NDArray[np.float64]
+
+STYLE: dict[Any, Any] = {
+    "figure.figsize": (4.6, 4.0),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "font.size": 10,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hilum",  # the same numbers give the same file
+}
+INK, QUIET = "#12303f", "#8a97a0"
+COLOURS = ("#0b7a75", "#c2571a", "#4b56b8", "#a32a6b", "#6d7d1f", "#12303f")
+LINES = ("-", "--", "-.", ":")  # models differ in print without colour, too
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """One model: its name, its cases and what was found."""
+
+    name: str
+    cases: Cases
+    judgement: Judgement
+
+    @property
+    def labels(self) -> tuple[NDArray[np.bool_], Float]:
+        """Truth and score of the images with a label."""
+        rows = self.cases.labelled
+        return self.cases.label[rows] == 1, self.cases.score[rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing with its words."""
+
+    title: str
+    caption: str
+    svg: Markup
+
+
+def figures(models: Sequence[Judged]) -> list[Figure]:
+    """The figures that the data allows; all models share each of them."""
+    out: list[Figure] = []
+
+    def add(title: str, caption: str, draw: Callable[[Axes], None], height: float = 4.0) -> None:
+        out.append(Figure(title, caption, svg(draw, height)))
+
+    first = models[0].judgement
+    if first.curve is not None and first.curve.lesions:
+        words = "Share of true boxes found at IoU .5 against false boxes per image."
+        add("FROC", words, lambda axes: _froc(axes, models))
+    if first.image:
+        at = "The point is the operating point."
+        add("ROC", f"Image level. {at}", lambda axes: _roc(axes, models))
+        words = f"Image level; the level line is the prevalence. {at}"
+        add("Precision and recall", words, lambda axes: _precision(axes, models))
+        words = (
+            "Mean score against the share of positives in tenths of the score; on the diagonal "
+            "a score is a probability. Larger marks hold more images."
+        )
+        add("Reliability", words, lambda axes: _reliability(axes, models))
+    if first.subgroups:
+        words = (
+            "AUC with 95 % interval. Hollow: fewer than 30 images. Many groups are compared; "
+            "one that stands out may do so by chance."
+        )
+        rows = len(first.subgroups) * len(models)
+        add("Subgroups", words, lambda axes: _forest(axes, models), 1.2 + 0.32 * rows)
+    return out
+
+
+def svg(draw: Callable[[Axes], None], height: float = 4.0, width: float = 4.8) -> Markup:
+    """What `draw` puts on one pair of axes."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Canvas
+
+    with rc_context(STYLE):
+        figure = Canvas(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    # Numbers drawn by matplotlib; words of the data are escaped by it.
+    return Markup(re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL))  # noqa: S704
+
+
+def plain(text: str) -> str:
+    """Text of the data for matplotlib, where a dollar sign would start a formula."""
+    return text.replace("$", r"\$")
+
+
+def _line(k: int) -> dict[str, Any]:
+    return {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[k % len(LINES)]}
+
+
+def _legend(axes: Axes, models: Sequence[Judged], place: str) -> None:
+    if len(models) > 1:
+        axes.legend(loc=place, frameon=False, fontsize=9)
+
+
+def _froc(axes: Axes, models: Sequence[Judged]) -> None:
+    rates: list[float] = []
+    for k, model in enumerate(models):
+        curve = model.judgement.curve
+        if curve is None:
+            continue
+        axes.step(
+            *(curve.fp_per_image, curve.sensitivity),
+            where="post",
+            label=plain(model.name),
+            **_line(k),
+        )
+        rates = list(curve.at_rates)
+        dots = {"color": COLOURS[k % len(COLOURS)], "markersize": 4}
+        axes.plot(rates, list(curve.at_rates.values()), "o", **dots)
+    axes.set(xscale="log", xlim=(0.05, 10), ylim=(0, 1))
+    axes.set(xlabel="False boxes per image", ylabel="Sensitivity per box")
+    axes.set_xticks(rates, [f"{r:g}" for r in rates])
+    axes.minorticks_off()
+    _legend(axes, models, "upper left")
+
+
+def _roc(axes: Axes, models: Sequence[Judged]) -> None:
+    for k, model in enumerate(models):
+        image = model.judgement.image
+        false, true, _ = roc_curve(*model.labels)
+        name = f"{plain(model.name)}: " if len(models) > 1 else ""
+        axes.plot(false, true, label=f"{name}AUC {image['auc'].value:.3f}", **_line(k))
+        point = 1 - image["specificity"].value, image["sensitivity"].value
+        axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)])
+    axes.plot([0, 1], [0, 1], ":", color=QUIET)
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(0, 1), ylim=(0, 1.01))
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+
+
+def _precision(axes: Axes, models: Sequence[Judged]) -> None:
+    for k, model in enumerate(models):
+        image = model.judgement.image
+        precision, recall, _ = precision_recall_curve(*model.labels)
+        axes.step(recall, precision, where="pre", label=plain(model.name), **_line(k))
+        point = image["sensitivity"].value, image["precision"].value
+        axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)])
+    axes.axhline(models[0].labels[0].mean(), linestyle=":", color=QUIET)
+    axes.set(xlabel="Recall (sensitivity)", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.01))
+    _legend(axes, models, "lower left")
+
+
+def _reliability(axes: Axes, models: Sequence[Judged]) -> None:
+    axes.plot([0, 1], [0, 1], ":", color=QUIET)
+    for k, model in enumerate(models):
+        curve = reliability(*model.labels)
+        axes.plot(curve.said, curve.came, linewidth=1, label=plain(model.name), **_line(k))
+        size = 15 + 200 * curve.counts / curve.counts.max()
+        colour = COLOURS[k % len(COLOURS)]
+        axes.scatter(curve.said, curve.came, s=size, color=colour, alpha=0.6)
+    axes.set(xlabel="Score", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
+    _legend(axes, models, "upper left")
+
+
+def _forest(axes: Axes, models: Sequence[Judged]) -> None:
+    groups = models[0].judgement.subgroups
+    for k, model in enumerate(models):
+        colour = COLOURS[k % len(COLOURS)]
+        shift = (k - (len(models) - 1) / 2) * 0.6 / len(models)
+        for y, group in enumerate(model.judgement.subgroups):
+            area = group.auc
+            axes.plot([area.low, area.high], [y + shift] * 2, color=colour)
+            fill = "white" if group.few else colour
+            label = plain(model.name) if y == 0 else None
+            axes.plot(area.value, y + shift, "o", color=colour, markerfacecolor=fill, label=label)
+    names = [plain(f"{g.column} {g.value} (n = {g.images})") for g in groups]
+    axes.set_yticks(range(len(groups)), names)
+    axes.invert_yaxis()
+    axes.axvline(models[0].judgement.image["auc"].value, linestyle=":", color=QUIET)
+    axes.set(xlabel="AUC", xlim=(0, 1.02))
+    _legend(axes, models, "lower left")
