@@ -160,3 +160,30 @@ def test_mean_inside_is_the_mean_of_the_touched_cells(seed: int) -> None:
         x1, y1 = np.floor(box[:2] * 16).astype(int)
         x2, y2 = np.maximum(np.ceil(box[2:] * 16).astype(int), (x1 + 1, y1 + 1))
         assert mean == pytest.approx(values[y1:y2, x1:x2].mean(), abs=1e-5)
+
+
+def test_specks_of_a_mask_go_and_its_large_parts_stay() -> None:
+    from hilum.predict.decode import without_specks
+
+    logits = np.full((32, 32), -3, np.float32)
+    logits[2:20, 2:10] = 2  # one lung
+    logits[4:18, 20:28] = 2  # the other
+    logits[28:30, 14:16] = 4  # a speck in the stomach
+    cleaned = without_specks(logits, 0.0, 0.15)
+    assert (cleaned[28:30, 14:16] < 0).all()
+    np.testing.assert_array_equal(cleaned[:24], logits[:24])
+    np.testing.assert_array_equal(without_specks(logits, 0.0, 0.0), logits)
+
+
+def test_boxes_around_components_sit_on_the_mask_and_raise_boxes_that_agree() -> None:
+    from hilum.predict.decode import components
+
+    logits = np.full((32, 32), -4, np.float32)
+    logits[8:16, 4:12] = 4
+    boxes, scores = components(logits, 128, 0.5)
+    assert boxes.shape == (1, 4)
+    np.testing.assert_allclose(boxes[0], [16, 32, 48, 64], atol=2.5)
+    assert 0.7 < scores[0] <= 1
+    none, empty = components(np.full((32, 32), -4, np.float32), 128, 0.5)
+    assert none.shape == (0, 4)
+    assert empty.shape == (0,)

@@ -62,15 +62,13 @@ def _table(run: RunResult) -> None:
     from rich.table import Table
 
     table = Table(title="hilum demo: AI result, research use, not for diagnosis")
-    scores = list(dict.fromkeys(name for image in run for name in image.to_json()["scores"]))
-    for column in ("image", "size", "status", *scores, "boxes", "seconds"):
-        side = "left" if column in ("image", "status") else "right"
-        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    # Narrow enough for a terminal of 80 columns; the page has all scores.
+    for column in ("image", "size, px", "P(opacity)", "boxes", "seconds"):
+        table.add_column(column, justify="left" if column in ("image", "boxes") else "right")
     for image in run:
         found = image.findings
-        values = [f"{found.image_scores[name]:.2f}" if found else "" for name in scores]
+        opacity = f"{found.image_scores.get('opacity', float('nan')):.2f}" if found else "-"
         boxes = " ".join(f"{score:.2f}" for score in found.scores) if found else image.reason
         size = f"{image.width}×{image.height}"
-        name = Path(image.name).name
-        table.add_row(name, size, image.status, *values, boxes or "none", f"{image.seconds:.2f}")
+        table.add_row(Path(image.name).name, size, opacity, boxes or "none", f"{image.seconds:.2f}")
     Console().print(table)

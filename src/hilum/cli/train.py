@@ -12,7 +12,7 @@ def train(
     data: Path = typer.Option(..., envvar="HILUM_DATA", help="Folder with the training sets."),
     out: Path = typer.Option(Path("runs/default"), help="Folder of the run; rerun to go on."),
     bundle: Path = typer.Option(
-        Path("runs/default/default.zip"), help="Where the finished bundle goes."
+        Path("runs/default/bundle"), help="Where the finished bundle goes: a new folder, or .zip."
     ),
     change: list[str] = typer.Option(
         [], "--set", help="Change a setting: stages.base.steps=20 (repeatable)."

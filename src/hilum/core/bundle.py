@@ -118,8 +118,8 @@ def default_bundle() -> Bundle:
     Raises:
         BundleError: this installation came without one.
     """
-    path = Path(str(resources.files("hilum").joinpath("bundles", "default.zip")))
-    if not path.is_file():
+    path = Path(str(resources.files("hilum").joinpath("bundles", "default")))
+    if not path.is_dir():
         raise BundleError(
             "this installation has no default bundle; name one (a folder or .zip) in the pipeline"
         )

@@ -111,6 +111,8 @@ class MaskSpec(Strict):
     output: str = "mask_logits"
     channel: int = Field(ge=0)
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    # Parts smaller than this part of the largest are dropped: a lung is no speck in the stomach.
+    least_part: float = Field(default=0.0, ge=0, le=1)
 
 
 class OperatingPoint(Strict):

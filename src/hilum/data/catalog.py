@@ -65,7 +65,8 @@ class Catalog:
         if flat is None:
             return None
         boxes = np.asarray(flat, np.float32).reshape(-1, 4)
-        return boxes, list(self.table["box_labels"].iat[row])
+        names: Any = self.table["box_labels"].iat[row]
+        return boxes, list(names)
 
     def where(self, keep: pd.Series[bool] | NDArray[np.bool_]) -> Catalog:
         """The rows for which `keep` is true."""
@@ -117,11 +118,12 @@ def build(name: str, rows: pd.DataFrame, root: Path, notes: tuple[str, ...] = ()
     table = rows.copy()
     for column in TEXT:
         values = table[column] if column in table else pd.Series("", index=table.index)
-        table[column] = values.fillna("").astype(str)
+        # As objects first: an empty column read from CSV is all NaN and numeric.
+        table[column] = values.astype(object).where(values.notna(), "").astype(str)
     for column, kind in NUMBERS.items():
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
-        numeric = pd.to_numeric(values, errors="coerce")
-        table[column] = (numeric if kind == "float32" else numeric.fillna(0)).astype(kind)
+        numeric = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+        table[column] = (numeric if kind == "float32" else np.nan_to_num(numeric)).astype(kind)
     for column in LISTS:
         if column not in table:
             table[column] = pd.Series([None] * len(table), index=table.index, dtype=object)
@@ -145,12 +147,12 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if nobody.any():
         raise DataError(
             f"catalog {name!r}: {int(nobody.sum())} images have no patient, the first is "
-            f"{table['image_id'][nobody.idxmax()]!r}; where a set has none, use the study"
+            f"{table.loc[nobody, 'image_id'].iat[0]!r}; where a set has none, use the study"
         )
     twice = table["image_id"].duplicated()
     if twice.any():
         raise DataError(
-            f"catalog {name!r}: image id {table['image_id'][twice.idxmax()]!r} stands twice"
+            f"catalog {name!r}: image id {table.loc[twice, 'image_id'].iat[0]!r} stands twice"
         )
     for column in table.columns:
         if column.startswith(("label_", "study_")):

@@ -55,7 +55,8 @@ def nih_128(folder: Path) -> Catalog:
         {f"label_nih_{f}": findings.map(lambda found, f=f: f in found) for f in NIH_FINDINGS},
         dtype="float32",
     )
-    boxes, labels = [], []
+    boxes: list[list[float] | None] = []
+    labels: list[list[str] | None] = []
     for text, rsna_class in zip(rows["rsna_boxes_xywh_1024"], rows["rsna_class"], strict=True):
         if rsna_class not in RSNA_CLASSES:
             boxes.append(None)
@@ -89,7 +90,7 @@ def covid_opacity_512(folder: Path) -> Catalog:
     rows, members = _table(folder, "covid_opacity_512")
     listed = pd.read_csv(folder / "covid_opacity_512_boxes.csv")
     listed = listed[listed["class"].isin(["ggo", "consolidation"])]
-    scale = np.minimum(1, 512 / rows[["w", "h"]].max(axis=1)).set_axis(rows["image"])
+    scale = (512 / rows[["w", "h"]].max(axis=1)).clip(upper=1).set_axis(rows["image"])
     factor = listed["image"].map(scale)
     corners = pd.DataFrame(
         {

@@ -92,10 +92,12 @@ class Decoder:
         """Each mask at source size. Logits are interpolated, then cut: smoother than the cells."""
         if raw.mask_logits is None:
             return {}
-        return {
-            name: box.restore(raw.mask_logits[spec.channel]) >= logit(spec.threshold)
-            for name, spec in self.manifest.masks.items()
-        }
+        out = {}
+        for name, spec in self.manifest.masks.items():
+            cut = logit(spec.threshold)
+            cells = without_specks(raw.mask_logits[spec.channel], cut, spec.least_part)
+            out[name] = box.restore(cells) >= cut
+        return out
 
     def candidates(self, raw: RawOutputs) -> tuple[Float32, NDArray[np.int64], NDArray[np.int64]]:
         """(n,) scores above the floor, highest first, with their anchors and labels.
@@ -187,6 +189,22 @@ def mean_inside(values: Float32, boxes: Float32) -> Float32:
     area = (x2 - x1) * (y2 - y1)
     mean = (total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]) / area
     out: Float32 = np.clip(mean, 0, 1).astype(np.float32)
+    return out
+
+
+def without_specks(logits: Float32, cut: float, least_part: float) -> Float32:
+    """(s, s) logits with connected parts smaller than a part of the largest pushed below `cut`."""
+    if not least_part:
+        return logits
+    count, which, stats, _ = cv2.connectedComponentsWithStats(
+        (logits >= cut).astype(np.uint8), connectivity=8
+    )
+    area = stats[:, cv2.CC_STAT_AREA]
+    if count < 3:  # the background and at most one part
+        return logits
+    small = np.flatnonzero(area < least_part * area[1:].max())
+    mirrored = 2 * np.float32(cut) - logits
+    out: Float32 = np.where(np.isin(which, small[small > 0]), mirrored, logits)
     return out
 
 

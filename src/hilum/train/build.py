@@ -184,7 +184,10 @@ def manifest(
             **recipe.model.anchors.model_dump(), box_weights=AnchorGrid().box_weights
         ),
         decoding=settings.get("decoding", Decoding()),
-        masks={name: MaskSpec(channel=MASKS.index(name)) for name in ("opacity", "lungs")},
+        masks={
+            "opacity": MaskSpec(channel=MASKS.index("opacity")),
+            "lungs": MaskSpec(channel=MASKS.index("lungs"), least_part=0.15),
+        },
         global_classes=CLASSES,
         image_scores={name: name for name in ("opacity", "not-normal", "normal")},
         operating_points=settings.get("operating_points", {}),
