@@ -6,6 +6,8 @@ rsna, siim_covid, siim_acr   the challenges' own scores; tables reads their file
 detection       AP and recall as COCO; froc: lesions against false marks
 curves          ROC, precision-recall, DeLong; classification: numbers at a fixed threshold
 masks           Dice, IoU, F scores, Hausdorff
+cases, measures, judge, compare   a catalog and predictions joined, measured, judged, compared
+breakdown       which true boxes are found; sweep: metrics over a grid of thresholds
 resample        bootstrap over patients, comparisons; reweighted: metrics made fast for it
 points          operating points; calibration: temperature, isotonic, conformal
 search          options of a fusion, chosen on validation folds

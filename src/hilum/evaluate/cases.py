@@ -29,7 +29,7 @@ class Cases:
     """Images with truth and prediction of one finding, row by row."""
 
     finding: str
-    rows: pd.DataFrame  # image_id, patient, sex, view, modality, source, age band of each image
+    rows: pd.DataFrame  # image_id, patient, sex, view, modality, source, width, height, age band
     truth: list[Float]  # boxes (n, 4); empty where `boxed` is False
     predictions: list[tuple[Float, Float]]  # boxes (m, 4), scores (m,)
     boxed: Bool  # whether someone annotated boxes of the image
@@ -144,7 +144,8 @@ def _of_finding(image: ImagePredictions, finding: str) -> tuple[Float, Float]:
 
 
 def _subgroup_columns(table: pd.DataFrame) -> pd.DataFrame:
-    rows = table[["image_id", "patient", "sex", "view", "modality", "source"]].copy()
+    kept = ["image_id", "patient", "sex", "view", "modality", "source", "width", "height"]
+    rows = table[kept].copy()
     ages = table["age"].to_numpy(np.float64)
     bands = np.full(len(ages), "", object)
     for low, high in AGE_BANDS:

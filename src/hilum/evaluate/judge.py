@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
+from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases
+from hilum.evaluate.classification import at_threshold
 from hilum.evaluate.froc import Froc, froc
 from hilum.evaluate.measures import measures
 from hilum.evaluate.resample import Interval, Reweighted, bootstrap
 from hilum.evaluate.reweighted import auc_of
+from hilum.evaluate.sweep import Grid, score_by_iou
 
 SUBGROUPS = ("sex", "age", "view", "modality", "source")
+FIXED = (0.25, 0.5, 0.75)  # thresholds of confusion matrices beside the operating point
 FEW = 30  # subgroups of fewer images are marked
 
 
@@ -48,6 +52,9 @@ class Judgement:
     image: dict[str, Interval]  # empty without both kinds of image
     subgroups: tuple[Subgroup, ...]
     curve: Froc | None
+    grid: Grid | None  # F1 of boxes by score and IoU
+    confusion: tuple[dict[str, float], ...]  # of images, at fixed thresholds
+    parts: tuple[Part, ...]  # true boxes by size, place and number
 
     def to_json(self) -> dict[str, Any]:
         """Numbers only; NaN becomes null."""
@@ -62,6 +69,11 @@ class Judgement:
                 }
                 for g in self.subgroups
             ],
+            "grid": self.grid.to_json() if self.grid else None,
+            "confusion": [
+                {k: None if v != v else v for k, v in matrix.items()} for matrix in self.confusion
+            ],
+            "breakdown": [part.to_json() for part in self.parts],
         }
 
 
@@ -85,7 +97,22 @@ def judge(cases: Cases, *, threshold: float = 0.5, repeats: int = 1000, seed: in
     part = cases.where(cases.boxed)
     curve = froc(part.truth, part.predictions) if len(part) else None
     groups = _subgroups(cases, cases.labelled, interval) if image else ()
-    return Judgement(threshold, boxes, image, groups, curve)
+    some = any(len(t) for t in part.truth)
+    grid = score_by_iou(part.truth, part.predictions) if some else None
+    parts = breakdown(cases, threshold, repeats=repeats, seed=seed) if some else ()
+    matrices = _confusion(cases, threshold)
+    return Judgement(threshold, boxes, image, groups, curve, grid, matrices, parts)
+
+
+def _confusion(cases: Cases, threshold: float) -> tuple[dict[str, float], ...]:
+    """Confusion matrices of the images at the operating point and at fixed thresholds."""
+    rows = cases.labelled
+    if not rows.any():
+        return ()
+    truth, score = cases.label[rows] == 1, cases.score[rows]
+    return tuple(
+        {"threshold": t, **at_threshold(truth, score, t)} for t in sorted({threshold, *FIXED})
+    )
 
 
 def _subgroups(

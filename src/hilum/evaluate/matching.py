@@ -67,6 +67,24 @@ def match(
     return Matches(verdict, table.scores, image, rank, truths)
 
 
+def found_truths(table: BoxTable, iou: float) -> Bool:
+    """(t,) whether each true box was found, by the same rules and all areas."""
+    table = table.best_first()
+    free = np.ones(len(table.truth), np.bool_)
+    limit = min(iou, 1 - 1e-10)
+    for i in np.flatnonzero((table.truths_per_image > 0) & (table.boxes_per_image > 0)):
+        true_rows = slice(table.truth_start[i], table.truth_start[i + 1])
+        left = free[true_rows]  # a view
+        for row in iou_matrix(
+            table.boxes[table.start[i] : table.start[i + 1]], table.truth[true_rows]
+        ):
+            value = np.where(left, row, -1.0)
+            best = len(value) - 1 - int(value[::-1].argmax())  # of equals the last
+            if value[best] >= limit:
+                left[best] = False
+    return ~free
+
+
 def _outside(boxes: Float, areas: Float) -> Bool:
     """(areas, n) whether each box lies outside each range."""
     size = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

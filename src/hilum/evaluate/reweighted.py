@@ -38,6 +38,17 @@ def mean_of(values: ArrayLike) -> Reweighted:
     return Reweighted(value)
 
 
+def ratio_of(part: ArrayLike, whole: ArrayLike) -> Reweighted:
+    """The sum of one number per row over the sum of another, e.g. boxes found over boxes."""
+    above, below = (np.asarray(v, np.float64).reshape(-1) for v in (part, whole))
+
+    def value(counts: Float) -> float:
+        total = float((counts * below).sum())
+        return float((counts * above).sum()) / total if total else float("nan")
+
+    return Reweighted(value)
+
+
 def rsna_of(
     truth: Truth, predictions: Predictions, *, strict: bool = False, match: Match = "truth"
 ) -> Reweighted:

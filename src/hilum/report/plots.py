@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.judge import Judgement
+from hilum.evaluate.sweep import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ STYLE: dict[Any, Any] = {
 }
 INK, QUIET = "#12303f", "#8a97a0"
 COLOURS = ("#0b7a75", "#c2571a", "#4b56b8", "#a32a6b", "#6d7d1f", "#12303f")
+AXES = {"score": "Score threshold", "iou": "IoU", "epoch": "Epoch", "nms": "NMS threshold"}
 LINES = ("-", "--", "-.", ":")  # models differ in print without colour, too
 
 
@@ -71,6 +73,15 @@ def figures(models: Sequence[Judged]) -> list[Figure]:
     if first.curve is not None and first.curve.lesions:
         words = "Share of true boxes found at IoU .5 against false boxes per image."
         add("FROC", words, lambda axes: _froc(axes, models))
+    for model in models:
+        grid = model.judgement.grid
+        if grid is not None:
+            of = f" of {model.name}" if len(models) > 1 else ""
+            words = (
+                "F1 of the boxes of at least a score, for each IoU asked of a hit. Shown, not "
+                "chosen from: a threshold picked here would be optimistic."
+            )
+            add(f"Score threshold × IoU{of}", words, lambda axes, grid=grid: heat(axes, grid))
     if first.image:
         at = "The point is the operating point."
         add("ROC", f"Image level. {at}", lambda axes: _roc(axes, models))
@@ -176,6 +187,26 @@ def _reliability(axes: Axes, models: Sequence[Judged]) -> None:
         axes.scatter(curve.said, curve.came, s=size, color=colour, alpha=0.6)
     axes.set(xlabel="Score", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
     _legend(axes, models, "upper left")
+
+
+def heat(axes: Axes, grid: Grid) -> None:
+    """A grid as coloured tiles with their numbers."""
+    rows, columns = grid.values.shape
+    top = np.nanmax(grid.values, initial=0.0) or 1.0
+    axes.pcolormesh(grid.values, cmap="BuGn", vmin=0, vmax=top, edgecolor="white", linewidth=1)
+    for r in range(rows):
+        for c in range(columns):
+            value = grid.values[r, c]
+            ink = "white" if value > 0.6 * top else INK
+            text = "–" if value != value else f"{value:.2f}".removeprefix("0")
+            axes.text(c + 0.5, r + 0.5, text, ha="center", va="center", color=ink, fontsize=8)
+    for axis, (name, values), at in (
+        *((axes.xaxis, grid.columns, columns), (axes.yaxis, grid.rows, rows)),
+    ):
+        axis.set_ticks(np.arange(at) + 0.5, [f"{v:g}" for v in values])
+        axis.set_label_text(AXES.get(name, name))
+    axes.grid(False)
+    axes.tick_params(length=0)
 
 
 def _forest(axes: Axes, models: Sequence[Judged]) -> None:
