@@ -16,7 +16,7 @@ import pytest
 PROGRAM = """
 import importlib.abc, json, sys
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "pandas", "pyarrow", "matplotlib",
-         "numba", "scipy", "sklearn"}
+         "scipy", "sklearn"}
 
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
