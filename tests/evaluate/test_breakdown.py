@@ -32,7 +32,7 @@ def _cases(truth: list[list[list[float]]], said: list[list[tuple[list[float], fl
     ]
     label = np.array([float(len(t) > 0) for t in truth])
     score = np.array([max([0.0, *(p for _, p in s)]) for s in said])
-    return Cases("opacity", rows, boxes, predictions, np.ones(n, bool), label, score, 0)
+    return Cases("toy", "opacity", rows, boxes, predictions, np.ones(n, bool), label, score, 0)
 
 
 SMALL, LARGE, MIDDLE = _box(10, 10, 10), _box(60, 65, 30), _box(70, 40, 20)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,8 @@ from hilum.evaluate.cases import join
 from hilum.evaluate.compare import answered_by_all, compare
 from hilum.evaluate.judge import judge
 from hilum.evaluate.prediction_files import read_predictions
+from hilum.report.gallery import chosen, galleries
+from hilum.report.plots import Judged
 
 BOX = [10.0, 10.0, 60.0, 60.0]
 
@@ -164,3 +168,39 @@ def test_several_models_stand_side_by_side(tmp_path: Path) -> None:
             [str(a) for a in (*arguments[:3], files[0], files[0], "--out", out)],
             catch_exceptions=False,
         )
+
+
+def test_galleries_show_what_their_titles_say(tmp_path: Path) -> None:
+    cases = join(_catalog(), read_predictions(_predictions(tmp_path / "f.json")))
+    rows = chosen(cases, 0.5)
+    sick, called = cases.label == 1, cases.score >= 0.5
+    assert set(rows["Missed"]) == set(np.flatnonzero(sick & ~called))
+    assert set(rows["False alarms"]) == set(np.flatnonzero(~sick & called))
+    for title, sign in (("Missed", 1), ("False alarms", -1), ("Best", -1)):
+        assert (np.diff(sign * cases.score[rows[title]]) >= 0).all(), title
+
+
+def test_a_gallery_draws_truth_and_prediction_on_the_pixels(tmp_path: Path) -> None:
+    catalog = _catalog(8)
+    (tmp_path / "set").mkdir()
+    grey = np.tile(np.linspace(40, 200, 80, dtype=np.uint8), (80, 1))
+    for name in catalog.table["path"]:
+        assert cv2.imwrite(str(tmp_path / name), grey)
+    catalog = Catalog(catalog.name, catalog.table, tmp_path)
+    cases = join(catalog, read_predictions(_predictions(tmp_path / "f.json", images=8)))
+    model = Judged("m", cases, judge(cases, repeats=5))
+    best = galleries(catalog, [model], each=2)[0]
+    assert best.title == "Best"
+    assert len(best.shots) == 2
+    truth, said = (_decoded(panel.picture) for panel in best.shots[0].panels)
+    edge = truth[round(35 / 80 * 300), round(10 / 80 * 300)].astype(int)  # left side of BOX
+    assert edge[1] > edge[0] + 60  # teal in the truth
+    over = said[round(35 / 80 * 300), round(10 / 80 * 300)].astype(int)
+    assert over[0] > over[2] + 60  # amber over it
+
+
+def _decoded(uri: str) -> Any:
+    content = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    assert picture is not None
+    return picture[:, :, ::-1]

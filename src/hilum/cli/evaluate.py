@@ -78,6 +78,12 @@ def report(
         [0.5], min=0, max=1, help="Operating point, chosen on other data; one, or one a model."
     ),
     repeats: int = typer.Option(1000, min=1, help="Bootstrap replicates over patients."),
+    gallery: int = typer.Option(
+        0,
+        min=0,
+        help="Images of each kind (best, worst, missed, false alarms) to show. Puts radiographs "
+        "into the file: check the licence of the set before passing it on.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
 ) -> None:
     """Judge predictions against a catalog: numbers with intervals, curves, subgroups, comparisons.
@@ -93,6 +99,7 @@ def report(
     from hilum.evaluate.judge import judge
     from hilum.evaluate.prediction_files import read_predictions
     from hilum.report.evaluation import write_report
+    from hilum.report.gallery import galleries
     from hilum.report.plots import Judged
 
     truth = _part(open_catalog(catalog), split)
@@ -106,7 +113,10 @@ def report(
     compared = compare(dict(zip(names, joined, strict=True)), points, repeats=repeats)
     about = [f"{truth.name}{', split ' + split if split else ''}.", *truth.notes]
     title = f"{finding.capitalize()} on {truth.name}"
-    document = write_report(out, models, title=title, about=about, compared=compared)
+    pictures = galleries(truth, models, gallery) if gallery else []
+    document = write_report(
+        out, models, title=title, about=about, compared=compared, pictures=pictures
+    )
     if as_json:
         common.print_json(document)
         return

@@ -28,6 +28,7 @@ AGE_BANDS = ((0, 18), (18, 40), (40, 60), (60, 80), (80, 200))  # years, upper e
 class Cases:
     """Images with truth and prediction of one finding, row by row."""
 
+    catalog: str  # its name
     finding: str
     rows: pd.DataFrame  # image_id, patient, sex, view, modality, source, width, height, age band
     truth: list[Float]  # boxes (n, 4); empty where `boxed` is False
@@ -49,7 +50,7 @@ class Cases:
         """The cases for which `keep` is true."""
         chosen = np.flatnonzero(keep).tolist()
         return Cases(
-            *(self.finding, self.rows.iloc[chosen].reset_index(drop=True)),
+            *(self.catalog, self.finding, self.rows.iloc[chosen].reset_index(drop=True)),
             *([self.truth[i] for i in chosen], [self.predictions[i] for i in chosen]),
             *(self.boxed[keep], self.label[keep], self.score[keep], self.unanswered),
         )
@@ -97,7 +98,7 @@ def join(catalog: Catalog, predictions: PredictionFile, finding: str = "opacity"
         for image, (_, s) in zip(said, own, strict=True)
     ]
     return Cases(
-        *(finding, _subgroup_columns(catalog.table.iloc[known]), truth, own, boxed),
+        *(catalog.name, finding, _subgroup_columns(catalog.table.iloc[known]), truth, own, boxed),
         *(label, np.array(score), len(catalog) - len(known)),
     )
 

@@ -17,7 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hilum.core.files import atomic_path, write_text
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.compare import Compared
+from hilum.report.gallery import Gallery
 from hilum.report.plots import Judged, figures
+from hilum.report.published import PUBLISHED
 
 TEXT = {
     "rsna_score": "RSNA score of the boxes shown",
@@ -42,6 +44,7 @@ def write_report(
     title: str,
     about: Sequence[str],
     compared: Sequence[Compared] = (),
+    pictures: Sequence[Gallery] = (),
 ) -> dict[str, Any]:
     """Write `path` (HTML), and beside it the same name with .json and .parquet.
 
@@ -50,13 +53,14 @@ def write_report(
         title: what was judged.
         about: sentences on the data and on what the numbers cannot show.
         compared: the models' differences.
+        pictures: galleries; they put radiographs into the page.
 
     Returns:
         The numbers, as in the JSON twin.
     """
     html = Path(path)
     document = _document(models, title, about, compared)
-    write_text(html, _page(models, title, about, compared))
+    write_text(html, _page(models, title, about, compared, pictures))
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(html.with_suffix(".json"), text + "\n")
     with atomic_path(html.with_suffix(".parquet")) as temporary:
@@ -78,7 +82,11 @@ def _document(
 
 
 def _page(
-    models: Sequence[Judged], title: str, about: Sequence[str], compared: Sequence[Compared]
+    models: Sequence[Judged],
+    title: str,
+    about: Sequence[str],
+    compared: Sequence[Compared],
+    pictures: Sequence[Gallery],
 ) -> str:
     environment = Environment(
         loader=PackageLoader("hilum.report"), autoescape=True, undefined=StrictUndefined
@@ -91,6 +99,8 @@ def _page(
         compared=compared,
         text=TEXT,
         figures=figures(models),
+        galleries=pictures,
+        published=PUBLISHED.get(models[0].cases.catalog, ()),
     )
 
 

@@ -113,7 +113,7 @@ def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:
             _outline(picture, canvas, findings.masks[name], _colour(name))
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
     for box, label in reversed(list(zip(boxes, findings.labels, strict=True))):
-        _box(picture, canvas, box, _colour(label))
+        draw_box(picture, canvas, box, _colour(label))
 
 
 def base(radiograph: Radiograph, canvas: Canvas) -> Picture:
@@ -209,7 +209,8 @@ def _outline(picture: Picture, canvas: Canvas, mask: NDArray[np.bool_], colour: 
     cv2.polylines(picture, contours, True, colour, canvas.line, cv2.LINE_AA)
 
 
-def _box(picture: Picture, canvas: Canvas, box: NDArray[np.float32], colour: Colour) -> None:
+def draw_box(picture: Picture, canvas: Canvas, box: NDArray[np.float32], colour: Colour) -> None:
+    """One box (source pixels already on the canvas) with a dark halo, drawn into `picture`."""
     # Our coordinates count pixel edges, OpenCV's drawing counts centres: half a pixel less.
     fixed = np.round((box.reshape(2, 2) - 0.5) * (1 << SUBPIXEL)).astype(int).tolist()
     (x1, y1), (x2, y2) = fixed
