@@ -5,7 +5,7 @@ Sampling follows definitions.md ("Sampling of the study's augmentations", A8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -100,12 +100,11 @@ class Policy:
 
 
 _LIGHT = Policy(scale=0.1, angle_deg=5, shear_deg=2.5, shift=32 / 512, perspective=0.02, gamma=0.2)
-_HEAVY = Policy(
+_HEAVY = replace(
+    _LIGHT,
     scale=0.15,
     angle_deg=6,
     shear_deg=4,
-    shift=32 / 512,
-    perspective=0.02,
     gamma=0.25,
     flip=0.5,
     salt_pepper=0.1,
@@ -118,15 +117,9 @@ POLICIES: dict[str, Policy] = {
     "light": _LIGHT,
     "heavy": _HEAVY,
     # Ours: heavy, moved boxes by the 8-point rule, and films of every stored resolution.
-    "default": Policy(
-        scale=0.15,
-        angle_deg=6,
-        shear_deg=4,
-        shift=32 / 512,
-        perspective=0.02,
-        gamma=0.25,
+    "default": replace(
+        _HEAVY,
         contrast=0.3,
-        flip=0.5,
         salt_pepper=0.05,
         blur=0.25,
         noise=0.25,
