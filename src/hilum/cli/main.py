@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hilum.cli import common, data, demo, ensemble, evaluate, inspect, predict, train
+from hilum.cli import common, data, deidentify, demo, ensemble, evaluate, inspect, predict, train
 
 app = typer.Typer(
     name="hilum",
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(inspect.inspect)
 app.command()(predict.predict)
+app.command()(deidentify.deidentify)
 app.command()(train.train)
 app.command()(ensemble.ensemble)
 app.add_typer(data.app, name="data")

@@ -14,5 +14,9 @@ read.py      path or bytes -> Radiograph, typed refusals
 discover.py  folders, zips, DICOMDIR -> items to read
 gate.py      is it a chest radiograph, by its own header
 dump.py      every element as text, identifiers hidden
+deidentify.py    an image without its identity (PS3.15 Annex E)
+confidential.py  which elements may stay in it
+pseudonyms.py    secret-keyed patients, UIDs, days
+codestream.py    blanks text inside compressed streams
 guard.py     the same reading in a child process with hard limits
 """

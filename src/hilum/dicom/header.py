@@ -6,6 +6,7 @@ value is what its bytes say, or None. Knows value representations; knows nothing
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import struct
@@ -35,13 +36,17 @@ _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
 class _Quiet:
-    """Counts the readers inside, so that threads share one switch of pydicom's settings."""
+    """Counts the readers inside, so that threads share one switch of pydicom's settings.
+
+    pydicom's log is off inside: it quotes values, which may be names.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.inside = 0
         self.mode: int = config.WARN
         self.filters: Any = None
+        self.log = logging.getLogger("pydicom")
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -52,6 +57,7 @@ class _Quiet:
                 config.settings.reading_validation_mode = config.IGNORE
                 self.filters = warnings.catch_warnings()
                 self.filters.__enter__()
+                self.log.disabled = True
                 warnings.filterwarnings("ignore", module=r"(pydicom|PIL|hilum\.dicom)(\.|$)")
         try:
             yield
@@ -59,6 +65,7 @@ class _Quiet:
             with self.lock:
                 self.inside -= 1
                 if self.inside == 0:
+                    self.log.disabled = False
                     self.filters.__exit__(None, None, None)
                     config.settings.reading_validation_mode = self.mode
 
