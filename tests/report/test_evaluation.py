@@ -128,9 +128,9 @@ def test_a_model_is_not_shown_to_differ_from_itself(tmp_path: Path) -> None:
 
 def test_a_blind_model_is_shown_to_be_worse_on_the_same_patients(tmp_path: Path) -> None:
     first, blind = _two(tmp_path, gap=0.0, seed=1)
-    found = {p.metric: p for p in compare({"sees": first, "blind": blind}, [0.5] * 2, repeats=400)}
+    found = {p.metric: p for p in compare({"sees": first, "blind": blind}, [0.5] * 2, repeats=20)}
     area = found["auc"]
-    assert area.verdict == "higher for sees"
+    assert area.verdict == "higher for sees"  # however few replicates were asked for
     assert area.test == "paired bootstrap"  # two images a patient: DeLong's rows would be too many
     assert area.corrected >= area.comparison.p_value  # Holm
     single = judge(first, repeats=5).image["auc"].value - judge(blind, repeats=5).image["auc"].value

@@ -98,6 +98,7 @@ def report(
     from hilum.evaluate.compare import answered_by_all, compare
     from hilum.evaluate.judge import judge
     from hilum.evaluate.prediction_files import read_predictions
+    from hilum.evaluate.segmentation import segmentation
     from hilum.report.evaluation import write_report
     from hilum.report.gallery import galleries
     from hilum.report.plots import Judged
@@ -105,10 +106,14 @@ def report(
     truth = _part(open_catalog(catalog), split)
     points = _one_each(threshold, len(predictions))
     names = _names(predictions)
-    joined = answered_by_all([join(truth, read_predictions(file), finding) for file in predictions])
+    said = [read_predictions(file) for file in predictions]
+    joined = answered_by_all([join(truth, one, finding) for one in said])
     models = [
-        Judged(name, cases, judge(cases, threshold=point, repeats=repeats))
-        for name, cases, point in zip(names, joined, points, strict=True)
+        Judged(
+            *(name, cases, judge(cases, threshold=point, repeats=repeats)),
+            segmentation(truth, one, repeats=repeats),
+        )
+        for name, cases, point, one in zip(names, joined, points, said, strict=True)
     ]
     compared = compare(dict(zip(names, joined, strict=True)), points, repeats=repeats)
     about = [f"{truth.name}{', split ' + split if split else ''}.", *truth.notes]

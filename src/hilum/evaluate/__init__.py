@@ -5,6 +5,7 @@ matching        which box finds which, by COCO's rules
 rsna, siim_covid, siim_acr   the challenges' own scores; tables reads their files
 detection       AP and recall as COCO; froc: lesions against false marks
 curves          ROC, precision-recall, DeLong; classification: numbers at a fixed threshold
+segmentation    masks of a run against those of a catalog
 masks           Dice, IoU, F scores, Hausdorff
 cases, measures, judge, compare   a catalog and predictions joined, measured, judged, compared
 breakdown       which true boxes are found; sweep: metrics over a grid of thresholds

@@ -71,7 +71,7 @@ def breakdown(
 def _members(cases: Cases, boxes: Float, image: Int) -> dict[tuple[str, str], Bool]:
     """(kind, value) -> which boxes are of it."""
     sides = cases.rows[["width", "height"]].to_numpy(np.float64)[image]
-    known = (sides > 0).all(axis=1)
+    known = np.asarray((sides > 0).all(axis=1), np.bool_)
     sides = np.where(known[:, None], sides, 1.0)
     share = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / sides.prod(axis=1)
     x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2 / sides).T

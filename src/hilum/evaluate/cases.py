@@ -7,7 +7,7 @@ numbers, never taken as normal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -49,10 +49,14 @@ class Cases:
     def where(self, keep: Bool) -> Cases:
         """The cases for which `keep` is true."""
         chosen = np.flatnonzero(keep).tolist()
-        return Cases(
-            *(self.catalog, self.finding, self.rows.iloc[chosen].reset_index(drop=True)),
-            *([self.truth[i] for i in chosen], [self.predictions[i] for i in chosen]),
-            *(self.boxed[keep], self.label[keep], self.score[keep], self.unanswered),
+        return replace(
+            self,
+            rows=self.rows.iloc[chosen].reset_index(drop=True),
+            truth=[self.truth[i] for i in chosen],
+            predictions=[self.predictions[i] for i in chosen],
+            boxed=self.boxed[keep],
+            label=self.label[keep],
+            score=self.score[keep],
         )
 
     def shown(self, threshold: float) -> list[tuple[Float, Float]]:
@@ -70,11 +74,7 @@ def join(catalog: Catalog, predictions: PredictionFile, finding: str = "opacity"
     Raises:
         DataError: no image of the catalog has a prediction, or two have the same one.
     """
-    answers = _by_key(predictions)
-    found = [
-        _find(answers, str(image), str(path))
-        for image, path in zip(catalog.table["image_id"], catalog.table["path"], strict=True)
-    ]
+    found = answers(catalog, predictions)
     known = [i for i, said in enumerate(found) if said is not None]
     if not known:
         raise DataError(
@@ -101,6 +101,15 @@ def join(catalog: Catalog, predictions: PredictionFile, finding: str = "opacity"
         *(catalog.name, finding, _subgroup_columns(catalog.table.iloc[known]), truth, own, boxed),
         *(label, np.array(score), len(catalog) - len(known)),
     )
+
+
+def answers(catalog: Catalog, predictions: PredictionFile) -> list[ImagePredictions | None]:
+    """What was said of each image of the catalog, None without an answer."""
+    keys = _by_key(predictions)
+    return [
+        _find(keys, str(image), str(path))
+        for image, path in zip(catalog.table["image_id"], catalog.table["path"], strict=True)
+    ]
 
 
 def _by_key(predictions: PredictionFile) -> dict[str, ImagePredictions]:

@@ -19,6 +19,9 @@ from hilum.evaluate.cases import Cases
 from hilum.evaluate.measures import Measure, measures
 from hilum.evaluate.resample import Comparison, delong, holm, paired_bootstrap
 
+# Replicates a comparison at least: the smallest p value of a bootstrap, 2 / (replicates + 1), must
+# survive Holm's factor, or no difference could ever be shown.
+FINE = 100
 COMPARED = ("auc", "sensitivity", "specificity", "rsna_score", "ap50", "fp_per_normal_image")
 
 
@@ -86,6 +89,7 @@ def compare(
     Args:
         models: cases by name, of the same images in the same order (see `answered_by_all`).
         thresholds: operating point of each model.
+        repeats: replicates; more are drawn where the number of comparisons asks for it.
 
     Raises:
         DataError: different images.
@@ -97,12 +101,14 @@ def compare(
         name: (cases, measures(cases, threshold))
         for (name, cases), threshold in zip(models.items(), thresholds, strict=True)
     }
-    found = [
-        _pair(metric, a, b, own[a], own[b], repeats, seed)
+    pairs = [
+        (metric, a, b)
         for a, b in combinations(models, 2)
         for metric in COMPARED
         if metric in own[a][1]
     ]
+    repeats = max(repeats, FINE * len(pairs))
+    found = [_pair(metric, a, b, own[a], own[b], repeats, seed) for metric, a, b in pairs]
     corrected = holm([pair.comparison.p_value for pair in found])
     return tuple(replace(pair, corrected=p) for pair, p in zip(found, corrected, strict=True))
 

@@ -47,6 +47,7 @@ class PredictionFile:
     form: Form
     images: Mapping[str, ImagePredictions]
     header: Mapping[str, Any] = field(default_factory=dict)  # of findings.json
+    folder: Path = Path()  # which the masks of findings.json are relative to
 
 
 def read_predictions(path: str | Path) -> PredictionFile:
@@ -137,7 +138,7 @@ def _read_json(file: Path) -> PredictionFile:
     if doubled:
         raise DataError(f"{file}: {doubled} images stand in it more than once")
     header = {key: document.get(key) for key in ("pipeline", "studies")}
-    return PredictionFile("findings", images, header)
+    return PredictionFile("findings", images, header, file.parent)
 
 
 def _from_entry(entry: Mapping[str, Any]) -> ImagePredictions:

@@ -33,6 +33,9 @@ TEXT = {
     "f1": "F1",
     "f2": "F2",
     "mcc": "MCC",
+    "dice": "Dice, equal to F1 over pixels",
+    "iou": "IoU",
+    "hd95_px": "Hausdorff distance, 95th percentile, px",
     "brier": "Brier score (lower is better)",
 }
 
@@ -74,7 +77,10 @@ def _document(
     return {
         **{"title": title, "about": list(about), **_counts(models[0].cases)},
         "models": [
-            {"name": m.name, "unanswered": m.cases.unanswered, **m.judgement.to_json()}
+            {
+                **{"name": m.name, "unanswered": m.cases.unanswered, **m.judgement.to_json()},
+                "masks": [mask.to_json() for mask in m.masks],
+            }
             for m in models
         ],
         "comparisons": [pair.to_json() for pair in compared],

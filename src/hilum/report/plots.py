@@ -6,7 +6,8 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from markupsafe import Markup
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.judge import Judgement
+from hilum.evaluate.segmentation import Segmented
 from hilum.evaluate.sweep import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Float = NDArray[np.float64]
+Place = Literal["upper left", "lower left", "lower right"]
 
 STYLE: dict[Any, Any] = {
     "figure.figsize": (4.6, 4.0),
@@ -45,6 +48,7 @@ class Judged:
     name: str
     cases: Cases
     judgement: Judgement
+    masks: tuple[Segmented, ...] = ()
 
     @property
     def labels(self) -> tuple[NDArray[np.bool_], Float]:
@@ -81,7 +85,7 @@ def figures(models: Sequence[Judged]) -> list[Figure]:
                 "F1 of the boxes of at least a score, for each IoU asked of a hit. Shown, not "
                 "chosen from: a threshold picked here would be optimistic."
             )
-            add(f"Score threshold × IoU{of}", words, lambda axes, grid=grid: heat(axes, grid))
+            add(f"Score threshold × IoU{of}", words, partial(heat, grid=grid))
     if first.image:
         at = "The point is the operating point."
         add("ROC", f"Image level. {at}", lambda axes: _roc(axes, models))
@@ -125,7 +129,7 @@ def _line(k: int) -> dict[str, Any]:
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[k % len(LINES)]}
 
 
-def _legend(axes: Axes, models: Sequence[Judged], place: str) -> None:
+def _legend(axes: Axes, models: Sequence[Judged], place: Place) -> None:
     if len(models) > 1:
         axes.legend(loc=place, frameon=False, fontsize=9)
 
@@ -143,7 +147,7 @@ def _froc(axes: Axes, models: Sequence[Judged]) -> None:
             **_line(k),
         )
         rates = list(curve.at_rates)
-        dots = {"color": COLOURS[k % len(COLOURS)], "markersize": 4}
+        dots: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "markersize": 4}
         axes.plot(rates, list(curve.at_rates.values()), "o", **dots)
     axes.set(xscale="log", xlim=(0.05, 10), ylim=(0, 1))
     axes.set(xlabel="False boxes per image", ylabel="Sensitivity per box")
