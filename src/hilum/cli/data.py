@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli import check, convert, phantom, split
+from hilum.cli import check, convert, explore, phantom, split
 
-app = typer.Typer(no_args_is_help=True, help="Data sets: read, check, split, convert, phantoms.")
+app = typer.Typer(no_args_is_help=True, help="Data sets: check, explore, split, convert, phantoms.")
 app.command()(phantom.phantom)
 app.command()(split.split)
 app.command()(convert.convert)
 app.command()(check.check)
+app.command()(explore.explore)

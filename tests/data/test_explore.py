@@ -1,0 +1,112 @@
+"""Every adapter's catalog can be explored, whatever it does not know."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from hilum.data import Catalog
+from hilum.data.catalog import build
+from hilum.data.encode import dicom_bytes
+from hilum.data.explore import Summary, read_files, sampled
+from hilum.data.explore_figures import plots
+from hilum.data.explore_page import page
+from hilum.data.phantom import phantom
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    root = tmp_path / "set"
+    root.mkdir()
+    rows = []
+    for seed in range(4):
+        made = phantom(seed, 96, 64, opacities=seed % 3)
+        (root / f"{seed}.dcm").write_bytes(dicom_bytes(made.pixels, seed=seed))
+        rows.append(
+            {
+                "image_id": f"<i{seed}>",
+                "path": f"{seed}.dcm",
+                "patient": f"p{seed // 2}",
+                "sex": "FM"[seed % 2],
+                "age": 20.0 + 30 * seed,
+                "view": "PA",
+                "width": 96,
+                "height": 64,
+                "boxes": made.boxes_px.ravel().tolist() if seed < 3 else None,
+                "box_labels": ["opacity"] * len(made.boxes_px) if seed < 3 else None,
+                "label_opacity": [0.0, 1.0, 1.0, None][seed],
+            }
+        )
+    (root / "3.dcm").write_bytes(b"damaged")
+    return build("phantoms", pd.DataFrame(rows), root, ("assumed nothing",))
+
+
+def test_the_table_of_classes_counts_exams_targets_and_boxes(catalog: Catalog) -> None:
+    row = Summary(catalog).classes().loc["opacity"]
+    assert row.to_dict() == {
+        "present": 2,
+        "absent": 1,
+        "unknown": 1,
+        "patients with it": 2,
+        "present, with boxes": 2,
+        "present, boxes none": 0,
+        "boxes in them": 3,
+    }
+    assert Summary(catalog).boxes_per_image().to_dict() == {0: 1, 1: 1, 2: 1}
+
+
+def test_box_centres_are_shares_of_their_own_image(catalog: Catalog) -> None:
+    boxes = Summary(catalog).boxes
+    assert len(boxes) == 3
+    flat = np.array(catalog.table["boxes"][1])
+    assert boxes["x"][0] == pytest.approx((flat[0] + flat[2]) / 2 / 96)
+    assert boxes["h"][0] == pytest.approx((flat[3] - flat[1]) / 64)
+
+
+def test_files_are_sampled_and_damaged_ones_counted(catalog: Catalog) -> None:
+    files = read_files(catalog)
+    assert (files.asked, len(files.facts)) == (4, 3)
+    assert files.average is not None
+    assert set(files.facts["photometric"]) == {"MONOCHROME2"}
+    assert len(sampled(catalog, 2)) == 2
+    assert sampled(catalog, 2, 1).table.equals(sampled(catalog, 2, 1).table)
+
+
+def test_a_catalog_that_knows_nothing_is_explored(tmp_path: Path) -> None:
+    bare = build("bare", pd.DataFrame({"image_id": ["a"], "patient": ["a"]}), tmp_path)
+    summary = Summary(bare)
+    assert list(plots(summary)) == []
+    assert "<h1>bare</h1>" in page(summary, [])
+
+
+def test_real_counts_of_rsna(hilum_data: Path) -> None:
+    from hilum.data import load
+
+    summary = Summary(load("rsna", hilum_data / "tables"))
+    assert summary.boxes_per_image().mul(summary.boxes_per_image().index).sum() == 9555
+    assert summary.classes()["present"].to_dict() == {
+        "normal": 8851,
+        "not-normal": 11821,
+        "opacity": 6012,
+    }
+
+
+def test_command_writes_one_page_without_outside_parts(catalog: Catalog, tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    catalog.save(tmp_path / "c.parquet")
+    out = tmp_path / "out"
+    words = ["data", "explore", str(tmp_path / "c.parquet"), "--out", str(out)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    html = (out / "index.html").read_text()
+    assert not re.search(r"(src|href)=\"?(http|//|/)", html)
+    assert "&lt;i1&gt; · PA · M · 50 years" in html
+    assert "assumed nothing" in html
+    names = {path.stem for path in (out / "figures").iterdir()}
+    assert names == {"classes", "boxes-per-image", "centres", "box-sizes", "people", "files"}
