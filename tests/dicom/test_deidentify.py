@@ -200,7 +200,7 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def test_signed_pixels_stay_signed_beside_a_sequence() -> None:
     pixels = stored(bits=12, signed=True)
-    data = image(pixels, 12, VOILUTSequence=lut(-2048, 8, np.arange(256)))
+    data = image(pixels, 12, VOILUTSequence=lut(-2048, 8, np.arange(256), vr="SS"))
     made = deidentify(data, SECRET)
     assert dcmread(BytesIO(made.data)).PixelRepresentation == 1
     assert np.array_equal(read(made.data).pixels, read(data).pixels)

@@ -50,7 +50,7 @@ class Summary:
 
     @property
     def label_columns(self) -> list[str]:
-        return [c for c in self.catalog.table if str(c).startswith(("label_", "study_"))]
+        return [c for c in map(str, self.catalog.table) if c.startswith(("label_", "study_"))]
 
     def classes(self) -> pd.DataFrame:
         """The exams × target × class table: a row a label, counts of images unless named."""

@@ -20,7 +20,7 @@ INK, QUIET, RULE = "#16242b", "#5d6d75", "#d9e0e3"
 TEAL, ORANGE, GREY = "#12707c", "#dd6b2c", "#b9c4c9"
 SEXES = {"F": ("women", ORANGE), "M": ("men", TEAL), "": ("unknown", GREY)}
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff00", "#f3a661cc", "#c2410cff"])
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -26,7 +26,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, UID_dictionary
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
 from pydicom.valuerep import format_number_as_ds
 
 from hilum.core.errors import InputRefused, UnreadableRefused, UnsupportedRefused
@@ -350,7 +351,8 @@ def _meanings() -> dict[tuple[str, str], str]:
         for codes in by_keyword.values():
             for code, entry in codes.items():
                 known.setdefault((scheme, code), entry[0])
-    for old, new in mapping["SRT"].items():
+    retired: Mapping[str, str] = mapping["SRT"]  # type: ignore[assignment]
+    for old, new in retired.items():
         if ("SCT", new) in known:
             known["SRT", old] = known["SNM3", old] = known["SCT", new]
     return known

@@ -83,7 +83,8 @@ def _of_rows(
     for row in files:
         mask = _mask(predictions, files[row])
         height, width = mask.shape
-        truth = open_mask(catalog.root, catalog.table[f"mask_{name}"].iat[row], height, width)
+        reference = str(catalog.table[f"mask_{name}"].iat[row])
+        truth = open_mask(catalog.root, reference, height, width)
         values.append(mask_scores(truth, mask))
     patients = catalog.table["patient"].to_numpy()[list(files)]
     numbers = {
