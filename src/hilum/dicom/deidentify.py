@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import (
     dictionary_has_tag,
     dictionary_VR,
@@ -26,7 +27,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
-from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 from pydicom.valuerep import format_number_as_ds
 
@@ -349,10 +349,9 @@ def _meanings() -> dict[tuple[str, str], str]:
     known: dict[tuple[str, str], str] = {}
     for scheme, by_keyword in concepts.items():
         for codes in by_keyword.values():
-            for code, entry in codes.items():
+            for code, entry in cast("Mapping[str, tuple[str, ...]]", codes).items():
                 known.setdefault((scheme, code), entry[0])
-    retired: Mapping[str, str] = mapping["SRT"]  # type: ignore[assignment]
-    for old, new in retired.items():
+    for old, new in mapping["SRT"].items():
         if ("SCT", new) in known:
             known["SRT", old] = known["SNM3", old] = known["SCT", new]
     return known
