@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -11,16 +9,19 @@ import torch
 from hilum.core.errors import ConfigError
 from hilum.models.baselines import TorchvisionRetinaNet
 from hilum.models.encoder import encoder, packaged_weights
-from hilum.models.opacity_net import Batch, OpacityNet
+from hilum.models.model import Batch, Targets
+from hilum.models.opacity_net import OpacityNet
+from hilum.models.options import OpacityNetOptions, TorchvisionRetinaNetOptions
 
 SIZE = 64
+TARGETS = Targets(findings=tuple("abcdefghijklmn"))
 
 
 @pytest.fixture(scope="module")
 def net() -> OpacityNet:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    return OpacityNet(pretrained=False, size=SIZE, channels=16)
+    return OpacityNet(OpacityNetOptions(pretrained=False, channels=16), SIZE, TARGETS)
 
 
 def batch(boxes: list[torch.Tensor | None]) -> Batch:
@@ -64,12 +65,13 @@ def test_images_without_boxes_take_part_as_background(net: OpacityNet) -> None:
 
 
 def test_a_perfect_delta_costs_nothing(net: OpacityNet) -> None:
-    anchors = net.anchors
+    anchors = net.boxes.anchors
     box = anchors[100:101]
-    target = net._encode(box.expand_as(anchors))
+    target = net.boxes.encode(box.expand_as(anchors))
     assert target[100].abs().max().item() < 1e-5
     decoded = net.grid.decode(target.numpy(), anchors.numpy())
     np.testing.assert_allclose(decoded, np.tile(box.numpy(), (len(anchors), 1)), atol=1e-2)
+    torch.testing.assert_close(net.boxes.decode(target).numpy(), decoded, rtol=1e-5, atol=1e-4)
 
 
 def test_packaged_weights_load_strictly_and_grey_equals_rgb() -> None:
@@ -96,12 +98,11 @@ def test_an_encoder_without_packaged_weights_says_which_have_them() -> None:
 )
 def test_baselines_train_on_the_same_batches(kind: str) -> None:
     torch.manual_seed(0)
-    baseline = TorchvisionRetinaNet(
-        kind, encoder_name="tf_efficientnet_lite0", size=SIZE, pretrained=False
-    )
+    options = TorchvisionRetinaNetOptions.model_validate({"kind": kind, "pretrained": False})
+    baseline = TorchvisionRetinaNet(options, SIZE, TARGETS)
     one = batch([torch.tensor([[10.0, 10, 40, 50]]), torch.zeros(0, 4), None])
     parts = baseline.train().loss(one)
     assert set(parts) == {"classification", "bbox_regression"}
     assert all(torch.isfinite(value) for value in parts.values())
-    found = baseline.detect(dataclasses.replace(one).image_B1SS)
+    found = baseline.predict(one.image_B1SS)
     assert len(found) == 3

@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
+from hilum.models.options import OpacityNetOptions
 from hilum.train import fit as fitting
 from hilum.train.export import check_export, to_int8, to_onnx
 from hilum.train.feed import MixedFeed
@@ -65,7 +67,8 @@ def made(count: int = 6) -> list[Item]:
 
 def fresh() -> OpacityNet:
     torch.manual_seed(3)
-    return OpacityNet(pretrained=False, size=SIZE, channels=8, dropout=0.0)
+    options = OpacityNetOptions(pretrained=False, channels=8, dropout=0.0)
+    return OpacityNet(options, SIZE, Targets(findings=tuple("abcdefghijklmn")))
 
 
 @pytest.fixture

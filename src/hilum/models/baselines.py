@@ -12,13 +12,14 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 
 from hilum.models.encoder import encoder, widths
-from hilum.models.opacity_net import Batch
+from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.options import TorchvisionRetinaNetOptions
 
 
 class GreyPyramid(nn.Module):
     """Our pretrained encoder with torchvision's pyramid, as a RetinaNet backbone."""
 
-    def __init__(self, encoder_name: str, pretrained: bool, channels: int = 256):
+    def __init__(self, encoder_name: str, pretrained: bool | str, channels: int = 256):
         super().__init__()
         self.encoder = encoder(encoder_name, pretrained=pretrained, levels=(3, 4, 5))
         self.pyramid = FeaturePyramidNetwork(widths(self.encoder), channels)
@@ -29,29 +30,32 @@ class GreyPyramid(nn.Module):
         return dict(self.pyramid({str(i): f for i, f in enumerate(features)}))
 
 
-class TorchvisionRetinaNet(nn.Module):
-    """A torchvision detector behind the interface of OpacityNet: batch in, loss dict out."""
+class TorchvisionRetinaNet(Model):
+    """A torchvision detector behind our interface; its decoding is its own."""
 
-    def __init__(
-        self, kind: str, *, encoder_name: str = "", size: int = 256, pretrained: bool = True
-    ):
+    def __init__(self, options: TorchvisionRetinaNetOptions, size: int, targets: Targets):
         super().__init__()
         fixed = {
             "min_size": size,
             "max_size": size,
             "image_mean": [0.0] * 3,
             "image_std": [1.0] * 3,  # batches are normalised already
-            "num_classes": 2,
+            "num_classes": len(targets.labels) + 1,
         }
-        if kind == "torchvision-retinanet-encoder":
+        if options.kind == "torchvision-retinanet-encoder":
             sizes = tuple((s, int(s * 2 ** (1 / 3)), int(s * 2 ** (2 / 3))) for s in (32, 64, 128))
             self.net = RetinaNet(
-                GreyPyramid(encoder_name, pretrained=pretrained),
+                GreyPyramid(options.encoder, pretrained=options.pretrained),
                 anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3),
                 **fixed,
             )
         else:
             self.net = retinanet_resnet50_fpn(weights=None, weights_backbone=None, **fixed)
+
+    def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
+        """cls_logits (B, A, K + 1), bbox_regression (B, A, 4)."""
+        features = list(self.net.backbone(image_B1SS.expand(-1, 3, -1, -1)).values())
+        return dict(self.net.head(features))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         keep = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]
@@ -65,8 +69,10 @@ class TorchvisionRetinaNet(nn.Module):
         return dict(self.net(images, targets))
 
     @torch.inference_mode()
-    def detect(self, image_B1SS: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Per image (n, 4) boxes in the square and (n,) scores."""
+    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
         self.eval()
         found = self.net([image.expand(3, -1, -1) for image in image_B1SS])
-        return [(one["boxes"].float(), one["scores"].float()) for one in found]
+        return [
+            Prediction(one["boxes"].float(), one["scores"].float(), one["labels"] - 1)
+            for one in found
+        ]

@@ -52,7 +52,9 @@ def _renamed(raw: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor
     return {ours: a for (_, a), (ours, _) in pairs}
 
 
-def encoder(name: str, *, pretrained: bool, levels: tuple[int, ...] = (2, 3, 4, 5)) -> nn.Module:
+def encoder(
+    name: str, *, pretrained: bool | str, levels: tuple[int, ...] = (2, 3, 4, 5)
+) -> nn.Module:
     """A one-channel feature extractor with strides 2**level.
 
     The three input channels of ImageNet weights are summed: on a grey image with one mean and

@@ -8,8 +8,20 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import (
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+)
 
 BACKGROUND, IGNORED = -1, -2
+
+# Of (n, 4) boxes and (n, 4) true boxes.
+IOU_LOSSES = {
+    "giou": generalized_box_iou_loss,
+    "diou": distance_box_iou_loss,
+    "ciou": complete_box_iou_loss,
+}
 
 
 def match_anchors(iou_NA: Tensor, positive: float = 0.5, negative: float = 0.4) -> Tensor:

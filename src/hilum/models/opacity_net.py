@@ -8,34 +8,19 @@ Legend: B batch, A anchors, K box labels, M masks, C global classes, S input sid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import FeaturePyramidNetwork, box_iou
+from torchvision.ops import FeaturePyramidNetwork
 
 from hilum.core.anchors import AnchorGrid
+from hilum.models.dense import DenseBoxes, upsampled
 from hilum.models.encoder import encoder, widths
-from hilum.models.losses import (
-    detection_loss,
-    mask_loss,
-    masked_bce,
-    match_anchors,
-    partial_class_loss,
-)
+from hilum.models.losses import mask_loss, masked_bce, partial_class_loss
+from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.options import OpacityNetOptions
 
-
-@dataclass(slots=True)
-class Batch:
-    """What a step sees. `boxes[i]` is None where nobody annotated boxes."""
-
-    image_B1SS: Tensor
-    boxes: list[Tensor | None]  # each (n, 4) x1, y1, x2, y2 in the square
-    classes: list[Tensor | None]  # each (n,) int64
-    mask_BMSS: Tensor  # uint8 0, 1, 255 not annotated
-    label_BC: Tensor  # 1, 0, NaN unknown
-    finding_BF: Tensor  # auxiliary multi-label targets, likewise
+LOSS_WEIGHTS = {"focal": 1.0, "box": 1.0, "mask": 1.0, "global": 0.1, "finding": 0.5}
 
 
 def _conv(channels: int, out: int, bias: float) -> nn.Conv2d:
@@ -71,43 +56,29 @@ class GlobalHead(nn.Module):
         return self.classes(pooled), self.findings(pooled)
 
 
-class OpacityNet(nn.Module):
-    """Raw heads only; decoding is NumPy (hilum.predict.decode)."""
+class OpacityNet(Model):
+    """Raw heads only; the bundle's decoding is NumPy (hilum.predict.decode)."""
 
-    anchors: Tensor  # (A, 4), a buffer
-
-    def __init__(
-        self,
-        *,
-        encoder_name: str = "tf_efficientnet_lite0",
-        pretrained: bool = True,
-        size: int = 256,
-        grid: AnchorGrid | None = None,
-        channels: int = 64,
-        box_labels: int = 1,
-        masks: int = 3,
-        classes: int = 3,
-        findings: int = 14,
-        dropout: float = 0.5,
-        weights: dict[str, float] | None = None,
-    ):
+    def __init__(self, options: OpacityNetOptions, size: int, targets: Targets):
         super().__init__()
-        self.grid = grid or AnchorGrid(levels=(3, 4, 5, 6), ratios=(1.0, 2.0), scales=(1.0, 2**0.5))
-        self.weights = {"focal": 1.0, "box": 1.0, "mask": 1.0, "global": 0.1, "finding": 0.5} | (
-            weights or {}
-        )
-        self.encoder = encoder(encoder_name, pretrained=pretrained)
-        sides = widths(self.encoder)
+        self.grid = AnchorGrid(**options.anchors.model_dump())
+        self.weights = LOSS_WEIGHTS | options.loss_weights
+        self.encoder = encoder(options.encoder, pretrained=options.pretrained)
+        sides, channels = widths(self.encoder), options.channels
+        self.box_labels = len(targets.labels)
         self.pyramid = FeaturePyramidNetwork(sides, channels)
         self.class_tower = nn.Sequential(conv_block(channels), conv_block(channels))
         self.box_tower = nn.Sequential(conv_block(channels), conv_block(channels))
         # Prior .01 (Lin et al. 2017, 4.1): without it the background swamps the first steps.
-        self.class_logit = _conv(channels, self.grid.per_cell * box_labels, -4.6)
+        self.class_logit = _conv(channels, self.grid.per_cell * self.box_labels, -4.6)
         self.box_delta = _conv(channels, self.grid.per_cell * 4, 0.0)
-        self.mask_head = nn.Sequential(conv_block(channels), nn.Conv2d(channels, masks, 1))
-        self.global_head = GlobalHead(sides[-1], 256, classes, findings, dropout)
-        self.box_labels = box_labels
-        self.register_buffer("anchors", torch.from_numpy(self.grid.anchors(size)), persistent=False)
+        self.mask_head = nn.Sequential(
+            conv_block(channels), nn.Conv2d(channels, len(targets.masks), 1)
+        )
+        self.global_head = GlobalHead(
+            sides[-1], 256, len(targets.classes), len(targets.findings), options.dropout
+        )
+        self.boxes = DenseBoxes(self.grid, size)
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
         """class_logits (B, A, K), box_deltas (B, A, 4), mask_logits (B, M, S/4, S/4),
@@ -147,7 +118,7 @@ class OpacityNet(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is what is minimised."""
         raw = {name: value.float() for name, value in self(batch.image_B1SS).items()}
-        focal, box = self._detection(raw, batch)
+        focal, box = self.boxes.loss(raw["class_logits"], raw["box_deltas"], batch)
         mask_BMSS = batch.mask_BMSS[:, :, 2::4, 2::4]  # the pixel at each cell's centre
         masks = [
             mask_loss(raw["mask_logits"][:, m], mask_BMSS[:, m]) for m in range(mask_BMSS.shape[1])
@@ -161,31 +132,14 @@ class OpacityNet(nn.Module):
         }
         return {name: self.weights[name] * value for name, value in parts.items()}
 
-    def _detection(self, raw: dict[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        focals, boxes = [], []
-        for i, (truth, classes) in enumerate(zip(batch.boxes, batch.classes, strict=True)):
-            if truth is None or classes is None:
-                continue
-            match = match_anchors(box_iou(truth, self.anchors))
-            matched = match.clamp(min=0)
-            if len(truth):
-                target, kind = self._encode(truth[matched]), classes[matched]
-            else:
-                target, kind = torch.zeros_like(self.anchors), torch.zeros_like(matched)
-            focal, box = detection_loss(
-                raw["class_logits"][i], raw["box_deltas"][i], match, target, kind
-            )
-            focals.append(focal)
-            boxes.append(box)
-        if not focals:
-            zero = raw["class_logits"].sum() * 0
-            return zero, zero
-        return torch.stack(focals).mean(), torch.stack(boxes).mean()
-
-    def _encode(self, boxes_A4: Tensor) -> Tensor:
-        """Deltas of one box per anchor; the torch twin of AnchorGrid.encode."""
-        a = self.anchors
-        wh_a, wh_b = a[:, 2:] - a[:, :2], (boxes_A4[:, 2:] - boxes_A4[:, :2]).clamp(min=1e-6)
-        shift = (boxes_A4[:, :2] + wh_b / 2 - a[:, :2] - wh_a / 2) / wh_a
-        weights = torch.tensor(self.grid.box_weights, device=a.device)
-        return torch.cat([shift, (wh_b / wh_a).log()], dim=1) / weights
+    @torch.inference_mode()
+    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
+        self.eval()
+        raw = self(image_B1SS)
+        found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
+        classes = raw["global_logits"].float().softmax(dim=1)
+        findings = raw["finding_logits"].float().sigmoid()
+        masks = upsampled(raw["mask_logits"], self.boxes.size)
+        return [
+            Prediction(*boxes, classes[i], findings[i], masks[i]) for i, boxes in enumerate(found)
+        ]

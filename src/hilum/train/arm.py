@@ -9,35 +9,19 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from hilum.core.anchors import AnchorGrid
-from hilum.models.baselines import TorchvisionRetinaNet
-from hilum.models.opacity_net import OpacityNet
+from hilum.data.sets import NIH_FINDINGS
+from hilum.models.model import Model, Targets
+from hilum.models.registry import build_model
 from hilum.train.fit import fit
 from hilum.train.recipe import Recipe
 from hilum.train.split import Parts
 
+TARGETS = Targets(findings=NIH_FINDINGS)
 
-def build_net(recipe: Recipe) -> nn.Module:
+
+def build_net(recipe: Recipe) -> Model:
     """The recipe's network, seeded."""
-    torch.manual_seed(recipe.seed)
-    options, size = recipe.model, recipe.preprocessing.size
-    if options.kind == "opacity-net":
-        grid = AnchorGrid(**options.anchors.model_dump())
-        return OpacityNet(
-            encoder_name=options.encoder,
-            pretrained=options.pretrained,
-            size=size,
-            grid=grid,
-            channels=options.channels,
-            dropout=options.dropout,
-            weights=options.loss_weights,
-        )
-    return TorchvisionRetinaNet(
-        options.kind, encoder_name=options.encoder, size=size, pretrained=options.pretrained
-    )
+    return build_model(recipe.model, recipe.preprocessing.size, TARGETS, recipe.seed)
 
 
 def train_arm(recipe: Recipe, parts: Parts, out: Path, *, final: bool = True) -> None:

@@ -34,6 +34,7 @@ from hilum.core.manifest import (
 )
 from hilum.core.prepare import normalise
 from hilum.data.catalog import Catalog
+from hilum.models.options import OpacityNetOptions
 from hilum.train.arm import build_net, train_arm
 from hilum.train.card import card, licence_text
 from hilum.train.export import check_export, to_int8, to_onnx
@@ -175,6 +176,7 @@ def manifest(
     """The manifest but for hashes and figures."""
     settings = settings or {}
     blank = "0" * 64
+    assert isinstance(recipe.model, OpacityNetOptions)
     return Manifest(
         name=recipe.name,
         version=recipe.version,

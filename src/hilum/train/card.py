@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hilum.core.manifest import DataLicence, Figure, Manifest
+from hilum.models.options import OpacityNetOptions
 from hilum.train.measure import ArmFigures
 from hilum.train.recipe import Recipe
 from hilum.train.split import Parts
@@ -48,6 +49,7 @@ def licence_text(licences: Sequence[DataLicence]) -> str:
 
 def _what(recipe: Recipe) -> str:
     m = recipe.model
+    assert isinstance(m, OpacityNetOptions)
     return (
         "## What it is\n\n"
         f"One network ({m.encoder} pretrained on ImageNet, a feature pyramid of {m.channels} "

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from hilum.augment.policy import Policy
 from hilum.core.prepare import Preprocessing, normalise
-from hilum.models.opacity_net import Batch
+from hilum.models.model import Batch
 from hilum.train.store import MASKS, Item
 
 Groups: TypeAlias = dict[str, list[Item]]

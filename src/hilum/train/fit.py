@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from hilum.augment.policy import policy
 from hilum.core.files import atomic_path, write_text
 from hilum.core.prepare import Preprocessing
-from hilum.models.opacity_net import Batch
+from hilum.models.model import Batch
 from hilum.train.feed import Groups, MixedFeed
 from hilum.train.recipe import Recipe, StageOptions
 

@@ -22,7 +22,7 @@ from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
 from hilum.evaluate import ap_of, bootstrap, classification, dice, mean_of, rsna_of, rsna_score
 from hilum.evaluate.resample import Metric
-from hilum.models.baselines import TorchvisionRetinaNet
+from hilum.models.model import Model
 from hilum.predict.decode import Decoder
 from hilum.predict.session import RawOutputs
 from hilum.train.export import OUTPUTS, RawHeads
@@ -114,13 +114,15 @@ def _answer(found: Findings) -> Answer:
     )
 
 
-def baseline_answers(net: TorchvisionRetinaNet, cases: Sequence[Case]) -> list[Answer]:
+def baseline_answers(net: Model, cases: Sequence[Case]) -> list[Answer]:
     """A torchvision detector's own decoding; its image score is its best box."""
     answers = []
     for case in cases:
-        boxes, scores = net.detect(torch.from_numpy(case.image[None]))[0]
-        source = case.box.boxes_to_source(boxes.numpy()).reshape(-1, 4)
-        values = scores.numpy().clip(0, 1)
+        said = net.predict(torch.from_numpy(case.image[None]))[0]
+        assert said.boxes is not None
+        assert said.scores is not None
+        source = case.box.boxes_to_source(said.boxes.numpy()).reshape(-1, 4)
+        values = said.scores.numpy().clip(0, 1)
         answers.append(Answer(source, values, float(values.max(initial=0.0))))
     return answers
 

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from hilum.core.errors import ConfigError
+from hilum.models.options import ModelOptions, OpacityNetOptions, Options
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PreprocessingOptions(_Frozen):
+class PreprocessingOptions(Options):
     size: int = Field(default=256, ge=32, multiple_of=32)
     stretch: tuple[float, float] = (0.5, 99.5)
 
 
-class AnchorOptions(_Frozen):
-    levels: tuple[int, ...] = (3, 4, 5, 6)
-    ratios: tuple[float, ...] = (1.0, 2.0)
-    scales: tuple[float, ...] = (1.0, 2**0.5)
-
-
-class ModelOptions(_Frozen):
-    kind: Literal[
-        "opacity-net", "torchvision-retinanet-encoder", "torchvision-retinanet-resnet50"
-    ] = "opacity-net"
-    encoder: str = "tf_efficientnet_lite0"
-    pretrained: bool = True
-    channels: int = Field(default=64, ge=8)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    anchors: AnchorOptions = AnchorOptions()
-    loss_weights: dict[str, float] = {}
-
-
-class StageOptions(_Frozen):
+class StageOptions(Options):
     """One stretch of training; `mix` gives each group its share of every batch."""
 
     steps: int = Field(ge=1)
@@ -49,14 +28,14 @@ class StageOptions(_Frozen):
     mix: dict[str, float]
 
 
-class SplitOptions(_Frozen):
+class SplitOptions(Options):
     rsna_test: float = Field(default=0.25, gt=0, lt=1)
     rsna_validation: float = Field(default=0.10, gt=0, lt=1)
     shenzhen_test: float = Field(default=0.20, gt=0, lt=1)
     covid_folds: int = Field(default=5, ge=2)
 
 
-class Recipe(_Frozen):
+class Recipe(Options):
     name: str
     version: str = "1"
     seed: int = 7
@@ -69,10 +48,12 @@ class Recipe(_Frozen):
     clip_norm: float = Field(default=5.0, gt=0)
     save_every: int = Field(default=50, ge=1)
     preprocessing: PreprocessingOptions = PreprocessingOptions()
-    model: ModelOptions = ModelOptions()
+    model: ModelOptions = OpacityNetOptions()
     split: SplitOptions = SplitOptions()
     stages: dict[str, StageOptions]
-    baselines: dict[str, dict[str, Any]] = {}  # name -> settings that differ from this recipe
+    baselines: dict[str, dict[str, Any]] = Field(
+        default={}
+    )  # name -> settings that differ from this recipe
 
     def baseline(self, name: str) -> Recipe:
         """The recipe of one baseline arm: this one with its few differences."""
@@ -128,15 +109,22 @@ def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
         return f"{where}: {item['msg']} (got {item['input']!r})"
-    close = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(Recipe), n=1, cutoff=0)
+    close = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(), n=1, cutoff=0)
     return f"unknown key {where!r}; the nearest known one is {close[0]!r}"
 
 
-def _known_keys(model: type[BaseModel]) -> list[str]:
-    keys = list(model.model_fields)
-    for part in (PreprocessingOptions, AnchorOptions, ModelOptions, StageOptions, SplitOptions):
-        keys += list(part.model_fields)
-    return keys
+def _known_keys() -> list[str]:
+    """Every key that a recipe may hold, whichever section and kind of network it belongs to."""
+    waiting: list[Any] = [Recipe]
+    keys: dict[str, None] = {}
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            keys |= dict.fromkeys(part.model_fields)
+            waiting += [field.annotation for field in part.model_fields.values()]
+        else:
+            waiting += get_args(part)
+    return list(keys)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -144,5 +132,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         old = merged.get(key)
         both = isinstance(value, dict) and isinstance(old, dict)
-        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+        # Another kind of network has other settings: nothing of the old one is kept.
+        same = both and value.get("kind", old.get("kind")) == old.get("kind")  # type: ignore[union-attr]
+        merged[key] = _merge(old, value) if same else value  # type: ignore[arg-type]
     return merged

@@ -1,0 +1,75 @@
+"""The one interface of every network here: a batch in, a loss dict or predictions out.
+
+Legend: B batch, S input side, M masks, C global classes, F findings, K box labels, n boxes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a network is to tell apart; the names of a batch's columns, in order."""
+
+    labels: tuple[str, ...] = ("opacity",)  # of boxes
+    classes: tuple[str, ...] = ("normal", "not-normal", "opacity")  # exactly one is true
+    findings: tuple[str, ...] = ()  # any number are true
+    masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a step sees. `boxes[i]` is None where nobody annotated boxes."""
+
+    image_B1SS: Tensor
+    boxes: list[Tensor | None]  # each (n, 4) x1, y1, x2, y2 in the square
+    classes: list[Tensor | None]  # each (n,) int64, index of the box's label
+    mask_BMSS: Tensor  # uint8 0, 1, 255 not annotated
+    label_BC: Tensor  # 1, 0, NaN unknown
+    finding_BF: Tensor  # multi-label targets, likewise
+
+    def to(self, device: torch.device | str) -> Batch:
+        def move(values: list[Tensor | None]) -> list[Tensor | None]:
+            return [None if v is None else v.to(device, non_blocking=True) for v in values]
+
+        return Batch(
+            self.image_B1SS.to(device, non_blocking=True),
+            move(self.boxes),
+            move(self.classes),
+            self.mask_BMSS.to(device, non_blocking=True),
+            self.label_BC.to(device, non_blocking=True),
+            self.finding_BF.to(device, non_blocking=True),
+        )
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What a network says of one image, in the square; None where it has no such head."""
+
+    boxes: Tensor | None = None  # (n, 4), best score first, after suppression
+    scores: Tensor | None = None  # (n,) in [0, 1]
+    labels: Tensor | None = None  # (n,) int64
+    classes: Tensor | None = None  # (C,) probabilities that sum to one
+    findings: Tensor | None = None  # (F,) probabilities, each for itself
+    masks: Tensor | None = None  # (M, S, S) probabilities
+
+
+class Model(nn.Module, ABC):
+    """A network of the toolkit. Raw heads are exported; decoding is not."""
+
+    @abstractmethod
+    def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
+        """Raw heads by name, before any activation or suppression."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses by component; their sum is minimised. Unknown targets cost nothing."""
+
+    @abstractmethod
+    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
+        """One prediction an image, without gradients, in evaluation mode."""

