@@ -11,23 +11,28 @@ from hypothesis import strategies as st
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.evaluate import (
-    Isotonic,
     OperatingPoint,
-    Temperature,
     auc_interval,
     average_precision,
-    calibrator_from_json,
     classification,
+    conformal_missed_boxes,
+    conformal_risk,
     conformal_sensitivity,
     confusion_matrix,
     expected_calibration_error,
+    fit_isotonic,
+    fit_logistic,
+    fit_temperature,
     for_best,
+    for_best_boxes,
     for_false_marks,
     for_false_positives,
+    for_rsna_score,
     for_sensitivity,
     multiclass,
     reliability,
     roc_curve,
+    score_map,
     sensitivity_at_specificity,
 )
 
@@ -130,7 +135,7 @@ def test_points_reach_their_aim_with_the_best_threshold() -> None:
     assert 1 - point.achieved["specificity"] <= 0.1
     lower = np.max(score[score < point.threshold])
     assert (score[truth == 0] >= lower).mean() > 0.1
-    assert OperatingPoint.from_json(point.to_json()) == point
+    assert OperatingPoint.model_validate(json.loads(json.dumps(point.to_json()))) == point
 
 
 def test_best_f1_is_the_best_of_all_thresholds() -> None:
@@ -166,12 +171,25 @@ def test_temperature_undoes_overconfidence_and_keeps_the_order() -> None:
     logit = rng.normal(0, 1.5, 4000)
     truth = rng.random(4000) < 1 / (1 + np.exp(-logit))
     overconfident = 1 / (1 + np.exp(-3 * logit))
-    fitted = Temperature.fit(truth, overconfident)
+    fitted = fit_temperature(truth, overconfident)
     assert fitted.temperature == pytest.approx(3, rel=0.1)
     calibrated = fitted.apply(overconfident)
     assert (np.argsort(calibrated) == np.argsort(overconfident)).all()
     before = expected_calibration_error(truth, overconfident)
     assert expected_calibration_error(truth, calibrated) < before / 3
+
+
+def test_a_logistic_map_undoes_a_shift_of_prevalence() -> None:
+    rng = np.random.default_rng(0)
+    logit = rng.normal(-1, 1.5, 4000)
+    truth = rng.random(4000) < 1 / (1 + np.exp(-logit))
+    shifted = 1 / (1 + np.exp(-(2 * logit + 1)))
+    fitted = fit_logistic(truth, shifted)
+    assert fitted.slope == pytest.approx(0.5, rel=0.1)
+    assert fitted.shift == pytest.approx(-0.5, abs=0.1)
+    assert (np.argsort(fitted.apply(shifted)) == np.argsort(shifted)).all()
+    with pytest.raises(DataError, match="rise"):
+        fit_logistic(~truth, shifted)
 
 
 @settings(max_examples=20, deadline=None)
@@ -181,9 +199,9 @@ def test_isotonic_equals_scikit_learn(seed: int) -> None:
     truth, score = _cases(seed, 80, 2)
     want = isotonic.IsotonicRegression(out_of_bounds="clip").fit(score, truth)
     points = np.linspace(0, 1, 51)
-    fitted = Isotonic.fit(truth, score)
+    fitted = fit_isotonic(truth, score)
     np.testing.assert_allclose(fitted.apply(points), want.predict(points), atol=1e-9)
-    assert calibrator_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+    assert score_map(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
 def test_conformal_threshold_finds_new_positives_as_promised() -> None:
@@ -202,3 +220,36 @@ def test_conformal_counts_a_patient_once_by_the_lowest_score() -> None:
     scores = np.r_[np.full(19, 0.9), np.full(19, 0.4)]
     patients = np.r_[np.arange(19), np.arange(19)]
     assert conformal_sensitivity(scores, 0.95, patients=patients).threshold == 0.4
+
+
+def test_conformal_risk_keeps_the_share_of_missed_boxes_of_new_patients() -> None:
+    rng = np.random.default_rng(1)
+    box = np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]])
+
+    def patients(n: int) -> tuple[list[Any], list[Any]]:
+        scores = rng.beta(4, 2, (n, 2))
+        return [box] * n, [(box, s) for s in scores]
+
+    missed = []
+    for _ in range(100):
+        threshold = conformal_missed_boxes(*patients(40), 0.2).threshold
+        missed.append(np.mean([(s < threshold).mean() for _, s in patients(200)[1]]))
+    assert 0.15 < np.mean(missed) <= 0.205
+    with pytest.raises(DataError, match="at least 9"):
+        conformal_missed_boxes(*patients(5), 0.1)
+    with pytest.raises(DataError, match="fall"):
+        conformal_risk([[0.5, 0.2]], [0.1, 0.2], 0.9)
+    point = conformal_missed_boxes(*patients(40), 0.2)
+    assert "exchangeable" in point.assumes
+    assert point.score == "box"
+
+
+def test_the_best_box_threshold_is_the_best_of_all() -> None:
+    box, off = [0.0, 0, 10, 10], [50.0, 50, 60, 60]
+    truth = [[box], [box], []]
+    said = [([box, off], [0.8, 0.6]), ([box], [0.55]), ([off], [0.3])]
+    assert for_best_boxes(truth, said).threshold == 0.55
+    assert for_best_boxes(truth, said).achieved["f1"] == pytest.approx(0.8)
+    assert for_rsna_score(truth, said).threshold == 0.55
+    with pytest.raises(DataError):
+        for_best_boxes([[]], [([off], [0.3])])

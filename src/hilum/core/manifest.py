@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.anchors import AnchorGrid
+from hilum.core.calibration import ScoreMap
 from hilum.core.labels import VOCABULARY
 from hilum.core.prepare import Preprocessing
 
@@ -115,23 +118,55 @@ class MaskSpec(Strict):
     least_part: float = Field(default=0.0, ge=0, le=1)
 
 
-class OperatingPoint(Strict):
-    """A threshold and why it stands there."""
+BOX, STUDY = "box", "study:"  # names of scores that are no image scores
 
-    threshold: float = Field(ge=0, le=1)
-    reason: str
-    chosen_on: str
-    score: str = "box"  # "box": box scores; otherwise a key of image_scores
+
+class OperatingPoint(Strict):
+    """A threshold with its aim, chosen on validation data: positive at score >= threshold.
+
+    `achieved` is what it reached where it was chosen, and is optimistic.
+    """
+
+    threshold: float = Field(ge=0, le=1)  # on calibrated scores, where the bundle calibrates
+    reason: str  # the aim, e.g. "sensitivity >= 0.95"
+    chosen_on: str = "validation"
+    score: str = BOX  # "box"; a key of image_scores; or "study:" and such a key
+    achieved: dict[str, float] = Field(default_factory=dict)
+    assumes: str = ""  # what a guarantee rests on, in words; empty: there is no guarantee
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest."""
+        return self.model_dump(mode="json")
+
+    @property
+    def words(self) -> str:
+        """For a reader, beside a score."""
+        return f"{self.threshold:.2f} ({self.reason}, chosen on {self.chosen_on})"
 
 
 class Calibration(Strict):
-    """Logits are divided by the temperature, then the bias is added."""
+    """From a model's numbers to probabilities.
+
+    On logits, before decoding: divided by the temperature, then the bias is added. On finished
+    scores: `scores` names maps that are applied in their order ("box", a key of image_scores, or
+    "study:" and such a key for the score of a study combined by `study_how`). Every map keeps the
+    order of scores or makes ties, so no box or image overtakes another.
+    """
 
     class_temperature: float = Field(default=1.0, gt=0)
     class_bias: float = 0.0
     global_temperature: float = Field(default=1.0, gt=0)
     global_bias: tuple[float, ...] = ()
+    scores: dict[str, tuple[ScoreMap, ...]] = Field(default_factory=dict)
+    study_how: Literal["max", "mean", "noisy-or"] = "max"
     fitted_on: str = ""
+
+    def apply(self, name: str, scores: ArrayLike) -> NDArray[np.float64]:
+        """Finished scores of that name through its maps; as they are without one."""
+        values = np.asarray(scores, np.float64)
+        for one in self.scores.get(name, ()):
+            values = one.apply(values)
+        return values
 
 
 class Provenance(Strict):
@@ -233,9 +268,13 @@ class Manifest(Strict):
             "masks of unknown outputs": {mask.output for mask in self.masks.values()}
             - {self.outputs.mask_logits or ""},
             "operating points on unknown scores": {
-                point.score for point in self.operating_points.values()
+                point.score.removeprefix(STUDY) for point in self.operating_points.values()
             }
-            - {"box", *self.image_scores},
+            - {BOX, *self.image_scores},
+            "calibrations of unknown scores": {
+                name.removeprefix(STUDY) for name in (self.calibration or Calibration()).scores
+            }
+            - {BOX, *self.image_scores},
             "model files that are not listed": graphs - set(self.files),
             "models that are not ONNX": {name for name in graphs if not name.endswith(".onnx")},
             "a default precision without a model": {str(self.default_precision)}

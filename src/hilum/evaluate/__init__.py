@@ -15,11 +15,16 @@ search          options of a fusion, chosen on validation folds
 prediction_files   predictions on disk, in the challenges' forms and ours
 """
 
+from hilum.core.calibration import Isotonic, Logistic, Temperature, score_map
+from hilum.core.manifest import OperatingPoint
 from hilum.evaluate.calibration import (
-    Isotonic,
-    Temperature,
-    calibrator_from_json,
+    box_hits,
+    conformal_missed_boxes,
+    conformal_risk,
     conformal_sensitivity,
+    fit_isotonic,
+    fit_logistic,
+    fit_temperature,
 )
 from hilum.evaluate.classification import (
     at_threshold,
@@ -45,10 +50,11 @@ from hilum.evaluate.froc import (
 )
 from hilum.evaluate.masks import dice, f_beta, hausdorff, iou
 from hilum.evaluate.points import (
-    OperatingPoint,
     for_best,
+    for_best_boxes,
     for_false_marks,
     for_false_positives,
+    for_rsna_score,
     for_sensitivity,
     sensitivity_at_specificity,
 )
@@ -73,6 +79,7 @@ __all__ = [
     "Froc",
     "Interval",
     "Isotonic",
+    "Logistic",
     "OperatingPoint",
     "Reweighted",
     "Searched",
@@ -85,9 +92,11 @@ __all__ = [
     "auc_of",
     "average_precision",
     "bootstrap",
-    "calibrator_from_json",
+    "box_hits",
     "classification",
     "coco_metrics",
+    "conformal_missed_boxes",
+    "conformal_risk",
     "conformal_sensitivity",
     "confusion_matrix",
     "delong",
@@ -96,9 +105,14 @@ __all__ = [
     "expected_calibration_error",
     "f_beta",
     "false_positives_per_normal_image",
+    "fit_isotonic",
+    "fit_logistic",
+    "fit_temperature",
     "for_best",
+    "for_best_boxes",
     "for_false_marks",
     "for_false_positives",
+    "for_rsna_score",
     "for_sensitivity",
     "froc",
     "hausdorff",
@@ -116,6 +130,7 @@ __all__ = [
     "rsna_predictions",
     "rsna_score",
     "rsna_truth",
+    "score_map",
     "search",
     "sensitivity_at_specificity",
     "siim_acr_per_image",

@@ -1,106 +1,101 @@
 """Scores -> probabilities, and thresholds with a guarantee. Fitted on validation data only.
 
 Detectors and classifiers are calibrated before they are fused: raw scores of different models
-are not comparable. Calibrators are values that travel as JSON in a bundle.
+are not comparable. The maps are values of `hilum.core.calibration` that travel in a bundle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.core.errors import ConfigError, DataError
+from hilum.core.calibration import Isotonic, Logistic, ScoreMap, Temperature, checked_scores, logits
+from hilum.core.errors import ConfigError, DataError, GeometryError
+from hilum.core.geometry import iou_matrix
+from hilum.core.manifest import OperatingPoint
+from hilum.evaluate.boxes import Predictions, Truth, box_table
 from hilum.evaluate.curves import checked
-from hilum.evaluate.points import OperatingPoint
+from hilum.evaluate.matching import TRUE, match
 
 Float = NDArray[np.float64]
 
-EDGE = 1e-7  # scores of exactly 0 or 1 have no logit
 GOLDEN = (5**0.5 - 1) / 2
+EXCHANGEABLE = (
+    "The new patient is exchangeable with those the threshold was chosen on: the same kind of "
+    "hospital, devices and mix of patients. It holds on average over such choices, not for each "
+    "of them, and says nothing of another hospital"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Temperature:
-    """Logits divided by one number (Guo et al. 2017); keeps every ranking."""
+def fit_temperature(y_true: ArrayLike, y_score: ArrayLike) -> Temperature:
+    """The temperature of the lowest log loss, from 1/20 to 20.
 
-    temperature: float
+    Raises:
+        DataError: scores outside [0, 1], unequal lengths, or one kind of case only.
+    """
+    truth, score = _both_kinds(y_true, y_score)
+    logit, sign = logits(score), np.where(truth, 1.0, -1.0)
 
-    def __post_init__(self) -> None:
-        if not 0 < self.temperature < np.inf:
-            raise ConfigError(f"temperature {self.temperature}: needed: above 0")
+    def loss(log_temperature: float) -> float:
+        return float(np.logaddexp(0, -sign * logit / np.exp(log_temperature)).mean())
 
-    @classmethod
-    def fit(cls, y_true: ArrayLike, y_score: ArrayLike) -> Temperature:
-        """The temperature of the lowest log loss, from 1/20 to 20."""
-        truth, score = _both_kinds(y_true, y_score)
-        logit, sign = _logit(score), np.where(truth, 1.0, -1.0)
-
-        def loss(log_temperature: float) -> float:
-            return float(np.logaddexp(0, -sign * logit / np.exp(log_temperature)).mean())
-
-        return cls(float(np.exp(_minimum(loss, -np.log(20), np.log(20)))))
-
-    def apply(self, scores: ArrayLike) -> Float:
-        """Calibrated scores of the same shape."""
-        out: Float = 1 / (1 + np.exp(-_logit(_scores(scores)) / self.temperature))
-        return out
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "temperature", "temperature": self.temperature}
+    return Temperature(temperature=float(np.exp(_minimum(loss, -np.log(20), np.log(20)))))
 
 
-@dataclass(frozen=True, slots=True)
-class Isotonic:
-    """A rising step-wise line through knots; needs more cases than a temperature."""
+def fit_logistic(y_true: ArrayLike, y_score: ArrayLike) -> Logistic:
+    """Slope and shift of the lowest log loss against Platt's smoothed truths.
 
-    scores: tuple[float, ...]  # rising
-    probabilities: tuple[float, ...]  # not falling, in [0, 1]
-
-    def __post_init__(self) -> None:
-        s, p = np.asarray(self.scores), np.asarray(self.probabilities)
-        rising = len(s) > 0 and (np.diff(s) > 0).all()
-        proper = len(s) == len(p) and (np.diff(p) >= 0).all()
-        if not (rising and proper and p[0] >= 0 and p[-1] <= 1):
-            raise ConfigError("isotonic knots must rise and stay in [0, 1]")
-
-    @classmethod
-    def fit(cls, y_true: ArrayLike, y_score: ArrayLike) -> Isotonic:
-        """Pool adjacent violators: the rising function of the least squared error."""
-        truth, score = _both_kinds(y_true, y_score)
-        knots, place = np.unique(score, return_inverse=True)
-        weight = np.bincount(place).astype(np.float64)
-        values = np.bincount(place, truth) / weight
-        level = _pool_adjacent(values, weight)
-        # Inside a flat stretch only its ends matter.
-        ends = np.append(True, np.diff(level) != 0) | np.append(np.diff(level) != 0, True)
-        return cls(tuple(knots[ends].tolist()), tuple(level[ends].tolist()))
-
-    def apply(self, scores: ArrayLike) -> Float:
-        """Calibrated scores of the same shape, flat beyond the first and last knot."""
-        return np.interp(_scores(scores), self.scores, self.probabilities)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": "isotonic",
-            "scores": list(self.scores),
-            "probabilities": list(self.probabilities),
-        }
+    Raises:
+        DataError: as `fit_temperature`, or scores that do not rise with the truth.
+    """
+    truth, score = _both_kinds(y_true, y_score)
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    x = np.stack([logits(score), np.ones(len(score))], axis=1)
+    w = np.array([1.0, 0.0])
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, x.T @ (target - p))
+        w = w + step * min(1.0, 2.0 / float(np.abs(step).max()))  # no leaps far from the valley
+        if np.abs(step).max() < 1e-10:
+            break
+    if not w[0] > 0:
+        raise DataError("scores do not rise with the truth: there is nothing to calibrate")
+    return Logistic(slope=float(w[0]), shift=float(w[1]))
 
 
-Calibrator = Temperature | Isotonic
+def fit_isotonic(y_true: ArrayLike, y_score: ArrayLike) -> Isotonic:
+    """Pool adjacent violators: the rising function of the least squared error.
+
+    Raises:
+        DataError: as `fit_temperature`.
+    """
+    truth, score = _both_kinds(y_true, y_score)
+    knots, place = np.unique(score, return_inverse=True)
+    weight = np.bincount(place).astype(np.float64)
+    values = np.bincount(place, truth) / weight
+    level = np.clip(_pool_adjacent(values, weight), 0, 1)
+    # Inside a flat stretch only its ends matter.
+    ends = np.append(True, np.diff(level) != 0) | np.append(np.diff(level) != 0, True)
+    return Isotonic(scores=tuple(knots[ends].tolist()), probabilities=tuple(level[ends].tolist()))
 
 
-def calibrator_from_json(value: Mapping[str, Any]) -> Calibrator:
-    """The inverse of `to_json`."""
-    if value.get("kind") == "temperature":
-        return Temperature(float(value["temperature"]))
-    if value.get("kind") == "isotonic":
-        return Isotonic(tuple(value["scores"]), tuple(value["probabilities"]))
-    raise ConfigError(f"unknown calibration {value.get('kind')!r}; known: temperature, isotonic")
+FITS: dict[str, Callable[[ArrayLike, ArrayLike], ScoreMap]] = {
+    "temperature": fit_temperature,
+    "logistic": fit_logistic,
+    "isotonic": fit_isotonic,
+}
+
+
+def box_hits(truth: Truth, predictions: Predictions, *, iou: float = 0.5) -> tuple[Any, Float]:
+    """(n,) whether each predicted box finds a true one, and (n,) its score: what boxes are
+    calibrated on. A second box on a found truth is a miss."""
+    found = match(box_table(truth, predictions), np.array([iou]))
+    return found.verdict[0, 0] == TRUE, found.scores
 
 
 def conformal_sensitivity(
@@ -119,7 +114,7 @@ def conformal_sensitivity(
     Raises:
         DataError: too few patients for the guarantee: n >= least / (1 - least) are needed.
     """
-    scores = _scores(positive_scores).reshape(-1)
+    scores = checked_scores(positive_scores).reshape(-1)
     if not 0 < least < 1:
         raise ConfigError(f"target {least}: needed: a share in (0, 1)")
     if patients is not None:
@@ -129,9 +124,106 @@ def conformal_sensitivity(
         needed = int(np.ceil(least / (1 - least) - 1e-9))
         raise DataError(f"{len(scores)} positive patients; {least:g} needs at least {needed}")
     threshold = float(np.sort(scores)[rank - 1])
-    aim = f"conformal: finds a new positive with probability >= {least:g}, if exchangeable"
-    achieved = {"sensitivity": float((scores >= threshold).mean()), "positives": len(scores)}
-    return OperatingPoint(threshold, aim, achieved)
+    return OperatingPoint(
+        threshold=threshold,
+        reason=f"finds a new positive with probability >= {least:g} (conformal)",
+        score="image",
+        achieved={"sensitivity": float((scores >= threshold).mean()), "positives": len(scores)},
+        assumes=EXCHANGEABLE,
+    )
+
+
+def conformal_risk(
+    losses: ArrayLike,
+    thresholds: ArrayLike,
+    most: float,
+    *,
+    bound: float = 1.0,
+    risk: str = "expected loss",
+) -> OperatingPoint:
+    """The highest threshold whose expected loss of a new patient is <= `most` (conformal risk
+    control, Angelopoulos et al. 2022).
+
+    Args:
+        losses: (n, k) loss of each patient at each threshold, in [0, bound]; it must not fall
+            when the threshold rises.
+        thresholds: (k,) rising.
+        most: the allowed expected loss.
+        risk: what the loss is, in words.
+
+    Raises:
+        GeometryError: shapes that do not fit.
+        DataError: losses that fall, leave [0, bound], or too many even at the lowest threshold.
+    """
+    loss, at = np.asarray(losses, np.float64), np.asarray(thresholds, np.float64).reshape(-1)
+    if loss.ndim != 2 or loss.shape[1] != len(at) or not loss.size:
+        raise GeometryError(f"losses are {loss.shape} for {len(at)} thresholds; needed: (n, k)")
+    if not (loss.min() >= 0 and loss.max() <= bound) or (np.diff(loss, axis=1) < 0).any():
+        raise DataError(f"losses must lie in [0, {bound:g}] and not fall with the threshold")
+    if (np.diff(at) <= 0).any():
+        raise DataError("thresholds must rise")
+    n = len(loss)
+    allowed = (loss.sum(axis=0) + bound) / (n + 1) <= most + 1e-12
+    if not allowed[0]:
+        least = (
+            f"at least {int(np.ceil(bound / most - 1e-9)) - 1}" if most > 0 else "endlessly many"
+        )
+        raise DataError(
+            f"{n} patients: no threshold keeps the {risk} of a new one at or under {most:g}; "
+            f"needed: {least} patients even without a single error, or a higher target"
+        )
+    k = int(allowed.sum()) - 1
+    return OperatingPoint(
+        threshold=float(at[k]),
+        reason=f"{risk} of a new patient <= {most:g} (conformal)",
+        achieved={"risk": float(loss[:, k].mean()), "patients": n},
+        assumes=EXCHANGEABLE,
+    )
+
+
+def conformal_missed_boxes(
+    truth: Truth,
+    predictions: Predictions,
+    most: float = 0.1,
+    *,
+    patients: ArrayLike | None = None,
+    iou: float = 0.5,
+) -> OperatingPoint:
+    """The highest box threshold that misses, on average over new patients with a finding, at
+    most this share of a patient's true boxes.
+
+    Args:
+        patients: (n,) of each image, None = one image each. Patients without a true box say
+            nothing here and are left out.
+
+    Raises:
+        DataError: too few patients, or boxes that no threshold finds.
+    """
+    table = box_table(truth, predictions)
+    names = np.arange(len(table)) if patients is None else np.asarray(patients).reshape(-1)
+    if len(names) != len(table):
+        raise DataError(f"{len(table)} images came with {len(names)} patients")
+    best = _best_hits(truth, predictions, iou)
+    owner = np.unique(np.repeat(names, table.truths_per_image), return_inverse=True)[1]
+    if not len(best):
+        raise DataError("no true box: there is nothing to miss")
+    at = np.unique(np.append(0.0, best))
+    missed = best[:, None] < at[None, :]
+    count = np.bincount(owner).astype(np.float64)
+    losses = np.stack([np.bincount(owner, column) / count for column in missed.T], axis=1)
+    return conformal_risk(losses, at, most, risk="share of missed boxes")
+
+
+def _best_hits(truth: Truth, predictions: Predictions, iou: float) -> Float:
+    """(t,) for each true box the highest score of a box on it, -1 where none is."""
+    out = []
+    for true, (boxes, scores) in zip(truth, predictions, strict=True):
+        if not len(np.asarray(true)):
+            continue
+        on = iou_matrix(true, boxes) >= iou
+        values = np.where(on, np.asarray(scores, np.float64)[None, :], -1.0)
+        out.append(values.max(axis=1, initial=-1.0))
+    return np.concatenate([np.zeros(0), *out])
 
 
 def _lowest_of_each(scores: Float, patients: NDArray[Any]) -> Float:
@@ -160,7 +252,7 @@ def _pool_adjacent(values: Float, weight: Float) -> Float:
     return np.repeat(means, sizes)
 
 
-def _minimum(loss: Any, low: float, high: float) -> float:
+def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:
     """Golden section search of a function with one valley."""
     a, b = low, high
     c, d = b - GOLDEN * (b - a), a + GOLDEN * (b - a)
@@ -175,19 +267,6 @@ def _minimum(loss: Any, low: float, high: float) -> float:
             d = a + GOLDEN * (b - a)
             at_d = loss(d)
     return (a + b) / 2
-
-
-def _logit(scores: Float) -> Float:
-    s = np.clip(scores, EDGE, 1 - EDGE)
-    out: Float = np.log(s / (1 - s))
-    return out
-
-
-def _scores(scores: ArrayLike) -> Float:
-    s = np.asarray(scores, np.float64)
-    if s.size and not (s.min() >= 0 and s.max() <= 1):
-        raise DataError("scores must lie in [0, 1] and not be NaN")
-    return s
 
 
 def _both_kinds(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.bool_], Float]:

@@ -6,42 +6,22 @@ where it was chosen is written down with it, and is optimistic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.core.errors import ConfigError, DataError
-from hilum.evaluate.boxes import Predictions, Truth
+from hilum.core.manifest import BOX, OperatingPoint
+from hilum.evaluate.boxes import Predictions, Truth, box_table
 from hilum.evaluate.classification import at_threshold, from_counts
 from hilum.evaluate.curves import checked, ranked
 from hilum.evaluate.froc import froc
+from hilum.evaluate.matching import TRUE, match
+from hilum.evaluate.rsna import rsna_score
 
 Float = NDArray[np.float64]
 Best = Literal["f1", "f2", "mcc"]
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold with its aim: called positive at score >= threshold."""
-
-    threshold: float
-    aim: str  # e.g. "sensitivity >= 0.95"
-    achieved: Mapping[str, float] = field(default_factory=dict)  # on the data it was chosen on
-    chosen_on: str = "validation"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold {self.threshold}: needed: a number in [0, 1]")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> OperatingPoint:
-        return cls(**value)
 
 
 def for_sensitivity(y_true: ArrayLike, y_score: ArrayLike, least: float = 0.95) -> OperatingPoint:
@@ -101,7 +81,47 @@ def for_false_marks(
         "fp_per_normal_image": float(curve.fp_per_normal_image[k]),
     }
     aim = f"false positives per image <= {most:g} at IoU {iou:g}"
-    return OperatingPoint(float(curve.thresholds[k]), aim, achieved)
+    return _stored(float(curve.thresholds[k]), aim, achieved)
+
+
+def for_best_boxes(
+    truth: Truth, predictions: Predictions, metric: Literal["f1", "f2"] = "f1", *, iou: float = 0.5
+) -> OperatingPoint:
+    """The box threshold of the best F1 or F2 over all boxes; of equals the highest.
+
+    Raises:
+        DataError: no true box, or no predicted one.
+    """
+    if metric not in ("f1", "f2"):
+        raise ConfigError(f"unknown metric {metric!r} of boxes; known: f1, f2")
+    table = box_table(truth, predictions)
+    if not len(table.truth) or not len(table.boxes):
+        raise DataError("an operating point of boxes needs true and predicted boxes")
+    found = match(table, np.array([iou]))
+    r = ranked(found.verdict[0, 0] == TRUE, found.scores)
+    counts = [
+        from_counts(tp, fp, len(table.truth) - tp, 0)
+        for tp, fp in zip(r.true_positives, r.false_positives, strict=True)
+    ]
+    k = int(np.argmax([c[metric] for c in counts]))
+    kept = {name: counts[k][name] for name in ("sensitivity", "precision", "f1", "f2")}
+    return _stored(float(r.thresholds[k]), f"best {metric.upper()} of boxes at IoU {iou:g}", kept)
+
+
+def for_rsna_score(truth: Truth, predictions: Predictions, *, tried: int = 99) -> OperatingPoint:
+    """The box threshold of the best RSNA score, of `tried` quantiles of the scores.
+
+    Raises:
+        DataError: no predicted box, or no image that the score counts.
+    """
+    table = box_table(truth, predictions)
+    if not len(table.boxes):
+        raise DataError("an operating point of boxes needs predicted boxes")
+    grid = np.unique(np.quantile(table.scores, np.linspace(0, 1, tried), method="lower"))
+    pairs = [(np.asarray(b).reshape(-1, 4), np.asarray(s, np.float64)) for b, s in predictions]
+    values = [rsna_score(truth, [(b[s >= t], s[s >= t]) for b, s in pairs]) for t in grid]
+    k = int(np.argmax(values))
+    return _stored(float(grid[k]), "best RSNA score", {"rsna_score": float(values[k])})
 
 
 def sensitivity_at_specificity(
@@ -115,7 +135,14 @@ def sensitivity_at_specificity(
 
 
 def _point(truth: NDArray[np.bool_], score: Float, threshold: float, aim: str) -> OperatingPoint:
-    return OperatingPoint(threshold, aim, at_threshold(truth, score, threshold))
+    return _stored(threshold, aim, at_threshold(truth, score, threshold), score="image")
+
+
+def _stored(
+    threshold: float, aim: str, achieved: dict[str, float], score: str = BOX
+) -> OperatingPoint:
+    known = {name: value for name, value in achieved.items() if value == value}
+    return OperatingPoint(threshold=threshold, reason=aim, achieved=known, score=score)
 
 
 def _both_kinds(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.bool_], Float]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from hilum.core.errors import ModelOutputError
 from hilum.core.findings import Findings
 from hilum.core.geometry import Letterbox, clip_boxes
-from hilum.core.manifest import Calibration, Manifest
+from hilum.core.manifest import BOX, Calibration, Manifest
 from hilum.fuse.suppress import keep_best
 from hilum.fuse.weighted import weighted_boxes
 from hilum.predict.session import RawOutputs
@@ -72,9 +72,13 @@ class Decoder:
             width=box.width,
             height=box.height,
             boxes_px=boxes,
-            scores=scores,
+            scores=self.calibration.apply(BOX, scores).astype(np.float32),
             labels=tuple(self.manifest.labels[label] for label in labels),
-            image_scores={n: classes[c] for n, c in self.manifest.image_scores.items() if classes},
+            image_scores={
+                name: float(self.calibration.apply(name, classes[of]))
+                for name, of in self.manifest.image_scores.items()
+                if classes
+            },
             masks=self.masks(raw, box) if masks else {},
         )
 

@@ -129,11 +129,24 @@ def _splits(parts: Parts) -> str:
 
 
 def _points(manifest: Manifest) -> str:
-    rows = ["| name | score | threshold | reason | chosen on |", "|---|---|---|---|---|"]
+    rows = ["| name | score | threshold | aim | reached there | chosen on |", "|---|" + "---|" * 5]
     for name, point in manifest.operating_points.items():
+        keys = ("sensitivity", "specificity", "precision", "fp_per_image", "rsna_score")
+        reached = ", ".join(
+            f"{key.replace('_', ' ')} {point.achieved[key]:.2f}"
+            for key in keys
+            if key in point.achieved
+        )
         rows.append(
-            f"| {name} | {point.score} | {point.threshold:.3f} | {point.reason} | "
+            f"| {name} | {point.score} | {point.threshold:.3f} | {point.reason} | {reached} | "
             f"{point.chosen_on} |"
+        )
+    assumed = dict.fromkeys(p.assumes for p in manifest.operating_points.values() if p.assumes)
+    rows += [f"\nWhat a conformal guarantee rests on: {text}." for text in assumed]
+    if manifest.calibration is not None and manifest.calibration.fitted_on:
+        rows.append(
+            f"\nScores are calibrated ({manifest.calibration.fitted_on}): where films are like "
+            "those, of boxes of score .3 about three in ten are true. Elsewhere they are not."
         )
     return "\n".join(rows)
 
@@ -156,6 +169,6 @@ def _provenance(manifest: Manifest, difference: float) -> str:
         f"Largest difference between the fp32 graph and PyTorch: {difference:.1e}. {p.notes}\n\n"
         "## Known limits\n\n"
         "Trained on a few thousand small films and 83 films with drawn opacities. Not tested on "
-        "portable films with many devices, on lateral views or on children. Operating points are "
-        "not calibrated for any hospital. See `docs/first-look.md` for what it gets wrong."
+        "portable films with many devices, on lateral views or on children. Operating points and "
+        "calibration are of no hospital. See `docs/first-look.md` for what it gets wrong."
     )

@@ -20,7 +20,7 @@ from hilum.core.manifest import Figure, Manifest
 from hilum.core.prepare import Preprocessing, prepare
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
-from hilum.evaluate import ap_of, bootstrap, classification, dice, mean_of, rsna_of, rsna_score
+from hilum.evaluate import ap_of, bootstrap, classification, dice, mean_of, rsna_of
 from hilum.evaluate.resample import Metric
 from hilum.models.model import Model
 from hilum.predict.decode import Decoder
@@ -44,6 +44,11 @@ class Case:
     normal: bool
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> str:
+        """Its global class."""
+        return "opacity" if self.opacity else "normal" if self.normal else "not-normal"
+
 
 @dataclass(slots=True)
 class Answer:
@@ -51,8 +56,12 @@ class Answer:
 
     boxes: Boxes
     scores: NDArray[np.float32]
-    opacity: float  # image level
+    image: dict[str, float]  # scores of the whole image
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    @property
+    def opacity(self) -> float:
+        return self.image.get("opacity", 0.0)
 
 
 def open_cases(catalog: Catalog, ids: Sequence[str], spec: Preprocessing) -> list[Case]:
@@ -109,9 +118,7 @@ def decoded(
 
 
 def _answer(found: Findings) -> Answer:
-    return Answer(
-        found.boxes_px, found.scores, found.image_scores.get("opacity", 0.0), dict(found.masks)
-    )
+    return Answer(found.boxes_px, found.scores, dict(found.image_scores), dict(found.masks))
 
 
 def baseline_answers(net: Model, cases: Sequence[Case]) -> list[Answer]:
@@ -123,16 +130,20 @@ def baseline_answers(net: Model, cases: Sequence[Case]) -> list[Answer]:
         assert said.scores is not None
         source = case.box.boxes_to_source(said.boxes.numpy()).reshape(-1, 4)
         values = said.scores.numpy().clip(0, 1)
-        answers.append(Answer(source, values, float(values.max(initial=0.0))))
+        answers.append(Answer(source, values, {"opacity": float(values.max(initial=0.0))}))
     return answers
 
 
 def box_figures(cases: Sequence[Case], answers: Sequence[Answer], on: str) -> dict[str, Figure]:
     """AP@.5 with a patient bootstrap."""
-    truth = [case.truth for case in cases]
-    said = [(answer.boxes, answer.scores) for answer in answers]
+    return {"AP@.5": _resampled(ap_of(*pairs(cases, answers)), cases, on)}
 
-    return {"AP@.5": _resampled(ap_of(truth, said), cases, on)}
+
+def pairs(
+    cases: Sequence[Case], answers: Sequence[Answer]
+) -> tuple[list[Boxes], list[tuple[Boxes, NDArray[np.float32]]]]:
+    """True boxes, and predicted boxes with their scores, as `hilum.evaluate` takes them."""
+    return [case.truth for case in cases], [(a.boxes, a.scores) for a in answers]
 
 
 def rsna_figures(
@@ -168,16 +179,6 @@ def mask_figures(
 def above(answer: Answer, threshold: float) -> tuple[Boxes, NDArray[np.float32]]:
     keep = answer.scores >= threshold
     return answer.boxes[keep], answer.scores[keep]
-
-
-def best_rsna_threshold(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
-    """The box threshold with the best RSNA score; for validation films only."""
-    truth = [case.truth for case in cases]
-    grid = np.unique(
-        np.quantile(np.concatenate([a.scores for a in answers]), np.linspace(0, 1, 99))
-    )
-    scores = [rsna_score(truth, [above(a, float(t)) for a in answers]) for t in grid]
-    return float(grid[int(np.argmax(scores))])
 
 
 def _auc(truth: NDArray[np.bool_], score: NDArray[np.float64], on: str) -> Figure:

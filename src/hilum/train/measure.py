@@ -15,9 +15,19 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.torch import load_file
 
-from hilum.core.geometry import iou_matrix
-from hilum.core.manifest import Decoding, Figure, Manifest, OperatingPoint
-from hilum.evaluate import detection_ap
+from hilum.core.manifest import BOX, Calibration, Decoding, Figure, Manifest, OperatingPoint
+from hilum.evaluate import (
+    box_hits,
+    conformal_sensitivity,
+    detection_ap,
+    fit_logistic,
+    for_best,
+    for_best_boxes,
+    for_false_marks,
+    for_false_positives,
+    for_rsna_score,
+    for_sensitivity,
+)
 from hilum.predict.session import RawOutputs
 from hilum.train.arm import build_net
 from hilum.train.export import OUTPUTS
@@ -25,10 +35,10 @@ from hilum.train.judge import (
     Answer,
     Case,
     baseline_answers,
-    best_rsna_threshold,
     box_figures,
     decoded,
     mask_figures,
+    pairs,
     raw_outputs,
     rsna_figures,
 )
@@ -81,9 +91,13 @@ def measure_default(
     net = _net(recipe, arm / "final")
     validation_raw = raw_outputs(net, held.validation)
     covid, chosen = _nested(fold_raw, validation_raw, held, draft)
-    final = draft.model_copy(update={"decoding": chosen})
-    validation = decoded(validation_raw, held.validation, final, masks=False)
-    threshold = best_rsna_threshold(held.validation, validation)
+    plain = draft.model_copy(update={"decoding": chosen})
+    validation = decoded(validation_raw, held.validation, plain, masks=False)
+    maps = calibration(held, validation, covid)
+    validation, covid = _calibrated(validation, maps), _calibrated(covid, maps)
+    points = operating_points(held, validation, covid)
+    threshold = points["rsna-score"].threshold
+    final = plain.model_copy(update={"calibration": maps})
     test = decoded(raw_outputs(net, held.rsna), held.rsna, final, masks=False)
     lungs = decoded(raw_outputs(net, held.shenzhen), held.shenzhen, final)
     figures = {
@@ -93,10 +107,7 @@ def measure_default(
         **_named(RSNA, rsna_figures(held.rsna, test, threshold, RSNA)),
         **_named(SHENZHEN, mask_figures(held.shenzhen, lungs, "lungs", SHENZHEN)),
     }
-    settings = {
-        "decoding": chosen,
-        "operating_points": operating_points(held, validation, covid, threshold),
-    }
+    settings = {"decoding": chosen, "calibration": maps, "operating_points": points}
     return ArmFigures("hilum default (fp32)", figures, cpu_minutes(arm)), settings
 
 
@@ -141,52 +152,61 @@ def _nested(
 
 
 def _ap(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
-    return detection_ap([case.truth for case in cases], [(a.boxes, a.scores) for a in answers])
+    return detection_ap(*pairs(cases, answers))
+
+
+VALIDATION = "RSNA validation"
+FOLDS = f"{VALIDATION} and out-of-fold COVID opacity"
+
+
+def calibration(held: Held, validation: list[Answer], covid: list[Answer]) -> Calibration:
+    """Finished scores to probabilities, with a shift: findings are rarer than in training."""
+    hits = box_hits(*pairs([*held.validation, *held.covid], [*validation, *covid]))
+    maps = {BOX: (fit_logistic(*hits),)}
+    for name in validation[0].image:
+        truth = [case.kind == name for case in held.validation]
+        maps[name] = (fit_logistic(truth, [a.image[name] for a in validation]),)
+    return Calibration(scores=maps, fitted_on=f"boxes: {FOLDS}; images: {VALIDATION}")
 
 
 def operating_points(
-    held: Held, validation: list[Answer], covid: list[Answer], rsna: float
+    held: Held, validation: list[Answer], covid: list[Answer]
 ) -> dict[str, OperatingPoint]:
-    """Thresholds chosen before any test film is looked at."""
-    cases, answers = [*held.validation, *held.covid], [*validation, *covid]
-    scores = np.sort(
-        [a.opacity for c, a in zip(held.validation, validation, strict=True) if c.opacity]
-    )
+    """Thresholds of calibrated scores, chosen before any test film is looked at."""
+    both = pairs([*held.validation, *held.covid], [*validation, *covid])
+    rsna = pairs(held.validation, validation)
+    truth = np.array([case.opacity for case in held.validation])
+    score = np.array([answer.opacity for answer in validation])
+    patients = np.array([case.patient for case in held.validation])
+    image = {
+        "sensitivity-95": for_sensitivity(truth, score, 0.95),
+        "false-positives-10": for_false_positives(truth, score, 0.10),
+        **{f"best-{name}": for_best(truth, score, name) for name in ("f1", "f2", "mcc")},
+        "conformal-sensitivity-90": conformal_sensitivity(
+            score[truth], 0.9, patients=patients[truth]
+        ),
+    }
     return {
-        "default": OperatingPoint(
-            threshold=best_f1_threshold(cases, answers),
-            reason="best F1 of boxes at IoU .5",
-            chosen_on="RSNA validation and out-of-fold COVID opacity",
-        ),
-        "rsna-score": OperatingPoint(
-            threshold=rsna, reason="best RSNA score", chosen_on="RSNA validation"
-        ),
-        "sensitivity-95": OperatingPoint(
-            threshold=float(scores[int(0.05 * len(scores))]),
-            reason="95 % of the films with opacity score at least this",
-            chosen_on="RSNA validation",
-            score="opacity",
-        ),
+        "default": for_best_boxes(*both).model_copy(update={"chosen_on": FOLDS}),
+        "one-false-box": for_false_marks(*both, 1.0).model_copy(update={"chosen_on": FOLDS}),
+        "rsna-score": for_rsna_score(*rsna).model_copy(update={"chosen_on": VALIDATION}),
+        **{
+            name: point.model_copy(update={"chosen_on": VALIDATION, "score": "opacity"})
+            for name, point in image.items()
+        },
     }
 
 
-def best_f1_threshold(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
-    """The box score that gives the best F1 at IoU .5."""
-    found: list[tuple[float, bool]] = []
-    for case, answer in zip(cases, answers, strict=True):
-        free = np.ones(len(case.truth), bool)
-        overlap = iou_matrix(answer.boxes, case.truth)
-        for row, score in enumerate(answer.scores):  # highest first
-            best = int(np.argmax(overlap[row] * free)) if free.any() else -1
-            hit = best >= 0 and overlap[row, best] * free[best] >= 0.5
-            if hit:
-                free[best] = False
-            found.append((float(score), hit))
-    found.sort(reverse=True)
-    scores, hits = np.array([s for s, _ in found]), np.array([h for _, h in found])
-    true, said = np.cumsum(hits), np.arange(1, len(hits) + 1)
-    f1 = 2 * true / (said + sum(len(case.truth) for case in cases))
-    return round(float(scores[int(np.argmax(f1))]), 4)
+def _calibrated(answers: Sequence[Answer], by: Calibration) -> list[Answer]:
+    return [
+        Answer(
+            a.boxes,
+            by.apply(BOX, a.scores).astype(np.float32),
+            {name: float(by.apply(name, score)) for name, score in a.image.items()},
+            a.masks,
+        )
+        for a in answers
+    ]
 
 
 def measure_baseline(recipe: Recipe, arm: Path, held: Held) -> ArmFigures:
@@ -195,7 +215,8 @@ def measure_baseline(recipe: Recipe, arm: Path, held: Held) -> ArmFigures:
     for k, cases in enumerate(held.folds):
         covid += baseline_answers(_net(recipe, arm / f"fold{k}"), cases)
     net = _net(recipe, arm / "final")
-    threshold = best_rsna_threshold(held.validation, baseline_answers(net, held.validation))
+    chosen_on = pairs(held.validation, baseline_answers(net, held.validation))
+    threshold = for_rsna_score(*chosen_on).threshold
     test = baseline_answers(net, held.rsna)
     figures = {
         **_named(COVID, box_figures(held.covid, covid, COVID)),
