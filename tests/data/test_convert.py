@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load
 from hilum.data.catalog import build
-from hilum.data.convert import convert, mask_of_outlines, outlines
+from hilum.data.convert import convert
+from hilum.data.outlines import coco_counts, mask_of_coco, mask_of_outlines, outlines
 from hilum.data.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_mask
 
@@ -96,6 +97,95 @@ def test_outlines_return_exactly_but_fill_holes(catalog: Catalog, tmp_path: Path
     ring = np.ones((5, 5), bool)
     ring[2, 2] = False
     assert mask_of_outlines(outlines(ring), 5, 5).all()
+
+
+def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> None:
+    """COCO, run lengths and mask pictures exactly; YOLO's outlines fill the few holes."""
+    for form in ("coco-segments", "yolo-segments", "rle", "masks"):
+        convert(catalog, form, tmp_path / form, "opacity")
+    (tmp_path / "yolo-segments/images").symlink_to(catalog.root / "images")
+    for row in catalog.table.itertuples():
+        write_png(
+            phantom(0, row.width, row.height), tmp_path / f"masks/films/{row.image_id}.png", 8
+        )
+    mapping = {"image_id": "image_id", "mask_opacity": "mask"}
+    found = {
+        "coco-segments": load("coco", tmp_path / "coco-segments"),
+        "yolo-segments": load("yolo", tmp_path / "yolo-segments"),
+        "rle": load("siim-acr", tmp_path / "rle"),
+        "masks": load(
+            "folder", tmp_path / "masks", folder="films", table="masks.csv", columns=mapping
+        ),
+    }
+    for form, again in found.items():
+        column = "mask_pneumothorax" if form == "rle" else "mask_opacity"
+        assert len(again) == len(catalog)
+        for row in catalog.table.itertuples():
+            size = row.height, row.width
+            want = open_mask(catalog.root, row.mask_opacity, *size)
+            reference = again.table[column][_row(again, row.image_id)]
+            got = open_mask(again.root, reference, *size)
+            assert not (want & ~got).any(), form
+            assert (got & ~want).sum() <= (3 if form == "yolo-segments" else 0), form
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # inside pycocotools
+def test_coco_run_lengths_are_those_of_the_reference() -> None:
+    """Both codings and polygons, against pycocotools."""
+    reference = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        h, w = rng.integers(1, 40, 2).tolist()
+        mask = rng.random((h, w)) < rng.choice([0.0, 0.1, 0.5, 1.0])
+        coded = reference.encode(np.asfortranarray(mask.astype(np.uint8)))
+        assert reference.frPyObjects(coco_counts(mask), h, w)["counts"] == coded["counts"]
+        text = coded | {"counts": coded["counts"].decode()}
+        for segmentation in (text, coco_counts(mask)):
+            np.testing.assert_array_equal(mask_of_coco(segmentation, h, w), mask)
+    polygons = [[2.5, 2, 30, 4, 25, 28.25], [1, 20, 9, 22, 4, 31]]
+    whole = reference.merge(reference.frPyObjects(polygons, 32, 40))
+    np.testing.assert_array_equal(mask_of_coco(polygons, 32, 40), reference.decode(whole) > 0)
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        *([], [[]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, float("nan")]], [[0, 0, 1e12, 0, 5, 5]]),
+        *("text", [["a"]], {"counts": [5]}, {"counts": [-1, 10]}, {"counts": "é"}, {}),
+        *({"counts": "o" * 50}, {"counts": [9], "size": [9, 9]}, {"counts": [9, "1"]}, None),
+    ],
+)
+def test_damaged_segmentations_are_refused(segmentation: object) -> None:
+    with pytest.raises(DataError):
+        mask_of_coco(segmentation, 3, 3)
+
+
+def test_a_damaged_segmentation_makes_its_mask_unknown(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 4, "height": 3} for i in (1, 2, 3)],
+        "categories": [{"id": 1, "name": "opacity"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 3],
+             "segmentation": {"counts": [0, 3, 9], "size": [3, 4]}},
+            {"id": 2, "image_id": 2, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": [[1]]},
+            {"id": 3, "image_id": 2, "category_id": 1, "bbox": "none"},
+        ],
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    catalog = load("coco", tmp_path)
+    assert catalog.table["mask_opacity"].tolist() == ["rle:3x4:0 3", None, ""]
+    assert any("1 masks have a missing or damaged" in note for note in catalog.notes)
+    assert any("1 boxes with NaN" in note for note in catalog.notes)
+
+
+def test_ids_that_would_share_a_file_do_not(tmp_path: Path) -> None:
+    from hilum.data.names import file_names
+
+    ids = ["a/b", "a__b", "A__b", "..", "x:y", "plain"]
+    names = file_names(ids)
+    assert len({name.lower() for name in names.values()}) == len(ids)
+    assert names["plain"] == "plain"
+    assert not any(set(name) & set("/:\\") or name in ("", ".", "..") for name in names.values())
 
 
 def test_what_cannot_be_converted_says_why(catalog: Catalog, tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import typer
 
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
+from hilum.cli.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
 OUT = typer.Option(..., "--out", help="Folder for problems.csv, index.html and the memory.")
 
 
 def check(
     source: Path = SOURCE,
     out: Path = OUT,
-    set_name: str = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, …"),
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
-    workers: int = typer.Option(2, min=1, help="Files read at once."),
+    workers: int = typer.Option(0, min=0, help="Files read at once; 0: one a core."),
     as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
     """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
@@ -27,17 +29,15 @@ def check(
     """
     from rich.progress import track
 
-    from hilum.cli.common import SOME_REFUSED, print_json
+    from hilum.cli.common import SOME_REFUSED, cores, print_json
     from hilum.core.files import write_text
     from hilum.data import check as checking
-    from hilum.data.catalog import open_catalog
     from hilum.data.check_files import file_facts
     from hilum.data.check_page import page
-    from hilum.data.registry import load
 
-    catalog = load(set_name, source) if set_name else open_catalog(source)
+    catalog = open_source(source, set_name, options)
     total = int((catalog.table["path"] != "").sum())
-    facts = file_facts(catalog, out / "files.jsonl", workers) if files else iter(())
+    facts = file_facts(catalog, out / "files.jsonl", workers or cores()) if files else iter(())
     report = checking.check(
         catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
     )

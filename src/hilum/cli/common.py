@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,3 +40,9 @@ def print_json(value: object) -> None:
     """One JSON document on stdout, for machines."""
     json.dump(value, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def cores() -> int:
+    """Cores this process may use, at most 8: what `--workers 0` stands for."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)

@@ -1,30 +1,89 @@
-"""`hilum data convert`: annotations of any set in the form another tool reads."""
+"""`hilum data convert`: annotations in the form another tool reads; radiographs as PNG or WebP."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
-OUT = typer.Option(..., "--out", help="Folder to write into; must be new or empty.")
+from hilum.cli.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
+if TYPE_CHECKING:
+    from hilum.data import Catalog
+    from hilum.data.pictures import Pictures
+
+OUT = typer.Option(..., "--out", help="Folder to write into; new, empty, or of a run to go on.")
 
 
 def convert(
     source: Path = SOURCE,
     out: Path = OUT,
-    to: str = typer.Option(..., help="coco, voc, yolo, yolo-segments, masks, rle."),
-    set_name: str = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, …"),
-    mask: str = typer.Option("", help="Which mask, for yolo-segments, masks and rle."),
+    to: str = typer.Option(
+        ...,
+        help="Pictures: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
+        "masks, rle.",
+    ),
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
+    size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
+    bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
+    workers: int = typer.Option(0, min=0, help="Pictures: files at once; 0: one a core."),
+    mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
+    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
-    """Write a data set's annotations as COCO, VOC, YOLO, mask PNGs or run lengths.
+    """Write a data set's radiographs as PNG or WebP, or its annotations for another tool.
+
+    Pictures come with catalog.parquet beside them: boxes, masks and spacing scaled along, the
+    scales stored. A rerun goes on. Files that cannot be read are listed in left_out.csv, and the
+    exit code is then 1.
+
+    Example: hilum data convert rsna/ --set rsna --to png --size 512 --out rsna-512
 
     Example: hilum data convert rsna/ --set rsna --to coco --out rsna-coco
     """
-    from hilum.data.catalog import open_catalog
+    from hilum.cli.common import SOME_REFUSED, print_json
+    from hilum.core.errors import ConfigError
     from hilum.data.convert import convert as write
-    from hilum.data.registry import load
+    from hilum.data.pictures import FORMS, Pictures
 
-    catalog = load(set_name, source) if set_name else open_catalog(source)
-    done = write(catalog, to, out, mask)
-    typer.echo(f"{done.images} images in {out}; {done.left_out} without annotation left out")
+    if to in FORMS:
+        wanted = Pictures(to, bits, size)
+        catalog = open_source(source, set_name, options)
+        written, refused = _pictures(catalog, wanted, out, workers, as_json)
+        counts = {"images": written, "left_out": refused}
+        text = f"{written} images in {out}; {refused} left out" + (
+            f", see {out / 'left_out.csv'}" if refused else ""
+        )
+    else:
+        if size or bits != 8:
+            raise ConfigError(f"--size and --bits belong to {' and '.join(FORMS)}, not to {to}")
+        done = write(open_source(source, set_name, options), to, out, mask)
+        refused = 0
+        counts = {"images": done.images, "left_out": done.left_out}
+        text = f"{done.images} images in {out}; {done.left_out} without annotation left out"
+    if as_json:
+        print_json(counts)
+    else:
+        typer.echo(text)
+    if refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+def _pictures(
+    catalog: Catalog, wanted: Pictures, out: Path, workers: int, quiet: bool
+) -> tuple[int, int]:
+    """How many were written, and how many could not be."""
+    from rich.progress import track
+
+    from hilum.cli.common import cores
+    from hilum.core.files import write_text
+    from hilum.data.pictures import CATALOG, finish, write_pictures
+
+    total = int((catalog.table["path"] != "").sum())
+    steps = write_pictures(catalog, wanted, out, workers or cores())
+    facts = list(track(steps, "Writing", total=total, transient=True, disable=quiet))
+    copies, left = finish(catalog, facts, out)
+    write_text(out / "left_out.csv", left.to_csv(index=False))
+    copies.save(out / CATALOG)
+    return len(copies), len(left)

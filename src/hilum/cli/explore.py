@@ -6,14 +6,16 @@ from pathlib import Path
 
 import typer
 
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
+from hilum.cli.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
 OUT = typer.Option(..., "--out", help="Folder for index.html and figures/*.png.")
 
 
 def explore(
     source: Path = SOURCE,
     out: Path = OUT,
-    set_name: str = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, …"),
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
     files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
     samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
     seed: int = typer.Option(0, min=0, help="The same seed samples the same files."),
@@ -25,13 +27,11 @@ def explore(
     from rich.progress import Progress
 
     from hilum.core.files import write_bytes, write_text
-    from hilum.data.catalog import open_catalog
     from hilum.data.explore import NO_FILES, Summary, read_files, sampled
     from hilum.data.explore_figures import plots
     from hilum.data.explore_page import page
-    from hilum.data.registry import load
 
-    catalog = load(set_name, source) if set_name else open_catalog(source)
+    catalog = open_source(source, set_name, options)
     with Progress(transient=True) as progress:
         progress.add_task("Reading and drawing", total=None)
         facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES

@@ -47,7 +47,7 @@ def predict(
         list(discover(paths)),
         chosen,
         out,
-        workers=workers or _cores(),
+        workers=workers or common.cores(),
         threads=threads,
         masks=not no_masks,
         fresh=fresh,
@@ -82,7 +82,8 @@ def analyse(
 
     bundles = pipeline.load_bundles()
     key = pipeline.fingerprint(bundles, masks=masks, threads=threads, hilum=_version())
-    job = Job(pipeline, threads, masks, ImageWriter(out.resolve(), masks))
+    points = pipeline.operating_points(bundles)
+    job = Job(pipeline, threads, masks, ImageWriter(out.resolve(), masks, points))
     with Journal(out, key, fresh=fresh) as journal, _progress(len(inputs)) as advance:
         results = _finished(inputs, journal.names(), journal.find, advance)
         left = [index for index in range(len(inputs)) if index not in results]
@@ -96,7 +97,7 @@ def analyse(
         hands = workers if len(left) > 4 else 1
         run([inputs[index] for index in left], job, workers=hands, done=done)
         images = tuple(results[index] for index in range(len(inputs)))
-        whole = RunResult(pipeline.info(bundles), images, pipeline.combine(images))
+        whole = RunResult(pipeline.info(bundles), images, pipeline.combine(images, bundles))
         write_results(out, whole)
     return whole
 
@@ -156,13 +157,6 @@ def _summary(run: RunResult, out: Path) -> None:
         if image.status != "analysed":
             typer.echo(f"  {image.status}: {image.name}: {image.reason}")
     typer.echo(f"Look at {out / 'index.html'}. {common.NOTICE}")
-
-
-def _cores() -> int:
-    import os
-
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def _version() -> str:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import typer
 
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
+from hilum.cli.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
 OUT = typer.Option(..., "--out", help="JSON file to write; never overwritten.")
 
 
 def split(
     source: Path = SOURCE,
     out: Path = OUT,
-    set_name: str = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, …"),
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
     fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
     folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
     seed: int = typer.Option(0, min=0, help="The same seed gives the same split."),
@@ -29,11 +31,9 @@ def split(
     from hilum.cli.common import print_json
     from hilum.core.errors import ConfigError
     from hilum.data import split as splitting
-    from hilum.data.catalog import open_catalog
     from hilum.data.duplicates import picture_keys
-    from hilum.data.registry import load
 
-    catalog = load(set_name, source) if set_name else open_catalog(source)
+    catalog = open_source(source, set_name, options)
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
     try:

@@ -7,6 +7,7 @@ Columns beside the fixed ones below:
     study_<name>   float32, study level, likewise
     mask_<name>    reference of a mask ("file", "archive.zip!member" or "rle:..."), "" annotated
                    and empty, null not annotated
+and, where the pictures are resized copies (`hilum data convert --to png`), those of `COPIES`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 TEXT = (
     *("image_id", "path", "patient", "study", "series", "view", "sex"),
@@ -35,6 +37,11 @@ NUMBERS = {"age": "float32", "width": "int32", "height": "int32"}  # years, px; 
 LISTS = ("boxes", "box_labels")  # flat x1, y1, x2, y2 per box, px; null = not annotated
 FIXED = (*TEXT, *NUMBERS, *LISTS)
 PREFIXES = ("label_", "study_", "mask_")
+COPIES = (
+    "original",  # path of the file that the picture was made from, below the set's own directory
+    *("scale_x", "scale_y"),  # pixels of the picture per pixel of the original
+    *("spacing_row_mm", "spacing_column_mm"),  # of the picture's pixels
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +75,18 @@ class Catalog:
         names: Any = self.table["box_labels"].iat[row]
         return boxes, list(names)
 
+    def original_boxes(self, row: int) -> tuple[Float64, list[str]] | None:
+        """As `boxes`, but (n, 4) float64 in the pixels of the file that a picture was made from."""
+        flat: Any = self.table["boxes"].iat[row]
+        names: Any = self.table["box_labels"].iat[row]
+        if flat is None:
+            return None
+        boxes = np.asarray(flat, np.float64).reshape(-1, 4)
+        if "scale_x" in self.table:
+            x, y = self.table["scale_x"].iat[row], self.table["scale_y"].iat[row]
+            boxes = boxes / [x, y, x, y]
+        return boxes, list(names)
+
     def where(self, keep: pd.Series[bool] | NDArray[np.bool_]) -> Catalog:
         """The rows for which `keep` is true."""
         return Catalog(self.name, self.table[np.asarray(keep)], self.root, self.notes)
@@ -78,11 +97,16 @@ class Catalog:
             yield split, self.where(self.table["split"] == split)
 
     def save(self, path: str | Path) -> None:
-        """Write one Parquet file, atomically; name, root and notes travel as metadata."""
+        """Write one Parquet file, atomically; name, root and notes travel as metadata.
+
+        A root beside or below the file is stored relative to it, so that both can be moved.
+        """
+        here, root = Path(path).resolve().parent, self.root.resolve()
+        root = root.relative_to(here) if root.is_relative_to(here) else root
         table = pa.Table.from_pandas(self.table, preserve_index=False)
         own = {
             b"hilum.name": self.name.encode(),
-            b"hilum.root": str(self.root).encode(),
+            b"hilum.root": str(root).encode(),
             b"hilum.notes": "\n".join(self.notes).encode(),
         }
         with atomic_path(path) as temporary:
@@ -108,7 +132,7 @@ def open_catalog(path: str | Path) -> Catalog:
     return Catalog(
         meta[b"hilum.name"].decode(),
         table.to_pandas(),
-        Path(meta[b"hilum.root"].decode()),
+        Path(path).parent / meta[b"hilum.root"].decode(),
         tuple(notes.split("\n")) if notes else (),
     )
 
@@ -136,11 +160,12 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in FIXED if column not in table]
     if missing:
         raise DataError(f"catalog {name!r} lacks the columns {', '.join(missing)}")
-    unknown = [c for c in table.columns if c not in FIXED and not c.startswith(PREFIXES)]
+    known = (*FIXED, *COPIES)
+    unknown = [c for c in table.columns if c not in known and not c.startswith(PREFIXES)]
     if unknown:
         raise DataError(
-            f"catalog {name!r} has unknown columns {', '.join(unknown)}; "
-            f"allowed beside the fixed ones: {', '.join(p + '*' for p in PREFIXES)}"
+            f"catalog {name!r} has unknown columns {', '.join(unknown)}; allowed beside the fixed "
+            f"ones: {', '.join(p + '*' for p in PREFIXES)}, {', '.join(COPIES)}"
         )
     table = table.reset_index(drop=True)
     nobody = table["patient"] == ""
@@ -157,6 +182,9 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     for column in table.columns:
         if column.startswith(("label_", "study_")):
             table[column] = table[column].astype("float32")
+        if column.startswith("mask_"):
+            references = table[column].astype(object)
+            table[column] = references.where(references.notna(), None)
     _check_box_lengths(table, name)
     return table
 

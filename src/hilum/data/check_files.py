@@ -1,13 +1,8 @@
-"""Reads every file of a catalog once and remembers what it found, so that a rerun resumes.
-
-Judges nothing; `check` does. One JSON line a file, written as it is read.
-"""
+"""Reads every file of a catalog once and says what it found. Judges nothing; `check` does."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +11,31 @@ from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
 from hilum.data.duplicates import picture_key
 from hilum.data.pixels import open_radiograph
+from hilum.data.resume import each_file
 from hilum.dicom.gate import chest_header_reason
 
-FIELDS = ("path", "stamp", "reason", "key", "width", "height", "photometric", "header")
+FIELDS = ("reason", "key", "width", "height", "photometric", "header")
 
 
 def file_facts(catalog: Catalog, memory: Path, workers: int = 2) -> Iterator[dict[str, Any]]:
-    """`FIELDS` of each row that has a file, in no particular order.
+    """`FIELDS` and the path of each row that has a file; `memory` as `each_file`."""
 
-    Args:
-        memory: JSON lines of earlier runs; a file of the same size and time is not read again.
-        workers: threads; decoding releases Python's lock.
-    """
-    known = _remembered(memory)
-    todo: list[tuple[str, str]] = []
-    for path in catalog.table["path"]:
-        if not path:
-            continue
-        stamp = _stamp(catalog.root, path)
-        if path in known and known[path]["stamp"] == stamp:
-            yield known[path]
-        else:
-            todo.append((path, stamp))
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with memory.open("a", encoding="utf-8") as stream, ThreadPoolExecutor(workers) as pool:
-        # In slices, so that an interrupt does not wait for thousands of queued files.
-        for start in range(0, len(todo), 64 * workers):
-            part = todo[start : start + 64 * workers]
-            for facts in pool.map(lambda item: _facts(catalog.root, *item), part):
-                stream.write(json.dumps(facts, ensure_ascii=False) + "\n")
-                yield facts
-            stream.flush()
+    def work(path: str) -> dict[str, Any]:
+        return dict.fromkeys(FIELDS) | _facts(catalog.root, path)
+
+    return each_file(
+        catalog.root, catalog.table["path"], work, memory, workers, lambda f: set(FIELDS) <= set(f)
+    )
 
 
-def _facts(root: Path, path: str, stamp: str) -> dict[str, Any]:
-    out: dict[str, Any] = dict.fromkeys(FIELDS) | {"path": path, "stamp": stamp}
+def _facts(root: Path, path: str) -> dict[str, Any]:
     try:
         radiograph = open_radiograph(root, path)
     except InputRefused as refusal:
-        return out | {"reason": f"{refusal.code}: {refusal.reason}"}
+        return {"reason": f"{refusal.code}: {refusal.reason}"}
     except DataError as error:
-        return out | {"reason": str(error)}
-    return out | {
+        return {"reason": str(error)}
+    return {
         "key": picture_key(radiograph),
         "width": radiograph.width,
         "height": radiograph.height,
@@ -77,26 +55,3 @@ def _suspicion(radiograph: Radiograph) -> str | None:
     if orientation and orientation[1][:1] in ("L", "R", "H"):
         return f"rotated: its rows and columns run to {'/'.join(orientation)}"
     return None
-
-
-def _stamp(root: Path, reference: str) -> str:
-    file = root / reference.partition("!")[0]
-    try:
-        status = file.stat()
-    except OSError:
-        return "gone"
-    return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def _remembered(memory: Path) -> dict[str, dict[str, Any]]:
-    known: dict[str, dict[str, Any]] = {}
-    if not memory.is_file():
-        return known
-    for line in memory.read_text(encoding="utf-8").splitlines():
-        try:
-            facts = json.loads(line)
-            if set(facts) == set(FIELDS):
-                known[facts["path"]] = facts
-        except ValueError:
-            continue  # the last line of a killed run may be torn; that file is read again
-    return known

@@ -1,10 +1,12 @@
 """Annotations of a catalog -> COCO, VOC, YOLO, mask pictures, run lengths.
 
-The way back is `load("coco" | "voc" | "yolo" | "siim-acr", folder)` and, for outlines,
-`mask_of_outlines`. Converts no images. Images that nobody annotated are left out and counted.
+The way back is `load("coco" | "voc" | "yolo" | "siim-acr", folder)`, and for mask pictures the
+folder adapter with `masks.csv`. Converts no images (see `pictures`). Images that nobody annotated
+are left out and counted.
 
-Rounding: COCO and run lengths are exact; VOC holds whole pixels, boxes grow outwards by less than
-one; YOLO is written to 1e-10 of the image; outlines are exact but for holes, which they fill.
+Rounding: COCO, mask pictures and run lengths are exact; VOC holds whole pixels, boxes grow
+outwards by less than one; YOLO is written to 1e-10 of the image; YOLO's outlines are exact but
+for holes, which they fill.
 """
 
 from __future__ import annotations
@@ -26,11 +28,14 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_bytes, write_text
 from hilum.data import rle
 from hilum.data.catalog import Catalog
+from hilum.data.names import file_names
+from hilum.data.outlines import coco_counts, outlines, pieces
 from hilum.data.pixels import open_mask
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
 
+SIDE = 1024  # px; run lengths of other sizes have two columns more than SIIM-ACR's table
 IMAGE_EXTRAS = ("patient", "study", "view", "sex")
 
 
@@ -46,8 +51,8 @@ def convert(catalog: Catalog, form: str, out: str | Path, mask: str = "") -> Con
     """Write a catalog's annotations into a new folder.
 
     Args:
-        form: coco, voc, yolo (boxes), yolo-segments, masks or rle.
-        mask: which mask_<name> column, for the last three.
+        form: coco, voc, yolo (boxes); coco-segments, yolo-segments, masks or rle.
+        mask: which mask_<name> column, for the last four.
 
     Raises:
         ConfigError: unknown form, or the folder is not empty.
@@ -75,21 +80,6 @@ def convert(catalog: Catalog, form: str, out: str | Path, mask: str = "") -> Con
     return Converted(len(kept), len(catalog) - len(kept))
 
 
-def outlines(mask: Bool) -> list[Float64]:
-    """(n, 2) x, y outlines of each connected piece, on pixel centres; holes are lost."""
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [contour.reshape(-1, 2) + 0.5 for contour in found]
-
-
-def mask_of_outlines(pieces: list[Float64], height: int, width: int) -> Bool:
-    """The (height, width) mask that `outlines` came from, holes filled."""
-    image = np.zeros((height, width), np.uint8)
-    for piece in pieces:
-        cv2.fillPoly(image, [np.round(piece - 0.5).astype(np.int32)], 1)
-    filled: Bool = image > 0
-    return filled
-
-
 def _rows(catalog: Catalog) -> Iterator[tuple[Any, Float64, list[str]]]:
     for row in catalog.table.itertuples():
         yield row, np.array(row.boxes, np.float64).reshape(-1, 4), list(row.box_labels)  # type: ignore[arg-type]
@@ -99,31 +89,53 @@ def _names(catalog: Catalog) -> list[str]:
     return sorted({name for names in catalog.table["box_labels"] for name in names})
 
 
-def _stem(image_id: str) -> str:
-    return image_id.replace("/", "__")
-
-
 def _coco(catalog: Catalog, folder: Path, column: str) -> None:
     names = _names(catalog)
+
+    def found(part: Catalog, row: Any) -> Iterator[dict[str, Any]]:
+        boxes = np.array(row.boxes, np.float64).reshape(-1, 4)
+        for (x1, y1, x2, y2), label in zip(boxes.tolist(), row.box_labels, strict=True):
+            yield {
+                "category_id": names.index(label) + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+            }
+
+    _coco_files(catalog, folder, names, found)
+
+
+def _coco_segments(catalog: Catalog, folder: Path, column: str) -> None:
+    """One annotation for each connected piece, as uncompressed run lengths."""
+
+    def found(part: Catalog, row: Any) -> Iterator[dict[str, Any]]:
+        for piece in pieces(_mask(part, row, column)):
+            x, y, w, h = cv2.boundingRect(piece.astype(np.uint8))
+            yield {
+                "category_id": 1,
+                "bbox": [float(v) for v in (x, y, w, h)],
+                "area": int(piece.sum()),
+                "segmentation": coco_counts(piece),
+            }
+
+    _coco_files(catalog, folder, [column.removeprefix("mask_")], found)
+
+
+def _coco_files(
+    catalog: Catalog,
+    folder: Path,
+    names: list[str],
+    found: Callable[[Catalog, Any], Iterator[dict[str, Any]]],
+) -> None:
+    """One file a split. Ids start at 1: the reference evaluator never matches id 0."""
     categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
     for split, part in catalog.parts():
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for row, boxes, labels in _rows(part):
-            # Ids start at 1: the reference evaluator never matches id 0.
-            number = len(images) + 1
+        for number, row in enumerate(part.table.itertuples(), 1):
             images.append(_coco_image(number, row))
-            for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels, strict=True):
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": number,
-                        "category_id": names.index(label) + 1,
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
-                        "iscrowd": 0,
-                    }
-                )
+            for annotation in found(part, row):
+                ids = {"id": len(annotations) + 1, "image_id": number, "iscrowd": 0}
+                annotations.append(ids | annotation)
         content = {"images": images, "annotations": annotations, "categories": categories}
         target = folder / "annotations" / f"instances_{split or 'all'}.json"
         write_text(target, json.dumps(content, ensure_ascii=False))
@@ -141,6 +153,7 @@ def _coco_image(number: int, row: Any) -> dict[str, Any]:
 
 
 def _voc(catalog: Catalog, folder: Path, column: str) -> None:
+    stems = file_names(catalog.table["image_id"])
     for row, boxes, labels in _rows(catalog):
         whole = np.concatenate([np.floor(boxes[:, :2]) + 1, np.ceil(boxes[:, 2:])], axis=1)
         objects = [
@@ -155,14 +168,14 @@ def _voc(catalog: Catalog, folder: Path, column: str) -> None:
             f"<height>{row.height}</height><depth>1</depth></size>"
         )
         text = "\n".join(["<annotation>", head, *objects, "</annotation>\n"])
-        write_text(folder / "Annotations" / f"{_stem(row.image_id)}.xml", text)
+        write_text(folder / "Annotations" / f"{stems[row.image_id]}.xml", text)
     for split, part in catalog.parts():
-        stems = "".join(f"{_stem(i)}\n" for i in part.table["image_id"])
-        write_text(folder / "ImageSets" / "Main" / f"{split or 'all'}.txt", stems)
+        lines = "".join(f"{stems[i]}\n" for i in part.table["image_id"])
+        write_text(folder / "ImageSets" / "Main" / f"{split or 'all'}.txt", lines)
 
 
 def _yolo(catalog: Catalog, folder: Path, column: str) -> None:
-    names = _names(catalog)
+    names, stems = _names(catalog), file_names(catalog.table["image_id"])
     for row, boxes, labels in _rows(catalog):
         size = np.array([row.width, row.height])
         centre, side = (
@@ -173,11 +186,12 @@ def _yolo(catalog: Catalog, folder: Path, column: str) -> None:
             f"{names.index(label)} " + " ".join(f"{v:.10g}" for v in values)
             for values, label in zip(np.hstack([centre, side]), labels, strict=True)
         ]
-        _yolo_label(folder, row, lines)
+        _yolo_label(folder, row, stems, lines)
     _yolo_names(folder, names)
 
 
 def _yolo_segments(catalog: Catalog, folder: Path, column: str) -> None:
+    stems = file_names(catalog.table["image_id"])
     for row in catalog.table.itertuples():
         size = np.array([row.width, row.height])
         lines = []
@@ -185,12 +199,14 @@ def _yolo_segments(catalog: Catalog, folder: Path, column: str) -> None:
             # A line needs three points; a single pixel or a straight piece repeats its own.
             points = piece if len(piece) > 2 else np.resize(piece, (3, 2))
             lines.append("0 " + " ".join(f"{v:.10g}" for v in (points / size).ravel()))
-        _yolo_label(folder, row, lines)
+        _yolo_label(folder, row, stems, lines)
     _yolo_names(folder, [column.removeprefix("mask_")])
 
 
-def _yolo_label(folder: Path, row: Any, lines: list[str]) -> None:
-    target = folder / "labels" / (row.split or ".") / f"{_stem(row.image_id)}.txt"
+def _yolo_label(folder: Path, row: Any, stems: dict[str, str], lines: list[str]) -> None:
+    # Named as its picture is, as YOLO pairs them.
+    stem = Path(row.path.rpartition("!")[2]).stem or stems[row.image_id]
+    target = folder / "labels" / (row.split or ".") / f"{stem}.txt"
     write_text(target, "".join(f"{line}\n" for line in lines))
 
 
@@ -200,15 +216,22 @@ def _yolo_names(folder: Path, names: list[str]) -> None:
 
 
 def _masks(catalog: Catalog, folder: Path, column: str) -> None:
+    stems = file_names(catalog.table["image_id"])
     for row in catalog.table.itertuples():
         mask = _mask(catalog, row, column)
         _, coded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
-        write_bytes(folder / f"{_stem(str(row.image_id))}.png", coded.tobytes())
+        write_bytes(folder / f"{stems[str(row.image_id)]}.png", coded.tobytes())
+    ids = catalog.table["image_id"]
+    rows = pd.DataFrame({"image_id": ids, "mask": ids.map(stems) + ".png"})
+    write_text(folder / "masks.csv", rows.to_csv(index=False))
 
 
 def _run_lengths(catalog: Catalog, folder: Path, column: str) -> None:
-    texts = [rle.encode(_mask(catalog, row, column)) for row in catalog.table.itertuples()]
-    rows = pd.DataFrame({"ImageId": catalog.table["image_id"], "EncodedPixels": texts})
+    table = catalog.table
+    texts = [rle.encode(_mask(catalog, row, column)) for row in table.itertuples()]
+    rows = pd.DataFrame({"ImageId": table["image_id"], "EncodedPixels": texts})
+    if not ((table["width"] == SIDE) & (table["height"] == SIDE)).all():
+        rows["Height"], rows["Width"] = table["height"], table["width"]
     write_text(folder / "train-rle.csv", rows.to_csv(index=False))
 
 
@@ -223,6 +246,7 @@ BOX_FORMS: dict[str, Callable[[Catalog, Path, str], None]] = {
 }
 FORMS: dict[str, Callable[[Catalog, Path, str], None]] = {
     **BOX_FORMS,
+    "coco-segments": _coco_segments,
     "yolo-segments": _yolo_segments,
     "masks": _masks,
     "rle": _run_lengths,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -45,10 +46,23 @@ def load(name: str, path: str | PathLike[str], **options: Any) -> Catalog:
     Raises:
         DataError: unknown name, a directory that is not of that set, or damaged tables.
     """
+    return _adapter(name)(Path(path), **options)
+
+
+def options_of(name: str) -> list[str]:
+    """Names of the options that a set's reader takes.
+
+    Raises:
+        DataError: unknown name.
+    """
+    return list(inspect.signature(_adapter(name)).parameters)[1:]
+
+
+def _adapter(name: str) -> Callable[..., Catalog]:
     if name not in ADAPTERS:
         near = difflib.get_close_matches(name, ADAPTERS, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise DataError(f"unknown set {name!r}; known: {', '.join(ADAPTERS)}.{hint}")
     module, _, function = ADAPTERS[name].partition(":")
     adapter: Callable[..., Catalog] = getattr(importlib.import_module(module), function)
-    return adapter(Path(path), **options)
+    return adapter

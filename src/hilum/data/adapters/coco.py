@@ -1,4 +1,4 @@
-"""COCO detection JSON. Reads boxes and categories; segmentations stay in the file."""
+"""COCO JSON: boxes, categories and segmentations (polygons, run lengths in either form)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from hilum.core.errors import DataError
+from hilum.data import rle
 from hilum.data.adapters.common import PICTURES, Source, group_boxes, patients
 from hilum.data.catalog import Catalog, build
+from hilum.data.outlines import mask_of_coco
 
 SPLITS = ("train", "val", "valid", "validation", "test")
 
@@ -19,7 +21,8 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
     """A directory with one or more COCO files (at its top or in annotations/) and the images.
 
     Every image of a file counts as annotated, so "no box" means none. label_<category> says
-    whether a box of it is there. The split comes from the file's name (instances_train.json).
+    whether a box of it is there; mask_<category>, where a category has segmentations, is their
+    union in each image. The split comes from the file's name (instances_train.json).
     An image entry may carry `patient` and `study`, as `hilum data convert` writes them.
 
     Args:
@@ -44,6 +47,7 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
     for name in sorted(names):
         having = joined.loc[joined["label"] == name, "image_id"]
         table[f"label_{name}"] = table["image_id"].isin(having).astype("float32")
+    table = pd.concat([table, _masks(joined, table, source)], axis=1)
     table["patient"] = patients(table, source)
     return build("coco", table, path, tuple(source.notes))
 
@@ -85,16 +89,56 @@ def _tables(
     if "hilum_id" in images:  # what `hilum data convert` calls the image
         images["image_id"] = images["hilum_id"].fillna(images["image_id"])
     ids = images.set_index("id")["image_id"]
-    rows = pd.DataFrame(content["annotations"], columns=["image_id", "category_id", "bbox"])
+    rows = pd.DataFrame(
+        content["annotations"], columns=["image_id", "category_id", "bbox", "segmentation"]
+    )
     image, label = rows["image_id"].map(ids), rows["category_id"].map(keys)
     lost = image.isna() | label.isna()
     source.note(int(lost.sum()), f"annotations of {file.name} name an unknown image or category")
-    xywh = pd.DataFrame(rows["bbox"].tolist(), columns=list("xywh"), dtype="float64")
+    xywh = pd.DataFrame(_boxes(rows["bbox"]), columns=list("xywh"), dtype="float64")
     boxes = pd.DataFrame({"image_id": image, "label": label, "x1": xywh["x"], "y1": xywh["y"]})
     boxes["x2"], boxes["y2"] = xywh["x"] + xywh["w"], xywh["y"] + xywh["h"]
+    boxes["segmentation"] = rows["segmentation"].to_numpy()
     wanted = ["image_id", "file_name", "width", "height", "patient", "study", "view", "sex", "age"]
     table = images[[c for c in wanted if c in images]].assign(split=split)
     return table, boxes[~lost]
+
+
+def _boxes(boxes: pd.Series[Any]) -> list[list[float]]:
+    """Four numbers each; anything else becomes NaN and is noted with the boxes left out."""
+
+    def numbers(box: Any) -> list[float]:
+        try:
+            x, y, w, h = (float(v) for v in box)
+        except (TypeError, ValueError):
+            return [float("nan")] * 4
+        return [x, y, w, h]
+
+    return [numbers(box) for box in boxes]
+
+
+def _masks(found: pd.DataFrame, images: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """mask_<category>: the union of an image's segmentations; "" without an annotation of it."""
+    out = pd.DataFrame(index=images.index)
+    sizes = images.reindex(columns=["height", "width"]).fillna(0).astype(int)
+    sizes = sizes.set_index(images["image_id"])
+    filled = found["segmentation"].map(bool) & found["segmentation"].notna()
+    damaged = 0
+    for name in sorted(found.loc[filled, "label"].unique()):
+        masks: dict[str, str | None] = dict.fromkeys(images["image_id"], "")
+        for image, rows in found[found["label"] == name].groupby("image_id"):
+            height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())
+            try:
+                mask = mask_of_coco(rows["segmentation"].iat[0], height, width)
+                for segmentation in rows["segmentation"][1:]:
+                    mask |= mask_of_coco(segmentation, height, width)
+                masks[str(image)] = f"rle:{height}x{width}:{rle.encode(mask)}"
+            except DataError:
+                damaged += 1
+                masks[str(image)] = None  # not known, which is not the same as none
+        out[f"mask_{name}"] = images["image_id"].map(masks).astype(object)
+    source.note(damaged, "masks have a missing or damaged segmentation and are unknown")
+    return out
 
 
 def _with_paths(table: pd.DataFrame, source: Source) -> pd.DataFrame:

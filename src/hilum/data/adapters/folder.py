@@ -15,7 +15,10 @@ from hilum.data.catalog import NUMBERS, PREFIXES, TEXT, Catalog, build
 
 
 def load(
-    path: Path, table: str | Path | None = None, columns: Mapping[str, str] | None = None
+    path: Path,
+    table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    folder: str = "",
 ) -> Catalog:
     """Every image below a directory or in a zip; ids are paths without their suffix.
 
@@ -23,14 +26,16 @@ def load(
         table: CSV, relative to the directory (or beside the zip).
         columns: catalog column -> CSV column, e.g. {"image_id": "file", "patient": "pid",
             "label_opacity": "y"}. image_id is needed; its values may be paths or names, with or
-            without suffix.
+            without suffix. mask_<name> holds references as the catalog does, "" for an
+            annotated empty one.
+        folder: only the images below this one, relative to the directory; masks may lie beside.
 
     Raises:
         DataError: nothing to read, or a mapping that does not fit.
     """
     archive = path.is_file()
     source = Source("folder", path.parent if archive else path)
-    files = _members(path) if archive else _walk(source)
+    files = _members(path) if archive else _walk(source, folder)
     if files.empty:
         raise DataError(
             f"set 'folder': {path} holds none of the files looked for: "
@@ -44,10 +49,12 @@ def load(
     return build("folder", rows, source.root, tuple(source.notes))
 
 
-def _walk(source: Source) -> pd.DataFrame:
-    root = source.root
-    found = [p for p in sorted(root.rglob("*")) if p.is_file() and _wanted(p)]
-    return _with_ids(pd.Series([p.relative_to(root).as_posix() for p in found], dtype=object))
+def _walk(source: Source, folder: str) -> pd.DataFrame:
+    start = source.root / folder
+    found = [p for p in sorted(start.rglob("*")) if p.is_file() and _wanted(p)]
+    inside = pd.Series([p.relative_to(start).as_posix() for p in found], dtype=object)
+    table = _with_ids(inside)
+    return table.assign(path=f"{folder}/" + inside) if folder else table
 
 
 def _wanted(file: Path) -> bool:

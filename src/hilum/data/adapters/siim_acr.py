@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hilum.data.adapters.common import DICOM, Source, join_files, patients
+from hilum.data.adapters.common import DICOM, Source, join_files, numbers, patients
 from hilum.data.adapters.headers import add_headers
 from hilum.data.catalog import Catalog, build
 from hilum.data.rle import EMPTY
@@ -21,7 +21,7 @@ FOLDERS = {
     "dicom-images-test-stage2": "test",
     "stage_2_images": "",  # holds train and test: only the table tells
 }
-SIDE = 1024  # every mask of the challenge
+SIDE = 1024  # every mask of the challenge; columns Height and Width say otherwise
 
 
 def load(path: Path, headers: bool = True) -> Catalog:
@@ -35,9 +35,10 @@ def load(path: Path, headers: bool = True) -> Catalog:
     """
     source = Source("siim-acr", path)
     rows = source.table(source.require(*TABLES), ["ImageId", "EncodedPixels"])
+    sizes = [numbers(rows[c]) if c in rows else SIDE for c in ("Height", "Width")]
     rows = pd.DataFrame(
         {"image_id": rows["ImageId"].str.strip(), "text": rows["EncodedPixels"].str.strip()}
-    )
+    ).assign(height=sizes[0], width=sizes[1])
     images = _masks(rows, source).assign(split="train")
     table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
     if headers:
@@ -49,15 +50,19 @@ def load(path: Path, headers: bool = True) -> Catalog:
 
 
 def _masks(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """image_id, label_pneumothorax, mask_pneumothorax; blank cells are not annotated."""
+    """image_id, size, label_pneumothorax, mask_pneumothorax; blank cells are not annotated."""
     order = pd.DataFrame({"image_id": rows["image_id"].unique()})
     blank = rows["text"] == ""
     source.note(int(blank.sum()), "rows have a blank mask cell and were left out")
     positive = rows[~blank & (rows["text"] != EMPTY)]
-    joined = f"rle:{SIDE}x{SIDE}:" + positive.groupby("image_id")["text"].agg(";".join)
+    joined = positive.groupby("image_id")["text"].agg(";".join)
+    sizes = rows.drop_duplicates("image_id").set_index("image_id")[["height", "width"]].astype(int)
+    sides = sizes.loc[joined.index].astype(str)
+    joined = "rle:" + sides["height"] + "x" + sides["width"] + ":" + joined
     known = order["image_id"].isin(rows["image_id"][~blank])
     mask = order["image_id"].map(joined).astype(object)
     order["mask_pneumothorax"] = mask.where(mask.notna(), None)
     order.loc[mask.isna() & known, "mask_pneumothorax"] = ""
+    order = order.join(sizes, on="image_id")
     order["label_pneumothorax"] = mask.notna().astype("float32").where(known)
     return order

@@ -10,9 +10,11 @@ import pandas as pd
 import yaml
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import PICTURES, Source, group_boxes, patients
+from hilum.data import rle
+from hilum.data.adapters.common import CORNERS, PICTURES, Source, group_boxes, patients
 from hilum.data.adapters.headers import add_headers
 from hilum.data.catalog import Catalog, build
+from hilum.data.outlines import mask_of_outlines
 
 NAMES = ("data.yaml", "dataset.yaml")
 SPLITS = ("train", "val", "valid", "test")
@@ -22,7 +24,7 @@ def load(path: Path) -> Catalog:
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
     A picture without a label file has no object, as YOLO understands it; that is noted. Outlines
-    become their boxes.
+    become boxes and masks.
 
     Raises:
         DataError: no class names, no labels folder, or a damaged line.
@@ -42,14 +44,31 @@ def load(path: Path) -> Catalog:
     for image, file, (w, h) in zip(table["image_id"], texts, sizes, strict=True):
         if file.is_file() and w and h:
             rows += [(image, *box) for box in _boxes(file, names, w, h)]
-    boxes = pd.DataFrame(rows, columns=["image_id", "label", "x1", "y1", "x2", "y2"])
+    boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "outline"])
     annotated = pd.Series(sizes.all(axis=1), index=table.index)
     table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
     for name in names.values():
         having = table["image_id"].isin(boxes.loc[boxes["label"] == name, "image_id"])
         table[f"label_{name}"] = having.astype("float32").where(annotated)
+    table = pd.concat([table, _masks(boxes, table, annotated)], axis=1)
     table["patient"] = patients(table, source)
     return build("yolo", table, path, tuple(source.notes))
+
+
+def _masks(found: pd.DataFrame, images: pd.DataFrame, annotated: pd.Series[bool]) -> pd.DataFrame:
+    """mask_<name> of the classes drawn as outlines; an image where one is a bare box is unknown."""
+    out = pd.DataFrame(index=images.index)
+    sizes = images.set_index("image_id").reindex(columns=["height", "width"])
+    for name in sorted(found.loc[found["outline"].notna(), "label"].unique()):
+        masks: dict[str, str | None] = dict.fromkeys(images.loc[annotated, "image_id"], "")
+        for image, rows in found[found["label"] == name].groupby("image_id"):
+            masks[str(image)] = None
+            if rows["outline"].notna().all():
+                height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())
+                mask = mask_of_outlines(list(rows["outline"]), height, width)
+                masks[str(image)] = f"rle:{height}x{width}:{rle.encode(mask)}"
+        out[f"mask_{name}"] = images["image_id"].map(masks).astype(object)
+    return out
 
 
 def _names(file: Path) -> dict[int, str]:
@@ -71,15 +90,17 @@ def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> list[tuple[
             label = names[int(key)]
         except (ValueError, KeyError):
             raise DataError(f"set 'yolo': {file}, line {number}: {line[:60]!r}") from None
+        outline = None
         if len(values) == 4:
             xc, yc, bw, bh = values
             corners = (xc - bw / 2, yc - bh / 2, xc + bw / 2, yc + bh / 2)
         elif len(values) >= 6 and len(values) % 2 == 0:
+            outline = np.array(values).reshape(-1, 2) * [w, h]
             corners = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
         else:
             raise DataError(
                 f"set 'yolo': {file}, line {number} has {len(values)} numbers after the class; "
                 "needed: 4 (box) or an even number from 6 (outline)"
             )
-        out.append((label, corners[0] * w, corners[1] * h, corners[2] * w, corners[3] * h))
+        out.append((label, corners[0] * w, corners[1] * h, corners[2] * w, corners[3] * h, outline))
     return out

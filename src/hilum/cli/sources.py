@@ -1,0 +1,58 @@
+"""The data set that a `hilum data` verb works on: a set's own directory, or a catalog of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hilum.data import Catalog
+
+SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
+SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
+OPTIONS = typer.Option(
+    [],
+    "--option",
+    help="NAME=VALUE for the set's reader, repeated: uncertain=ones, readers=majority, "
+    "headers=true, table=labels.csv, columns.image_id=file.",
+)
+
+
+def open_source(source: Path, set_name: str, options: list[str]) -> Catalog:
+    """The catalog of the arguments `SOURCE`, `SET_NAME` and `OPTIONS`.
+
+    Raises:
+        ConfigError: options that make no sense; DataError: as `load` and `open_catalog`.
+    """
+    from hilum.core.errors import ConfigError
+    from hilum.data.catalog import open_catalog
+    from hilum.data.registry import load, options_of
+
+    if set_name:
+        return load(set_name, source, **_parsed(options, options_of(set_name)))
+    if options:
+        raise ConfigError("--option belongs to a set's reader: name it with --set")
+    if source.is_dir():
+        raise ConfigError(f"{source} is a directory: say of which kind of set with --set")
+    return open_catalog(source)
+
+
+def _parsed(words: list[str], known: list[str]) -> dict[str, Any]:
+    from hilum.core.errors import ConfigError
+
+    out: dict[str, Any] = {}
+    for word in words:
+        name, given, value = word.partition("=")
+        name, _, key = name.partition(".")
+        if not given or name not in known or bool(key) != (name == "columns"):
+            raise ConfigError(
+                f"--option {word!r}: needed NAME=VALUE with a name of this set's reader: "
+                + (", ".join(known) or "it has none").replace("columns", "columns.NAME")
+            )
+        if key:
+            out.setdefault(name, {})[key] = value
+        else:
+            out[name] = {"true": True, "false": False}.get(value.lower(), value)
+    return out
