@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hilum
 from helpers.pictures import radiograph
 from helpers.toy import write_toy, write_toy_pipeline
 from hilum.core.errors import BundleError, ConfigError, NotChestRadiographRefused
@@ -154,7 +155,8 @@ def test_every_registered_stage_exists() -> None:
     }
     for kind, names in STAGES.items():
         for name in names:
-            assert callable(make(kind, StageSpec(use=name, options=needed.get(name, {})), "test"))
+            stage = make(kind, StageSpec(use=name, options=needed.get(name, {})), "test")
+            assert callable(getattr(stage, "average", stage))
 
 
 def test_a_study_is_as_normal_as_its_least_normal_image(tmp_path: Path) -> None:
@@ -165,7 +167,82 @@ def test_a_study_is_as_normal_as_its_least_normal_image(tmp_path: Path) -> None:
         ImageResult("c", "analysed", findings=findings(opacity=0.7, normal=0.2), ids=ids),
         ImageResult("d", "analysed", findings=findings(opacity=0.3, normal=0.6)),
     ]
-    first, alone = Pipeline.load(write_toy_pipeline(tmp_path)).combine(images)
+    first, alone = Pipeline.load(write_toy_pipeline(tmp_path)).combine(images, [])
     assert first.images == (0, 2)
     assert first.scores == pytest.approx({"opacity": 0.7, "normal": 0.2})
     assert (alone.study_instance_uid, alone.images) == (None, (3,))
+
+
+def _ensemble(folder: Path, fusion: str, **second: object) -> Findings:
+    write_toy(folder / "a.zip", boxes=BOXES, logits=(2.0, 1.0))
+    write_toy(folder / "b.zip", **({"boxes": BOXES, "logits": (0.5, 3.0)} | second))
+    (folder / "p.yaml").write_text(
+        f"name: p\nbundles: [{{bundle: a.zip}}, {{bundle: b.zip}}]\nfusion: {fusion}\n"
+        "thresholds: {boxes: 0.01}\n"
+    )
+    return Analyser(Pipeline.load(folder / "p.yaml"))(radiograph())
+
+
+def test_raw_outputs_are_averaged_before_suppression(tmp_path: Path) -> None:
+    found = _ensemble(tmp_path, "mean-outputs")
+    p = 1 / (1 + np.exp(-np.array([[2.0, 1.0], [0.5, 3.0]])))
+    np.testing.assert_allclose(found.scores, np.sort(p.mean(axis=0))[::-1], atol=1e-5)
+    single = Pipeline.load(write_toy_pipeline(tmp_path, boxes=BOXES, logits=(2.0, 1.0)))
+    alone = Analyser(single.changed(threshold=0.01))(radiograph())
+    np.testing.assert_allclose(
+        np.sort(found.boxes_px, axis=0), np.sort(alone.boxes_px, axis=0), atol=1e-2
+    )
+    np.testing.assert_array_equal(found.masks["lungs"], alone.masks["lungs"])
+
+
+def test_raw_outputs_of_different_networks_are_not_averaged(tmp_path: Path) -> None:
+    masks = {"opacity": {"channel": 1}, "lungs": {"channel": 0}}
+    with pytest.raises(ConfigError, match="differ in masks"):
+        _ensemble(tmp_path, "mean-outputs", masks=masks)
+
+
+@pytest.mark.parametrize("use", ["nms", "soft-nms", "nmw", "union", "vote", "weighted-boxes"])
+def test_every_fusion_keeps_boxes_on_which_bundles_agree(tmp_path: Path, use: str) -> None:
+    found = _ensemble(tmp_path, f"{{use: {use}}}")
+    strong = found.above(0.5)
+    assert len(strong.scores) == 2
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_bundles_are_calibrated_before_they_are_fused(tmp_path: Path) -> None:
+    half = {"kind": "logistic", "slope": 1.0, "shift": -2.0}
+    found = _ensemble(
+        tmp_path, "weighted-boxes", logits=(2.0, 1.0), calibration={"scores": {"box": [half]}}
+    )
+    raw = np.array([2.0, 1.0])
+    want = (1 / (1 + np.exp(-raw)) + 1 / (1 + np.exp(-(raw - 2)))) / 2
+    np.testing.assert_allclose(found.scores, want, atol=1e-4)
+
+
+def test_operating_points_and_calibration_stand_beside_the_scores(tmp_path: Path) -> None:
+    points = {
+        "default": {"threshold": 0.3, "reason": "best F1", "chosen_on": "validation"},
+        "sure": {"threshold": 0.9, "reason": "r", "chosen_on": "c", "score": "opacity"},
+    }
+    maps = {
+        "opacity": [{"kind": "temperature", "temperature": 2.0}],
+        "study:opacity": [{"kind": "isotonic", "scores": [0, 1], "probabilities": [0, 0.5]}],
+    }
+    path = write_toy_pipeline(
+        tmp_path,
+        "thresholds: {boxes: default, images: [sure]}\n",
+        operating_points=points,
+        calibration={"scores": maps, "fitted_on": "a test"},
+    )
+    (image,) = run = hilum.predict(radiograph(), pipeline=path)
+    p = np.exp(2) / (1 + np.e + np.exp(2))
+    want = 1 / (1 + np.sqrt((1 - p) / p))
+    assert image.findings.image_scores["opacity"] == pytest.approx(want, abs=1e-5)
+    assert run.studies[0].scores["opacity"] == pytest.approx(want / 2, abs=1e-5)
+    head = run.to_json()["pipeline"]
+    assert head["calibrated_on"] == "a test"
+    assert list(head["operating_points"]) == ["default", "sure"]
+    assert head["operating_points"]["sure"]["threshold"] == 0.9
+    swapped = write_toy_pipeline(tmp_path, "thresholds: {boxes: sure}\n", operating_points=points)
+    with pytest.raises(ConfigError, match="'opacity'"):
+        Analyser(Pipeline.load(swapped))

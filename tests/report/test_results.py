@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.core.findings import Findings, StudyResult
+from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, RunResult
+from hilum.report import overlay
 from hilum.report.page import page
 from hilum.report.results import ImageWriter, stem, to_csv, write_results
 
@@ -130,3 +132,32 @@ def test_any_name_gives_a_safe_file_name(name: str) -> None:
 
 def test_different_names_never_share_files() -> None:
     assert stem("a/1.dcm") != stem("b/1.dcm")
+
+
+def test_operating_points_stand_where_scores_are_shown() -> None:
+    points = {
+        "default": OperatingPoint(threshold=0.42, reason="best <F1>", chosen_on="v"),
+        "sure": OperatingPoint(threshold=0.13, reason="sens", score="opacity", assumes="luck"),
+    }
+    info = PipelineInfo("toy", "1", (("toy", "0" * 64),), points, "some films")
+    empty = replace(
+        result(),
+        findings=replace(
+            result().findings,
+            boxes_px=np.zeros((0, 4), np.float32),
+            scores=np.zeros(0, np.float32),
+            labels=(),
+        ),
+    )
+    html = page(RunResult(info, (empty,), ()))
+    assert "no box of score 0.42 or more" in html
+    assert "sure from 0.13" in html
+    assert "best &lt;F1&gt;" in html
+    assert "Assumes: luck" in html
+    assert "calibrated on validation films (some films)" in html
+    blank = Radiograph(np.zeros((60, 80), np.float32))
+    found = result().findings
+    assert found is not None
+    with_points = overlay.pictures(blank, found, points=points).overlay
+    assert with_points.shape[0] >= overlay.draw(blank, found).shape[0]
+    assert (with_points[-40:] != overlay.draw(blank, found)[-40:]).any()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hilum.core.findings import Findings, StudyResult
+from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Identifiers
 
 SCHEMA = "hilum.findings/1"
@@ -90,15 +91,26 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True)
 class PipelineInfo:
-    """Which pipeline answered: name, version and (name, SHA-256) of each bundle."""
+    """Which pipeline answered: name, version and (name, SHA-256) of each bundle.
+
+    `operating_points` are those that stand beside the scores, by name: the one of score "box"
+    decides which boxes are shown, the others only mark image and study scores.
+    """
 
     name: str
     version: str
     bundles: tuple[tuple[str, str], ...]
+    operating_points: Mapping[str, OperatingPoint] = field(default_factory=dict)
+    calibrated_on: str = ""  # what scores were made probabilities on; "" = they are none
 
     def to_json(self) -> dict[str, Any]:
-        bundles = [{"name": name, "sha256": sha256} for name, sha256 in self.bundles]
-        return {"name": self.name, "version": self.version, "bundles": bundles}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "bundles": [{"name": name, "sha256": sha256} for name, sha256 in self.bundles],
+            "operating_points": {n: p.to_json() for n, p in self.operating_points.items()},
+            "calibrated_on": self.calibrated_on,
+        }
 
 
 @dataclass(frozen=True, slots=True)

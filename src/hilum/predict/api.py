@@ -52,7 +52,8 @@ def predict(
     chosen = Pipeline.load(pipeline).changed(precision=precision, threshold=threshold)
     job = Job(chosen, threads, masks)
     images = tuple(run(_inputs(paths_or_radiographs), job, workers=workers))
-    return RunResult(chosen.info(chosen.load_bundles()), images, chosen.combine(images))
+    bundles = chosen.load_bundles()
+    return RunResult(chosen.info(bundles), images, chosen.combine(images, bundles))
 
 
 def _inputs(given: Given | Iterable[Given]) -> list[Input]:

@@ -19,11 +19,12 @@ from pydantic import ConfigDict, Field
 from hilum.core.bundle import Bundle, default_bundle, load_bundle
 from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings, StudyResult
+from hilum.core.manifest import BOX, STUDY, Calibration, OperatingPoint
 from hilum.core.options import Options, checked, unknown
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
 from hilum.predict.predictor import Predictor
-from hilum.predict.stages import StageSpec, make
+from hilum.predict.stages import MeanOutputs, StageSpec, make
 
 MAX_YAML_BYTES = 2**20
 Precision = Literal["fp32", "int8"]
@@ -41,9 +42,14 @@ class BundleSpec(Options):
 
 
 class Thresholds(Options):
-    """`boxes`: a number, or the name of an operating point of the first bundle."""
+    """`boxes`: a number, or the name of an operating point of the first bundle.
+
+    `images`: names of its operating points to stand beside image and study scores. They hide
+    nothing.
+    """
 
     boxes: float | str = "default"
+    images: tuple[str, ...] = ()
 
 
 class Pipeline(Options):
@@ -97,16 +103,42 @@ class Pipeline(Options):
         if threshold is not None:
             if not 0 <= threshold <= 1:
                 raise ConfigError(f"threshold is {threshold}; needed: 0..1")
-            update["thresholds"] = Thresholds(boxes=threshold)
+            update["thresholds"] = self.thresholds.model_copy(update={"boxes": threshold})
         return self.model_copy(update=update)
 
     def load_bundles(self) -> list[Bundle]:
         return [spec.load() for spec in self.bundles]
 
     def info(self, bundles: Sequence[Bundle]) -> PipelineInfo:
+        calibration = bundles[0].manifest.calibration or Calibration()
         return PipelineInfo(
-            self.name, self.version, tuple((bundle.name, bundle.sha256) for bundle in bundles)
+            *(self.name, self.version, tuple((b.name, b.sha256) for b in bundles)),
+            *(self.operating_points(bundles), calibration.fitted_on),
         )
+
+    def operating_points(self, bundles: Sequence[Bundle]) -> dict[str, OperatingPoint]:
+        """The points that stand beside scores, by name; the first is that of the boxes.
+
+        Raises:
+            ConfigError: the first bundle has no point of that name, or for another score.
+        """
+        known = bundles[0].manifest.operating_points
+        value = self.thresholds.boxes
+        wanted = [*([value] if isinstance(value, str) else []), *self.thresholds.images]
+        for name in wanted:
+            if name not in known:
+                problem = unknown("operating point", name, known)
+                raise ConfigError(f"pipeline {self.name}: thresholds: {problem}")
+            if (known[name].score == BOX) != (name == value):
+                raise ConfigError(
+                    f"pipeline {self.name}: thresholds: operating point {name!r} is for the score "
+                    f"{known[name].score!r}; `boxes` takes one for 'box', `images` one for others"
+                )
+        points = {name: known[name] for name in wanted}
+        if isinstance(value, str):
+            return points
+        given = OperatingPoint(threshold=value, reason="given", chosen_on="no data")
+        return {"given": given, **points}
 
     def fingerprint(self, bundles: Sequence[Bundle], **settings: Any) -> str:
         """SHA-256 of everything that decides a result, wherever the files lie."""
@@ -116,13 +148,22 @@ class Pipeline(Options):
         text = json.dumps([described, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def combine(self, images: Sequence[ImageResult]) -> tuple[StudyResult, ...]:
-        """Scores of each study from those of its analysed images."""
+    def combine(
+        self, images: Sequence[ImageResult], bundles: Sequence[Bundle]
+    ) -> tuple[StudyResult, ...]:
+        """Scores of each study from those of its analysed images.
+
+        They are calibrated where a single bundle says how for this way of combining.
+        """
         study = make("study", self.study, self.name)
+        maps = (bundles[0].manifest.calibration if len(bundles) == 1 else None) or Calibration()
+        fits = maps.study_how == study.how
         out = []
         for uid, indices in group_studies(images):
             found = [images[index].findings for index in indices]
             scores = study([one.image_scores for one in found if one is not None])
+            if fits:
+                scores = {n: float(maps.apply(STUDY + n, s)) for n, s in scores.items()}
             out.append(StudyResult(uid, scores, indices))
         return tuple(out)
 
@@ -141,7 +182,9 @@ class Analyser:
             for bundle, spec in zip(self.bundles, pipeline.bundles, strict=True)
         ]
         self.weights = [spec.weight for spec in pipeline.bundles]
-        self.threshold = _threshold(pipeline, self.bundles)
+        if isinstance(self.fusion, MeanOutputs):
+            _check_one_network(self.bundles)
+        self.threshold = next(iter(pipeline.operating_points(self.bundles).values())).threshold
         self._filters_need_masks = any(spec.use == "inside-mask" for spec in pipeline.filters)
 
     def __call__(self, radiograph: Radiograph, *, masks: bool = True) -> Findings:
@@ -154,8 +197,7 @@ class Analyser:
         for gate in self.gates:
             gate(radiograph)
         wanted = masks or self._filters_need_masks
-        found = [predictor(radiograph, masks=wanted) for predictor in self.predictors]
-        fused: Findings = self.fusion(found, self.weights)
+        fused = self._fused(radiograph, wanted)
         for stage in self.filters:
             fused = stage(fused)
         shown = fused.above(self.threshold)
@@ -172,16 +214,26 @@ class Analyser:
             )
         )
 
+    def _fused(self, radiograph: Radiograph, masks: bool) -> Findings:
+        if isinstance(self.fusion, MeanOutputs):
+            answers = [predictor.raw(radiograph) for predictor in self.predictors]
+            raw = self.fusion.average([raw for raw, _ in answers], self.weights)
+            return self.predictors[0].decoded(raw, answers[0][1], radiograph, masks=masks)
+        found = [predictor(radiograph, masks=masks) for predictor in self.predictors]
+        fused: Findings = self.fusion(found, self.weights)
+        return fused
 
-def _threshold(pipeline: Pipeline, bundles: Sequence[Bundle]) -> float:
-    value = pipeline.thresholds.boxes
-    if not isinstance(value, str):
-        return value
-    points = bundles[0].manifest.operating_points
-    if value not in points:
-        problem = unknown("operating point", value, points)
-        raise ConfigError(f"pipeline {pipeline.name}: thresholds.boxes: {problem}")
-    return points[value].threshold
+
+def _check_one_network(bundles: Sequence[Bundle]) -> None:
+    """Raises ConfigError unless the raw outputs of all bundles mean the same."""
+    first = bundles[0].manifest
+    for other in (bundle.manifest for bundle in bundles[1:]):
+        for name in ("labels", "preprocessing", "anchors", "outputs", "masks", "global_classes"):
+            if getattr(other, name) != getattr(first, name):
+                raise ConfigError(
+                    f"fusion mean-outputs: bundles {first.name!r} and {other.name!r} differ in "
+                    f"{name}; needed: one network. For different ones use weighted-boxes"
+                )
 
 
 def _find(source: str | os.PathLike[str] | None) -> Path:

@@ -38,6 +38,16 @@ class Predictor:
             ModelOutputError: the model gave numbers that mean nothing.
         """
         raw, box = self.raw(radiograph)
+        return self.decoded(raw, box, radiograph, masks=masks)
+
+    def decoded(
+        self, raw: RawOutputs, box: Letterbox, radiograph: Radiograph, *, masks: bool = True
+    ) -> Findings:
+        """Findings of raw outputs, this bundle's or a mean over bundles of one network.
+
+        Raises:
+            ModelOutputError: the outputs do not fit the anchors.
+        """
         findings = self.decoder(raw, box, masks=masks)
         if masks and radiograph.valid is not None:
             for mask in findings.masks.values():

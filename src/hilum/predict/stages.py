@@ -18,6 +18,7 @@ from hilum.core.errors import ConfigError, NotChestRadiographRefused
 from hilum.core.findings import Findings
 from hilum.core.options import Options, checked, unknown
 from hilum.core.radiograph import Radiograph
+from hilum.predict.session import RawOutputs
 
 # The one registry: kind -> name -> "module:Class".
 STAGES: dict[str, dict[str, str]] = {
@@ -28,7 +29,12 @@ STAGES: dict[str, dict[str, str]] = {
     },
     "fusion": {
         "single": "hilum.predict.stages:Single",
+        "mean-outputs": "hilum.predict.stages:MeanOutputs",
         "nms": "hilum.predict.stages:Suppression",
+        "soft-nms": "hilum.predict.stages:SoftSuppression",
+        "nmw": "hilum.predict.stages:WeightedMaximum",
+        "union": "hilum.predict.stages:Union",
+        "vote": "hilum.predict.stages:Vote",
         "weighted-boxes": "hilum.predict.stages:WeightedBoxes",
     },
     "filter": {
@@ -118,8 +124,52 @@ class Single(Options):
 
     def __call__(self, found: Sequence[Findings], weights: Sequence[float]) -> Findings:
         if len(found) != 1:
-            raise ConfigError(f"fusion 'single' got {len(found)} bundles; use 'weighted-boxes'")
+            raise ConfigError(
+                f"fusion 'single' got {len(found)} bundles; use 'weighted-boxes' or 'mean-outputs'"
+            )
         return found[0]
+
+
+class MeanOutputs(Options):
+    """Raw outputs of folds or checkpoints of one network averaged, then decoded once (RSNA 2nd
+    place). The first bundle's decoding, calibration and operating points are used.
+
+    Scores, box deltas and masks are means of probabilities and deltas; with `shrink`, box sizes
+    lose by their spread over the bundles (`hilum.fuse.percentile_shrink`; 1.6 in the study).
+    """
+
+    shrink: float | None = Field(default=None, ge=0)
+
+    def average(self, raws: Sequence[RawOutputs], weights: Sequence[float]) -> RawOutputs:
+        """One raw output of several.
+
+        Raises:
+            ConfigError: unequal weights, or bundles whose outputs differ in shape.
+        """
+        from hilum.fuse.outputs import average_outputs
+
+        if len(set(weights)) > 1:
+            raise ConfigError("fusion mean-outputs counts every bundle alike; leave out `weight`")
+        if len({_shapes(raw) for raw in raws}) > 1:
+            raise ConfigError(
+                "fusion mean-outputs needs bundles of one network (equal anchors and heads); for "
+                "different ones use weighted-boxes"
+            )
+        deltas, scores = average_outputs(
+            np.stack([raw.box_deltas for raw in raws]),
+            _sigmoid(np.stack([raw.class_logits for raw in raws])),
+            shrink=self.shrink,
+        )
+        masks = [raw.mask_logits for raw in raws if raw.mask_logits is not None]
+        heads = [raw.global_logits for raw in raws if raw.global_logits is not None]
+        return RawOutputs(
+            _logit(scores),
+            deltas.astype(np.float32),
+            _logit(_sigmoid(np.stack(masks)).mean(axis=0)) if masks else None,
+            np.log(np.mean([_softmax(h) for h in heads], axis=0) + 1e-9).astype(np.float32)
+            if heads
+            else None,
+        )
 
 
 class Suppression(Options):
@@ -131,6 +181,59 @@ class Suppression(Options):
         from hilum.fuse.classic import nms
 
         return _fused(found, weights, nms(*_lists(found), iou=self.iou))
+
+
+class SoftSuppression(Options):
+    """All boxes of all bundles; overlapped ones lose score instead of vanishing (Bodla 2017)."""
+
+    iou: float = Field(default=0.5, gt=0, le=1)
+    method: Literal["gaussian", "linear"] = "gaussian"
+    sigma: float = Field(default=0.5, gt=0)
+    floor: float = Field(default=0.001, ge=0, lt=1)
+
+    def __call__(self, found: Sequence[Findings], weights: Sequence[float]) -> Findings:
+        from hilum.fuse.classic import soft_nms
+
+        options: dict[str, Any] = self.model_dump()
+        return _fused(found, weights, soft_nms(*_lists(found), **options))
+
+
+class WeightedMaximum(Options):
+    """Non-maximum weighted: the best box keeps its score, those around it move it."""
+
+    iou: float = Field(default=0.55, gt=0, le=1)
+
+    def __call__(self, found: Sequence[Findings], weights: Sequence[float]) -> Findings:
+        from hilum.fuse.classic import nmw
+
+        return _fused(found, weights, nmw(*_lists(found), weights=weights, iou=self.iou))
+
+
+class Union(Options):
+    """Every box of which its own bundle is confident, doubles removed."""
+
+    confident: float = Field(default=0.5, ge=0, le=1)
+    iou: float = Field(default=0.5, gt=0, le=1)
+
+    def __call__(self, found: Sequence[Findings], weights: Sequence[float]) -> Findings:
+        from hilum.fuse.classic import union
+
+        fused = union(*_lists(found), thresholds=self.confident, iou=self.iou)
+        return _fused(found, weights, fused)
+
+
+class Vote(Options):
+    """Means over bundles; a box's score is times the share of the weight that found it."""
+
+    iou: float = Field(default=0.5, gt=0, le=1)
+
+    def __call__(self, found: Sequence[Findings], weights: Sequence[float]) -> Findings:
+        from hilum.fuse.classic import vote_average
+
+        boxes, scores, labels, votes = vote_average(*_lists(found), weights=weights, iou=self.iou)
+        order = np.argsort(-scores * votes, kind="stable")
+        fused = boxes[order], (scores * votes)[order], labels[order]
+        return _fused(found, weights, fused)
 
 
 class WeightedBoxes(Options):
@@ -234,6 +337,28 @@ class StudyScores(Options):
             values = [image[name] for image in images if name in image]
             out[name] = min(values) if name in self.least else float(study_score(values, self.how))
         return out
+
+
+def _shapes(raw: RawOutputs) -> tuple[Any, ...]:
+    heads = (raw.class_logits, raw.box_deltas, raw.mask_logits, raw.global_logits)
+    return tuple(None if head is None else head.shape for head in heads)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -80, 80)))
+    return out
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    e = np.exp(logits.astype(np.float64) - logits.max())
+    out: NDArray[np.float64] = e / e.sum()
+    return out
+
+
+def _logit(p: NDArray[Any]) -> NDArray[np.float32]:
+    p = np.clip(p, 1e-12, 1 - 1e-12)
+    out: NDArray[np.float32] = np.log(p / (1 - p)).astype(np.float32)
+    return out
 
 
 def _at(found: Findings, keep: NDArray[np.bool_]) -> Findings:

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hilum.core.findings import Findings
 from hilum.core.geometry import transform_boxes
 from hilum.core.labels import VOCABULARY
+from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.radiograph import Radiograph
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -92,8 +93,17 @@ def draw(radiograph: Radiograph, findings: Findings) -> Picture:
     return pictures(radiograph, findings).overlay
 
 
-def pictures(radiograph: Radiograph, findings: Findings, thumb_side: int = 420) -> Pictures:
-    """All pictures of one image; the radiograph is scaled and stretched once."""
+def pictures(
+    radiograph: Radiograph,
+    findings: Findings,
+    thumb_side: int = 420,
+    points: Mapping[str, OperatingPoint] | None = None,
+) -> Pictures:
+    """All pictures of one image; the radiograph is scaled and stretched once.
+
+    Args:
+        points: operating points by name, written beside the scores they are for.
+    """
     canvas = Canvas(radiograph.width, radiograph.height)
     small = Canvas(radiograph.width, radiograph.height, (thumb_side, thumb_side))
     clean = base(radiograph, canvas)
@@ -103,7 +113,7 @@ def pictures(radiograph: Radiograph, findings: Findings, thumb_side: int = 420) 
     _mark(marked, findings, canvas)
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
     marked = _tags(marked, canvas, boxes, findings)
-    below = strip(canvas, findings.image_scores, _legend(findings))
+    below = strip(canvas, findings.image_scores, _legend(findings), points or {})
     return Pictures(np.vstack([marked, below]), np.vstack([clean, below]), thumb)
 
 
@@ -130,13 +140,23 @@ def base(radiograph: Radiograph, canvas: Canvas) -> Picture:
 
 
 def strip(
-    canvas: Canvas, scores: Mapping[str, float], legend: Sequence[tuple[str, Colour]]
+    canvas: Canvas,
+    scores: Mapping[str, float],
+    legend: Sequence[tuple[str, Colour]],
+    points: Mapping[str, OperatingPoint],
 ) -> Picture:
     """What is said about the picture, below it: scores, the meaning of colours, the notice."""
     width, font = canvas.size[0], _font(canvas.unit)
     pad = round(canvas.unit * 0.7)
-    words: list[Word] = [(f"{name} {value:.2f}", INK, None) for name, value in scores.items()]
+    words: list[Word] = [
+        (f"{name} {value:.2f}{_limits(name, points)}", INK, None) for name, value in scores.items()
+    ]
     words += [(text, QUIET, colour) for text, colour in legend]
+    words += [
+        (f"boxes from {point.threshold:.2f}: {name}", QUIET, None)
+        for name, point in points.items()
+        if point.score == BOX
+    ]
     rows = _flow(words, font, width - 2 * pad, canvas)
     notice = _wrap(NOTICE, font, width - 2 * pad)
     step = round(canvas.unit * 1.5)
@@ -160,6 +180,12 @@ def strip(
             pen.text((left, y), text, fill=ink, font=font)
         y += step
     return np.asarray(image)
+
+
+def _limits(score: str, points: Mapping[str, OperatingPoint]) -> str:
+    """The operating points of a score, in brackets."""
+    known = [f"{n} {p.threshold:.2f}" for n, p in points.items() if p.score == score]
+    return f" ({', '.join(known)})" if known else ""
 
 
 def _flow(

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from hilum.core.labels import VOCABULARY
+from hilum.core.manifest import BOX
 from hilum.core.results import ImageResult, RunResult
 
 LEAD = ("opacity",)  # the score that sorts and colours, where there is one
@@ -25,6 +26,8 @@ def page(run: RunResult) -> str:
         score_names=names,
         lead=next((name for name in LEAD if name in names), names[0] if names else None),
         label_text={name: label.text for name, label in VOCABULARY.items()},
+        points=run.pipeline.operating_points,
+        box_point=next((p for p in run.pipeline.operating_points.values() if p.score == BOX), None),
         studies=[
             {
                 "uid": study.study_instance_uid,

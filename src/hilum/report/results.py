@@ -11,8 +11,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.files import write_bytes, write_text
+from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.report import overlay
@@ -44,6 +45,7 @@ class ImageWriter:
 
     folder: Path
     masks: bool = True
+    points: Mapping[str, OperatingPoint] = field(default_factory=dict)
 
     def __call__(self, radiograph: Radiograph, result: ImageResult) -> ImageResult:
         """The result with the names of its files, relative to the folder.
@@ -54,7 +56,7 @@ class ImageWriter:
         if found is None:
             return result
         name = stem(result.name)
-        drawn = overlay.pictures(radiograph, found, THUMB_SIDE)
+        drawn = overlay.pictures(radiograph, found, THUMB_SIDE, self.points)
         files = {
             "overlay": (f"overlays/{name}.png", _png(drawn.overlay)),
             "plain": (f"plain/{name}.jpg", _jpeg(drawn.plain)),
