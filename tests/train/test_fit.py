@@ -16,8 +16,8 @@ from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
 from hilum.train import fit as fitting
 from hilum.train.export import check_export, to_int8, to_onnx
-from hilum.train.feed import MixedFeed
-from hilum.train.fit import fit, spec_of
+from hilum.train.feed import Feed, mixed
+from hilum.train.fit import fit, spec_of, targets_of
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.store import Item
 
@@ -29,12 +29,12 @@ def recipe() -> Recipe:
         "default",
         (
             f"preprocessing.size={SIZE}",
-            "batch=2",
-            "threads=1",
-            "precision=fp32",
-            "save_every=2",
+            "train.batch=2",
+            "train.threads=1",
+            "train.precision=fp32",
+            "train.save_every=2",
             "stages.base.steps=4",
-            "stages.base.warmup=1",
+            "stages.base.schedule.warmup=1",
             "stages.base.mix={made: 1.0}",
         ),
     )
@@ -67,7 +67,7 @@ def made(count: int = 6) -> list[Item]:
 
 def fresh() -> OpacityNet:
     torch.manual_seed(3)
-    options = OpacityNetOptions(pretrained=False, channels=8, dropout=0.0)
+    options = OpacityNetOptions(pretrained=False, channels=8, dropout=0.5)
     return OpacityNet(options, SIZE, Targets(findings=tuple("abcdefghijklmn")))
 
 
@@ -84,24 +84,24 @@ def quiet() -> object:
 def test_a_resumed_stage_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options, groups = recipe(), {"made": made()}
+    options, draw = recipe(), mixed({"made": made()}, {"made": 1.0})
     whole = fresh()
-    fit(whole, "base", options, groups, tmp_path / "whole", seed=1)
+    fit(whole, "base", options, draw, tmp_path / "whole", seed=1)
 
-    real = MixedFeed.__getitem__
+    real = Feed.__getitem__
 
-    def killed(self: MixedFeed, index: int) -> object:
+    def killed(self: Feed, index: int) -> object:
         if self.start + index == 3:
             raise RuntimeError("killed")
         return real(self, index)
 
-    monkeypatch.setattr(MixedFeed, "__getitem__", killed)
+    monkeypatch.setattr(Feed, "__getitem__", killed)
     with pytest.raises(RuntimeError, match="killed"):
-        fit(fresh(), "base", options, groups, tmp_path / "parts", seed=1)
+        fit(fresh(), "base", options, draw, tmp_path / "parts", seed=1)
     assert (tmp_path / "parts" / "last.ckpt").is_file()
     assert not (tmp_path / "parts" / "weights.safetensors").exists()
-    monkeypatch.setattr(MixedFeed, "__getitem__", real)
-    fit(fresh(), "base", options, groups, tmp_path / "parts", seed=1)
+    monkeypatch.setattr(Feed, "__getitem__", real)
+    fit(fresh(), "base", options, draw, tmp_path / "parts", seed=1)
     one, two = (load_file(tmp_path / n / "weights.safetensors") for n in ("whole", "parts"))
     assert one.keys() == two.keys()
     for key in one:
@@ -112,15 +112,15 @@ def test_a_sample_depends_on_its_number_alone() -> None:
     options = recipe()
     groups = {"made": made()}
 
-    def feed(start: int) -> MixedFeed:
-        return MixedFeed(
-            groups,
-            {"made": 1.0},
+    def feed(start: int) -> Feed:
+        return Feed(
+            mixed(groups, {"made": 1.0}),
             fitting.policy("default"),
             spec_of(options),
+            targets_of(options),
             batch=2,
             start=start,
-            steps=4,
+            batches=4,
             seed=9,
         )
 

@@ -16,11 +16,11 @@ def test_the_default_recipe_reads_and_its_baselines_differ_in_the_model_only() -
     for name in recipe.baselines:
         arm = recipe.baseline(name)
         assert arm.model.kind != recipe.model.kind
-        assert (arm.split, arm.augment, arm.preprocessing, arm.batch, arm.seed) == (
+        assert (arm.split, arm.augment, arm.preprocessing, arm.train, arm.seed) == (
             recipe.split,
             recipe.augment,
             recipe.preprocessing,
-            recipe.batch,
+            recipe.train,
             recipe.seed,
         )
         assert {k: s.mix for k, s in arm.stages.items()} == {
@@ -37,8 +37,9 @@ def test_settings_can_be_changed_from_outside() -> None:
     [
         ("stages.base.stepz=3", "steps"),
         ("modl.encoder=x", "model"),
-        ("batch=0", "batch"),
-        ("batch", "key=value"),
+        ("stages.base.epochs=3", "either steps or epochs"),
+        ("train.batch=0", "batch"),
+        ("train.batch", "key=value"),
     ],
 )
 def test_wrong_settings_are_named(change: str, named: str) -> None:

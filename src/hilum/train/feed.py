@@ -3,59 +3,96 @@ sees exactly what an uninterrupted one would have."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from hilum.augment.policy import Policy
+from hilum.augment.policy import Policy, Sample
+from hilum.core.errors import DataError
 from hilum.core.prepare import Preprocessing, normalise
-from hilum.models.model import Batch
-from hilum.train.store import MASKS, Item
+from hilum.models.model import Batch, Targets
+from hilum.train.store import Item
 
 Groups: TypeAlias = dict[str, list[Item]]
-Drawn: TypeAlias = tuple[Item, "np.ndarray", "np.ndarray", "np.ndarray"]
+Drawn: TypeAlias = tuple[Item, Sample]
+Draw: TypeAlias = Callable[[int, np.random.Generator], Item]  # (number of the sample, its rng)
 
 
-class MixedFeed(Dataset[Batch]):
-    """Whole batches by index; each sample first draws a group by the stage's mix, then an item.
-
-    Within a group, items with opacities are drawn at least 40 % of the time.
-    """
+class Feed(Dataset[Batch]):
+    """Whole batches by index, from batch `start` on; what `draw` picks is then augmented."""
 
     def __init__(
         self,
-        groups: Groups,
-        mix: dict[str, float],
+        draw: Draw,
         policy: Policy,
         spec: Preprocessing,
+        targets: Targets,
         *,
         batch: int,
         start: int,
-        steps: int,
+        batches: int,
         seed: int,
     ):
-        self.names = [name for name in mix if groups.get(name)]
-        shares = np.array([mix[name] for name in self.names])
-        self.shares = shares / shares.sum()
-        self.groups, self.policy, self.spec = groups, policy, spec
-        self.batch, self.start, self.steps, self.seed = batch, start, steps, seed
-        self.weights = {name: _balanced(groups[name]) for name in self.names}
+        self.draw, self.policy, self.spec, self.targets = draw, policy, spec, targets
+        self.batch, self.start, self.batches, self.seed = batch, start, batches, seed
 
     def __len__(self) -> int:
-        return self.steps
+        return self.batches
 
     def __getitem__(self, index: int) -> Batch:
         first = (self.start + index) * self.batch
-        rngs = [np.random.default_rng((self.seed, first + i)) for i in range(self.batch)]
-        return collate([self._draw(rng) for rng in rngs], self.spec)
+        drawn = []
+        for number in range(first, first + self.batch):
+            rng = np.random.default_rng((self.seed, number))
+            item = self.draw(number, rng)
+            drawn.append((item, self.policy(item.sample(self.targets.masks), rng)))
+        return collate(drawn, self.spec, self.targets)
 
-    def _draw(self, rng: np.random.Generator) -> Drawn:
-        name = self.names[int(rng.choice(len(self.names), p=self.shares))]
-        item = self.groups[name][int(rng.choice(len(self.groups[name]), p=self.weights[name]))]
-        moved = self.policy(item.sample(), rng)
-        return item, moved.image, moved.boxes_px, np.stack([moved.masks[m] for m in MASKS])
+
+def mixed(groups: Groups, mix: dict[str, float]) -> Draw:
+    """Draws a group by its share, then an item of it, with opacity at least 40 % of the time."""
+    names = [name for name in mix if groups.get(name)]
+    shares = np.array([mix[name] for name in names])
+    shares = shares / shares.sum()
+    weights = {name: _balanced(groups[name]) for name in names}
+
+    def draw(_: int, rng: np.random.Generator) -> Item:
+        name = names[int(rng.choice(len(names), p=shares))]
+        return groups[name][int(rng.choice(len(groups[name]), p=weights[name]))]
+
+    return draw
+
+
+def passes(items: list[Item], seed: int) -> Draw:
+    """Passes over all items, each once a pass, in a new order every time."""
+
+    @lru_cache(maxsize=2)
+    def order(turn: int) -> NDArray[np.intp]:
+        return np.random.default_rng((seed, turn, len(items))).permutation(len(items))
+
+    def draw(number: int, _: np.random.Generator) -> Item:
+        turn, place = divmod(number, len(items))
+        return items[int(order(turn)[place])]
+
+    return draw
+
+
+def enriched(items: list[Item], share: float) -> Draw:
+    """Draws items with a finding so often that they make `share` of what is seen."""
+    positive = np.array([item.positive for item in items])
+    if not 0 < positive.sum() < len(items):
+        raise DataError(f"{int(positive.sum())} of {len(items)} items are positive: needed: some")
+    weights = np.where(positive, share / positive.sum(), (1 - share) / (~positive).sum())
+
+    def draw(_: int, rng: np.random.Generator) -> Item:
+        return items[int(rng.choice(len(items), p=weights))]
+
+    return draw
 
 
 def _balanced(items: list[Item]) -> np.ndarray:
@@ -67,16 +104,33 @@ def _balanced(items: list[Item]) -> np.ndarray:
     return normed
 
 
-def collate(drawn: list[Drawn], spec: Preprocessing) -> Batch:
-    """Samples to tensors."""
-    items = [one[0] for one in drawn]
-    boxes = [torch.from_numpy(one[2]) if one[0].boxes is not None else None for one in drawn]
-    image = normalise(np.stack([one[1] for one in drawn]), spec)[:, None]
+def collate(drawn: list[Drawn], spec: Preprocessing, targets: Targets) -> Batch:
+    """Items and what augmentation made of them, as tensors."""
+    known = [item.boxes is not None for item, _ in drawn]
+    boxes = [
+        torch.from_numpy(moved.boxes_px) if k else None
+        for k, (_, moved) in zip(known, drawn, strict=True)
+    ]
+    classes = [
+        torch.tensor([targets.labels.index(n) for n in moved.labels], dtype=torch.int64)
+        if k
+        else None
+        for k, (_, moved) in zip(known, drawn, strict=True)
+    ]
+    image = normalise(np.stack([moved.image for _, moved in drawn]), spec)[:, None]
+    masks = [np.stack([moved.masks[m] for m in targets.masks]) for _, moved in drawn]
     return Batch(
         torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
         boxes,
-        [None if b is None else torch.zeros(len(b), dtype=torch.int64) for b in boxes],
-        torch.from_numpy(np.stack([one[3] for one in drawn])),
-        torch.from_numpy(np.stack([item.label for item in items])),
-        torch.from_numpy(np.stack([item.findings for item in items])),
+        classes,
+        torch.from_numpy(np.stack(masks)),
+        torch.from_numpy(np.stack([item.label for item, _ in drawn])),
+        torch.from_numpy(np.stack([item.findings for item, _ in drawn])),
     )
+
+
+def plain(items: list[Item], spec: Preprocessing, targets: Targets, batch: int) -> Iterator[Batch]:
+    """All items in order and as they are, for judging."""
+    for start in range(0, len(items), batch):
+        part = items[start : start + batch]
+        yield collate([(item, item.sample(targets.masks)) for item in part], spec, targets)

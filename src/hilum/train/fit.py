@@ -1,119 +1,46 @@
-"""One stage of training, driven by Lightning: optimiser, schedule, averaged weights, resume.
+"""One stage of training, driven by Lightning: steps, judged epochs, averaged weights, resume.
 
-A stage is cut into chunks of `save_every` steps (Lightning's epochs); after each the whole state
-is saved, so a killed stage goes on from there to the same numbers.
+A stage is cut into epochs (of `save_every` steps where it has none of its own); after each the
+whole state is saved, so a killed stage goes on from there to the same numbers.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from hilum.augment.policy import policy
 from hilum.core.files import atomic_path, write_text
 from hilum.core.prepare import Preprocessing
-from hilum.models.model import Batch
-from hilum.train.feed import Groups, MixedFeed
+from hilum.models.model import Batch, Model, Targets
+from hilum.train.feed import Draw, Feed
+from hilum.train.optim import freeze, optimiser, schedule, still
 from hilum.train.recipe import Recipe, StageOptions
 
 log = logging.getLogger("hilum.train")
 
-
-class Stage(pl.LightningModule):  # type: ignore[misc]
-    """A detector under AdamW with warm-up and cosine, and an exponential average of its weights."""
-
-    def __init__(self, net: nn.Module, options: StageOptions, recipe: Recipe):
-        super().__init__()
-        self.net, self.options, self.recipe = net, options, recipe
-        self.average = {k: v.detach().clone() for k, v in net.state_dict().items()}
-
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        parts = self.net.loss(batch)  # type: ignore[operator]
-        total = torch.stack(list(parts.values())).sum()
-        self.log_dict(
-            {**{k: v.detach() for k, v in parts.items()}, "loss": total.detach()},
-            prog_bar=True,
-            batch_size=len(batch.boxes),
-        )
-        return total
-
-    def configure_optimizers(self) -> Any:
-        slow: list[nn.Parameter] = []
-        fast: list[nn.Parameter] = []
-        for name, parameter in self.net.named_parameters():
-            inner = "encoder." in name
-            (slow if inner else fast).append(parameter)
-        rate = self.options.learning_rate
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": slow, "lr": rate * self.options.encoder_factor},
-                {"params": fast, "lr": rate},
-            ],
-            weight_decay=self.recipe.weight_decay,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._factor)
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
-
-    def _factor(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / max(1, self.options.warmup))
-        return warm * (0.5 * (1 + math.cos(math.pi * min(1, step / self.options.steps))) + 1e-3)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        # The average forgets its random start: a short memory early, the recipe's later.
-        decay = min(self.recipe.ema, (1 + self.global_step) / (10 + self.global_step))
-        for key, value in self.net.state_dict().items():
-            kept = self.average[key]
-            if kept.dtype.is_floating_point:
-                kept.lerp_(value.detach(), 1 - decay)
-            else:
-                kept.copy_(value)
-
-    def on_train_epoch_end(self) -> None:
-        values = self.trainer.callback_metrics
-        parts = " ".join(f"{name} {float(value):.3f}" for name, value in values.items())
-        log.info("step %d of %d: %s", self.global_step, self.options.steps, parts)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["average"] = self.average
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.average = checkpoint["average"]
-
-
-class _Feed(pl.LightningDataModule):  # type: ignore[misc]
-    """Hands out the chunk of batches that belongs to the current epoch."""
-
-    def __init__(self, groups: Groups, options: StageOptions, recipe: Recipe, seed: int):
-        super().__init__()
-        self.groups, self.options, self.recipe, self.seed = groups, options, recipe, seed
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        done = self.trainer.global_step if self.trainer else 0
-        feed = MixedFeed(
-            self.groups,
-            self.options.mix,
-            policy(self.recipe.augment),
-            spec_of(self.recipe),
-            batch=self.recipe.batch,
-            start=done,
-            steps=min(self.recipe.save_every, self.options.steps - done),
-            seed=self.seed,
-        )
-        return DataLoader(feed, batch_size=None, shuffle=False, num_workers=0)
+Weights: TypeAlias = dict[str, Tensor]
+Judge: TypeAlias = Callable[[Model], dict[str, float]]  # a network on the validation images
+PRECISION = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
 
 
 def spec_of(recipe: Recipe) -> Preprocessing:
@@ -121,33 +48,241 @@ def spec_of(recipe: Recipe) -> Preprocessing:
     return Preprocessing(options.size, stretch=options.stretch)
 
 
+def targets_of(recipe: Recipe) -> Targets:
+    return Targets(**recipe.targets.model_dump())
+
+
+def better(name: str, value: float, than: float) -> bool:
+    """Losses fall, every other metric rises."""
+    return value < than if name.startswith("val_") else value > than
+
+
+class Stage(pl.LightningModule):  # type: ignore[misc]
+    """A network under its optimiser and schedule, and the running average of its weights."""
+
+    def __init__(
+        self,
+        net: Model,
+        options: StageOptions,
+        recipe: Recipe,
+        out: Path,
+        judge: Judge | None,
+        steps: int,
+        chunk: int,
+        first: int,
+    ):
+        super().__init__()
+        self.net, self.options, self.recipe, self.out = net, options, recipe, out
+        self.judge, self.steps, self.chunk, self.first = judge, steps, chunk, first
+        self.average = _copied(net)
+        self.rows: list[dict[str, float]] = []  # one an epoch
+        self.began = time.monotonic()
+        freeze(net, options)
+
+    # --- steps ---
+
+    def on_train_epoch_start(self) -> None:
+        still(self.net, self.options)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        parts = self.net.loss(batch)
+        total = torch.stack(list(parts.values())).sum()
+        self.log_dict(
+            {**{k: v.detach() for k, v in parts.items()}, "loss": total.detach()},
+            prog_bar=True,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch.boxes),
+        )
+        return total
+
+    def configure_optimizers(self) -> Any:
+        made = optimiser(self.net, self.options.learning_rate, self.recipe.optimiser)
+        rate = schedule(made, self.options, self.steps, self.chunk)
+        if isinstance(rate, ReduceLROnPlateau):
+            self.plateau = rate
+            return made
+        return [made], [{"scheduler": rate, "interval": "step"}]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.trainer.fit_loop._should_accumulate():
+            return
+        # The average forgets its random start: a short memory early, the recipe's later.
+        decay = min(self.recipe.train.ema, (1 + self.global_step) / (10 + self.global_step))
+        for key, value in self.net.state_dict().items():
+            kept = self.average[key]
+            if kept.dtype.is_floating_point:
+                kept.lerp_(value.detach(), 1 - decay)
+            else:
+                kept.copy_(value)
+
+    # --- epochs ---
+
+    def on_train_epoch_end(self) -> None:
+        row = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        row = {"epoch": self.first + len(self.rows) + 1, "step": self.global_step, **row}
+        optimisers = self.trainer.optimizers
+        row["learning_rate"] = float(optimisers[0].param_groups[-1]["lr"])
+        if self.judge is not None:
+            row |= self.judge(self.averaged())
+        self.rows.append(row)
+        self._keep(int(row["epoch"]))
+        watched = self.options.schedule.watch
+        if hasattr(self, "plateau") and watched in row:
+            self.plateau.step(row[watched])
+        with atomic_path(self.out / "metrics.parquet") as temporary:
+            pd.DataFrame(self.rows).to_parquet(temporary)
+        for logger in self.loggers:
+            logger.log_metrics(row, self.global_step)
+        self._say(row)
+        patience = self.recipe.train.patience
+        if patience and self.rows and len(self.rows) - 1 - self._best_place() >= patience:
+            log.info("no better %s for %d epochs: stopped", self.recipe.train.watch, patience)
+            self.trainer.should_stop = True
+
+    def averaged(self) -> Model:
+        """A copy of the network with the averaged weights."""
+        twin = copy.deepcopy(self.net)
+        twin.load_state_dict(self.average)
+        return twin.eval()
+
+    def _best_place(self) -> int:
+        name, place = self.recipe.train.watch, 0
+        for i, row in enumerate(self.rows):
+            if better(name, row.get(name, math.nan), self.rows[place].get(name, math.nan)):
+                place = i
+        return place
+
+    def _keep(self, epoch: int) -> None:
+        """Weights of the epochs that may be averaged or taken; the others go."""
+        if self.judge is None:
+            return
+        train = self.recipe.train
+        save_weights(self.average, self.out / f"epoch-{epoch:03d}.safetensors")
+        name = train.watch
+        ranked = sorted(
+            (row for row in self.rows if name in row),
+            key=lambda row: row[name] if name.startswith("val_") else -row[name],
+        )
+        kept = {int(row["epoch"]) for row in ranked[: max(train.keep_best, train.average.best)]}
+        kept |= set(train.average.epochs)
+        for file in self.out.glob("epoch-*.safetensors"):
+            if int(file.stem.removeprefix("epoch-")) not in kept:
+                file.unlink()
+
+    def _say(self, row: dict[str, float]) -> None:
+        done = self.global_step / self.steps
+        left = (time.monotonic() - self.began) * (1 - done) / max(done, 1e-9)
+        words = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("epoch", "step"))
+        log.info(
+            "step %d of %d, about %d s left: %s", self.global_step, self.steps, round(left), words
+        )
+
+    # --- resume ---
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint |= {"average": self.average, "rows": self.rows, "rng": torch.get_rng_state()}
+        if hasattr(self, "plateau"):
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.average, self.rows = checkpoint["average"], checkpoint["rows"]
+        self.resumed = checkpoint
+
+    def on_train_start(self) -> None:
+        found = getattr(self, "resumed", None)
+        if found is not None:
+            torch.set_rng_state(found["rng"])  # dropout goes on as it would have
+            if "plateau" in found:
+                self.plateau.load_state_dict(found["plateau"])
+
+
+class _Feeds(pl.LightningDataModule):  # type: ignore[misc]
+    """Hands out the batches of the current epoch."""
+
+    def __init__(self, draw: Draw, recipe: Recipe, steps: int, chunk: int, seed: int):
+        super().__init__()
+        self.draw, self.recipe, self.steps, self.chunk = draw, recipe, steps, chunk
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        done = self.trainer.global_step if self.trainer else 0
+        several = self.recipe.train.accumulate
+        feed = Feed(
+            self.draw,
+            policy(self.recipe.augment),
+            spec_of(self.recipe),
+            targets_of(self.recipe),
+            batch=self.recipe.train.batch,
+            start=done * several,
+            batches=min(self.chunk, self.steps - done) * several,
+            seed=self.seed,
+        )
+        # A generator of its own: the loader must not take numbers from dropout's.
+        return DataLoader(feed, batch_size=None, shuffle=False, generator=torch.Generator())
+
+
+def length(stage: StageOptions, recipe: Recipe, images: int) -> tuple[int, int]:
+    """(steps of the stage, steps of an epoch)."""
+    train = recipe.train
+    chunk = train.save_every
+    if stage.mix is None:
+        chunk = max(1, math.ceil(images / (train.batch * train.accumulate)))
+    steps = stage.steps or chunk * (stage.epochs or 1)
+    return (min(steps, chunk * train.epochs) if train.epochs else steps), chunk
+
+
 def fit(
-    net: nn.Module, stage: str, recipe: Recipe, groups: Groups, out: Path, *, seed: int
+    net: Model,
+    stage: str,
+    recipe: Recipe,
+    draw: Draw,
+    out: Path,
+    *,
+    seed: int,
+    images: int = 0,
+    judge: Judge | None = None,
+    first: int = 0,
+    epoch_end: Callable[[Model, int], None] | None = None,
 ) -> None:
-    """Train `net` through one stage and leave the averaged weights in it and in `out`.
+    """Train `net` through one stage and leave its weights in it and in `out`.
 
     A finished stage (`weights.safetensors` is there) is loaded instead; a started one goes on.
+
+    Args:
+        draw: picks the item of each sample.
+        images: how many make an epoch, for stages that do not mix groups.
+        judge: metrics of the averaged network after each epoch; with it the best epoch, or the
+            average that the recipe asks for, is what remains. Without it the last.
+        first: epochs that earlier stages did.
+        epoch_end: called with the averaged network and the epoch's number, to draw it.
     """
-    options = recipe.stages[stage]
+    options, train = recipe.stages[stage], recipe.train
     finished = out / "weights.safetensors"
     if finished.is_file():
         net.load_state_dict(load_file(finished), strict=False)
         return
-    torch.set_num_threads(recipe.threads)
+    torch.set_num_threads(train.threads)
     pl.seed_everything(seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
-    module = Stage(net.to(memory_format=torch.channels_last), options, recipe)
+    steps, chunk = length(options, recipe, images)
+    net.to(memory_format=torch.channels_last)
+    module = Stage(net, options, recipe, out, judge, steps, chunk, first)
     last = out / "last.ckpt"
+    drawing = _EpochEnd(epoch_end) if epoch_end is not None else None
     trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=options.steps,
+        accelerator="auto",
+        devices=1,
+        max_steps=steps,
         max_epochs=-1,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
-        gradient_clip_val=recipe.clip_norm,
+        precision=PRECISION[train.precision],
+        accumulate_grad_batches=train.accumulate,
+        gradient_clip_val=train.clip_norm,
         reload_dataloaders_every_n_epochs=1,
-        logger=CSVLogger(out, name="", version="log"),
+        logger=TensorBoardLogger(out, name="", version="tensorboard"),
         callbacks=[
             ModelCheckpoint(out, filename="last", enable_version_counter=False),
+            *([drawing] if drawing else []),
             *([RichProgressBar()] if sys.stderr.isatty() else []),
         ],
         enable_progress_bar=sys.stderr.isatty(),
@@ -160,16 +295,64 @@ def fit(
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
         trainer.fit(
             module,
-            datamodule=_Feed(groups, options, recipe, seed),
+            datamodule=_Feeds(draw, recipe, steps, chunk, seed),
             ckpt_path=last if last.is_file() else None,
             weights_only=False if last.is_file() else None,  # our own file, with the optimiser
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    net.load_state_dict(module.average)
+    net.cpu().load_state_dict(_chosen(module, draw, seed))
     cpu_minutes = (time.process_time() - started) / 60
-    with atomic_path(finished) as temporary:
-        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, temporary)
-    write_text(out / "cost.json", json.dumps({"cpu_minutes": cpu_minutes, "steps": options.steps}))
+    save_weights(net.state_dict(), finished)
+    write_text(out / "cost.json", json.dumps({"cpu_minutes": cpu_minutes, "steps": steps}))
     last.unlink(missing_ok=True)
-    log.info("%s: %d steps, %.1f CPU minutes", out.name, options.steps, cpu_minutes)
+    log.info("%s: %d steps, %.1f CPU minutes", out.name, steps, cpu_minutes)
+
+
+def _chosen(module: Stage, draw: Draw, seed: int) -> Weights:
+    """The weights that remain of a stage."""
+    train = module.recipe.train
+    if module.judge is None:
+        return {key: value.cpu() for key, value in module.average.items()}
+    names = train.average.epochs
+    if train.average.best or names:
+        files = sorted(module.out.glob("epoch-*.safetensors"))
+        wanted = [f for f in files if not names or int(f.stem.removeprefix("epoch-")) in names]
+        if wanted:
+            return _swa(module, wanted, draw, seed)
+    best = int(module.rows[module._best_place()]["epoch"])
+    weights: Weights = load_file(module.out / f"epoch-{best:03d}.safetensors")
+    return weights
+
+
+def _swa(module: Stage, files: list[Path], draw: Draw, seed: int) -> Weights:
+    """The mean of several epochs' weights, batch-norm statistics taken anew (E5)."""
+    parts = [load_file(file) for file in files]
+    mean = {
+        key: torch.stack([part[key].float() for part in parts]).mean(0).to(value.dtype)
+        for key, value in parts[0].items()
+    }
+    twin = copy.deepcopy(module.net).cpu()
+    twin.load_state_dict(mean)
+    feeds = _Feeds(draw, module.recipe, module.chunk, module.chunk, seed)
+    update_bn((batch.image_B1SS for batch in feeds.train_dataloader()), twin)
+    log.info("weights averaged over %s", ", ".join(file.stem for file in files))
+    return _copied(twin)
+
+
+class _EpochEnd(pl.Callback):  # type: ignore[misc]
+    def __init__(self, call: Callable[[Model, int], None]):
+        self.call = call
+
+    def on_train_epoch_end(self, _: pl.Trainer, module: Stage) -> None:
+        self.call(module.averaged(), module.first + len(module.rows))
+
+
+def save_weights(weights: Weights, path: Path) -> None:
+    """One safetensors file, atomically."""
+    with atomic_path(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+
+
+def _copied(net: Model) -> Weights:
+    return {key: value.detach().clone() for key, value in net.state_dict().items()}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hilum.core.errors import ConfigError
+from hilum.data.sets import NIH_FINDINGS
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
 
 
@@ -18,14 +19,92 @@ class PreprocessingOptions(Options):
     stretch: tuple[float, float] = (0.5, 99.5)
 
 
-class StageOptions(Options):
-    """One stretch of training; `mix` gives each group its share of every batch."""
-
-    steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+class OptimiserOptions(Options):
+    kind: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: float = Field(default=0.05, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD
+    nesterov: bool = False
     encoder_factor: float = Field(default=0.3, ge=0)  # the encoder's rate against the heads'
-    warmup: int = Field(default=30, ge=0)
-    mix: dict[str, float]
+
+
+class ScheduleOptions(Options):
+    """Plateau is stepped by epochs on `watch`, the others by steps."""
+
+    kind: Literal["cosine", "cosine-floor", "plateau", "constant"] = "cosine"
+    warmup: int = Field(default=30, ge=0)  # steps
+    every: int = Field(default=1, ge=1)  # cosine-floor moves after so many epochs; 1: each step
+    watch: str = "val_loss"
+    patience: int = Field(default=4, ge=0)
+    factor: float = Field(default=0.2, gt=0, lt=1)
+
+
+class StageOptions(Options):
+    """One stretch of training, of so many steps or epochs.
+
+    `mix` gives each group its share of every batch; without it an epoch passes over every
+    training image once.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(gt=0)
+    schedule: ScheduleOptions = ScheduleOptions()
+    freeze: Literal["none", "encoder", "first-half"] = "none"
+    frozen_batch_norm: bool = False
+    mix: dict[str, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("needed: either steps or epochs")
+        return self
+
+
+class AverageOptions(Options):
+    """Stochastic weight averaging (E5): over the named epochs, or over the best few."""
+
+    epochs: tuple[int, ...] = ()  # counted from 1 over all stages
+    best: int = Field(default=0, ge=0)
+
+
+class TrainOptions(Options):
+    batch: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)  # batches a step
+    epochs: int | None = Field(default=None, ge=1)  # stop every stage after so many
+    threads: int = Field(default=2, ge=1)
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    ema: float = Field(default=0.99, ge=0, lt=1)  # 0: no average
+    clip_norm: float = Field(default=5.0, gt=0)
+    save_every: int = Field(default=50, ge=1)  # steps, where a stage has no epochs of its own
+    positives: float | None = Field(
+        default=None, gt=0, lt=1
+    )  # share of drawn images with a finding
+    watch: str = "val_loss"  # what the best epoch is best at; val_... is minimised, else maximised
+    patience: int | None = Field(default=None, ge=1)  # epochs without a better one, then stop
+    keep_best: int = Field(default=1, ge=1)
+    average: AverageOptions = AverageOptions()
+
+
+class DataOptions(Options):
+    """Which images of which set a run learns from."""
+
+    set: str
+    known: tuple[str, ...] = ()  # catalog columns that must be annotated
+    adults: bool = False
+    sample: int | None = Field(default=None, ge=1)  # whole patients, classes in proportion
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)  # training, validation, test
+    folds: int | None = Field(default=None, ge=2)
+    fold: int = Field(default=0, ge=0)  # the fold that validates
+    cache: bool = False  # prepared images on disk, memory-mapped
+
+
+class TargetOptions(Options):
+    """Names of box labels, of catalog columns label_<name>, and of masks."""
+
+    labels: tuple[str, ...] = ("opacity",)
+    classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
+    findings: tuple[str, ...] = tuple(f"nih_{name}" for name in NIH_FINDINGS)
+    masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
 
 
 class SplitOptions(Options):
@@ -36,24 +115,27 @@ class SplitOptions(Options):
 
 
 class Recipe(Options):
+    """Everything that decides a training.
+
+    With `data` it is a run on one set. Without, it is the training of the shipped bundle: stages
+    mix the groups of `train.store.load_catalogs`, and the last is cross-validated.
+    """
+
     name: str
     version: str = "1"
+    about: str = ""  # which published experiment, and what differs from it
     seed: int = 7
-    batch: int = Field(default=16, ge=1)
-    threads: int = Field(default=2, ge=1)
-    precision: Literal["fp32", "bf16"] = "bf16"
     augment: str = "default"
-    weight_decay: float = Field(default=0.05, ge=0)
-    ema: float = Field(default=0.99, ge=0, lt=1)
-    clip_norm: float = Field(default=5.0, gt=0)
-    save_every: int = Field(default=50, ge=1)
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     model: ModelOptions = OpacityNetOptions()
+    targets: TargetOptions = TargetOptions()
+    train: TrainOptions = TrainOptions()
+    optimiser: OptimiserOptions = OptimiserOptions()
+    data: DataOptions | None = None
     split: SplitOptions = SplitOptions()
     stages: dict[str, StageOptions]
-    baselines: dict[str, dict[str, Any]] = Field(
-        default={}
-    )  # name -> settings that differ from this recipe
+    # name -> settings that differ from this recipe
+    baselines: dict[str, dict[str, Any]] = Field(default={})
 
     def baseline(self, name: str) -> Recipe:
         """The recipe of one baseline arm: this one with its few differences."""

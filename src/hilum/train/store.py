@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,11 @@ from hilum.core.prepare import Preprocessing, square
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
 from hilum.data.sets import NIH_FINDINGS, load_set
+from hilum.models.model import Targets
 
-MASKS = ("opacity", "lungs", "lungs_full")
-CLASSES = ("normal", "not-normal", "opacity")
+TARGETS = Targets(findings=tuple(f"nih_{name}" for name in NIH_FINDINGS))
+MASKS, CLASSES = TARGETS.masks, TARGETS.classes
+LUNGS = ("lungs", "lungs_full")
 UNKNOWN = 255
 
 # Lung masks differ in kind: with or without the lung behind the heart.
@@ -30,6 +33,12 @@ LUNG_MASK = {
     "jsrt_128": "lungs",
     "covid_adult_512": "lungs_full",
     "kermany_lungs_320": "lungs_full",
+}
+# Masks that are unions of a catalog's own; all of them must be annotated.
+MASK_PARTS = {
+    ("covid_opacity_512", "opacity"): ("ggo", "consolidation"),
+    ("covid_opacity_512", "lungs_full"): ("lung_l", "lung_r"),
+    **dict.fromkeys(LUNG_MASK.items(), ("lungs",)),
 }
 
 
@@ -43,18 +52,27 @@ class Item:
     image: NDArray[np.float16]  # (s, s)
     boxes: NDArray[np.float32] | None
     masks: dict[str, NDArray[np.uint8]]
-    label: NDArray[np.float32]  # (3,)
-    findings: NDArray[np.float32]  # (14,)
+    label: NDArray[np.float32]  # (C,)
+    findings: NDArray[np.float32]  # (F,)
+    box_labels: tuple[str, ...] | None = None  # of `boxes`; None: all are opacities
 
-    def sample(self) -> Sample:
+    @property
+    def positive(self) -> bool:
+        """Whether anything that is looked for is known to be there."""
+        marked = self.boxes is not None and len(self.boxes) > 0
+        drawn = any((mask == 1).any() for name, mask in self.masks.items() if name not in LUNGS)
+        return bool(marked or drawn or self.label[-1:] == 1 or (self.findings == 1).any())
+
+    def sample(self, masks: tuple[str, ...] = MASKS) -> Sample:
+        """What augmentation moves; of the masks those that are asked for."""
         size = self.image.shape[0]
         unknown = np.full((size, size), UNKNOWN, np.uint8)
         boxes = np.zeros((0, 4), np.float32) if self.boxes is None else self.boxes
         return Sample(
             self.image.astype(np.float32),
             boxes,
-            ("opacity",) * len(boxes),
-            {name: self.masks.get(name, unknown) for name in MASKS},
+            self.box_labels or ("opacity",) * len(boxes),
+            {name: self.masks.get(name, unknown) for name in masks},
         )
 
 
@@ -71,40 +89,36 @@ def load_catalogs(folder: Path) -> dict[str, Catalog]:
     return groups
 
 
-def prepare_items(group: str, catalog: Catalog, spec: Preprocessing) -> list[Item]:
-    """Every image of a catalog, prepared."""
-    return [_item(group, catalog, row, spec) for row in range(len(catalog))]
+def prepare_items(
+    group: str, catalog: Catalog, spec: Preprocessing, targets: Targets = TARGETS
+) -> list[Item]:
+    """Every image of a catalog, prepared; what `targets` does not name is left out."""
+    return [_item(group, catalog, row, spec, targets) for row in range(len(catalog))]
 
 
-def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing) -> Item:
+def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing, targets: Targets) -> Item:
     record = catalog.table.iloc[row]
     radiograph = open_radiograph(catalog.root, record["path"])
     image, box = square(radiograph, spec)
-    height, width = radiograph.height, radiograph.width
-    label = np.array([record.get(f"label_{c}", np.nan) for c in CLASSES], np.float32)
-    if label[2] == 1:
-        label[:2] = 0
-    found = catalog.boxes(row)
-    boxes = None if found is None else box.boxes_to_square(found[0])
-    if boxes is None and label[0] == 1:
+    label = np.array([record.get(f"label_{c}", np.nan) for c in targets.classes], np.float32)
+    if (label == 1).any():
+        label[label != 1] = 0  # one class is true, so the others are not
+    found, names = catalog.boxes(row), None
+    boxes = None
+    if found is not None:
+        wanted = [name in targets.labels for name in found[1]]
+        boxes = box.boxes_to_square(found[0][wanted]).reshape(-1, 4)
+        names = tuple(name for name in found[1] if name in targets.labels)
+    elif "normal" in targets.classes and label[targets.classes.index("normal")] == 1:
         boxes = np.zeros((0, 4), np.float32)  # a normal film has no opacity
-
-    masks: dict[str, NDArray[np.uint8]] = {}
-    if group == "covid_opacity_512":
-        parts = [
-            open_mask(catalog.root, record[f"mask_{m}"], height, width)
-            for m in ("ggo", "consolidation")
-        ]
-        masks["opacity"] = _small(parts[0] | parts[1], box)
-        if pd.notna(record["mask_lung_l"]) and pd.notna(record["mask_lung_r"]):
-            lungs = [open_mask(catalog.root, record[f"mask_lung_{s}"], height, width) for s in "lr"]
-            masks["lungs_full"] = _small(lungs[0] | lungs[1], box)
-    elif group in LUNG_MASK and pd.notna(record["mask_lungs"]):
-        mask = open_mask(catalog.root, record["mask_lungs"], height, width)
-        masks[LUNG_MASK[group]] = _small(mask, box)
-    if "opacity" not in masks and boxes is not None:
+    masks = {
+        name: _small(mask, box)
+        for name in targets.masks
+        if (mask := _mask(catalog, record, name, radiograph.height, radiograph.width)) is not None
+    }
+    if "opacity" in targets.masks and "opacity" not in masks and boxes is not None:
         masks["opacity"] = _from_boxes(boxes, spec.size)
-    findings = [record.get(f"label_nih_{f}", np.nan) for f in NIH_FINDINGS]
+    findings = [record.get(f"label_{f}", np.nan) for f in targets.findings]
     return Item(
         str(record["image_id"]),
         group,
@@ -114,7 +128,21 @@ def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing) -> Item:
         masks,
         label,
         np.array(findings, np.float32),
+        names,
     )
+
+
+def _mask(
+    catalog: Catalog, record: pd.Series[Any], name: str, height: int, width: int
+) -> NDArray[np.bool_] | None:
+    """The mask of one image, None where it is not annotated."""
+    columns = [f"mask_{p}" for p in MASK_PARTS.get((catalog.name, name), (name,))]
+    references = [record.get(column) for column in columns]
+    if any(reference is None or pd.isna(reference) for reference in references):
+        return None
+    parts = [open_mask(catalog.root, str(r), height, width) for r in references]
+    whole: NDArray[np.bool_] = np.logical_or.reduce(parts)
+    return whole
 
 
 def _small(mask: NDArray[np.bool_], box: Letterbox) -> NDArray[np.uint8]:

@@ -1,0 +1,101 @@
+"""Optimiser, schedule and freezing of one stage, as a recipe names them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from hilum.train.recipe import OptimiserOptions, StageOptions
+
+FLOOR = 0.05  # of cosine-floor (D1)
+
+
+def optimiser(net: nn.Module, rate: float, options: OptimiserOptions) -> torch.optim.Optimizer:
+    """The encoder's parameters and all others, each with its rate; frozen ones are left out."""
+    slow: list[nn.Parameter] = []
+    fast: list[nn.Parameter] = []
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            (slow if "encoder." in name else fast).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": slow, "lr": rate * options.encoder_factor},
+        {"params": fast, "lr": rate},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if options.kind == "sgd":
+        return torch.optim.SGD(
+            groups,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            weight_decay=options.weight_decay,
+        )
+    kind = torch.optim.AdamW if options.kind == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=options.weight_decay)
+
+
+def schedule(
+    made: torch.optim.Optimizer, stage: StageOptions, steps: int, chunk: int
+) -> LambdaLR | ReduceLROnPlateau:
+    """The rate of each of `steps` steps; `chunk` of them make an epoch, which plateau looks at."""
+    options = stage.schedule
+    if options.kind == "plateau":
+        # Losses fall; everything else that can be watched rises.
+        mode: Literal["min", "max"] = "min" if options.watch.startswith("val_") else "max"
+        return ReduceLROnPlateau(made, mode=mode, factor=options.factor, patience=options.patience)
+    return LambdaLR(made, lambda step: factor(step, stage, steps, chunk))
+
+
+def factor(step: int, stage: StageOptions, steps: int, chunk: int = 1) -> float:
+    """What the stage's rate is multiplied with at a step.
+
+    cosine-floor is definitions.md's (D1): its unit is `every` epochs, or a step, and T their
+    number, so that the floor is reached.
+    """
+    options = stage.schedule
+    warm = min(1.0, (step + 1) / max(1, options.warmup))
+    if options.kind == "constant":
+        return warm
+    if options.kind == "cosine":
+        return warm * (0.5 * (1 + math.cos(math.pi * min(1, step / steps))) + 1e-3)
+    unit = 1 if options.every == 1 else options.every * chunk
+    last = max(1, (steps - 1) // unit)
+    return warm * cosine_with_floor(min(step // unit, last), last)
+
+
+def cosine_with_floor(t: int, last: int, floor: float = FLOOR) -> float:
+    """(.5 (1 + cos(pi t / T)) (1 - floor) + floor); at t = T the floor itself."""
+    return 0.5 * (1 + math.cos(math.pi * t / last)) * (1 - floor) + floor
+
+
+def freeze(net: nn.Module, stage: StageOptions) -> None:
+    """Mark what the stage trains. Frozen batch norm keeps its statistics as well."""
+    for parameter in net.parameters():
+        parameter.requires_grad_(True)
+    if stage.freeze == "encoder":
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_("encoder." not in name)
+    if stage.freeze == "first-half":
+        layers = [m for m in net.modules() if next(m.parameters(recurse=False), None) is not None]
+        for layer in layers[: len(layers) // 2]:
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(False)
+    if stage.frozen_batch_norm:
+        for layer in batch_norms(net):
+            for parameter in layer.parameters():
+                parameter.requires_grad_(False)
+
+
+def batch_norms(net: nn.Module) -> list[nn.Module]:
+    return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def still(net: nn.Module, stage: StageOptions) -> None:
+    """After `net.train()`: what is frozen must not follow the batch's statistics either."""
+    frozen = stage.freeze != "none" or stage.frozen_batch_norm
+    for layer in batch_norms(net) if frozen else []:
+        if stage.frozen_batch_norm or not any(p.requires_grad for p in layer.parameters()):
+            layer.eval()
