@@ -5,6 +5,8 @@ Legend: B batch, A anchors, K classes, N true boxes of one image.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +17,7 @@ from torchvision.ops import (
 )
 
 BACKGROUND, IGNORED = -1, -2
+BCE_AND_DICE = {"bce": 1.0, "dice": 1.0}
 
 # Of (n, 4) boxes and (n, 4) true boxes.
 IOU_LOSSES = {
@@ -69,25 +72,58 @@ def detection_loss(
     return focal, box.mean(dim=1).sum() / count
 
 
-def mask_loss(logit_BHW: Tensor, mask_BHW: Tensor) -> Tensor:
-    """BCE + (1 - Dice) over annotated pixels; 255 in the mask means not annotated."""
+def mask_loss(
+    logit_BHW: Tensor,
+    mask_BHW: Tensor,
+    terms: Mapping[str, float] = BCE_AND_DICE,
+    *,
+    smooth: float = 1.0,
+    tversky: tuple[float, float] = (0.3, 0.7),
+) -> Tensor:
+    """The weighted sum of segmentation losses over annotated pixels; 255 means not annotated.
+
+    Args:
+        terms: weights of "bce" (mean), "focal" (mean, gamma 2, no alpha), "dice" and "tversky"
+            (over the whole batch). E9's combo loss is {"bce": 3, "dice": 1, "focal": 4} with
+            `smooth` 1e-6.
+        smooth: added to both sides of the overlap's fraction; decides what an empty mask costs.
+        tversky: cost of false positives and of false negatives; (.5, .5) is Dice.
+    """
     known = mask_BHW != 255
     if not known.any():
         return logit_BHW.sum() * 0
     target = (mask_BHW == 1).float()
-    bce = F.binary_cross_entropy_with_logits(logit_BHW, target, reduction="none")
-    p = logit_BHW.sigmoid() * known
-    overlap = 2 * (p * target * known).sum() + 1
-    dice = overlap / (p.sum() + (target * known).sum() + 1)
-    return bce[known].mean() + 1 - dice
+    total = logit_BHW.new_zeros(())
+    if terms.keys() & {"bce", "focal"}:
+        bce = F.binary_cross_entropy_with_logits(logit_BHW, target, reduction="none")
+        if "bce" in terms:
+            total = total + terms["bce"] * bce[known].mean()
+        if "focal" in terms:
+            total = total + terms["focal"] * (bce * (1 - (-bce).exp()) ** 2)[known].mean()
+    p, truth = logit_BHW.sigmoid() * known, target * known
+    hit = (p * truth).sum()
+    if "dice" in terms:
+        total = total + terms["dice"] * (1 - (2 * hit + smooth) / (p.sum() + truth.sum() + smooth))
+    if "tversky" in terms:
+        wrong = tversky[0] * (p.sum() - hit) + tversky[1] * (truth.sum() - hit)
+        total = total + terms["tversky"] * (1 - (hit + smooth) / (hit + wrong + smooth))
+    return total
 
 
-def partial_class_loss(logit_BC: Tensor, label_BC: Tensor) -> Tensor:
+def partial_class_loss(
+    logit_BC: Tensor,
+    label_BC: Tensor,
+    *,
+    weight_C: Tensor | None = None,
+    smoothing: float = 0.0,
+    gamma: float = 0.0,
+) -> Tensor:
     """Cross-entropy over the classes not ruled out: -log of their total probability.
 
-    Labels are 1, 0 or NaN (unknown). With one class at 1 this is ordinary cross-entropy; with
-    "not normal, but we do not know what" it only pushes probability away from normal. Rows
-    without any label are left out.
+    Labels are 1, 0 or NaN (unknown). With one class at 1 this is ordinary cross-entropy, and so
+    are weights and smoothing; with "not normal, but we do not know what" it only pushes
+    probability away from normal, weighted as the mean of the classes left. Rows without any label
+    are left out. `gamma` above 0 makes it focal: times (1 - that probability) ** gamma.
     """
     rows = (~label_BC.isnan()).any(dim=1)
     if not rows.any():
@@ -95,13 +131,44 @@ def partial_class_loss(logit_BC: Tensor, label_BC: Tensor) -> Tensor:
     label, logit = label_BC[rows], logit_BC[rows]
     one = (label == 1).any(dim=1, keepdim=True)
     allowed = torch.where(one, label == 1, label != 0)
-    log_p = logit.log_softmax(dim=1).masked_fill(~allowed, -torch.inf)
-    return -log_p.logsumexp(dim=1).mean()
+    log_p = logit.log_softmax(dim=1)
+    log_allowed = log_p.masked_fill(~allowed, -torch.inf).logsumexp(dim=1)
+    cost = -log_allowed
+    if gamma:
+        cost = cost * (1 - log_allowed.exp()) ** gamma
+    if weight_C is None and not smoothing:
+        return cost.mean()
+    weight_C = torch.ones_like(logit[0]) if weight_C is None else weight_C.to(logit)
+    weight_B = (allowed * weight_C).sum(dim=1) / allowed.sum(dim=1).clamp(min=1)
+    even = -(log_p * weight_C).mean(dim=1)
+    return ((1 - smoothing) * weight_B * cost + smoothing * even).sum() / weight_B.sum()
 
 
-def masked_bce(logit_BC: Tensor, label_BC: Tensor) -> Tensor:
-    """Multi-label BCE over known labels (NaN is unknown)."""
+def masked_bce(
+    logit_BC: Tensor,
+    label_BC: Tensor,
+    *,
+    positive_weight_C: Tensor | None = None,
+    smoothing: float = 0.0,
+    gamma: float = 0.0,
+) -> Tensor:
+    """Multi-label BCE over known labels (NaN is unknown).
+
+    Args:
+        positive_weight_C: what a missed positive of each column costs, against 1 for a negative.
+        smoothing: moves labels this far towards one half.
+        gamma: above 0 makes it focal, without alpha.
+    """
     known = ~label_BC.isnan()
     if not known.any():
         return logit_BC.sum() * 0
-    return F.binary_cross_entropy_with_logits(logit_BC[known], label_BC[known])
+    logit, label = logit_BC[known], label_BC[known]
+    soft = label * (1 - smoothing) + smoothing / 2 if smoothing else label
+    weight = None
+    if positive_weight_C is not None:
+        weight = positive_weight_C.to(logit_BC).expand_as(logit_BC)[known]
+    cost = F.binary_cross_entropy_with_logits(logit, soft, pos_weight=weight, reduction="none")
+    if gamma:
+        p = logit.sigmoid()
+        cost = cost * torch.where(label > 0.5, 1 - p, p) ** gamma
+    return cost.mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 BoxLoss: TypeAlias = Literal["smooth-l1", "giou", "diou", "ciou"]
 
@@ -49,6 +49,7 @@ class RetinaNetOptions(EncoderOptions):
     kind: Literal["retinanet"]
     channels: int = Field(default=256, ge=8)
     tower: int = Field(default=4, ge=1)
+    tower_norm: Literal["none", "group"] = "none"
     anchors: AnchorOptions = AnchorOptions(
         levels=(3, 4, 5, 6, 7), ratios=(0.5, 1.0, 2.0), scales=(1.0, 2 ** (1 / 3), 2 ** (2 / 3))
     )
@@ -66,17 +67,24 @@ class TwoStageOptions(EncoderOptions):
     channels: int = Field(default=256, ge=8)
     anchor_sizes: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.375, 0.5)  # of the side, one a level
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    proposals: int = Field(default=1000, ge=1)  # of an image
+    head_width: int = Field(default=1024, ge=16)
     box_loss: BoxLoss = "smooth-l1"
     masks: Literal["real", "boxes"] = "boxes"
 
 
 class YoloOptions(EncoderOptions):
-    """D5, on a timm backbone with a PANet neck."""
+    """D5, on a timm backbone with a PANet neck; `channels` of its finest level, doubled with each.
+
+    The family's published learning rates belong to a loss summed over the `nominal_batch`.
+    """
 
     kind: Literal["yolo"]
     encoder: str = "cspdarknet53"
     channels: int = Field(default=128, ge=8)
     depth: int = Field(default=1, ge=1)  # bottlenecks of a neck block
+    anchors: AnchorOptions = AnchorOptions(levels=(3, 4, 5), ratios=(1.0, 2.0), scales=(1.0, 2.0))
+    nominal_batch: int = Field(default=1, ge=1)
     box_loss: Literal["giou", "diou", "ciou"] = "giou"
     gains: dict[Literal["box", "class", "objectness"], float] = {
         "box": 0.075,
@@ -95,7 +103,11 @@ class DetrOptions(EncoderOptions):
 
 
 class ClassifierOptions(EncoderOptions):
-    """B7, D1, D7, E2. `hidden` puts a ReLU layer before the last; `frozen` trains the head only."""
+    """B7, D1, D7, E2. `hidden` puts a ReLU layer before the last; `frozen` trains the head only.
+
+    `class_weights`: of exclusive classes, what each costs; with bce or focal on findings, what a
+    missed positive of each costs against a false one.
+    """
 
     kind: Literal["classifier"]
     target: Literal["classes", "findings"] = "classes"
@@ -106,13 +118,23 @@ class ClassifierOptions(EncoderOptions):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     frozen: bool = False
 
+    @model_validator(mode="after")
+    def _findings_are_not_exclusive(self) -> ClassifierOptions:
+        if self.target == "findings" and self.loss == "cross-entropy":
+            raise ValueError("any number of findings are true at once: set loss to bce or focal")
+        return self
+
 
 class SegmenterOptions(EncoderOptions):
-    """E4, E9, through segmentation-models-pytorch. `loss` weighs the terms that are summed."""
+    """E4, E9, through segmentation-models-pytorch. `loss` weighs the terms that are summed.
+
+    E4: {focal: 1, dice: 1}. The combo loss of E9: {bce: 3, dice: 1, focal: 4}.
+    """
 
     kind: Literal["segmenter"]
     architecture: Literal["fpn", "unet", "unet++", "pspnet", "deeplabv3+"] = "fpn"
     loss: dict[Literal["bce", "dice", "focal", "tversky"], float] = {"bce": 1.0, "dice": 1.0}
+    smooth: float = Field(default=1e-6, gt=0)  # in the fractions of Dice and Tversky
     tversky: tuple[float, float] = (0.3, 0.7)  # cost of false positives, of false negatives
     mask_weights: tuple[float, ...] | None = None  # one a mask
 

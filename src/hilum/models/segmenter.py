@@ -1,0 +1,85 @@
+"""Segmenters of segmentation-models-pytorch on our grey encoders and their weights (E4, E9).
+
+Legend: B batch, M masks, S input side.
+"""
+
+from __future__ import annotations
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor
+
+from hilum.core.errors import ConfigError
+from hilum.models.encoder import prepare_encoder, source_weights, timm_model
+from hilum.models.losses import mask_loss
+from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.options import SegmenterOptions
+
+ARCHITECTURES = {
+    "fpn": smp.FPN,
+    "unet": smp.Unet,
+    "unet++": smp.UnetPlusPlus,
+    "pspnet": smp.PSPNet,
+    "deeplabv3+": smp.DeepLabV3Plus,
+}
+
+
+class Segmenter(Model):
+    """One channel a mask, each for itself: masks may overlap."""
+
+    def __init__(self, options: SegmenterOptions, size: int, targets: Targets):
+        super().__init__()
+        count = len(targets.masks)
+        if not count:
+            raise ConfigError("a segmenter needs masks among its targets; there are none")
+        if options.mask_weights is not None and len(options.mask_weights) != count:
+            raise ConfigError(
+                f"mask_weights has {len(options.mask_weights)} values; needed: {count}, one for "
+                f"each of {', '.join(targets.masks)}"
+            )
+        timm_name, settings = timm_model(options.encoder)
+        if settings:
+            raise ConfigError(
+                f"segmenters cannot be built on {options.encoder!r}; the nearest is nasnet_large"
+            )
+        source = source_weights(options.encoder, options.pretrained)
+        try:
+            self.net = ARCHITECTURES[options.architecture](
+                encoder_name=f"tu-{timm_name}",
+                encoder_weights=None,
+                in_channels=1,
+                classes=count,
+            )
+        except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{options.architecture} does not go with encoder {options.encoder!r} ({error}); "
+                "deeplabv3+ needs one that can dilate its last stage, such as resnet50 or "
+                "tf_efficientnet_lite0"
+            ) from error
+        prepare_encoder(self.net.encoder.model, options.encoder, options.pretrained, source)
+        self.options, self.masks = options, targets.masks
+
+    def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
+        """mask_logits (B, M, S, S)."""
+        return {"mask_logits": self.net(image_B1SS)}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """One component a mask; pixels of 255 cost nothing."""
+        logit = self(batch.image_B1SS)["mask_logits"].float()
+        weights = self.options.mask_weights or (1.0,) * len(self.masks)
+        return {
+            name: weight
+            * mask_loss(
+                logit[:, i],
+                batch.mask_BMSS[:, i],
+                {str(term): value for term, value in self.options.loss.items()},
+                smooth=self.options.smooth,
+                tversky=self.options.tversky,
+            )
+            for i, (name, weight) in enumerate(zip(self.masks, weights, strict=True))
+        }
+
+    @torch.inference_mode()
+    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
+        self.eval()
+        return [Prediction(masks=one) for one in self(image_B1SS)["mask_logits"].float().sigmoid()]
