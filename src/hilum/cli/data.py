@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli import check, convert, explore, phantom, split
+from hilum.cli import check, convert, explore, fetch, phantom, split
 
-app = typer.Typer(no_args_is_help=True, help="Data sets: check, explore, split, convert, phantoms.")
+app = typer.Typer(
+    no_args_is_help=True, help="Data sets: fetch, check, explore, split, convert, phantoms."
+)
+app.command()(fetch.fetch)
 app.command()(phantom.phantom)
 app.command()(split.split)
 app.command()(convert.convert)
