@@ -19,7 +19,8 @@ from hilum.data.catalog import Catalog, build
 from hilum.evaluate.cases import join
 from hilum.evaluate.compare import answered_by_all, compare
 from hilum.evaluate.judge import judge
-from hilum.evaluate.prediction_files import read_predictions
+from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, read_predictions
+from hilum.evaluate.studies import judge_studies, study_cases
 from hilum.report.gallery import chosen, galleries
 from hilum.report.plots import Judged
 
@@ -204,3 +205,129 @@ def _decoded(uri: str) -> Any:
     picture = cv2.imdecode(content, cv2.IMREAD_COLOR)
     assert picture is not None
     return picture[:, :, ::-1]
+
+
+def _report(tmp_path: Path, *more: object, images: int = 40) -> dict[str, Any]:
+    _catalog(images).save(tmp_path / "c.parquet")
+    file = _predictions(tmp_path / "f.json", images=images)
+    arguments = ["evaluate", "report", tmp_path / "c.parquet", file, "--repeats", "20", "--json"]
+    out = tmp_path / "report.html"
+    result = CliRunner().invoke(
+        app, [str(a) for a in (*arguments, "--out", out, *more)], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    numbers: dict[str, Any] = json.loads(result.output)
+    return numbers
+
+
+SPLIT = ("--split", "test", "--validation-split", "train")
+
+
+def _half_and_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second patient is in the training split."""
+    whole = _catalog
+
+    def halves(images: int = 40) -> Catalog:
+        catalog = whole(images)
+        number = catalog.table["patient"].str[1:].astype(int)
+        table = catalog.table.assign(split=np.where(number % 2, "train", "test"))
+        return Catalog(catalog.name, table, catalog.root)
+
+    monkeypatch.setitem(globals(), "_catalog", halves)
+
+
+def test_points_are_chosen_on_validation_and_applied_on_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _half_and_half(monkeypatch)
+    numbers = _report(tmp_path, *SPLIT, "--choose", "sensitivity=.95", "--choose", "false-boxes")
+    model = numbers["models"][0]
+    catalog = _catalog()
+    cases = join(catalog, read_predictions(tmp_path / "f.json"))
+    split = catalog.table.set_index("image_id")["split"][cases.rows["image_id"]].to_numpy()
+    train, test = cases.where(split == "train"), cases.where(split == "test")
+    sick = train.label == 1
+    threshold = np.sort(train.score[sick])[: int(0.05 * sick.sum()) + 1][-1]
+    assert model["image_threshold"] == pytest.approx(threshold)
+    assert model["threshold"] != model["image_threshold"]
+    found = (test.score[test.label == 1] >= threshold).mean()
+    assert model["image"]["sensitivity"]["value"] == pytest.approx(found)
+    assert [p["score"] for p in model["operating_points"]] == ["opacity", "box"]
+    assert "Operating points" in (tmp_path / "report.html").read_text()
+
+
+def test_reliability_is_shown_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _half_and_half(monkeypatch)
+    plain = _report(tmp_path, *SPLIT)["models"][0]
+    model = _report(tmp_path, *SPLIT, "--calibrate", "logistic")["models"][0]
+    assert model["ece_before_calibration"] == pytest.approx(plain["image"]["ece"]["value"])
+    assert model["image"]["auc"] == plain["image"]["auc"]  # a rising map keeps every rank
+    html = (tmp_path / "report.html").read_text()
+    for figure in ("Reliability before calibration", "Reliability after calibration"):
+        assert f'aria-label="{figure}"' in html
+
+
+def test_nothing_is_chosen_on_the_judged_patients(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--validation-split"):
+        _report(tmp_path, "--choose", "best-f1")
+    with pytest.raises(DataError, match="patients"):
+        _report(tmp_path, "--validation-split", "test", "--choose", "best-f1")
+    with pytest.raises(ConfigError, match="known: sensitivity"):
+        _report(tmp_path, *SPLIT, "--choose", "sensitivty=.9")
+    with pytest.raises(ConfigError, match="two targets"):
+        _report(
+            tmp_path,
+            "--split",
+            "test",
+            "--validation-split",
+            "train",
+            "--choose",
+            "conformal-missed-boxes=.9",
+            "--choose",
+            "false-boxes=9",
+        )
+
+
+def test_epochs_become_heat_maps(tmp_path: Path) -> None:
+    for n, gap in ((1, 0.0), (2, 0.4), (10, 0.6)):
+        _predictions(tmp_path / f"{n}.json", gap=gap)
+    epochs = [("--epoch", f"{n}={tmp_path / f'{n}.json'}") for n in (10, 1, 2)]
+    numbers = _report(tmp_path, *(word for pair in epochs for word in pair))
+    score, nms = numbers["epochs"]
+    assert score["epoch"] == nms["epoch"] == [1.0, 2.0, 10.0]
+    values = np.array(nms["values"])
+    assert (np.diff(values[0]) > 0).all()  # a model that learns
+    html = (tmp_path / "report.html").read_text()
+    assert 'aria-label="Score threshold × epoch"' in html
+    assert 'aria-label="NMS threshold × epoch"' in html
+    with pytest.raises(ConfigError, match="N=FILE"):
+        _report(tmp_path, "--epoch", "a=b.json")
+
+
+def test_studies_are_judged_by_their_own_score_or_by_their_images(tmp_path: Path) -> None:
+    catalog = _catalog()
+    studies = [f"s{i // 4}" for i in range(40)]
+    typical = [float(i // 4 % 2) for i in range(40)]
+    table = catalog.table.assign(study=studies, study_typical=typical, label_opacity=typical)
+    catalog = Catalog("toy", table, Path())
+    images = {
+        f"i{i}": ImagePredictions(
+            np.zeros((0, 4)), np.zeros(0), (), {"opacity": 0.9 if i % 8 == 5 else 0.1}
+        )
+        for i in range(40)
+    }
+    own = {
+        f"s{k}_study": ImagePredictions(
+            np.zeros((0, 4)), np.zeros(0), (), {"typical": 0.2 + 0.6 * (k % 2)}
+        )
+        for k in range(9)
+    }
+    cases = study_cases(catalog, PredictionFile("siim-covid", images | own), "opacity", max)
+    by_name = {one.name: one for one in cases}
+    assert (by_name["typical"].own, by_name["typical"].unanswered) == (9, 1)
+    assert (by_name["opacity"].own, len(by_name["opacity"].label)) == (0, 10)
+    for judged in judge_studies(cases, 0.5, repeats=10):
+        assert judged.numbers["auc"].value == 1
+        assert judged.numbers["sensitivity"].value == 1

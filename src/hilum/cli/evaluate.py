@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from hilum.cli import calibrate as calibrate_verb
 from hilum.cli import common
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hilum.core.manifest import OperatingPoint
     from hilum.data.catalog import Catalog
+    from hilum.evaluate.cases import Cases
+    from hilum.evaluate.measures import Thresholds
+    from hilum.evaluate.sweep import Grid
 
 app = typer.Typer(no_args_is_help=True, help="Judge predictions.")
 
@@ -23,6 +30,9 @@ class Challenge(StrEnum):
     RSNA = "rsna"
     SIIM_COVID = "siim-covid"
     SIIM_ACR = "siim-acr"
+
+
+app.command("calibrate")(calibrate_verb.calibrate)
 
 
 @app.callback()
@@ -77,6 +87,19 @@ def report(
     threshold: list[float] = typer.Option(
         [0.5], min=0, max=1, help="Operating point, chosen on other data; one, or one a model."
     ),
+    validation_split: str = typer.Option(
+        "", help="Split on which --choose and --calibrate settle things; give --split, too."
+    ),
+    choose: list[str] = typer.Option(
+        [],
+        help="Operating point by its aim, e.g. sensitivity=.95 (images), false-boxes=1 (boxes); "
+        "an unknown one lists all.",
+    ),
+    calibrate: str = typer.Option("", help="temperature, logistic or isotonic; else none."),
+    study: str = typer.Option("max", help="Study from images: max, mean or noisy-or."),
+    epoch: list[str] = typer.Option(
+        [], help="Predictions of an epoch, e.g. 3=epoch3.csv; repeat for heat-maps over epochs."
+    ),
     repeats: int = typer.Option(1000, min=1, help="Bootstrap replicates over patients."),
     gallery: int = typer.Option(
         0,
@@ -88,7 +111,8 @@ def report(
 ) -> None:
     """Judge predictions against a catalog: numbers with intervals, curves, subgroups, comparisons.
 
-    Example: hilum evaluate report catalog.parquet a/findings.json b/findings.json --out report.html
+    Example: hilum evaluate report catalog.parquet a/findings.json --split test
+    --validation-split validation --choose sensitivity=.95 --choose false-boxes=1 --out report.html
     """
     from hilum.core.extras import require
 
@@ -99,28 +123,56 @@ def report(
     from hilum.evaluate.judge import judge
     from hilum.evaluate.prediction_files import read_predictions
     from hilum.evaluate.segmentation import segmentation
+    from hilum.evaluate.studies import judge_studies, study_cases
     from hilum.report.evaluation import write_report
     from hilum.report.gallery import galleries
     from hilum.report.plots import Judged
 
-    truth = _part(open_catalog(catalog), split)
-    points = _one_each(threshold, len(predictions))
+    whole = open_catalog(catalog)
+    truth = part_of(whole, split)
+    given = _one_each(threshold, len(predictions))
     names = _names(predictions)
     said = [read_predictions(file) for file in predictions]
-    joined = answered_by_all([join(truth, one, finding) for one in said])
+    plain = answered_by_all([join(truth, one, finding) for one in said])
+    validation = _validation(whole, validation_split, choose, calibrate)
+    settled = [
+        _settle(
+            join(validation, one, finding) if validation else None, cases, choose, calibrate, point
+        )
+        for one, cases, point in zip(said, plain, given, strict=True)
+    ]
+    combine = combine_by(study)
     models = [
         Judged(
-            *(name, cases, judge(cases, threshold=point, repeats=repeats)),
-            segmentation(truth, one, repeats=repeats),
+            *(name, one.cases, judge(one.cases, threshold=one.thresholds, repeats=repeats)),
+            segmentation(truth, file, repeats=repeats),
+            judge_studies(
+                study_cases(truth, file, finding, combine), one.thresholds.image, repeats=repeats
+            ),
+            one.points,
+            cases if calibrate else None,
         )
-        for name, cases, point, one in zip(names, joined, points, said, strict=True)
+        for name, one, file, cases in zip(names, settled, said, plain, strict=True)
     ]
-    compared = compare(dict(zip(names, joined, strict=True)), points, repeats=repeats)
+    compared = compare(
+        {model.name: model.cases for model in models},
+        [one.thresholds for one in settled],
+        repeats=repeats,
+    )
+    grids = _epochs(validation or truth, epoch, finding)
     about = [f"{truth.name}{', split ' + split if split else ''}.", *truth.notes]
+    if grids:
+        about.append(f"Epochs are shown on split {validation_split or split or 'all'}.")
     title = f"{finding.capitalize()} on {truth.name}"
     pictures = galleries(truth, models, gallery) if gallery else []
     document = write_report(
-        out, models, title=title, about=about, compared=compared, pictures=pictures
+        out,
+        models,
+        title=title,
+        about=about,
+        compared=compared,
+        pictures=pictures,
+        epochs=grids,
     )
     if as_json:
         common.print_json(document)
@@ -134,7 +186,87 @@ def report(
     typer.echo(f"written: {out}")
 
 
-def _part(truth: Catalog, split: str) -> Catalog:
+class _Settled(NamedTuple):
+    """What is fixed of a model before it is judged."""
+
+    cases: Cases
+    thresholds: Thresholds
+    points: tuple[OperatingPoint, ...]
+
+
+def _validation(catalog: Catalog, split: str, choose: list[str], calibrate: str) -> Catalog | None:
+    """The cases on which things are settled, if any are."""
+    from hilum.core.errors import ConfigError
+
+    if (choose or calibrate) and not split:
+        raise ConfigError("--choose and --calibrate need --validation-split: never the judged one")
+    return part_of(catalog, split) if split else None
+
+
+def _settle(
+    chosen_on: Cases | None, judged: Cases, choose: list[str], calibrate: str, given: float
+) -> _Settled:
+    from hilum.evaluate import validation
+    from hilum.evaluate.measures import Thresholds
+
+    if chosen_on is None:
+        return _Settled(judged, Thresholds.of(given), ())
+    validation.check_apart(chosen_on, judged)
+    where = f"{chosen_on.catalog}, {len(chosen_on)} validation images"
+    if calibrate:
+        maps = validation.calibrate(chosen_on, calibrate, where)
+        chosen_on = validation.calibrated(chosen_on, maps)
+        judged = validation.calibrated(judged, maps)
+    points = tuple(validation.choose(text, chosen_on, where) for text in choose)
+    boxes, image, _ = validation.thresholds_of(points, given)
+    return _Settled(judged, Thresholds(boxes, image), points)
+
+
+def combine_by(how: str) -> Callable[[Sequence[float]], float]:
+    from hilum.core.errors import ConfigError
+    from hilum.fuse import study_score
+
+    ways: dict[str, Callable[[Sequence[float]], float]] = {
+        "max": lambda scores: float(study_score(scores, "max")),
+        "mean": lambda scores: float(study_score(scores, "mean")),
+        "noisy-or": lambda scores: float(study_score(scores, "noisy-or")),
+    }
+    if how not in ways:
+        raise ConfigError(f"unknown way {how!r} from images to a study; known: {', '.join(ways)}")
+    return ways[how]
+
+
+def _epochs(truth: Catalog, given: list[str], finding: str) -> list[Grid]:
+    """Heat-maps over the epochs of a training, on the images that all epochs answered."""
+    from hilum.core.errors import ConfigError
+    from hilum.evaluate.cases import join
+    from hilum.evaluate.compare import answered_by_all
+    from hilum.evaluate.prediction_files import read_predictions
+    from hilum.evaluate.sweep import nms_by_epoch, score_by_epoch
+    from hilum.fuse import keep_best
+
+    files: dict[float, Path] = {}
+    for text in given:
+        number, equals, file = text.partition("=")
+        if not equals or not number.isdigit() or float(number) in files:
+            raise ConfigError(f"--epoch {text!r}: needed: N=FILE, each N once")
+        files[float(number)] = Path(file)
+    if not files:
+        return []
+    cases = answered_by_all([join(truth, read_predictions(f), finding) for f in files.values()])
+    boxed = cases[0].boxed
+    if not any(len(boxes) for boxes in cases[0].truth):
+        raise ConfigError("--epoch: no true box in these images: nothing to show over epochs")
+    said = {n: one.where(boxed).predictions for n, one in zip(files, cases, strict=True)}
+    said = dict(sorted(said.items()))
+    true = cases[0].where(boxed).truth
+    return [
+        score_by_epoch(true, said),
+        nms_by_epoch(true, said, lambda b, s, iou: keep_best(b, s, iou=iou)),
+    ]
+
+
+def part_of(truth: Catalog, split: str) -> Catalog:
     """The images of a split, all without one."""
     from hilum.core.errors import ConfigError
 

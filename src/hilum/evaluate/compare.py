@@ -16,7 +16,7 @@ import numpy as np
 
 from hilum.core.errors import DataError
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.measures import Measure, measures
+from hilum.evaluate.measures import Measure, Thresholds, measures
 from hilum.evaluate.resample import Comparison, delong, holm, paired_bootstrap
 
 # Replicates a comparison at least: the smallest p value of a bootstrap, 2 / (replicates + 1), must
@@ -76,7 +76,7 @@ def answered_by_all(models: Sequence[Cases]) -> list[Cases]:
 
 def compare(
     models: Mapping[str, Cases],
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | Thresholds],
     *,
     repeats: int = 1000,
     seed: int = 0,

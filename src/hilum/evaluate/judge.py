@@ -18,7 +18,7 @@ from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.classification import at_threshold
 from hilum.evaluate.froc import Froc, froc
-from hilum.evaluate.measures import measures
+from hilum.evaluate.measures import Thresholds, measures
 from hilum.evaluate.resample import Interval, Reweighted, bootstrap
 from hilum.evaluate.reweighted import auc_of
 from hilum.evaluate.sweep import Grid, score_by_iou
@@ -47,7 +47,8 @@ class Subgroup:
 class Judgement:
     """What the report shows."""
 
-    threshold: float
+    threshold: float  # of boxes
+    image_threshold: float
     boxes: dict[str, Interval]  # empty without box annotations
     image: dict[str, Interval]  # empty without both kinds of image
     subgroups: tuple[Subgroup, ...]
@@ -60,6 +61,7 @@ class Judgement:
         """Numbers only; NaN becomes null."""
         return {
             "threshold": self.threshold,
+            "image_threshold": self.image_threshold,
             "boxes": {name: _plain(value) for name, value in self.boxes.items()},
             "image": {name: _plain(value) for name, value in self.image.items()},
             "subgroups": [
@@ -77,21 +79,30 @@ class Judgement:
         }
 
 
-def judge(cases: Cases, *, threshold: float = 0.5, repeats: int = 1000, seed: int = 0) -> Judgement:
+def judge(
+    cases: Cases,
+    *,
+    threshold: float | Thresholds = 0.5,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> Judgement:
     """Judge boxes where boxes are annotated and images where images are.
+
+    Args:
+        threshold: of box and image scores, one for both or each its own.
 
     Raises:
         DataError: neither is annotated.
     """
     if not cases.boxed.any() and not cases.labelled.any():
         raise DataError(f"no image says whether {cases.finding} is there: nothing to judge")
-    patients = cases.rows["patient"].to_numpy()
+    patients, at = cases.rows["patient"].to_numpy(), Thresholds.of(threshold)
 
     def interval(metric: Reweighted, rows: NDArray[np.bool_]) -> Interval:
         return bootstrap(metric, patients[rows], repeats=repeats, seed=seed)
 
     values: dict[str, dict[str, Interval]] = {"boxes": {}, "image": {}}
-    for name, measure in measures(cases, threshold).items():
+    for name, measure in measures(cases, at).items():
         values[measure.level][name] = interval(measure.metric, measure.rows)
     boxes, image = values["boxes"], values["image"]
     part = cases.where(cases.boxed)
@@ -99,9 +110,9 @@ def judge(cases: Cases, *, threshold: float = 0.5, repeats: int = 1000, seed: in
     groups = _subgroups(cases, cases.labelled, interval) if image else ()
     some = any(len(t) for t in part.truth)
     grid = score_by_iou(part.truth, part.predictions) if some else None
-    parts = breakdown(cases, threshold, repeats=repeats, seed=seed) if some else ()
-    matrices = _confusion(cases, threshold)
-    return Judgement(threshold, boxes, image, groups, curve, grid, matrices, parts)
+    parts = breakdown(cases, at.boxes, repeats=repeats, seed=seed) if some else ()
+    matrices = _confusion(cases, at.image)
+    return Judgement(at.boxes, at.image, boxes, image, groups, curve, grid, matrices, parts)
 
 
 def _confusion(cases: Cases, threshold: float) -> tuple[dict[str, float], ...]:

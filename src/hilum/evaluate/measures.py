@@ -33,9 +33,45 @@ class Measure:
     rows: Bool  # (n,) cases that take part
 
 
-def measures(cases: Cases, threshold: float) -> dict[str, Measure]:
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The operating point of the boxes, and that of the image scores."""
+
+    boxes: float
+    image: float
+
+    @classmethod
+    def of(cls, value: float | Thresholds) -> Thresholds:
+        """One number stands for both."""
+        return value if isinstance(value, Thresholds) else cls(value, value)
+
+
+def measures(cases: Cases, threshold: float | Thresholds) -> dict[str, Measure]:
     """All numbers that the annotations allow, by name."""
-    return {**_of_boxes(cases, threshold), **_of_images(cases, threshold)}
+    at = Thresholds.of(threshold)
+    return {**_of_boxes(cases, at.boxes), **_of_images(cases, at.image)}
+
+
+def of_scores(label: Bool, score: Float, threshold: float) -> dict[str, Reweighted]:
+    """Numbers of one score an image or study, with truths of both kinds."""
+    metrics = {"auc": auc_of(label, score)}
+    metrics |= {name: counts_of(label, score >= threshold, name) for name in AT_THRESHOLD}
+    metrics["brier"] = mean_of((score - label) ** 2)
+    metrics["ece"] = ece_of(label, score)
+    return metrics
+
+
+def ece_of(label: Bool, score: Float, bins: int = 10) -> Reweighted:
+    """Expected calibration error over equal-width bins."""
+    place = np.minimum((score * bins).astype(np.int64), bins - 1)
+    gap = score - label
+
+    def value(counts: Float) -> float:
+        total = float(counts.sum())
+        gaps = np.abs(np.bincount(place, counts * gap, bins)).sum()
+        return float(gaps / total) if total else float("nan")
+
+    return Reweighted(value)
 
 
 def counts_of(truth: Bool, called: Bool, name: str) -> Reweighted:
@@ -70,7 +106,5 @@ def _of_images(cases: Cases, threshold: float) -> dict[str, Measure]:
     label, score = cases.label[rows] == 1, cases.score[rows]
     if not label.any() or label.all():
         return {}
-    metrics = {"auc": auc_of(label, score)}
-    metrics |= {name: counts_of(label, score >= threshold, name) for name in AT_THRESHOLD}
-    metrics["brier"] = mean_of((score - label) ** 2)
+    metrics = of_scores(label, score, threshold)
     return {name: Measure("image", metric, rows) for name, metric in metrics.items()}

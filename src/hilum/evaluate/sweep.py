@@ -6,7 +6,7 @@ optimistic; `hilum.evaluate.points` chooses on validation data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from hilum.evaluate.boxes import Predictions, Truth, box_table
 from hilum.evaluate.classification import from_counts
+from hilum.evaluate.detection import detection_ap
 from hilum.evaluate.matching import TRUE, match
 
 Float = NDArray[np.float64]
 
 SCORES = tuple(i / 10 for i in range(1, 10))
 IOUS = tuple(i / 10 for i in range(3, 10))
+NMS = tuple(i / 10 for i in range(1, 8))
+
+Suppress = Callable[[Float, Float, float], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +43,48 @@ class Grid:
             self.columns[0]: list(self.columns[1]),
             "values": [[None if v != v else float(v) for v in row] for row in self.values],
         }
+
+
+def score_by_epoch(
+    truth: Truth,
+    epochs: Mapping[float, Predictions],
+    *,
+    metric: str = "f1",
+    scores: Sequence[float] = SCORES,
+    iou: float = 0.5,
+) -> Grid:
+    """F1 of the boxes from each score on, for the predictions of each epoch."""
+    columns = [
+        score_by_iou(truth, said, metric=metric, scores=scores, ious=(iou,)).values[:, 0]
+        for said in epochs.values()
+    ]
+    axes = ("score", tuple(scores)), ("epoch", tuple(epochs))
+    return Grid(metric, *axes, np.stack(columns, axis=1))
+
+
+def nms_by_epoch(
+    truth: Truth,
+    epochs: Mapping[float, Predictions],
+    suppress: Suppress,
+    *,
+    thresholds: Sequence[float] = NMS,
+    iou: float = 0.5,
+) -> Grid:
+    """AP at `iou` after suppression at each threshold, for the predictions of each epoch.
+
+    Predictions that were suppressed before show nothing above the threshold of that time.
+
+    Args:
+        suppress: of boxes, scores and a threshold -> indices of the boxes that stay.
+    """
+    values = np.full((len(thresholds), len(epochs)), np.nan)
+    for c, said in enumerate(epochs.values()):
+        pairs = [(np.asarray(b).reshape(-1, 4), np.asarray(s)) for b, s in said]
+        for r, threshold in enumerate(thresholds):
+            rows = [suppress(b, s, threshold) for b, s in pairs]
+            kept = [(b[k], s[k]) for (b, s), k in zip(pairs, rows, strict=True)]
+            values[r, c] = detection_ap(truth, kept, iou)
+    return Grid("ap", ("nms", tuple(thresholds)), ("epoch", tuple(epochs)), values)
 
 
 def score_by_iou(

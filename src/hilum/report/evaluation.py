@@ -15,8 +15,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hilum.core.files import atomic_path, write_text
+from hilum.evaluate import expected_calibration_error
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.compare import Compared
+from hilum.evaluate.sweep import Grid
 from hilum.report.gallery import Gallery
 from hilum.report.plots import Judged, figures
 from hilum.report.published import PUBLISHED
@@ -36,6 +38,7 @@ TEXT = {
     "dice": "Dice, equal to F1 over pixels",
     "iou": "IoU",
     "hd95_px": "Hausdorff distance, 95th percentile, px",
+    "ece": "Expected calibration error (lower is better)",
     "brier": "Brier score (lower is better)",
 }
 
@@ -48,6 +51,7 @@ def write_report(
     about: Sequence[str],
     compared: Sequence[Compared] = (),
     pictures: Sequence[Gallery] = (),
+    epochs: Sequence[Grid] = (),
 ) -> dict[str, Any]:
     """Write `path` (HTML), and beside it the same name with .json and .parquet.
 
@@ -57,13 +61,14 @@ def write_report(
         about: sentences on the data and on what the numbers cannot show.
         compared: the models' differences.
         pictures: galleries; they put radiographs into the page.
+        epochs: grids over the epochs of a training.
 
     Returns:
         The numbers, as in the JSON twin.
     """
     html = Path(path)
-    document = _document(models, title, about, compared)
-    write_text(html, _page(models, title, about, compared, pictures))
+    document = _document(models, title, about, compared, epochs)
+    write_text(html, _page(models, title, about, compared, pictures, epochs))
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(html.with_suffix(".json"), text + "\n")
     with atomic_path(html.with_suffix(".parquet")) as temporary:
@@ -72,7 +77,11 @@ def write_report(
 
 
 def _document(
-    models: Sequence[Judged], title: str, about: Sequence[str], compared: Sequence[Compared]
+    models: Sequence[Judged],
+    title: str,
+    about: Sequence[str],
+    compared: Sequence[Compared],
+    epochs: Sequence[Grid],
 ) -> dict[str, Any]:
     return {
         **{"title": title, "about": list(about), **_counts(models[0].cases)},
@@ -80,10 +89,14 @@ def _document(
             {
                 **{"name": m.name, "unanswered": m.cases.unanswered, **m.judgement.to_json()},
                 "masks": [mask.to_json() for mask in m.masks],
+                "studies": [study.to_json() for study in m.studies],
+                "operating_points": [point.to_json() for point in m.points],
+                "ece_before_calibration": _ece_before(m),
             }
             for m in models
         ],
         "comparisons": [pair.to_json() for pair in compared],
+        "epochs": [grid.to_json() for grid in epochs],
     }
 
 
@@ -93,6 +106,7 @@ def _page(
     about: Sequence[str],
     compared: Sequence[Compared],
     pictures: Sequence[Gallery],
+    epochs: Sequence[Grid],
 ) -> str:
     environment = Environment(
         loader=PackageLoader("hilum.report"), autoescape=True, undefined=StrictUndefined
@@ -104,10 +118,17 @@ def _page(
         models=models,
         compared=compared,
         text=TEXT,
-        figures=figures(models),
+        figures=figures(models, epochs),
         galleries=pictures,
         published=PUBLISHED.get(models[0].cases.catalog, ()),
     )
+
+
+def _ece_before(model: Judged) -> float | None:
+    if model.before is None or not model.judgement.image:
+        return None
+    rows = model.before.labelled
+    return expected_calibration_error(model.before.label[rows], model.before.score[rows])
 
 
 def _counts(cases: Cases) -> dict[str, int | str]:

@@ -19,7 +19,7 @@ def page(run: RunResult) -> str:
     """The HTML of index.html. Pictures are linked relative to the result folder."""
     images = [_image(index, image) for index, image in enumerate(run)]
     names = list(dict.fromkeys(name for image in images for name in image["scores"]))
-    return _template().render(
+    return template("index.html").render(
         pipeline=run.pipeline,
         counts=run.counts,
         images=images,
@@ -65,7 +65,8 @@ def _short(name: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """One of the package's page templates."""
     # Names of files and texts of headers are the sender's words: always escaped.
     environment = Environment(
         loader=PackageLoader("hilum.report", "templates"),
@@ -74,4 +75,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("index.html")
+    return environment.get_template(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +13,12 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from hilum.core.manifest import OperatingPoint
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.judge import Judgement
 from hilum.evaluate.segmentation import Segmented
+from hilum.evaluate.studies import StudyJudgement
 from hilum.evaluate.sweep import Grid
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ STYLE: dict[Any, Any] = {
 INK, QUIET = "#12303f", "#8a97a0"
 COLOURS = ("#0b7a75", "#c2571a", "#4b56b8", "#a32a6b", "#6d7d1f", "#12303f")
 AXES = {"score": "Score threshold", "iou": "IoU", "epoch": "Epoch", "nms": "NMS threshold"}
+EPOCHS = {
+    "score": (
+        "Score threshold",
+        "F1 of the boxes of at least a score at IoU .5. Shown, not chosen from.",
+    ),
+    "nms": (
+        "NMS threshold",
+        "AP at IoU .5 when boxes that overlap a better one by more are dropped. Nothing changes "
+        "above the threshold that the predictions were made with.",
+    ),
+}
 LINES = ("-", "--", "-.", ":")  # models differ in print without colour, too
 
 
@@ -49,6 +62,9 @@ class Judged:
     cases: Cases
     judgement: Judgement
     masks: tuple[Segmented, ...] = ()
+    studies: tuple[StudyJudgement, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()  # chosen on validation cases
+    before: Cases | None = None  # the same cases before calibration
 
     @property
     def labels(self) -> tuple[NDArray[np.bool_], Float]:
@@ -66,8 +82,12 @@ class Figure:
     svg: Markup
 
 
-def figures(models: Sequence[Judged]) -> list[Figure]:
-    """The figures that the data allows; all models share each of them."""
+def figures(models: Sequence[Judged], epochs: Sequence[Grid] = ()) -> list[Figure]:
+    """The figures that the data allows; all models share each of them.
+
+    Args:
+        epochs: grids over the epochs of a training.
+    """
     out: list[Figure] = []
 
     def add(title: str, caption: str, draw: Callable[[Axes], None], height: float = 4.0) -> None:
@@ -86,6 +106,9 @@ def figures(models: Sequence[Judged]) -> list[Figure]:
                 "chosen from: a threshold picked here would be optimistic."
             )
             add(f"Score threshold × IoU{of}", words, partial(heat, grid=grid))
+    for grid in epochs:
+        what, words = EPOCHS[grid.rows[0]]
+        add(f"{what} × epoch", words, partial(heat, grid=grid))
     if first.image:
         at = "The point is the operating point."
         add("ROC", f"Image level. {at}", lambda axes: _roc(axes, models))
@@ -95,7 +118,12 @@ def figures(models: Sequence[Judged]) -> list[Figure]:
             "Mean score against the share of positives in tenths of the score; on the diagonal "
             "a score is a probability. Larger marks hold more images."
         )
-        add("Reliability", words, lambda axes: _reliability(axes, models))
+        before = [replace(m, cases=m.before) for m in models if m.before is not None]
+        if before:
+            add("Reliability before calibration", words, lambda axes: _reliability(axes, before))
+            words += " The map was fitted on validation cases."
+        name = "Reliability after calibration" if before else "Reliability"
+        add(name, words, lambda axes: _reliability(axes, models))
     if first.subgroups:
         words = (
             "AUC with 95 % interval. Hollow: fewer than 30 images. Many groups are compared; "
