@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError, DataError
+from hilum.data.catalog import build
 
 LABELS = """patientId,x,y,width,height,Target
 a,100,100,200,200,1
@@ -178,3 +181,47 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         run("ensemble", rsna, rsna, "--weights", "1,x", "--out", out)
     assert not out.exists()
+
+
+def _searched(tmp_path: Path) -> tuple[Path, list[Path]]:
+    """True boxes shifted either way by two models, and marks that only the second makes."""
+    rng = np.random.default_rng(0)
+    ids = [f"i{k}" for k in range(40)]
+    corner = rng.uniform(0, 100, (40, 2))
+    boxes = np.concatenate([corner, corner + 100], axis=1)
+    rows = pd.DataFrame(
+        {
+            **{"image_id": ids, "path": ids, "patient": [f"p{k // 2}" for k in range(40)]},
+            "split": ["validation" if k < 30 else "test" for k in range(40)],
+            **{"boxes": boxes.tolist(), "box_labels": [["opacity"]] * 40},
+        }
+    )
+    build("toy", rows, Path()).save(tmp_path / "c.parquet")
+    files = []
+    for n, shift in enumerate((-30.0, 30.0)):
+        lines = ["patientId,PredictionString"]
+        for i, (x, y, *_) in zip(ids, boxes, strict=True):
+            text = f"0.9 {x + shift:.1f} {y:.1f} 100 100"
+            lines.append(f"{i},{text + ' 0.95 300 300 50 50' * n}")
+        files.append(write(tmp_path / f"m{n}.csv", "\n".join(lines) + "\n"))
+    return tmp_path / "c.parquet", files
+
+
+def test_a_search_finds_options_on_validation_folds_and_writes_them(tmp_path: Path) -> None:
+    catalog, files = _searched(tmp_path)
+    out = tmp_path / "fused.csv"
+    said = json.loads(run("ensemble", *files, "--search", catalog, "--out", out, "--json"))
+    found = json.loads((tmp_path / "fused.search.json").read_text())
+    assert found["images"] == 30  # no image of the test split was looked at
+    assert said["options"] == found["options"]
+    assert found["options"]["iou"] <= 0.5  # the two must be joined: their IoU is .54 at most
+    assert len(found["fold_scores"]) == 5
+    assert found["score"] == pytest.approx(np.mean(found["fold_scores"]))
+    assert found["score"] >= max(np.mean(t["fold_scores"]) for t in found["tried"]) - 1e-12
+    best = found["options"]
+    again = tmp_path / "again.csv"
+    words = [f"--{k}={best[k]}" for k in ("iou", "skip", "mode")]
+    run("ensemble", *files, *words, "--weights", ",".join(map(str, best["weights"])), "-o", again)
+    assert again.read_text() == out.read_text()
+    with pytest.raises(ConfigError, match="split"):
+        run("ensemble", *files, "--search", catalog, "--search-split", "x", "--out", out)

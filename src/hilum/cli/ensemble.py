@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hilum.cli import common
+from hilum.cli.fusion_search import Metric, searched
 
 if TYPE_CHECKING:
     from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
@@ -48,6 +50,15 @@ def ensemble(
     skip: float = typer.Option(0.0, min=0, max=1, help="Leave out boxes of a lower score."),
     mode: Mode = typer.Option(Mode.AVG, help="Scores of `weighted`."),
     confident: float = typer.Option(0.5, min=0, max=1, help="Score that counts for `union`."),
+    search: Path | None = typer.Option(
+        None,
+        help="A catalog (Parquet): try the options of the method on folds of --search-split and "
+        "fuse with the best; beside --out, NAME.search.json says what was tried.",
+    ),
+    search_split: str = typer.Option("validation", help="The split to search on."),
+    folds: int = typer.Option(5, min=2, help="Folds of its patients."),
+    metric: Metric = typer.Option(Metric.AP50, help="What the search makes high."),
+    finding: str = typer.Option("opacity", help="Which finding the search judges."),
     as_json: bool = typer.Option(False, "--json", help="Print a summary as JSON."),
 ) -> None:
     """Fuse the predictions of several models: RSNA or SIIM-COVID CSV, or findings.json.
@@ -55,22 +66,45 @@ def ensemble(
     Scores without a place (study classes, `none`, image scores) become weighted means. Masks are
     not fused. Calibrate detectors of different kinds first: raw scores are not comparable.
 
-    Example: hilum ensemble a.csv b.csv c.csv --method weighted --weights 2,1,1 --out fused.csv
+    Example: hilum ensemble a.csv b.csv --search catalog.parquet --search-split validation
+    --out fused.csv
     """
     from hilum.core.errors import ConfigError
     from hilum.core.extras import require
 
     require("eval")
+    from hilum.core.files import write_text
     from hilum.evaluate.prediction_files import read_predictions, write_predictions
 
     if len(files) < 2:
         raise ConfigError("an ensemble needs two prediction files or more")
     parts = [read_predictions(file) for file in files]
-    share = _weights(weights, len(parts))
-    fuse = _fusion(method, bool(weights), iou, skip, mode, confident)
-    fused = fuse_files(parts, fuse, share)
+    options: dict[str, Any] = {"iou": iou, "skip": skip, "mode": mode.value}
+    options |= {"confident": confident, "weights": _weights(weights, len(parts))}
+    summary: dict[str, Any] = {}
+    if search is not None:
+        if weights:
+            raise ConfigError("--search tries weights of its own; leave out --weights")
+
+        def fuse_with(files: Sequence[PredictionFile], tried: Mapping[str, Any]) -> PredictionFile:
+            return _fused(files, method, options | dict(tried))
+
+        found, document = searched(
+            parts,
+            fuse_with,
+            method.value,
+            catalog=search,
+            split=search_split,
+            folds=folds,
+            metric=metric,
+            finding=finding,
+        )
+        options |= found.options
+        summary = {k: document[k] for k in ("metric", "options", "score", "nested", "fold_scores")}
+        write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
+    fused = _fused(parts, method, options)
     write_predictions(out, fused)
-    summary = {
+    summary |= {
         "method": method.value,
         "files": len(parts),
         "images": len(fused.images),
@@ -86,6 +120,12 @@ def ensemble(
                 **summary
             )
         )
+        if search is not None:
+            typer.echo(f"chosen: {summary['options']}")
+            typer.echo(
+                f"{metric.value}: mean of the folds {summary['score']:.3f} (optimistic: it was "
+                f"chosen by it), {summary['nested']:.3f} when chosen on the other folds"
+            )
 
 
 def fuse_files(
@@ -186,19 +226,21 @@ def _weights(text: str, files: int) -> list[float]:
     return values
 
 
-def _fusion(
-    method: Method,
-    weighed: bool,
-    iou: float,
-    skip: float,
-    mode: Mode,
-    confident: float,
-) -> Fuse:
+def _fused(
+    files: Sequence[PredictionFile], method: Method, options: Mapping[str, Any]
+) -> PredictionFile:
+    weights = list(options["weights"])
+    return fuse_files(files, _fusion(method, len(set(weights)) > 1, options), weights)
+
+
+def _fusion(method: Method, weighed: bool, options: Mapping[str, Any]) -> Fuse:
     """The fusion of lists per model with its options."""
     from hilum import fuse
 
+    iou, skip, confident = options["iou"], options["skip"], options["confident"]
+
     def weighted(b: Lists, s: Lists, n: Lists, w: list[float]) -> Fused:
-        return fuse.weighted_boxes(b, s, n, weights=w, iou=iou, skip=skip, mode=mode.value)
+        return fuse.weighted_boxes(b, s, n, weights=w, iou=iou, skip=skip, mode=options["mode"])
 
     def vote(b: Lists, s: Lists, n: Lists, w: list[float]) -> Fused:
         boxes, scores, labels, votes = fuse.vote_average(b, s, n, weights=w, iou=iou)
