@@ -6,7 +6,18 @@ import sys
 
 import typer
 
-from hilum.cli import common, data, deidentify, demo, ensemble, evaluate, inspect, predict, train
+from hilum.cli import (
+    common,
+    data,
+    deidentify,
+    demo,
+    ensemble,
+    evaluate,
+    inspect,
+    predict,
+    sweep,
+    train,
+)
 
 app = typer.Typer(
     name="hilum",
@@ -21,6 +32,7 @@ app.command()(inspect.inspect)
 app.command()(predict.predict)
 app.command()(deidentify.deidentify)
 app.command()(train.train)
+app.command()(sweep.sweep)
 app.command()(ensemble.ensemble)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")

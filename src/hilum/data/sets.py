@@ -21,6 +21,7 @@ NIH_FINDINGS = (
     *("Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule", "Pleural_Thickening"),
     *("Pneumonia", "Pneumothorax"),
 )
+SIIM_SIDE = 1024  # of the masks of the pneumothorax challenge
 RSNA_CLASSES = {
     "Normal": "normal",
     "No Lung Opacity / Not Normal": "not-normal",
@@ -48,7 +49,8 @@ def _one_hot(names: pd.Series[str], classes: dict[str, str]) -> pd.DataFrame:
 
 
 def nih_128(folder: Path) -> Catalog:
-    """NIH frontals at 128 px; 1,493 carry RSNA classes and boxes, all the 14 NIH findings."""
+    """NIH frontals at 128 px; all carry the 14 NIH findings, 1,493 RSNA classes and boxes, 731 the
+    pneumothorax labels and masks of SIIM-ACR."""
     rows, _ = _table(folder, "nih_128")
     findings = rows["finding"].fillna("").str.split("|")
     nih = pd.DataFrame(
@@ -81,6 +83,13 @@ def nih_128(folder: Path) -> Catalog:
             "box_labels": pd.Series(labels, dtype=object),
         }
     )
+    drawn = rows["siim_ptx"].map({0: "", 1: None}).astype(object)
+    coded = rows["siim_rle"].notna()
+    drawn[coded] = rows.loc[coded, "siim_rle"].map(
+        lambda text: f"rle:{SIIM_SIDE}x{SIIM_SIDE}:" + ";".join(json.loads(text))
+    )
+    table["label_pneumothorax"] = rows["siim_ptx"].astype("float32")
+    table["mask_pneumothorax"] = drawn.where(drawn.notna(), None)
     table = pd.concat([table, _one_hot(rows["rsna_class"], RSNA_CLASSES), nih], axis=1)
     return build("nih_128", table, folder)
 

@@ -122,3 +122,46 @@ def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
     axes.set_ylabel(label)
     if len(axes.get_lines()) and axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9)
+
+
+def sweep_page(
+    recipe: str,
+    metric: str,
+    table: pd.DataFrame,
+    curves: Mapping[tuple[str, int], pd.DataFrame],
+) -> str:
+    """A sweep on one page: the table of its arms and all curves in one figure each.
+
+    Args:
+        metric: what is compared.
+        table: one row an arm, of `hilum.train.sweep.compare`.
+        curves: (arm, seed) -> its epochs.
+    """
+    shown = [c for c in (metric, "val_loss") if any(c in rows for rows in curves.values())]
+    figures = [
+        (METRICS.get(name, name.replace("_", " ")), svg(partial(_arms, curves=curves, name=name)))
+        for name in dict.fromkeys(shown)
+    ]
+    return template("sweep.html").render(
+        title=f"Sweep of {recipe}",
+        metric=METRICS.get(metric, metric),
+        rows=table.to_dict("records"),
+        figures=figures,
+    )
+
+
+def _arms(axes: Axes, curves: Mapping[tuple[str, int], pd.DataFrame], name: str) -> None:
+    """Each run thin, the mean of an arm's seeds thick."""
+    arms = list(dict.fromkeys(arm for arm, _ in curves))
+    for place, arm in enumerate(arms):
+        colour = COLOURS[place % len(COLOURS)]
+        line = LINES[place // len(COLOURS) % len(LINES)]
+        own = [rows for (a, _), rows in curves.items() if a == arm and name in rows]
+        for rows in own:
+            axes.plot(rows["epoch"], rows[name], line, color=colour, linewidth=0.6, alpha=0.5)
+        if own:
+            mean = pd.concat(own).groupby("epoch")[name].mean()
+            axes.plot(mean.index, mean, line, color=colour, linewidth=2, label=arm)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel(METRICS.get(name, name.replace("_", " ")))
+    axes.legend(frameon=False, fontsize=8)

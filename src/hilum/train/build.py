@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +41,7 @@ from hilum.train.fit import spec_of
 from hilum.train.judge import open_cases
 from hilum.train.measure import Held, measure_baseline, measure_default, measure_int8
 from hilum.train.recipe import Recipe
+from hilum.train.run import commit
 from hilum.train.split import Parts, make_parts
 from hilum.train.store import CLASSES, MASKS, load_catalogs, prepare_items
 
@@ -197,7 +197,7 @@ def manifest(
         provenance=Provenance(
             recipe=recipe.name,
             seed=recipe.seed,
-            commit=_commit(),
+            commit=commit(),
             command=f"hilum train {recipe.name} --data $HILUM_DATA",
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             data=fingerprints(data),
@@ -249,17 +249,3 @@ def _listing(parts: Parts) -> dict[str, list[str]]:
         **{f"fold{k}/covid_opacity_512": fold for k, fold in enumerate(parts.folds)},
     }
     return {name: sorted(item.image_id for item in items) for name, items in named.items()}
-
-
-def _commit() -> str:
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"  # an installed package has no history
-    return found.stdout.strip()

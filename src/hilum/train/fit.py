@@ -40,6 +40,7 @@ log = logging.getLogger("hilum.train")
 
 Weights: TypeAlias = dict[str, Tensor]
 Judge: TypeAlias = Callable[[Model], dict[str, float]]  # a network on the validation images
+EpochEnd: TypeAlias = Callable[[Model, int], None]  # the averaged network, the epoch's number
 PRECISION = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
 
 
@@ -70,10 +71,12 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         steps: int,
         chunk: int,
         first: int,
+        epoch_end: EpochEnd | None,
     ):
         super().__init__()
         self.net, self.options, self.recipe, self.out = net, options, recipe, out
         self.judge, self.steps, self.chunk, self.first = judge, steps, chunk, first
+        self.epoch_end = epoch_end
         self.average = _copied(net)
         self.rows: list[dict[str, float]] = []  # one an epoch
         self.began = time.monotonic()
@@ -135,6 +138,8 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         for logger in self.loggers:
             logger.log_metrics(row, self.global_step)
         self._say(row)
+        if self.epoch_end is not None:
+            self.epoch_end(self.averaged(), int(row["epoch"]))
         patience = self.recipe.train.patience
         if patience and self.rows and len(self.rows) - 1 - self._best_place() >= patience:
             log.info("no better %s for %d epochs: stopped", self.recipe.train.watch, patience)
@@ -243,7 +248,7 @@ def fit(
     images: int = 0,
     judge: Judge | None = None,
     first: int = 0,
-    epoch_end: Callable[[Model, int], None] | None = None,
+    epoch_end: EpochEnd | None = None,
 ) -> None:
     """Train `net` through one stage and leave its weights in it and in `out`.
 
@@ -255,7 +260,7 @@ def fit(
         judge: metrics of the averaged network after each epoch; with it the best epoch, or the
             average that the recipe asks for, is what remains. Without it the last.
         first: epochs that earlier stages did.
-        epoch_end: called with the averaged network and the epoch's number, to draw it.
+        epoch_end: called after each epoch, to draw it.
     """
     options, train = recipe.stages[stage], recipe.train
     finished = out / "weights.safetensors"
@@ -263,13 +268,13 @@ def fit(
         net.load_state_dict(load_file(finished), strict=False)
         return
     torch.set_num_threads(train.threads)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its tips are no log of ours
     pl.seed_everything(seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     steps, chunk = length(options, recipe, images)
     net.to(memory_format=torch.channels_last)
-    module = Stage(net, options, recipe, out, judge, steps, chunk, first)
+    module = Stage(net, options, recipe, out, judge, steps, chunk, first, epoch_end)
     last = out / "last.ckpt"
-    drawing = _EpochEnd(epoch_end) if epoch_end is not None else None
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,
@@ -282,7 +287,6 @@ def fit(
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
         callbacks=[
             ModelCheckpoint(out, filename="last", enable_version_counter=False),
-            *([drawing] if drawing else []),
             *([RichProgressBar()] if sys.stderr.isatty() else []),
         ],
         enable_progress_bar=sys.stderr.isatty(),
@@ -293,6 +297,7 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+        warnings.filterwarnings("ignore", message=".*treespec.*")  # Lightning's own affair
         trainer.fit(
             module,
             datamodule=_Feeds(draw, recipe, steps, chunk, seed),
@@ -338,14 +343,6 @@ def _swa(module: Stage, files: list[Path], draw: Draw, seed: int) -> Weights:
     update_bn((batch.image_B1SS for batch in feeds.train_dataloader()), twin)
     log.info("weights averaged over %s", ", ".join(file.stem for file in files))
     return _copied(twin)
-
-
-class _EpochEnd(pl.Callback):  # type: ignore[misc]
-    def __init__(self, call: Callable[[Model, int], None]):
-        self.call = call
-
-    def on_train_epoch_end(self, _: pl.Trainer, module: Stage) -> None:
-        self.call(module.averaged(), module.first + len(module.rows))
 
 
 def save_weights(weights: Weights, path: Path) -> None:

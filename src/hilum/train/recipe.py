@@ -152,21 +152,13 @@ def recipe_folder() -> Path:
 def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
     """A recipe by name or by file, with `key.sub=value` changes applied.
 
+    A file may begin from others: `extends: NAME`, or a list of which later ones win. A section
+    `stages` replaces that of the others, everything else is merged.
+
     Raises:
         ConfigError: no such recipe, unknown key (the nearest known one is named), bad value.
     """
-    path = Path(name_or_file)
-    if not path.is_file():
-        path = recipe_folder() / f"{name_or_file}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in recipe_folder().glob("*.yaml")))
-        raise ConfigError(f"no recipe {name_or_file!r}; known: {known}; or give a YAML file")
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds no mapping of settings")
+    raw, source = _read(name_or_file)
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
@@ -175,7 +167,35 @@ def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
         for part in reversed(key.split(".")):
             nested = {part: nested}
         raw = _merge(raw, nested)
-    return parse(raw, str(path))
+    return parse(raw, source)
+
+
+def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
+    """Settings of a file after those it extends, and where they come from."""
+    path = Path(name_or_file)
+    if not path.is_file():
+        path = recipe_folder() / f"{name_or_file}.yaml"
+    if not path.is_file():
+        known = ", ".join(recipe_names())
+        raise ConfigError(f"no recipe {name_or_file!r}; known: {known}; or give a YAML file")
+    if str(path) in below:
+        raise ConfigError(f"recipe {path} extends itself")
+    try:
+        own = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(own, dict):
+        raise ConfigError(f"{path} holds no mapping of settings")
+    parents = own.pop("extends", [])
+    raw: dict[str, Any] = {}
+    for parent in [parents] if isinstance(parents, str) else parents:
+        raw = _merge(raw, _read(parent, (*below, str(path)))[0], whole=True)
+    return _merge(raw, own, whole=True), str(path)
+
+
+def recipe_names() -> list[str]:
+    """The named recipes; files that begin with _ are parts of others."""
+    return sorted(p.stem for p in recipe_folder().glob("*.yaml") if p.stem[0] != "_")
 
 
 def parse(raw: dict[str, Any], source: str) -> Recipe:
@@ -209,11 +229,13 @@ def _known_keys() -> list[str]:
     return list(keys)
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
         both = isinstance(value, dict) and isinstance(old, dict)
+        # Stages are an order of events: a file's own replace those it extends.
+        both = both and not (whole and key == "stages")
         # Another kind of network has other settings: nothing of the old one is kept.
         same = both and value.get("kind", old.get("kind")) == old.get("kind")  # type: ignore[union-attr]
         merged[key] = _merge(old, value) if same else value  # type: ignore[arg-type]

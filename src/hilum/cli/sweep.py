@@ -1,0 +1,30 @@
+"""`hilum sweep`: one recipe, a few things changed, several seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def sweep(
+    grid: Path = typer.Argument(help="YAML: recipe, and grid, arms or search; seeds, metric."),
+    data: Path = typer.Option(..., envvar="HILUM_DATA", help="Folder with the training sets."),
+    out: Path = typer.Option(..., "--out", "-o", help="Folder of the runs; rerun to go on."),
+) -> None:
+    """Train every arm with every seed; one table with intervals, one page with all curves.
+
+    Example: hilum sweep recipes/sweeps/rsna-ablation.yaml --data $HILUM_DATA --out runs/ablation
+    """
+    import logging
+
+    from hilum.core.extras import require
+
+    require("train")
+    from hilum.train.sweep import load_grid
+    from hilum.train.sweep import sweep as run_all
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    table = run_all(load_grid(grid), data, out)
+    typer.echo(table.to_string(index=False, float_format="%.3f"))
+    typer.echo(f"{out}/index.html shows the curves")

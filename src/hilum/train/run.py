@@ -1,0 +1,251 @@
+"""A recipe on one data set -> a run: a folder that can be trusted, resumed, compared, exported.
+
+recipe.yaml        the resolved settings     environment.json  what it ran on
+split.json         who is in which part      data.json         fingerprint of catalog and split
+STAGE/             weights, metrics.parquet, TensorBoard events, best epochs
+metrics.parquet    every epoch of every stage
+samples/, index.html   predictions against the truth as they grew, and the curves
+weights.safetensors    what `hilum export` takes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from hilum.core.errors import ConfigError, DataError
+from hilum.core.files import atomic_path, write_text
+from hilum.data.catalog import Catalog
+from hilum.data.registry import load
+from hilum.data.sets import SETS
+from hilum.data.split import Split, folds, hold_out, open_split, sample
+from hilum.models.model import Model
+from hilum.models.registry import build_model
+from hilum.report.run import run_page
+from hilum.train.cache import cached_items
+from hilum.train.feed import Draw, enriched, passes
+from hilum.train.fit import fit, length, save_weights, spec_of, targets_of
+from hilum.train.recipe import DataOptions, Recipe
+from hilum.train.samples import draw_samples
+from hilum.train.store import Item, without_copies
+from hilum.train.validate import validate
+
+log = logging.getLogger("hilum.train")
+
+PARTS = ("train", "validation", "test")
+
+
+def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> Path:
+    """Train, or go on with, the recipe in `out`.
+
+    Args:
+        data: the set's own folder, or the folder that holds it under its name.
+        split: a file of `hilum data split`; otherwise the recipe's fractions or folds.
+
+    Raises:
+        ConfigError: `out` holds a run of other settings.
+        DataError: the set is not there, or has none of what the recipe needs.
+    """
+    _open(recipe, out)
+    catalog, parts = parts_of(recipe, data, split, out)
+    spec, targets = spec_of(recipe), targets_of(recipe)
+    store = out.parent / "cache" if recipe.data and recipe.data.cache else None
+    items = {name: cached_items(catalog, parts[name], spec, targets, store) for name in PARTS}
+    held = items["validation"] + items["test"]
+    items["train"] = without_copies(items["train"], held)
+    for name in PARTS:
+        log.info("%s: %d images", name, len(items[name]))
+    if not items["train"] or not items["validation"]:
+        raise DataError(f"{catalog.name}: no image is left to train or to validate with")
+    net = build_model(recipe.model, recipe.preprocessing.size, targets, recipe.seed)
+
+    def judge(one: Model) -> dict[str, float]:
+        return validate(one, items["validation"], spec, targets, recipe.train.batch)
+
+    def epoch_end(one: Model, epoch: int) -> None:
+        draw_samples(one, items["validation"], spec, targets, out / "samples", epoch)
+        _page(recipe, out)
+
+    first = 0
+    for name in recipe.stages:
+        fit(
+            net,
+            name,
+            recipe,
+            _draw(items["train"], recipe),
+            out / name,
+            seed=recipe.seed + first,
+            images=len(items["train"]),
+            judge=judge,
+            first=first,
+            epoch_end=epoch_end,
+        )
+        first += _epochs(recipe, name, len(items["train"]))
+    save_weights(net.state_dict(), out / "weights.safetensors")
+    results = {
+        part: validate(net, items[part], spec, targets, recipe.train.batch)
+        for part in ("validation", "test")
+        if items[part]
+    }
+    write_text(out / "results.json", json.dumps(results, indent=1))
+    _page(recipe, out)
+    return out
+
+
+def _epochs(recipe: Recipe, stage: str, images: int) -> int:
+    steps, chunk = length(recipe.stages[stage], recipe, images)
+    return -(-steps // chunk)
+
+
+def _draw(items: list[Item], recipe: Recipe) -> Draw:
+    share = recipe.train.positives
+    return passes(items, recipe.seed) if share is None else enriched(items, share)
+
+
+def _open(recipe: Recipe, out: Path) -> None:
+    """Make the folder of the run, or make sure that it is this recipe's."""
+    told = recipe.model_dump(mode="json")
+    there = out / "recipe.yaml"
+    if there.is_file():
+        before = yaml.safe_load(there.read_text())
+        differ = sorted(_differences(before, told))
+        if differ:
+            raise ConfigError(
+                f"{out} holds a run of other settings ({', '.join(differ)}); choose another "
+                "folder, or give the same settings to go on"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(there, yaml.safe_dump(told, sort_keys=False))
+    write_text(out / "environment.json", json.dumps(environment(), indent=1))
+
+
+def _differences(a: Any, b: Any, at: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        parts = [_differences(a.get(k), b.get(k), f"{at}.{k}".strip(".")) for k in {*a, *b}]
+        return set().union(*parts) if parts else set()
+    return set() if a == b else {at}
+
+
+def environment() -> dict[str, Any]:
+    """What a number may depend on beside the recipe."""
+    names = ("hilum", "torch", "torchvision", "timm", "pytorch-lightning", "numpy")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "commit": commit(),
+        "libraries": {name: version(name) for name in names},
+    }
+
+
+def commit() -> str:
+    """Of the checkout; an installed package has none."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def catalog_of(options: DataOptions, data: Path) -> Catalog:
+    """The images that a recipe may learn from."""
+    own = data / options.set
+    folder = own if own.is_dir() and options.set not in SETS else data
+    catalog = load(options.set, folder)
+    keep = catalog.table["path"] != ""
+    for column in options.known:
+        if column not in catalog.table:
+            raise DataError(
+                f"{catalog.name} has no column {column!r}; it has "
+                f"{', '.join(map(str, catalog.table.columns))}"
+            )
+        keep &= catalog.table[column].notna()
+    if options.adults:
+        keep &= ~(catalog.table["age"] < 18)  # an unknown age is no child's
+    chosen = catalog.where(keep)
+    return sample(chosen, options.sample) if options.sample else chosen
+
+
+def parts_of(
+    recipe: Recipe, data: Path, split: Path | None, out: Path
+) -> tuple[Catalog, dict[str, list[int]]]:
+    """The catalog and the rows of each part; written down on the first call, then kept."""
+    options = recipe.data
+    if options is None:
+        raise ConfigError(f"recipe {recipe.name} names no data set")
+    catalog = catalog_of(options, data)
+    kept = out / "split.json"
+    if kept.is_file():
+        made = open_split(kept)
+    else:
+        made = open_split(split) if split else _made(catalog, options, recipe.seed)
+        made.save(kept)
+    part = made.table.set_index("image_id")["part"]
+    named = catalog.table["image_id"].map(part)
+    if options.folds or any(str(p).startswith("fold-") for p in part.unique()):
+        own = f"fold-{options.fold}"
+        if own not in set(part):
+            raise ConfigError(f"fold {options.fold} is not in the split: {sorted(set(part))}")
+        named = named.where(named.isna(), named.eq(own).map({True: "validation", False: "train"}))
+    rows = {p: [int(i) for i in (named == p).to_numpy().nonzero()[0]] for p in PARTS}
+    text = catalog.table.assign(part=named).to_json(orient="records", default_handler=str)
+    content = {
+        "set": catalog.name,
+        "images": {p: len(rows[p]) for p in PARTS},
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "notes": list(catalog.notes),
+    }
+    before = out / "data.json"
+    if before.is_file() and json.loads(before.read_text())["sha256"] != content["sha256"]:
+        raise DataError(f"{data} is not the data that {out} began with; choose a new folder")
+    write_text(before, json.dumps(content, indent=1))
+    return catalog, rows
+
+
+def _made(catalog: Catalog, options: DataOptions, seed: int) -> Split:
+    if options.folds:
+        return folds(catalog, options.folds, seed)
+    return hold_out(catalog, options.fractions, seed)
+
+
+def metrics(recipe: Recipe, out: Path) -> pd.DataFrame:
+    """Every judged epoch of every stage so far."""
+    found = []
+    for name in recipe.stages:
+        file = out / name / "metrics.parquet"
+        if file.is_file():
+            found.append(pd.read_parquet(file).assign(stage=name))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _page(recipe: Recipe, out: Path) -> None:
+    rows = metrics(recipe, out)
+    with atomic_path(out / "metrics.parquet") as temporary:
+        rows.to_parquet(temporary)
+    results = out / "results.json"
+    write_text(
+        out / "index.html",
+        run_page(
+            recipe.name,
+            recipe.about,
+            rows,
+            yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
+            json.loads((out / "data.json").read_text()),
+            json.loads(results.read_text()) if results.is_file() else {},
+            sorted((out / "samples").glob("*.png")),
+        ),
+    )

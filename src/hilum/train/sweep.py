@@ -1,0 +1,201 @@
+"""One recipe, a few things changed, several seeds: runs, one table with intervals, one figure.
+
+Every run is a folder of `hilum train`, so a sweep that is killed goes on where it was, and a run of
+it can be looked at, exported and repeated by itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import Field, ValidationError, model_validator
+from scipy import stats
+
+from hilum.core.errors import ConfigError
+from hilum.core.files import atomic_path, write_text
+from hilum.models.options import Options
+from hilum.report.run import sweep_page
+from hilum.train.recipe import Recipe, load_recipe
+from hilum.train.run import metrics, run
+
+log = logging.getLogger("hilum.train")
+
+
+class SearchOptions(Options):
+    """An Optuna search (D8). A range is [low, high], or [low, high, "log"]; a list of other things
+    is a choice."""
+
+    trials: int = Field(ge=1)
+    space: dict[str, list[Any]]
+
+
+class Grid(Options):
+    """What a sweep runs: every combination of `grid`, or the named `arms`, or a `search`.
+
+    `metric` is compared, on the part that `part` names; `arms` are compared with the first.
+    """
+
+    recipe: str
+    grid: dict[str, list[Any]] = Field(default={})  # setting -> its values
+    arms: dict[str, dict[str, Any]] = Field(default={})  # name -> settings that differ
+    search: SearchOptions | None = None
+    common: dict[str, Any] = Field(default={})  # settings of every run
+    seeds: tuple[int, ...] = (1, 2, 3)
+    metric: str = "ap50"
+    part: str = "test"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Grid:
+        if sum(map(bool, (self.grid, self.arms, self.search))) != 1:
+            raise ValueError("needed: exactly one of grid, arms and search")
+        return self
+
+    def named(self) -> dict[str, dict[str, Any]]:
+        """Arms by name, in order."""
+        if self.arms:
+            return self.arms
+        keys = list(self.grid)
+        out = {}
+        for values in itertools.product(*self.grid.values()):
+            changes = dict(zip(keys, values, strict=True))
+            out[",".join(f"{k.split('.')[-1]}={v}" for k, v in changes.items())] = changes
+        return out
+
+
+def load_grid(path: Path) -> Grid:
+    """A sweep's description.
+
+    Raises:
+        ConfigError: not YAML, or settings that no sweep has.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+        return Grid.model_validate(raw)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"sweep {path}: {error}") from error
+
+
+def recipe_of(grid: Grid, changes: dict[str, Any], seed: int) -> Recipe:
+    """One run's recipe: the grid's with its common, its own and its seed's settings."""
+    settings = {**grid.common, **changes, "seed": seed}
+    return load_recipe(grid.recipe, tuple(f"{k}={json.dumps(v)}" for k, v in settings.items()))
+
+
+def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
+    """Run what is not there yet; the table of all arms, also in `out` with the figure.
+
+    Files: sweep.csv, sweep.parquet (every run's numbers), index.html.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    arms = grid.named() if grid.search is None else {}
+    rows, curves = [], {}
+    plan = [(arm, seed) for arm in arms for seed in grid.seeds]
+    for arm, seed in plan:  # every recipe is checked before the first run begins
+        recipe_of(grid, arms[arm], seed)
+    if grid.search is not None:
+        found = list(_search(grid, grid.search, data, out))
+    else:
+        found = [(arm, seed, arms[arm], out / arm / f"seed-{seed}") for arm, seed in plan]
+    for done, (arm, seed, changes, folder) in enumerate(found):
+        log.info("run %d of %d: %s, seed %d", done + 1, len(found), arm, seed)
+        recipe = recipe_of(grid, changes, seed)
+        results = _results(recipe, data, folder)
+        rows.append({"arm": arm, "seed": seed, **results.get(grid.part, {})})
+        curves[arm, seed] = metrics(recipe, folder)
+        runs = pd.DataFrame(rows)
+        table = compare(runs, grid.metric)
+        with atomic_path(out / "sweep.parquet") as temporary:
+            runs.to_parquet(temporary)
+        write_text(out / "sweep.csv", table.to_csv(index=False))
+        write_text(out / "index.html", sweep_page(grid.recipe, grid.metric, table, curves))
+    return table
+
+
+def _results(recipe: Recipe, data: Path, folder: Path) -> dict[str, Any]:
+    done = folder / "results.json"
+    if not done.is_file():
+        run(recipe, data, folder)
+    results: dict[str, Any] = json.loads(done.read_text())
+    return results
+
+
+def _search(
+    grid: Grid, search: SearchOptions, data: Path, out: Path
+) -> Iterator[tuple[str, int, dict[str, Any], Path]]:
+    """Optuna's trials, judged on validation; kept in a file, so that a search goes on."""
+    import optuna
+
+    direction = "minimize" if grid.metric.startswith("val_") else "maximize"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=f"sqlite:///{out / 'search.db'}",
+        study_name=grid.recipe,
+        direction=direction,
+        sampler=optuna.samplers.TPESampler(seed=grid.seeds[0]),
+        load_if_exists=True,
+    )
+    told = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    for trial in told:
+        yield f"trial-{trial.number}", grid.seeds[0], dict(trial.params), _folder(out, trial.number)
+    for _ in range(search.trials - len(told)):
+        asked = study.ask()
+        changes = {key: _suggest(asked, key, values) for key, values in search.space.items()}
+        folder = _folder(out, asked.number)
+        results = _results(recipe_of(grid, changes, grid.seeds[0]), data, folder)
+        study.tell(asked, results["validation"][grid.metric])
+        yield f"trial-{asked.number}", grid.seeds[0], changes, folder
+
+
+def _folder(out: Path, number: int) -> Path:
+    return out / f"trial-{number}"
+
+
+def _suggest(trial: Any, key: str, values: Sequence[Any]) -> Any:
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    log_scale = values[-1] == "log"
+    if len(numbers) == 2 and len(values) == 2 + log_scale:
+        if all(isinstance(v, int) for v in numbers):
+            return trial.suggest_int(key, *numbers, log=log_scale)
+        return trial.suggest_float(key, *map(float, numbers), log=log_scale)
+    return trial.suggest_categorical(key, list(values))
+
+
+def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
+    """Per arm the mean over seeds with Student's interval, and the paired difference to the first.
+
+    Columns: arm, runs, value, low, high, difference, difference_low, difference_high, verdict.
+    With one seed there is no interval and no verdict.
+    """
+    first = str(runs["arm"].iloc[0])
+    base = runs[runs["arm"] == first].set_index("seed")[metric]
+    rows = []
+    for arm in runs["arm"].unique():
+        own = runs[runs["arm"] == arm].set_index("seed")[metric]
+        paired = (own - base).dropna().to_numpy(float)
+        value, low, high = _interval(own.dropna().to_numpy(float), level)
+        row = {"arm": arm, "runs": len(own), "value": value, "low": low, "high": high}
+        if arm != first:
+            mean, under, over = _interval(paired, level)
+            sure = under > 0 or over < 0
+            row |= {"difference": mean, "difference_low": under, "difference_high": over}
+            row["verdict"] = ("higher" if mean > 0 else "lower") if sure else "no difference shown"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
+    mean = float(values.mean()) if len(values) else float("nan")
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half
