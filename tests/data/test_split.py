@@ -72,6 +72,9 @@ def test_equal_pictures_tie_patients_together() -> None:
     keys[50:60] = None  # unreadable files are not the same picture
     parts = folds(catalog, 5, pictures=keys).table["part"]
     assert all(parts[i] == parts[i + 1] for i in range(0, 40, 2))
+    proof = folds(catalog, 5, pictures=keys).proof()
+    assert (proof["pictures_compared"], proof["pictures_that_stand_twice"]) == (390, 20)
+    assert set(proof["pictures_in_both"].values()) == {0}
     assert parts[50:60].nunique() > 1
 
 
@@ -81,7 +84,7 @@ def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
     (tmp_path / "b.dcm").write_bytes(dicom_bytes(film, seed=2, photometric="MONOCHROME1"))
     (tmp_path / "c.dcm").write_bytes(dicom_bytes(phantom(2, 64, 64).pixels, seed=3))
     (tmp_path / "d.dcm").write_bytes(b"broken")
-    keys = picture_keys(load("folder", tmp_path))
+    keys = list(picture_keys(load("folder", tmp_path)))
     assert keys[0] == keys[1] != keys[2]
     assert keys[3] is None
 
@@ -105,6 +108,18 @@ def test_a_split_is_written_once_and_checked_when_read(tmp_path: Path) -> None:
         open_split(path)
     with pytest.raises(DataError, match="lacks"):
         made.apply(made_up(images=20))
+
+
+def test_a_picture_in_two_parts_is_found_when_a_split_is_read(tmp_path: Path) -> None:
+    catalog = made_up()
+    keys = pd.Series([f"k{i}" for i in range(len(catalog))], dtype=object)
+    folds(catalog, 4, pictures=keys).save(tmp_path / "split.json")
+    assert open_split(tmp_path / "split.json").proof()["pictures_compared"] == 400
+    content = json.loads((tmp_path / "split.json").read_text())
+    content["parts"]["fold-1"][0][2] = content["parts"]["fold-0"][0][2]
+    (tmp_path / "split.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"picture .* more than one part"):
+        open_split(tmp_path / "split.json")
 
 
 def test_a_sample_keeps_the_balance() -> None:
@@ -139,6 +154,23 @@ def test_command_writes_the_split_and_its_proof(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert set(json.loads(result.stdout)["patients_in_both"].values()) == {0}
     assert len(open_split(out).parts) == 4
+
+
+def test_command_compares_the_pictures_itself(tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    for i in range(8):
+        film = phantom(i // 2, 40, 40).pixels  # each picture under two patients
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / f"set/{i}.dcm").write_bytes(dicom_bytes(film, seed=i))
+    words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
+    assert result.exit_code == 0, result.output
+    proof = json.loads(result.stdout)
+    assert (proof["pictures_compared"], proof["pictures_that_stand_twice"]) == (8, 4)
+    parts = open_split(tmp_path / "s.json").table.set_index("image_id")["part"]
+    assert all(parts[str(i)] == parts[str(i + 1)] for i in range(0, 8, 2))
+    assert sorted(parts.value_counts()) == [4, 4]
 
 
 def test_real_sets_split_in_seconds(hilum_data: Path) -> None:

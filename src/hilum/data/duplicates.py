@@ -7,10 +7,10 @@ header or photometric interpretation. A file that cannot be read has no key.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
@@ -18,8 +18,8 @@ from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 
 
-def picture_keys(catalog: Catalog, workers: int = 2) -> pd.Series[str]:
-    """One key a row, equal for equal pictures; null without a readable file."""
+def picture_keys(catalog: Catalog, workers: int = 2) -> Iterator[str | None]:
+    """One key a row, equal for equal pictures; None without a readable file."""
 
     def key(path: str) -> str | None:
         if not path:
@@ -30,8 +30,7 @@ def picture_keys(catalog: Catalog, workers: int = 2) -> pd.Series[str]:
             return None
 
     with ThreadPoolExecutor(workers) as pool:
-        keys = list(pool.map(key, catalog.table["path"]))
-    return pd.Series(keys, index=catalog.table.index, dtype=object)
+        yield from pool.map(key, catalog.table["path"])
 
 
 def picture_key(radiograph: Radiograph) -> str:

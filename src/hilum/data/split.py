@@ -30,20 +30,23 @@ EXTRA_STRATA = ("age", "sex", "view")  # beside the classes; age by decade
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Which image and which patient is in which part.
+    """Which image, patient and picture is in which part.
 
-    `table` has image_id, patient, part; every image of the catalog once.
+    `table` has image_id, patient, part, picture (a key that equal pictures share; null where the
+    picture was not compared); every image of the catalog once.
     """
 
     table: pd.DataFrame
     seed: int
     catalog: str  # its name
-    pictures_compared: bool = False  # whether equal pictures were kept together
 
     def __post_init__(self) -> None:
-        torn = self.table.groupby("patient")["part"].nunique() > 1
-        if torn.any():
-            raise DataError(f"patient {torn.idxmax()!r} is in more than one part")
+        if "picture" not in self.table:
+            object.__setattr__(self, "table", self.table.assign(picture=None))
+        for what in ("patient", "picture"):
+            torn = self.table.groupby(what)["part"].nunique() > 1
+            if torn.any():
+                raise DataError(f"{what} {torn.idxmax()!r} is in more than one part")
         if self.table["image_id"].duplicated().any():
             raise DataError("an image stands twice in the split")
 
@@ -69,16 +72,23 @@ class Split:
         return Catalog(catalog.name, table, catalog.root, catalog.notes)
 
     def proof(self) -> dict[str, Any]:
-        """Counts, and how many patients each two parts share (always none)."""
-        people = {str(part): set(rows["patient"]) for part, rows in self.table.groupby("part")}
-        names = sorted(people)
-        shared = {f"{a} ∩ {b}": len(people[a] & people[b]) for a in names for b in names if a < b}
+        """Counts, and how many patients and pictures each two parts share (always none).
+
+        Pictures are counted among those compared, which may be none of them.
+        """
+        people, pictures = self._sets("patient"), self._sets("picture")
+        compared = self.table["picture"].dropna()
         return {
-            "images": {p: int((self.table["part"] == p).sum()) for p in names},
-            "patients": {p: len(people[p]) for p in names},
-            "patients_in_both": shared,
-            "equal_pictures_kept_together": self.pictures_compared,
+            "images": {p: int((self.table["part"] == p).sum()) for p in self.parts},
+            "patients": {p: len(people[p]) for p in self.parts},
+            "patients_in_both": _shared(people),
+            "pictures_compared": len(compared),
+            "pictures_that_stand_twice": int(compared.duplicated().sum()),
+            "pictures_in_both": _shared(pictures),
         }
+
+    def _sets(self, what: str) -> dict[str, set[str]]:
+        return {str(p): set(rows[what].dropna()) for p, rows in self.table.groupby("part")}
 
     def save(self, path: str | Path) -> None:
         """Write one JSON file.
@@ -89,10 +99,9 @@ class Split:
         if Path(path).exists():
             raise ConfigError(f"{path} is there already; a split is never overwritten")
         rows = self.table.sort_values("image_id")
-        images = {
-            part: [list(pair) for pair in zip(own["image_id"], own["patient"], strict=True)]
-            for part, own in rows.groupby("part")
-        }
+        columns = ["image_id", "patient", *(["picture"] if rows["picture"].notna().any() else [])]
+        rows["picture"] = rows["picture"].where(rows["picture"].notna(), None)
+        images = {part: own[columns].to_numpy().tolist() for part, own in rows.groupby("part")}
         content = {
             "schema": SCHEMA,
             "catalog": self.catalog,
@@ -104,10 +113,10 @@ class Split:
 
 
 def open_split(path: str | Path) -> Split:
-    """Read what `Split.save` wrote; patients are checked again.
+    """Read what `Split.save` wrote; patients and pictures are checked again.
 
     Raises:
-        DataError: not a split, or a patient stands in two parts.
+        DataError: not a split, or a patient or picture stands in two parts.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -115,13 +124,10 @@ def open_split(path: str | Path) -> Split:
         raise DataError(f"{path} is not a readable split: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
-    rows = [(i, p, part) for part, pairs in content["parts"].items() for i, p in pairs]
-    return Split(
-        pd.DataFrame(rows, columns=["image_id", "patient", "part"]),
-        int(content["seed"]),
-        str(content["catalog"]),
-        bool(content["proof"]["equal_pictures_kept_together"]),
-    )
+    rows = [(part, *(*row, None)[:3]) for part, rows in content["parts"].items() for row in rows]
+    table = pd.DataFrame(rows, columns=["part", "image_id", "patient", "picture"])
+    table = table[["image_id", "patient", "part", "picture"]]
+    return Split(table, int(content["seed"]), str(content["catalog"]))
 
 
 def hold_out(
@@ -207,7 +213,14 @@ def _split(
         )
     chosen = _assign(groups, strata(catalog, stratify), np.array(list(parts.values())), seed)
     table = catalog.table[["image_id", "patient"]].assign(part=np.array(list(parts))[chosen])
-    return Split(table, seed, catalog.name, pictures is not None)
+    if pictures is not None:
+        table["picture"] = pictures.to_numpy(object)
+    return Split(table, seed, catalog.name)
+
+
+def _shared(sets: Mapping[str, set[str]]) -> dict[str, int]:
+    names = sorted(sets)
+    return {f"{a} ∩ {b}": len(sets[a] & sets[b]) for a in names for b in names if a < b}
 
 
 def _groups(patients: pd.Series[str], pictures: pd.Series[str] | None) -> Int64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -40,14 +40,15 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
         images.append(own)
         boxes.append(found)
     table = pd.concat(images, ignore_index=True)
-    table = _with_paths(table, source)
+    table = _with_files(table, source)
     joined = pd.concat(boxes, ignore_index=True)
-    annotated = pd.Series(True, index=table.index)
+    annotated = table.pop("annotated")
     table = pd.concat([table, group_boxes(joined, table["image_id"], source, annotated)], axis=1)
     for name in sorted(names):
         having = joined.loc[joined["label"] == name, "image_id"]
-        table[f"label_{name}"] = table["image_id"].isin(having).astype("float32")
-    table = pd.concat([table, _masks(joined, table, source)], axis=1)
+        present = table["image_id"].isin(having).astype("float32")
+        table[f"label_{name}"] = present.where(annotated)
+    table = pd.concat([table, _masks(joined, table[annotated], source)], axis=1)
     table["patient"] = patients(table, source)
     return build("coco", table, path, tuple(source.notes))
 
@@ -141,8 +142,11 @@ def _masks(found: pd.DataFrame, images: pd.DataFrame, source: Source) -> pd.Data
     return out
 
 
-def _with_paths(table: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """file_name is relative to the directory, to images/, to the split's folder, or anywhere."""
+def _with_files(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """`path` and `annotated`; pictures beside the annotated ones are kept without labels.
+
+    file_name is relative to the directory, to images/, to the split's folder, or anywhere.
+    """
     files = source.files((*PICTURES, ".dcm", ".dicom"))
     by_path: dict[str, str] = dict(zip(files["path"], files["path"], strict=True))
     by_name: dict[str, str] = {Path(p).name: p for p in files["path"]}
@@ -154,4 +158,10 @@ def _with_paths(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     out = table.drop(columns="file_name")
     out["path"] = table["file_name"].map(place)
     source.note(int((out["path"] == "").sum()), "images of the annotations have no file")
-    return out
+    beside = {str(PurePosixPath(p).parent) for p in out["path"] if p}
+    extra = files[~files["path"].isin(out["path"]) & ~files["image_id"].isin(out["image_id"])]
+    extra = extra[[str(PurePosixPath(p).parent) in beside for p in extra["path"]]]
+    source.note(len(extra), "files stand in no annotation file and are kept without labels")
+    both = pd.concat([out.assign(annotated=True), extra.assign(annotated=False)], ignore_index=True)
+    both["split"] = both["split"].fillna("")
+    return both

@@ -35,11 +35,14 @@ def load(path: Path, headers: bool = True) -> Catalog:
     """
     source = Source("siim-acr", path)
     rows = source.table(source.require(*TABLES), ["ImageId", "EncodedPixels"])
-    sizes = [numbers(rows[c]) if c in rows else SIDE for c in ("Height", "Width")]
+    own_sizes = {"Height", "Width"} <= set(rows)
+    sizes = [numbers(rows[c]) if own_sizes else SIDE for c in ("Height", "Width")]
     rows = pd.DataFrame(
         {"image_id": rows["ImageId"].str.strip(), "text": rows["EncodedPixels"].str.strip()}
     ).assign(height=sizes[0], width=sizes[1])
     images = _masks(rows, source).assign(split="train")
+    if not own_sizes:  # those of the masks; the headers tell those of the images
+        images = images.drop(columns=["height", "width"])
     table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
     if headers:
         table = add_headers(table, source)

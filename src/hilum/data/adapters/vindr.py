@@ -62,6 +62,9 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
         source.notes.append("no rad_id column: taken as one reader")
     for own, theirs in zip(CORNERS, CORNER_NAMES, strict=True):
         rows[own] = numbers(rows[theirs])
+    twice = rows.duplicated(["image_id", "rad_id", "label", *CORNERS])
+    source.note(int(twice.sum()), "rows repeat another and were left out")
+    rows = rows[~twice].reset_index(drop=True)
     images = pd.DataFrame({"image_id": rows["image_id"].unique(), "split": "train"})
     table = join_files(images, source.files(DICOM + PICTURES, *FOLDERS), source, FOLDERS)
     table = table.join(_labels(rows, readers), on="image_id")

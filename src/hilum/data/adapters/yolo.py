@@ -23,8 +23,8 @@ SPLITS = ("train", "val", "valid", "test")
 def load(path: Path) -> Catalog:
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
-    A picture without a label file has no object, as YOLO understands it; that is noted. Outlines
-    become boxes and masks.
+    A picture without a label file has no object, as YOLO understands it; that is noted. Without
+    the picture, boxes have no size and stay unknown. Outlines become boxes and masks.
 
     Raises:
         DataError: no class names, no labels folder, or a damaged line.
@@ -33,10 +33,8 @@ def load(path: Path) -> Catalog:
     names = _names(source.require(*NAMES))
     if not (path / "labels").is_dir() or not (path / "images").is_dir():
         raise DataError(f"set 'yolo': {path} holds no folders images/ and labels/")
-    table = source.files(PICTURES, "images")
-    parts = table["path"].str.split("/")
-    table["split"] = [p[1] if len(p) > 2 and p[1] in SPLITS else "" for p in parts]
-    texts = [path / "labels" / Path(*p[1:]).with_suffix(".txt") for p in parts]
+    table = _pairs(source)
+    texts = [path / "labels" / text for text in table.pop("text")]
     source.note(sum(not t.is_file() for t in texts), "images have no label file: no objects")
     table = add_headers(table, source)
     sizes = table[["width", "height"]].fillna(0).to_numpy() if len(table) else np.zeros((0, 2))
@@ -53,6 +51,21 @@ def load(path: Path) -> Catalog:
     table = pd.concat([table, _masks(boxes, table, annotated)], axis=1)
     table["patient"] = patients(table, source)
     return build("yolo", table, path, tuple(source.notes))
+
+
+def _pairs(source: Source) -> pd.DataFrame:
+    """image_id, path, split, text: pictures, then label files without one; text below labels/."""
+    pictures = source.files(PICTURES, "images")
+    texts = source.files((".txt",), "labels")
+    pictures["text"] = pictures["path"].str.partition("/")[2].str.rsplit(".", n=1).str[0] + ".txt"
+    texts["text"] = texts["path"].str.partition("/")[2]
+    lone = texts[~texts["text"].isin(pictures["text"])].assign(path="")
+    lone = lone[~lone["image_id"].isin(pictures["image_id"])]
+    source.note(len(lone), "label files have no picture")
+    table = pd.concat([pictures, lone], ignore_index=True)
+    folder = table["text"].str.partition("/")[0]
+    table["split"] = folder.where(folder.isin(SPLITS), "")
+    return table
 
 
 def _masks(found: pd.DataFrame, images: pd.DataFrame, annotated: pd.Series[bool]) -> pd.DataFrame:
