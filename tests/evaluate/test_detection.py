@@ -178,3 +178,12 @@ def test_bad_options_are_refused() -> None:
         coco_metrics([[BOX]], [([BOX], [0.5])], labels=[[1]])
     with pytest.raises(DataError):
         coco_metrics([[BOX]], [([BOX], [0.5])], truth_labels=[[1]], labels=[[1, 2]])
+
+
+def test_froc_without_any_prediction_finds_nothing() -> None:
+    box = [[0.0, 0.0, 10.0, 10.0]]
+    empty = ([], [])
+    curve = froc([box, []], [empty, empty])
+    assert curve.at_rates[1.0] == 0
+    assert curve.at(0.5) == (0, 0, 0)
+    assert np.isnan(froc([[]], [empty]).at_rates[1.0])

@@ -107,6 +107,7 @@ def report(
         help="Images of each kind (best, worst, missed, false alarms) to show. Puts radiographs "
         "into the file: check the licence of the set before passing it on.",
     ),
+    plots: Path | None = typer.Option(None, help="Also write the figures as PNG, to this folder."),
     as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
 ) -> None:
     """Judge predictions against a catalog: numbers with intervals, curves, subgroups, comparisons.
@@ -126,7 +127,7 @@ def report(
     from hilum.evaluate.studies import judge_studies, study_cases
     from hilum.report.evaluation import write_report
     from hilum.report.gallery import galleries
-    from hilum.report.plots import Judged
+    from hilum.report.plots import Judged, figures
 
     whole = open_catalog(catalog)
     truth = part_of(whole, split)
@@ -174,6 +175,10 @@ def report(
         pictures=pictures,
         epochs=grids,
     )
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        for figure in figures(models, grids):
+            figure.save(plots)
     if as_json:
         common.print_json(document)
         return

@@ -43,7 +43,9 @@ def checked(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Bool, Float]:
 
 
 def ranked(y_true: Bool, y_score: Float) -> Ranked:
-    """Counts at each distinct score."""
+    """Counts at each distinct score; none for no scores."""
+    if not len(y_score):
+        return Ranked(np.zeros(0), np.zeros(0), np.zeros(0))
     order = np.argsort(-y_score, kind="stable")
     score, truth = y_score[order], y_true[order]
     last = np.flatnonzero(np.append(np.diff(score) != 0, True))

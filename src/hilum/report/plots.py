@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from hilum.core.files import write_bytes
 from hilum.core.manifest import OperatingPoint
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.cases import Cases
@@ -79,7 +81,20 @@ class Figure:
 
     title: str
     caption: str
-    svg: Markup
+    draw: Callable[[Axes], None]
+    height: float = 4.0  # inches
+
+    @property
+    def svg(self) -> Markup:
+        """For a page."""
+        return svg(self.draw, self.height)
+
+    def save(self, folder: Path) -> Path:
+        """As PNG on white, for a document, under a name made of the title."""
+        name = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        path = folder / f"{name}.png"
+        write_bytes(path, _rendered(self.draw, self.height, format="png", dpi=110))
+        return path
 
 
 def figures(models: Sequence[Judged], epochs: Sequence[Grid] = ()) -> list[Figure]:
@@ -91,7 +106,7 @@ def figures(models: Sequence[Judged], epochs: Sequence[Grid] = ()) -> list[Figur
     out: list[Figure] = []
 
     def add(title: str, caption: str, draw: Callable[[Axes], None], height: float = 4.0) -> None:
-        out.append(Figure(title, caption, svg(draw, height)))
+        out.append(Figure(title, caption, draw, height))
 
     first = models[0].judgement
     if first.curve is not None and first.curve.lesions:
@@ -136,16 +151,25 @@ def figures(models: Sequence[Judged], epochs: Sequence[Grid] = ()) -> list[Figur
 
 def svg(draw: Callable[[Axes], None], height: float = 4.0, width: float = 4.8) -> Markup:
     """What `draw` puts on one pair of axes."""
+    text = _rendered(
+        draw, height, width, format="svg", transparent=True, metadata={"Date": None}
+    ).decode()
+    # Numbers drawn by matplotlib; words of the data are escaped by it.
+    return Markup(re.sub(r"^.*?(?=<svg)", "", text, flags=re.DOTALL))  # noqa: S704
+
+
+def _rendered(
+    draw: Callable[[Axes], None], height: float, width: float = 4.8, **options: Any
+) -> bytes:
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
     with rc_context(STYLE):
         figure = Canvas(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    # Numbers drawn by matplotlib; words of the data are escaped by it.
-    return Markup(re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL))  # noqa: S704
+        out = io.BytesIO()
+        figure.savefig(out, **options)
+    return out.getvalue()
 
 
 def plain(text: str) -> str:

@@ -86,9 +86,9 @@ def measure_default(
 ) -> tuple[ArmFigures, dict[str, Any]]:
     """The shipped model's figures, and the settings that the manifest stores."""
     fold_raw = [
-        raw_outputs(_net(recipe, arm / f"fold{k}"), cases) for k, cases in enumerate(held.folds)
+        raw_outputs(load_net(recipe, arm / f"fold{k}"), cases) for k, cases in enumerate(held.folds)
     ]
-    net = _net(recipe, arm / "final")
+    net = load_net(recipe, arm / "final")
     validation_raw = raw_outputs(net, held.validation)
     covid, chosen = _nested(fold_raw, validation_raw, held, draft)
     plain = draft.model_copy(update={"decoding": chosen})
@@ -213,8 +213,8 @@ def measure_baseline(recipe: Recipe, arm: Path, held: Held) -> ArmFigures:
     """A torchvision detector's figures: boxes, and its best box as image score."""
     covid: list[Answer] = []
     for k, cases in enumerate(held.folds):
-        covid += baseline_answers(_net(recipe, arm / f"fold{k}"), cases)
-    net = _net(recipe, arm / "final")
+        covid += baseline_answers(load_net(recipe, arm / f"fold{k}"), cases)
+    net = load_net(recipe, arm / "final")
     chosen_on = pairs(held.validation, baseline_answers(net, held.validation))
     threshold = for_rsna_score(*chosen_on).threshold
     test = baseline_answers(net, held.rsna)
@@ -260,7 +260,8 @@ def _named(on: str, figures: dict[str, Figure]) -> dict[str, Figure]:
     return {f"{on}: {name}": figure for name, figure in figures.items()}
 
 
-def _net(recipe: Recipe, folder: Path) -> Any:
+def load_net(recipe: Recipe, folder: Path) -> Any:
+    """The network of one stage of an arm, ready to judge."""
     net = build_net(recipe)
     net.load_state_dict(load_file(folder / "weights.safetensors"))
     return net.eval()
