@@ -1,130 +1,193 @@
-"""The named augmentation policies: random draws -> one matrix and one intensity change.
+"""The named augmentation policies of the studies, each a value: steps, and mixtures of samples.
 
-Sampling follows definitions.md ("Sampling of the study's augmentations", A8).
+Sampling follows definitions.md ("Sampling of the study's augmentations", "Published recipes").
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import partial
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from hilum.augment import geometry
+from hilum.augment.draws import Fixed, Normal, Octaves, Uniform
+from hilum.augment.intensity import (
+    Blur,
+    Brightness,
+    Clahe,
+    Contrast,
+    CutOut,
+    Erase,
+    Gamma,
+    LowResolution,
+    Multiply,
+    Noise,
+    SaltPepper,
+    Sharpen,
+)
+from hilum.augment.mixing import Mix, MixUp, Mosaic, Source
+from hilum.augment.sample import Sample, Step
+from hilum.augment.spatial import Affine, CropResized, Elastic, Grid, Optical
 from hilum.core.errors import ConfigError
-from hilum.core.geometry import Float64, compose
-
-Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A square image with whatever annotation it has. Masks: 0, 1, or 255 not annotated."""
+class Maybe:
+    """A step with a probability."""
 
-    image: Float32  # (s, s) in [0, 1]
-    boxes_px: Float32  # (n, 4)
-    labels: tuple[str, ...]  # (n,)
-    masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    p: float
+    step: Step
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return self.step(sample, rng) if rng.random() < self.p else sample
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """At most one of several steps, each with its probability; they sum to 1 at most."""
+
+    choices: tuple[tuple[float, Step], ...]
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        left = rng.random()
+        for p, step in self.choices:
+            if left < p:
+                return step(sample, rng)
+            left -= p
+        return sample
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Scale is 2**N(0, scale), gamma 2**N(0, gamma); angle and shear N(0, .) degrees."""
+    """Steps change a sample in order; then mixtures join changed samples, the last one outermost.
 
-    scale: float = 0.0
-    angle_deg: float = 0.0
-    shear_deg: float = 0.0
-    shift: float = 0.0  # uniform, fraction of the side (the study: 32 / 512)
-    perspective: float = 0.0  # corners move up to this fraction of the side
-    gamma: float = 0.0
-    contrast: float = 0.0  # uniform gain 1 +- contrast about the mean
-    flip: float = 0.0  # probabilities from here on
-    salt_pepper: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    low_resolution: float = 0.0  # as if the film had been stored at 96..192 px
-    rule: Literal["corners", "eight"] = "corners"
+    Example: Policy((Affine(flip=0.5), Gamma(Octaves(0.2))), (MixUp(p=0.5),))
+    """
+
+    steps: tuple[Step, ...] = ()
+    mixes: tuple[Mix, ...] = ()
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """One augmented copy; all randomness comes from `rng`."""
-        size = sample.image.shape[0]
-        matrix = self._matrix(size, rng)
-        boxes, kept = geometry.warp_boxes(sample.boxes_px, matrix, size, self.rule)
-        image = self._intensity(geometry.warp_image(sample.image, matrix), rng)
-        return Sample(
-            image,
-            boxes,
-            tuple(sample.labels[i] for i in kept),
-            {name: geometry.warp_mask(m, matrix) for name, m in sample.masks.items()},
-        )
+        """One augmented copy of one sample, unmixed; all randomness comes from `rng`."""
+        for step in self.steps:
+            sample = step(sample, rng)
+        return replace(sample, image=np.clip(sample.image, 0, 1).astype(np.float32))
 
-    def _matrix(self, size: int, rng: np.random.Generator) -> Float64:
-        matrix = geometry.about_centre(
-            size,
-            scale=float(2 ** rng.normal(0, self.scale)),
-            angle_deg=float(rng.normal(0, self.angle_deg)),
-            shear_deg=float(rng.normal(0, self.shear_deg)),
-            flip=bool(rng.random() < self.flip),
-        )
-        dx, dy = rng.uniform(-self.shift, self.shift, 2) * size
-        matrix = geometry.shifted(matrix, dx, dy)
-        if self.perspective:
-            corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
-            moved = corners + rng.uniform(-1, 1, (4, 2)) * self.perspective * size
-            tilt = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
-            matrix = compose(matrix, tilt)
-        return matrix
+    def draw(self, source: Source, rng: np.random.Generator) -> Sample:
+        """One training sample. `source` gives another raw sample at each call."""
 
-    def _intensity(self, image: Float32, rng: np.random.Generator) -> Float32:
-        size = image.shape[0]
-        if rng.random() < self.low_resolution:
-            small = int(rng.integers(96, 193)) * size // 256
-            image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
-        if rng.random() < self.blur:
-            image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.1, 2)) * size / 512)
-        if rng.random() < self.noise:
-            image = image + rng.normal(0, rng.uniform(0, 0.04), image.shape).astype(np.float32)
-        if rng.random() < self.salt_pepper:
-            hit = rng.random(image.shape)
-            image = np.where(hit < 0.005, 0, np.where(hit > 0.995, 1, image))
-        if self.contrast:
-            gain = rng.uniform(1 - self.contrast, 1 + self.contrast)
-            image = (image - image.mean()) * gain + image.mean()
-        image = np.clip(image, 0, 1)
-        if self.gamma:
-            image = image ** (2 ** rng.normal(0, self.gamma))
-        return image.astype(np.float32)
+        def one() -> Sample:
+            return self(source(), rng)
+
+        draw: Source = one
+        for mix in self.mixes:
+            draw = partial(mix, draw, rng)
+        return draw()
 
 
-_LIGHT = Policy(scale=0.1, angle_deg=5, shear_deg=2.5, shift=32 / 512, perspective=0.02, gamma=0.2)
-_HEAVY = replace(
-    _LIGHT,
-    scale=0.15,
-    angle_deg=6,
-    shear_deg=4,
-    gamma=0.25,
-    flip=0.5,
-    salt_pepper=0.1,
-    blur=0.5,
-    noise=0.5,
+# A8, the RSNA study.
+_LIGHT = Affine(Octaves(0.1), Normal(5), Normal(2.5), shift=32 / 512, perspective=0.02)
+_HEAVY = Affine(Octaves(0.15), Normal(6), Normal(4), shift=32 / 512, perspective=0.02, flip=0.5)
+_HEAVY_GREY: tuple[Step, ...] = (
+    Maybe(0.5, Blur()),
+    Maybe(0.5, Noise()),
+    Maybe(0.1, SaltPepper()),
+    Gamma(Octaves(0.25)),
 )
+
+# C3, the replication. Scale and shear are fixed there, not drawn.
+_REPLICATED_GREY: tuple[Step, ...] = (
+    Maybe(0.1, SaltPepper()),
+    Maybe(0.5, Blur(Uniform(0, 2))),
+    Maybe(0.5, Noise()),
+)
+_REPLICATED = Affine(Fixed(1.15), shear_deg=Fixed(4), flip=0.2)
 
 POLICIES: dict[str, Policy] = {
     "none": Policy(),
-    "light": _LIGHT,
-    "heavy": _HEAVY,
+    "light": Policy((_LIGHT, Gamma(Octaves(0.2)))),
+    "heavy": Policy((_HEAVY, *_HEAVY_GREY)),
+    "heavy-no-rotation": Policy((replace(_HEAVY, angle_deg=Fixed(0)), *_HEAVY_GREY)),
+    "heavy-rotation8": Policy((replace(_HEAVY, rule="eight"), *_HEAVY_GREY)),
     # Ours: heavy, moved boxes by the 8-point rule, and films of every stored resolution.
-    "default": replace(
-        _HEAVY,
-        contrast=0.3,
-        salt_pepper=0.05,
-        blur=0.25,
-        noise=0.25,
-        low_resolution=0.3,
-        rule="eight",
+    "default": Policy(
+        (
+            replace(_HEAVY, rule="eight"),
+            Maybe(0.3, LowResolution()),
+            Maybe(0.25, Blur()),
+            Maybe(0.25, Noise()),
+            Maybe(0.05, SaltPepper()),
+            Contrast(Uniform(0.7, 1.3)),
+            Gamma(Octaves(0.25)),
+        )
+    ),
+    # B3, the classifier to Mask R-CNN and YOLO.
+    "pneumonia": Policy(
+        (
+            Affine(angle_deg=Uniform(-5, 5), shift=0.05, flip=0.5),
+            Brightness(Uniform(-0.1, 0.1)),
+            Contrast(Uniform(0.8, 1.2)),
+        )
+    ),
+    "replication/resize_only": Policy(),
+    "replication/light": Policy((Affine(Fixed(1.1), Uniform(-5, 5), Fixed(2.5)),)),
+    "replication/heavy": Policy((_REPLICATED, *_REPLICATED_GREY)),
+    "replication/heavy_with_rotations": Policy(
+        (replace(_REPLICATED, angle_deg=Uniform(-6, 6)), *_REPLICATED_GREY)
+    ),
+    "replication/demonstration": Policy(
+        (
+            Affine(flip=0.5, upside_down=0.2),
+            Multiply(Uniform(0.5, 1.5)),
+            Contrast(Uniform(0.5, 2.0)),
+        )
+    ),
+    # D1, D4, D5: the COVID report.
+    "covid/classifier": Policy(
+        (
+            CropResized(0.5, 1.0),
+            Affine(angle_deg=Uniform(-20, 20), flip=0.5),
+            Maybe(0.3, Blur()),
+            Maybe(0.3, Erase(0.01, 0.10)),
+        )
+    ),
+    "covid/detector": Policy(
+        (
+            Affine(flip=0.3),
+            Maybe(0.3, Affine(angle_deg=Uniform(-20, 20), shift=0.0625)),
+            OneOf(((0.5, Sharpen()), (0.25, Blur()))),
+            Maybe(0.3, Policy((Brightness(Uniform(-0.2, 0.2)), Contrast(Uniform(0.8, 1.2))))),
+            Maybe(0.3, CutOut(6)),
+        )
+    ),
+    "covid/yolo": Policy(
+        (
+            Affine(Uniform(0.5, 1.5), shift=0.1, flip=0.5, upside_down=0.1),
+            Multiply(Uniform(0.6, 1.4)),  # hue and saturation of a grey picture are nothing
+        ),
+        (Mosaic(), MixUp(0.5)),
+    ),
+    # E3, the pneumothorax paper, and E9, its challenge's winners.
+    "pneumothorax": Policy(
+        (
+            Maybe(0.5, Clahe()),
+            Maybe(0.5, Optical()),
+            Maybe(0.5, Affine(Uniform(1.05, 1.10))),
+            Maybe(0.5, Affine(Uniform(0.90, 0.95))),
+        )
+    ),
+    "pneumothorax/winners": Policy(
+        (
+            Affine(Uniform(0.9, 1.1), Uniform(-15, 15), shift=0.05, flip=0.5),
+            OneOf(((0.1, Elastic()), (0.1, Grid()), (0.1, Optical(0.1)))),
+            OneOf(
+                (
+                    (0.1, Contrast(Uniform(0.8, 1.2))),
+                    (0.1, Brightness(Uniform(-0.2, 0.2))),
+                    (0.1, Gamma(Octaves(0.25))),
+                )
+            ),
+        )
     ),
 }
 

@@ -3,23 +3,25 @@ sees exactly what an uninterrupted one would have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from hilum.augment.policy import Policy, Sample
+from hilum.augment.policy import Policy
+from hilum.augment.sample import Sample
 from hilum.core.errors import DataError
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.models.model import Batch, Targets
 from hilum.train.store import Item
 
 Groups: TypeAlias = dict[str, list[Item]]
-Drawn: TypeAlias = tuple[Item, Sample]
 Draw: TypeAlias = Callable[[int, np.random.Generator], Item]  # (number of the sample, its rng)
 
 
@@ -46,12 +48,18 @@ class Feed(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         first = (self.start + index) * self.batch
-        drawn = []
-        for number in range(first, first + self.batch):
-            rng = np.random.default_rng((self.seed, number))
-            item = self.draw(number, rng)
-            drawn.append((item, self.policy(item.sample(self.targets.masks), rng)))
-        return collate(drawn, self.spec, self.targets)
+        numbers = range(first, first + self.batch)
+        return collate([self.sample(number) for number in numbers], self.spec, self.targets)
+
+    def sample(self, number: int) -> Sample:
+        """One augmented sample; where the policy mixes, its further parts are any other items."""
+        rng = np.random.default_rng((self.seed, number))
+        numbers = chain((number,), iter(lambda: int(rng.integers(2**31)), None))
+
+        def source() -> Sample:
+            return self.draw(next(numbers), rng).sample(self.targets.masks)
+
+        return self.policy.draw(source, rng)
 
 
 def mixed(groups: Groups, mix: dict[str, float]) -> Draw:
@@ -104,33 +112,26 @@ def _balanced(items: list[Item]) -> np.ndarray:
     return normed
 
 
-def collate(drawn: list[Drawn], spec: Preprocessing, targets: Targets) -> Batch:
-    """Items and what augmentation made of them, as tensors."""
-    known = [item.boxes is not None for item, _ in drawn]
-    boxes = [
-        torch.from_numpy(moved.boxes_px) if k else None
-        for k, (_, moved) in zip(known, drawn, strict=True)
-    ]
-    classes = [
-        torch.tensor([targets.labels.index(n) for n in moved.labels], dtype=torch.int64)
-        if k
-        else None
-        for k, (_, moved) in zip(known, drawn, strict=True)
-    ]
-    image = normalise(np.stack([moved.image for _, moved in drawn]), spec)[:, None]
-    masks = [np.stack([moved.masks[m] for m in targets.masks]) for _, moved in drawn]
+def collate(samples: Sequence[Sample], spec: Preprocessing, targets: Targets) -> Batch:
+    """Samples as tensors."""
+    image = normalise(np.stack([one.image for one in samples]), spec)[:, None]
+    masks = [np.stack([one.masks[m] for m in targets.masks]) for one in samples]
     return Batch(
         torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
-        boxes,
-        classes,
+        [torch.from_numpy(one.boxes_px) if one.boxed else None for one in samples],
+        [_classes(one, targets) if one.boxed else None for one in samples],
         torch.from_numpy(np.stack(masks)),
-        torch.from_numpy(np.stack([item.label for item, _ in drawn])),
-        torch.from_numpy(np.stack([item.findings for item, _ in drawn])),
+        torch.from_numpy(np.stack([one.classes for one in samples])),
+        torch.from_numpy(np.stack([one.findings for one in samples])),
     )
+
+
+def _classes(sample: Sample, targets: Targets) -> Tensor:
+    return torch.tensor([targets.labels.index(n) for n in sample.labels], dtype=torch.int64)
 
 
 def plain(items: list[Item], spec: Preprocessing, targets: Targets, batch: int) -> Iterator[Batch]:
     """All items in order and as they are, for judging."""
     for start in range(0, len(items), batch):
         part = items[start : start + batch]
-        yield collate([(item, item.sample(targets.masks)) for item in part], spec, targets)
+        yield collate([item.sample(targets.masks) for item in part], spec, targets)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.augment.policy import Sample
+from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing, square
 from hilum.data.catalog import Catalog
@@ -25,7 +25,6 @@ from hilum.models.model import Targets
 TARGETS = Targets(findings=tuple(f"nih_{name}" for name in NIH_FINDINGS))
 MASKS, CLASSES = TARGETS.masks, TARGETS.classes
 LUNGS = ("lungs", "lungs_full")
-UNKNOWN = 255
 
 # Lung masks differ in kind: with or without the lung behind the heart.
 LUNG_MASK = {
@@ -73,6 +72,9 @@ class Item:
             boxes,
             self.box_labels or ("opacity",) * len(boxes),
             {name: self.masks.get(name, unknown) for name in masks},
+            self.label,
+            self.findings,
+            self.boxes is not None,
         )
 
 

@@ -1,0 +1,70 @@
+"""Batches of mixed samples: each depends on its number alone and takes its labels along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from hilum.augment.mixing import MixUp, Mosaic
+from hilum.augment.policy import Policy
+from hilum.core.prepare import Preprocessing
+from hilum.models.model import Targets
+from hilum.train.feed import Feed, mixed, passes
+from hilum.train.store import Item
+
+SIZE = 64
+TARGETS = Targets(masks=("opacity",), findings=("a",))
+
+
+def made(count: int) -> list[Item]:
+    """Item i is grey level i with one box, except for the last, where nobody looked for boxes."""
+    return [
+        Item(
+            f"m{i}",
+            "made",
+            f"p{i}",
+            np.full((SIZE, SIZE), (i + 1) / 16, np.float16),
+            None if i == count - 1 else np.array([[8, 8, 56, 56]], np.float32),
+            {},
+            np.array([0, 0, 1], np.float32),
+            np.array([i % 2], np.float32),
+        )
+        for i in range(count)
+    ]
+
+
+def feed(policy: Policy, start: int = 0, *, draw: Callable[..., Item] | None = None) -> Feed:
+    draw = draw or mixed({"made": made(6)}, {"made": 1.0})
+    spec = Preprocessing(SIZE)
+    return Feed(draw, policy, spec, TARGETS, batch=4, start=start, batches=4, seed=3)
+
+
+def test_a_mixed_sample_depends_on_its_number_alone() -> None:
+    policy = Policy((), (Mosaic(), MixUp(0.5)))
+    one, two = feed(policy)[3], feed(policy, 3)[0]
+    torch.testing.assert_close(one.image_B1SS, two.image_B1SS)
+    torch.testing.assert_close(one.finding_BF, two.finding_BF)
+    assert not torch.equal(feed(policy)[0].image_B1SS, one.image_B1SS)
+
+
+def test_parts_of_a_mixture_differ_even_in_passes() -> None:
+    items = made(6)
+    batch = feed(Policy((), (MixUp(1.0),)), draw=passes(items, 1))[0]
+    levels = {round((i + 1) / 16 * 2 - 1, 4) for i in range(6)}
+    mixed_levels = {round(v, 4) for v in batch.image_B1SS[:, 0, 0, 0].tolist()}
+    assert mixed_levels - levels
+
+
+def test_without_mixtures_a_pass_shows_each_item_once() -> None:
+    batches = feed(Policy(), draw=passes(made(8), 1))
+    seen = [v for i in (0, 1) for v in batches[i].image_B1SS[:, 0, 0, 0].tolist()]
+    assert len({round(v, 4) for v in seen}) == 8
+
+
+def test_a_batch_knows_no_boxes_where_a_part_had_none() -> None:
+    batches = feed(Policy((), (MixUp(1.0),)))
+    boxes = [one for i in range(4) for one in batches[i].boxes]
+    assert any(one is None for one in boxes)
+    assert all(len(one) == 2 for one in boxes if one is not None)
