@@ -184,7 +184,7 @@ def strip(
 
 def _limits(score: str, points: Mapping[str, OperatingPoint]) -> str:
     """The operating points of a score, in brackets."""
-    known = [f"{n} {p.threshold:.2f}" for n, p in points.items() if p.score == score]
+    known = [f"{n} from {p.threshold:.2f}" for n, p in points.items() if p.score == score]
     return f" ({', '.join(known)})" if known else ""
 
 

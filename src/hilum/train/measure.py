@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.torch import load_file
 
+from hilum.core.calibration import ScoreMap
 from hilum.core.manifest import BOX, Calibration, Decoding, Figure, Manifest, OperatingPoint
 from hilum.evaluate import (
     box_hits,
@@ -30,7 +31,6 @@ from hilum.evaluate import (
 )
 from hilum.predict.session import RawOutputs
 from hilum.train.arm import build_net
-from hilum.train.export import OUTPUTS
 from hilum.train.judge import (
     Answer,
     Case,
@@ -94,7 +94,7 @@ def measure_default(
     plain = draft.model_copy(update={"decoding": chosen})
     validation = decoded(validation_raw, held.validation, plain, masks=False)
     maps = calibration(held, validation, covid)
-    validation, covid = _calibrated(validation, maps), _calibrated(covid, maps)
+    validation, covid = calibrated(validation, maps), calibrated(covid, maps)
     points = operating_points(held, validation, covid)
     threshold = points["rsna-score"].threshold
     final = plain.model_copy(update={"calibration": maps})
@@ -162,7 +162,7 @@ FOLDS = f"{VALIDATION} and out-of-fold COVID opacity"
 def calibration(held: Held, validation: list[Answer], covid: list[Answer]) -> Calibration:
     """Finished scores to probabilities, with a shift: findings are rarer than in training."""
     hits = box_hits(*pairs([*held.validation, *held.covid], [*validation, *covid]))
-    maps = {BOX: (fit_logistic(*hits),)}
+    maps: dict[str, tuple[ScoreMap, ...]] = {BOX: (fit_logistic(*hits),)}
     for name in validation[0].image:
         truth = [case.kind == name for case in held.validation]
         maps[name] = (fit_logistic(truth, [a.image[name] for a in validation]),)
@@ -197,7 +197,8 @@ def operating_points(
     }
 
 
-def _calibrated(answers: Sequence[Answer], by: Calibration) -> list[Answer]:
+def calibrated(answers: Sequence[Answer], by: Calibration) -> list[Answer]:
+    """The answers with calibrated scores."""
     return [
         Answer(
             a.boxes,
@@ -231,12 +232,13 @@ def measure_int8(
 ) -> ArmFigures:
     """The final model in int8 on the fixed hold-outs (the folds have no int8 twin)."""
     session = ort.InferenceSession(int8, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
 
     def run(cases: Sequence[Case]) -> list[Answer]:
         raw = []
         for case in cases:
-            values = session.run(list(OUTPUTS), {"image": case.image[None]})
-            raw.append(RawOutputs(*(value[0] for value in values)))
+            values = session.run(names, {"image": case.image[None]})
+            raw.append(RawOutputs(**{n: v[0] for n, v in zip(names, values, strict=True)}))
         return decoded(raw, cases, manifest)
 
     threshold = settings["operating_points"]["rsna-score"].threshold
