@@ -13,6 +13,7 @@ from hilum.cli import (
     demo,
     ensemble,
     evaluate,
+    export,
     inspect,
     predict,
     sweep,
@@ -33,6 +34,7 @@ app.command()(predict.predict)
 app.command()(deidentify.deidentify)
 app.command()(train.train)
 app.command()(sweep.sweep)
+app.command()(export.export)
 app.command()(ensemble.ensemble)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")

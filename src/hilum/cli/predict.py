@@ -22,6 +22,9 @@ def predict(
     paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
+    bundle: Path | None = typer.Option(
+        None, help="Another model in the pipeline: a bundle's folder or .zip."
+    ),
     precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
     workers: int = typer.Option(0, min=0, help="Processes; 0: one a core, at most 8."),
     threads: int = typer.Option(1, min=1, help="Threads of each process."),
@@ -42,7 +45,10 @@ def predict(
     from hilum.dicom.discover import discover
     from hilum.predict.pipeline import Pipeline
 
-    chosen = Pipeline.load(pipeline).changed(precision=precision, threshold=threshold)
+    described = Pipeline.load(pipeline)
+    if bundle is not None:
+        described = described.with_bundle(bundle)
+    chosen = described.changed(precision=precision, threshold=threshold)
     run = analyse(
         list(discover(paths)),
         chosen,

@@ -70,13 +70,17 @@ class AnchorSpec(Strict):
 class Outputs(Strict):
     """Names in the graph of the input and of each raw output; None where a head is absent.
 
-    Shapes: image (B, 1, S, S); class_logits (B, N, K); box_deltas (B, N, 4);
-    mask_logits (B, M, s, s); global_logits (B, C).
+    Shapes: image (B, 1, S, S); class_logits (B, N, K); box_deltas (B, N, 4); proposals (B, N, 4)
+    x1, y1, x2, y2 in the square, on which the deltas rest instead of on anchors;
+    mask_logits (B, M, s, s); global_logits (B, C) of exclusive classes; finding_logits (B, F) of
+    findings of which any number may be there.
     """
 
     image: str = "image"
-    class_logits: str = "class_logits"
-    box_deltas: str = "box_deltas"
+    class_logits: str | None = "class_logits"
+    box_deltas: str | None = "box_deltas"
+    proposals: str | None = None
+    finding_logits: str | None = None
     mask_logits: str | None = "mask_logits"
     global_logits: str | None = "global_logits"
 
@@ -208,14 +212,15 @@ class Manifest(Strict):
     schema_: Literal["hilum.bundle/1"] = Field(default="hilum.bundle/1", alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")
-    task: Literal["detection"] = "detection"
-    labels: tuple[str, ...] = Field(min_length=1)  # (K,) of core.labels.VOCABULARY
+    task: Literal["detection", "classification", "segmentation"] = "detection"
+    labels: tuple[str, ...] = ()  # (K,) of core.labels.VOCABULARY; of boxes
     preprocessing: PreprocessingSpec
     outputs: Outputs = Outputs()
-    anchors: AnchorSpec
+    anchors: AnchorSpec | None = None  # None: no boxes, or on proposals
     decoding: Decoding = Decoding()
     masks: dict[str, MaskSpec] = Field(default_factory=dict)
     global_classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
+    findings: tuple[str, ...] = ()  # (F,)
     image_scores: dict[str, str] = Field(default_factory=lambda: {"opacity": "opacity"})
     operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
     calibration: Calibration | None = None
@@ -255,10 +260,19 @@ class Manifest(Strict):
         return self
 
     def _problems(self) -> list[str]:
-        known, graphs = set(self.global_classes), set(self.precisions.values())
+        known = set(self.global_classes if self.outputs.global_logits else ())
+        graphs, boxes = set(self.precisions.values()), self.outputs.class_logits is not None
+        placed = self.anchors is not None or self.outputs.proposals is not None
+        heads = boxes == (self.outputs.box_deltas is not None) == bool(self.labels)
         wrong: dict[str, set[str]] = {
             "labels not in the vocabulary": (set(self.labels) | set(self.masks)) - set(VOCABULARY),
-            "image scores of unknown global classes": set(self.image_scores.values()) - known,
+            "class logits without box deltas or labels, or these without the first": {
+                *(() if heads else ("outputs",))
+            },
+            "boxes without anchors or proposals": {*(() if placed or not boxes else ("anchors",))},
+            "image scores of unknown global classes or findings": set(self.image_scores.values())
+            - known
+            - set(self.findings if self.outputs.finding_logits else ()),
             "weights of unknown global classes": set(self.decoding.image_weights) - known,
             "weights of unknown masks": (
                 set(self.decoding.mask_weights) | set(self.decoding.component_weights)

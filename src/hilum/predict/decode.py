@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.core.anchors import AnchorGrid
 from hilum.core.errors import ModelOutputError
 from hilum.core.findings import Findings
 from hilum.core.geometry import Letterbox, clip_boxes
@@ -50,9 +51,10 @@ class Decoder:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.grid = manifest.anchors.value()
+        # Proposals come with the image and are coded as the default grid's boxes are.
+        self.grid = manifest.anchors.value() if manifest.anchors else AnchorGrid()
         self.size = manifest.preprocessing.size
-        self.anchors = self.grid.anchors(self.size)
+        self.anchors = self.grid.anchors(self.size) if manifest.anchors else None
         self.calibration = manifest.calibration or Calibration()
 
     def __call__(self, raw: RawOutputs, box: Letterbox, *, masks: bool = True) -> Findings:
@@ -61,12 +63,7 @@ class Decoder:
         Raises:
             ModelOutputError: the outputs do not fit the anchors.
         """
-        if len(raw.box_deltas) != len(self.anchors):
-            raise ModelOutputError(
-                f"{len(raw.box_deltas)} boxes came for {len(self.anchors)} anchors; the "
-                "manifest's anchors are not those of the model"
-            )
-        classes = self.global_probabilities(raw)
+        classes = self.probabilities(raw)
         boxes, scores, labels = self._boxes(raw, box, classes)
         return Findings(
             width=box.width,
@@ -77,20 +74,23 @@ class Decoder:
             image_scores={
                 name: float(self.calibration.apply(name, classes[of]))
                 for name, of in self.manifest.image_scores.items()
-                if classes
+                if of in classes
             },
             masks=self.masks(raw, box) if masks else {},
         )
 
-    def global_probabilities(self, raw: RawOutputs) -> dict[str, float]:
-        """Probability of each global class; empty without that head."""
-        if raw.global_logits is None:
-            return {}
-        logits = raw.global_logits / self.calibration.global_temperature
-        if self.calibration.global_bias:
-            logits = logits + np.asarray(self.calibration.global_bias, np.float32)
-        values = softmax(logits).tolist()
-        return dict(zip(self.manifest.global_classes, values, strict=True))
+    def probabilities(self, raw: RawOutputs) -> dict[str, float]:
+        """Probability of each global class and each finding; empty without those heads."""
+        out: dict[str, float] = {}
+        if raw.finding_logits is not None:
+            values = sigmoid(raw.finding_logits).tolist()
+            out |= dict(zip(self.manifest.findings, values, strict=True))
+        if raw.global_logits is not None:
+            logits = raw.global_logits / self.calibration.global_temperature
+            if self.calibration.global_bias:
+                logits = logits + np.asarray(self.calibration.global_bias, np.float32)
+            out |= dict(zip(self.manifest.global_classes, softmax(logits).tolist(), strict=True))
+        return out
 
     def masks(self, raw: RawOutputs, box: Letterbox) -> dict[str, Bool]:
         """Each mask at source size. Logits are interpolated, then cut: smoother than the cells."""
@@ -103,6 +103,21 @@ class Decoder:
             out[name] = box.restore(cells) >= cut
         return out
 
+    def places(self, raw: RawOutputs) -> Float32:
+        """(N, 4) what the deltas rest on: the grid's anchors, or this image's proposals.
+
+        Raises:
+            ModelOutputError: not one for each delta.
+        """
+        found = raw.proposals if self.anchors is None else self.anchors
+        count = 0 if raw.box_deltas is None else len(raw.box_deltas)
+        if found is None or len(found) != count:
+            raise ModelOutputError(
+                f"{count} boxes came for {0 if found is None else len(found)} anchors; the "
+                "manifest's anchors are not those of the model"
+            )
+        return found
+
     def candidates(self, raw: RawOutputs) -> tuple[Float32, NDArray[np.int64], NDArray[np.int64]]:
         """(n,) scores above the floor, highest first, with their anchors and labels.
 
@@ -110,6 +125,7 @@ class Decoder:
         """
         spec, calibration = self.manifest.decoding, self.calibration
         floor = (logit(spec.score_floor) - calibration.class_bias) * calibration.class_temperature
+        assert raw.class_logits is not None
         flat = raw.class_logits.reshape(-1)
         index = np.flatnonzero(flat >= floor)
         # Stable: of equal logits the lower anchor goes first, on every machine.
@@ -122,8 +138,11 @@ class Decoder:
     def _boxes(
         self, raw: RawOutputs, box: Letterbox, classes: Mapping[str, float]
     ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+        if raw.class_logits is None or raw.box_deltas is None:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        places = self.places(raw)
         scores, anchor, label = self.candidates(raw)
-        boxes = self.grid.decode(raw.box_deltas[anchor], self.anchors[anchor])
+        boxes = self.grid.decode(raw.box_deltas[anchor], places[anchor])
         boxes = _clip_to_inner(boxes, box)
         alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(axis=1)  # outside the image, or a sliver
         boxes, scores, label = boxes[alive], scores[alive], label[alive]

@@ -106,6 +106,18 @@ class Pipeline(Options):
             update["thresholds"] = self.thresholds.model_copy(update={"boxes": threshold})
         return self.model_copy(update=update)
 
+    def with_bundle(self, path: str | os.PathLike[str]) -> Pipeline:
+        """The same around one other bundle; of the points those that it has, boxes from .5 on
+        where it names none."""
+        spec = BundleSpec(bundle=str(Path(path).resolve()))
+        known = spec.load().manifest.operating_points
+        boxes = self.thresholds.boxes
+        points = Thresholds(
+            boxes=boxes if isinstance(boxes, float) or boxes in known else 0.5,
+            images=tuple(name for name in self.thresholds.images if name in known),
+        )
+        return self.model_copy(update={"bundles": (spec,), "thresholds": points})
+
     def load_bundles(self) -> list[Bundle]:
         return [spec.load() for spec in self.bundles]
 

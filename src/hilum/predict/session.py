@@ -5,7 +5,7 @@ Legend: B images, N anchors, K labels, M masks, S input side, s mask side, C glo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,17 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawOutputs:
-    """The raw heads of one image, checked to be finite."""
+    """The raw heads of one image, checked to be finite; None where the network lacks one."""
 
-    class_logits: Float32  # (N, K)
-    box_deltas: Float32  # (N, 4)
+    class_logits: Float32 | None = None  # (N, K)
+    box_deltas: Float32 | None = None  # (N, 4)
     mask_logits: Float32 | None = None  # (M, s, s)
     global_logits: Float32 | None = None  # (C,)
+    proposals: Float32 | None = None  # (N, 4)
+    finding_logits: Float32 | None = None  # (F,)
+
+
+HEADS = tuple(one.name for one in fields(RawOutputs))
 
 
 class Session:
@@ -58,18 +63,13 @@ class Session:
 
     def _check_names(self) -> None:
         names = self.outputs
-        wanted = {names.class_logits, names.box_deltas, names.mask_logits, names.global_logits}
-        missing = wanted - {None} - {value.name for value in self._session.get_outputs()}
+        self._named = {head: name for head in HEADS if (name := getattr(names, head)) is not None}
+        missing = set(self._named.values()) - {value.name for value in self._session.get_outputs()}
         if [value.name for value in self._session.get_inputs()] != [names.image] or missing:
             raise BundleError(
                 f"{self.bundle.path}: the graph does not take {names.image!r} alone or lacks "
-                f"{sorted(map(str, missing))}; the manifest says otherwise"
+                f"{sorted(missing)}; the manifest says otherwise"
             )
-        self._wanted = [name for name in self._order() if name is not None]
-
-    def _order(self) -> tuple[str | None, ...]:
-        names = self.outputs
-        return names.class_logits, names.box_deltas, names.mask_logits, names.global_logits
 
     def run(self, image: Float32) -> RawOutputs:
         """(1, S, S) prepared image to raw outputs.
@@ -77,34 +77,41 @@ class Session:
         Raises:
             ModelOutputError: NaN or infinite numbers, or shapes that do not fit the manifest.
         """
-        values = self._session.run(self._wanted, {self.outputs.image: image[None]})
-        named: dict[str | None, Any] = dict(zip(self._wanted, values, strict=True))
-        for name, value in named.items():
+        values = self._session.run(list(self._named.values()), {self.outputs.image: image[None]})
+        heads: dict[str, Any] = dict(zip(self._named, values, strict=True))
+        for name, value in heads.items():
             if value.dtype != np.float32 or len(value) != 1:
                 raise ModelOutputError(f"{name} is {value.dtype} {value.shape}; needed: one float")
             if not np.isfinite(value).all():
                 raise ModelOutputError(
                     f"{self.bundle.name}: {name} holds NaN or infinite values; no result is given"
                 )
-        heads: list[Any] = [None if name is None else named[name][0] for name in self._order()]
-        raw = RawOutputs(*heads)
+        raw = RawOutputs(**{name: value[0] for name, value in heads.items()})
         self._check_shapes(raw)
         return raw
 
     def _check_shapes(self, raw: RawOutputs) -> None:
         manifest = self.bundle.manifest
-        n, k = len(raw.box_deltas), len(manifest.labels)
-        masks, heads = raw.mask_logits, raw.global_logits
+        n = 0 if raw.box_deltas is None else len(raw.box_deltas)
         channels = max((mask.channel for mask in manifest.masks.values()), default=-1)
-        if raw.class_logits.shape != (n, k) or raw.box_deltas.shape != (n, 4):
-            problem = f"class_logits {raw.class_logits.shape}, box_deltas {raw.box_deltas.shape}"
-        elif masks is not None and (masks.ndim != 3 or masks.shape[0] <= channels):
-            problem = f"mask_logits {masks.shape}"
-        elif heads is not None and heads.shape != (len(manifest.global_classes),):
-            problem = f"global_logits {heads.shape}"
-        else:
-            return
-        raise ModelOutputError(f"{self.bundle.name}: {problem} do not fit the manifest")
+        needed: dict[str, tuple[int, ...]] = {
+            "class_logits": (n, len(manifest.labels)),
+            "box_deltas": (n, 4),
+            "proposals": (n, 4),
+            "global_logits": (len(manifest.global_classes),),
+            "finding_logits": (len(manifest.findings),),
+        }
+        for name, shape in needed.items():
+            value = getattr(raw, name)
+            if value is not None and value.shape != shape:
+                raise ModelOutputError(
+                    f"{self.bundle.name}: {name} {value.shape} do not fit the manifest: {shape}"
+                )
+        masks = raw.mask_logits
+        if masks is not None and (masks.ndim != 3 or masks.shape[0] <= channels):
+            raise ModelOutputError(
+                f"{self.bundle.name}: mask_logits {masks.shape} do not fit the manifest"
+            )
 
 
 def _options(threads: int) -> ort.SessionOptions:

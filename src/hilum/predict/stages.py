@@ -150,14 +150,21 @@ class MeanOutputs(Options):
 
         if len(set(weights)) > 1:
             raise ConfigError("fusion mean-outputs counts every bundle alike; leave out `weight`")
+        deltas_of = [raw.box_deltas for raw in raws if raw.box_deltas is not None]
+        logits_of = [raw.class_logits for raw in raws if raw.class_logits is not None]
+        if not deltas_of or any(raw.proposals is not None for raw in raws):
+            raise ConfigError(
+                "fusion mean-outputs needs boxes on fixed anchors; for detectors with proposals, "
+                "and for networks without boxes, use weighted-boxes"
+            )
         if len({_shapes(raw) for raw in raws}) > 1:
             raise ConfigError(
                 "fusion mean-outputs needs bundles of one network (equal anchors and heads); for "
                 "different ones use weighted-boxes"
             )
         deltas, scores = average_outputs(
-            np.stack([raw.box_deltas for raw in raws]),
-            _sigmoid(np.stack([raw.class_logits for raw in raws])),
+            np.stack(deltas_of),
+            _sigmoid(np.stack(logits_of)),
             shrink=self.shrink,
         )
         masks = [raw.mask_logits for raw in raws if raw.mask_logits is not None]

@@ -1,6 +1,6 @@
 """A trained network -> the graphs of a bundle: ONNX raw heads, checked against PyTorch, and int8.
 
-Knows the raw-output names of core.manifest.Outputs; decoding stays in hilum.predict.
+Knows the names of raw heads; decoding stays in hilum.predict.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,20 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from hilum.core.errors import ModelOutputError
+from hilum.predict.session import HEADS
 
-OUTPUTS = ("class_logits", "box_deltas", "mask_logits", "global_logits", "proposals")
+
+def exported(raw: Mapping[str, Tensor]) -> list[str]:
+    """Which of a network's heads a bundle carries, in the order of `RawOutputs`.
+
+    Findings beside exclusive classes are auxiliary targets of training and stay behind.
+    """
+    names = [name for name in HEADS if name in raw]
+    return [n for n in names if n != "finding_logits" or "global_logits" not in names]
 
 
 class RawHeads(nn.Module):
-    """The network without its auxiliary heads: a tuple, in the order of OUTPUTS, of those it has."""
+    """The network without its auxiliary heads: a tuple in the order of `exported`."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -40,28 +48,31 @@ class RawHeads(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         raw = self.net(image)
-        return tuple(raw[name] for name in OUTPUTS if name in raw)
+        return tuple(raw[name] for name in exported(raw))
 
     @torch.inference_mode()
     def names(self, image: Tensor) -> list[str]:
-        raw = self.net(image)
-        return [name for name in OUTPUTS if name in raw]
+        return exported(self.net(image))
 
 
 def to_onnx(net: nn.Module, size: int) -> bytes:
-    """The fp32 graph with a free batch size."""
+    """The fp32 graph with a free batch size; where proposals are made inside it, of one image."""
     heads = RawHeads(net).eval()
-    example = torch.zeros(2, 1, size, size)
+    names = heads.names(torch.zeros(1, 1, size, size))
+    single = "proposals" in names
+    example = torch.zeros(1 if single else 2, 1, size, size)
+    free = {"image": {0: torch.export.Dim("batch", min=1, max=64)}}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        logging.getLogger("onnxscript").setLevel(logging.WARNING)
         path = Path(folder) / "model.onnx"
         torch.onnx.export(
             heads,
             (example,),
             path,
             input_names=["image"],
-            output_names=heads.names(example),
-            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=64)}},
+            output_names=names,
+            dynamic_shapes=None if single else free,
             opset_version=18,
             dynamo=True,
             external_data=False,
@@ -86,7 +97,7 @@ def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]
 def check_export(
     net: nn.Module, graph: bytes, images: NDArray[np.float32], tolerance: float = 1e-4
 ) -> float:
-    """The largest difference, relative to each output's size.
+    """The largest absolute difference of any raw output.
 
     Raises:
         ModelOutputError: larger than `tolerance`.

@@ -25,7 +25,7 @@ from hilum.evaluate.resample import Metric
 from hilum.models.model import Model
 from hilum.predict.decode import Decoder
 from hilum.predict.session import RawOutputs
-from hilum.train.export import OUTPUTS, RawHeads
+from hilum.train.export import RawHeads
 from hilum.train.store import LUNG_MASK
 
 Boxes = NDArray[np.float32]
@@ -98,13 +98,14 @@ def _case(catalog: Catalog, row: int, spec: Preprocessing) -> Case:
 
 def raw_outputs(net: nn.Module, cases: Sequence[Case]) -> list[RawOutputs]:
     """The raw heads of every case, from PyTorch."""
-    heads = RawHeads(net).eval()
+    heads, names = RawHeads(net).eval(), list[str]()
     out = []
     with torch.inference_mode():
         for case in cases:
-            values = heads(torch.from_numpy(case.image[None]))
-            out.append(RawOutputs(*(value[0].numpy() for value in values)))
-    assert OUTPUTS[0] == "class_logits"
+            image = torch.from_numpy(case.image[None])
+            names = names or heads.names(image)
+            named = zip(names, heads(image), strict=True)
+            out.append(RawOutputs(**{name: value[0].numpy() for name, value in named}))
     return out
 
 

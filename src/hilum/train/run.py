@@ -57,7 +57,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         DataError: the set is not there, or has none of what the recipe needs.
     """
     _open(recipe, out)
-    catalog, parts = parts_of(recipe, data, split, out)
+    catalog, parts = catalog_rows(recipe, data, split, out)
     spec, targets = spec_of(recipe), targets_of(recipe)
     store = out.parent / "cache" if recipe.data and recipe.data.cache else None
     items = {name: cached_items(catalog, parts[name], spec, targets, store) for name in PARTS}
@@ -180,7 +180,7 @@ def catalog_of(options: DataOptions, data: Path) -> Catalog:
     return sample(chosen, options.sample) if options.sample else chosen
 
 
-def parts_of(
+def catalog_rows(
     recipe: Recipe, data: Path, split: Path | None, out: Path
 ) -> tuple[Catalog, dict[str, list[int]]]:
     """The catalog and the rows of each part; written down on the first call, then kept."""
@@ -205,6 +205,7 @@ def parts_of(
     text = catalog.table.assign(part=named).to_json(orient="records", default_handler=str)
     content = {
         "set": catalog.name,
+        "folder": str(data.resolve()),
         "images": {p: len(rows[p]) for p in PARTS},
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "notes": list(catalog.notes),

@@ -33,7 +33,13 @@ def validate(
         said += net.predict(moved.image_B1SS)
     out = {name: sum(values) / len(items) for name, values in totals.items()}
     out["val_loss"] = sum(out.values())
-    return out | _boxes(items, said) | _classes(items, said, targets) | _masks(items, said, targets)
+    return out | measured(items, said, targets)
+
+
+def measured(items: list[Item], said: list[Prediction], targets: Targets) -> dict[str, float]:
+    """AP@.5, AUC, accuracy, MCC and Dice, as far as predictions and annotations allow."""
+    boxes, classes = _boxes(items, said), _classes(items, said, targets)
+    return boxes | classes | _masks(items, said, targets)
 
 
 def _boxes(items: list[Item], said: list[Prediction]) -> dict[str, float]:
