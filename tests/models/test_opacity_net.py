@@ -8,6 +8,7 @@ import torch
 
 from hilum.core.errors import ConfigError
 from hilum.models.baselines import TorchvisionRetinaNet
+from hilum.models.dense import flattened
 from hilum.models.encoder import encoder, packaged_weights
 from hilum.models.model import Batch, Targets
 from hilum.models.opacity_net import OpacityNet
@@ -45,10 +46,10 @@ def test_raw_heads_fit_the_anchor_grid(net: OpacityNet) -> None:
     assert raw["global_logits"].shape == (2, 3)
 
 
-def test_the_flat_axis_runs_level_row_column_anchor(net: OpacityNet) -> None:
+def test_the_flat_axis_runs_row_column_anchor() -> None:
     cells = torch.arange(2 * 3).reshape(1, 1, 2, 3).float()
     maps = torch.cat([cells * 100 + k for k in range(4)], dim=1)  # 4 anchors a cell, K = 1
-    flat = net._flat(maps, 1)[0, :, 0]
+    flat = flattened(maps, 1)[0, :, 0]
     assert flat[:8].tolist() == [0, 1, 2, 3, 100, 101, 102, 103]
 
 

@@ -15,6 +15,24 @@ from hilum.models.losses import IOU_LOSSES, detection_loss, match_anchors
 from hilum.models.model import Batch
 from hilum.models.options import BoxLoss
 
+# Bias of class logits, a prior of .01 (Lin et al. 2017, 4.1): without it the background swamps the
+# first steps.
+PRIOR_LOGIT = -4.6
+
+
+def output_conv(channels: int, out: int, bias: float) -> nn.Conv2d:
+    """A 3x3 output convolution with small weights and a constant bias."""
+    conv = nn.Conv2d(channels, out, 3, padding=1)
+    nn.init.normal_(conv.weight, std=0.01)
+    assert conv.bias is not None
+    nn.init.constant_(conv.bias, bias)
+    return conv
+
+
+def flattened(x: Tensor, last: int) -> Tensor:
+    """(B, cell * last, H, W) to (B, H * W * cell, last): the order of `AnchorGrid`'s flat axis."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, last)
+
 
 class DenseBoxes(nn.Module):
     """The torch twin of `AnchorGrid` over a square input of `size` px."""
@@ -92,15 +110,29 @@ class DenseBoxes(nn.Module):
         """Per image (n, 4) boxes in the square, (n,) scores and (n,) labels, best first."""
         out = []
         for logit_AK, delta_A4 in zip(logit_BAK.float(), delta_BA4.float(), strict=True):
-            scores, flat = logit_AK.sigmoid().flatten().topk(min(1000, logit_AK.numel()))
-            flat, scores = flat[scores > floor], scores[scores > floor]
-            anchor, label = flat // logit_AK.shape[1], flat % logit_AK.shape[1]
-            boxes = self.decode(delta_A4[anchor], self.anchors[anchor]).clamp(0, self.size)
-            alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(dim=1)
-            boxes, scores, label = boxes[alive], scores[alive], label[alive]
-            kept = batched_nms(boxes, scores, label, iou)[:most]
-            out.append((boxes[kept], scores[kept], label[kept]))
+            boxes = self.decode(delta_A4)
+            out.append(select(logit_AK, boxes, self.size, floor=floor, iou=iou, most=most))
         return out
+
+
+def select(
+    logit_AK: Tensor,
+    box_A4: Tensor,
+    size: int,
+    *,
+    floor: float = 0.01,
+    iou: float = 0.5,
+    most: int = 100,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(n, 4) boxes in the square, (n,) scores and (n,) labels of one image, best first."""
+    scores, flat = logit_AK.sigmoid().flatten().topk(min(1000, logit_AK.numel()))
+    flat, scores = flat[scores > floor], scores[scores > floor]
+    row, label = flat // logit_AK.shape[1], flat % logit_AK.shape[1]
+    boxes = box_A4[row].clamp(0, size)
+    alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(dim=1)
+    boxes, scores, label = boxes[alive], scores[alive], label[alive]
+    kept = batched_nms(boxes, scores, label, iou)[:most]
+    return boxes[kept], scores[kept], label[kept]
 
 
 def upsampled(logit_BMss: Tensor, size: int) -> Tensor:

@@ -14,22 +14,13 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from hilum.core.anchors import AnchorGrid
-from hilum.models.dense import DenseBoxes, upsampled
+from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv, upsampled
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import mask_loss, masked_bce, partial_class_loss
 from hilum.models.model import Batch, Model, Prediction, Targets
 from hilum.models.options import OpacityNetOptions
 
 LOSS_WEIGHTS = {"focal": 1.0, "box": 1.0, "mask": 1.0, "global": 0.1, "finding": 0.5}
-
-
-def _conv(channels: int, out: int, bias: float) -> nn.Conv2d:
-    """A 3x3 output convolution with small weights and a constant bias."""
-    conv = nn.Conv2d(channels, out, 3, padding=1)
-    nn.init.normal_(conv.weight, std=0.01)
-    assert conv.bias is not None
-    nn.init.constant_(conv.bias, bias)
-    return conv
 
 
 def conv_block(channels: int, out: int | None = None) -> nn.Sequential:
@@ -47,13 +38,15 @@ class GlobalHead(nn.Module):
         self.conv = conv_block(channels, width)
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Linear(2 * width, classes)
-        self.findings = nn.Linear(2 * width, findings)  # auxiliary, not exported
+        # Auxiliary, not exported.
+        self.findings = nn.Linear(2 * width, findings) if findings else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.conv(F.max_pool2d(x, 2))
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         pooled = self.dropout(pooled)
-        return self.classes(pooled), self.findings(pooled)
+        found = pooled[:, :0] if self.findings is None else self.findings(pooled)
+        return self.classes(pooled), found
 
 
 class OpacityNet(Model):
@@ -69,9 +62,8 @@ class OpacityNet(Model):
         self.pyramid = FeaturePyramidNetwork(sides, channels)
         self.class_tower = nn.Sequential(conv_block(channels), conv_block(channels))
         self.box_tower = nn.Sequential(conv_block(channels), conv_block(channels))
-        # Prior .01 (Lin et al. 2017, 4.1): without it the background swamps the first steps.
-        self.class_logit = _conv(channels, self.grid.per_cell * self.box_labels, -4.6)
-        self.box_delta = _conv(channels, self.grid.per_cell * 4, 0.0)
+        self.class_logit = output_conv(channels, self.grid.per_cell * self.box_labels, PRIOR_LOGIT)
+        self.box_delta = output_conv(channels, self.grid.per_cell * 4, 0.0)
         self.mask_head = nn.Sequential(
             conv_block(channels), nn.Conv2d(channels, len(targets.masks), 1)
         )
@@ -89,12 +81,10 @@ class OpacityNet(Model):
         for level in range(6, max(self.grid.levels) + 1):
             levels[level] = F.max_pool2d(levels[level - 1], 1, 2)
         logits = [
-            self._flat(self.class_logit(self.class_tower(levels[i])), self.box_labels)
+            flattened(self.class_logit(self.class_tower(levels[i])), self.box_labels)
             for i in self.grid.levels
         ]
-        deltas = [
-            self._flat(self.box_delta(self.box_tower(levels[i])), 4) for i in self.grid.levels
-        ]
+        deltas = [flattened(self.box_delta(self.box_tower(levels[i])), 4) for i in self.grid.levels]
         fine = levels[2]
         merged = fine
         for level in (3, 4, 5):
@@ -109,11 +99,6 @@ class OpacityNet(Model):
             "global_logits": classes,
             "finding_logits": findings,
         }
-
-    @staticmethod
-    def _flat(x: Tensor, last: int) -> Tensor:
-        """(B, cell * last, H, W) to (B, H * W * cell, last): level, row, column, anchor."""
-        return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, last)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is what is minimised."""

@@ -29,6 +29,19 @@ class AnchorOptions(Options):
     scales: tuple[float, ...] = (1.0, 2**0.5)
 
 
+class RetinaNetAnchorOptions(AnchorOptions):
+    """A5: nine a cell."""
+
+    levels: tuple[int, ...] = (3, 4, 5, 6, 7)
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    scales: tuple[float, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+
+
+class YoloAnchorOptions(AnchorOptions):
+    levels: tuple[int, ...] = (3, 4, 5)
+    scales: tuple[float, ...] = (1.0, 2.0)
+
+
 class OpacityNetOptions(EncoderOptions):
     kind: Literal["opacity-net"] = "opacity-net"
     channels: int = Field(default=64, ge=8)
@@ -50,9 +63,7 @@ class RetinaNetOptions(EncoderOptions):
     channels: int = Field(default=256, ge=8)
     tower: int = Field(default=4, ge=1)
     tower_norm: Literal["none", "group"] = "none"
-    anchors: AnchorOptions = AnchorOptions(
-        levels=(3, 4, 5, 6, 7), ratios=(0.5, 1.0, 2.0), scales=(1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-    )
+    anchors: RetinaNetAnchorOptions = RetinaNetAnchorOptions()
     box_loss: BoxLoss = "smooth-l1"
     empty_images: bool = True  # A4: images without boxes take part in the loss
     global_head: bool = True  # A6
@@ -83,14 +94,10 @@ class YoloOptions(EncoderOptions):
     encoder: str = "cspdarknet53"
     channels: int = Field(default=128, ge=8)
     depth: int = Field(default=1, ge=1)  # bottlenecks of a neck block
-    anchors: AnchorOptions = AnchorOptions(levels=(3, 4, 5), ratios=(1.0, 2.0), scales=(1.0, 2.0))
+    anchors: YoloAnchorOptions = YoloAnchorOptions()
     nominal_batch: int = Field(default=1, ge=1)
     box_loss: Literal["giou", "diou", "ciou"] = "giou"
-    gains: dict[Literal["box", "class", "objectness"], float] = {
-        "box": 0.075,
-        "class": 0.05,
-        "objectness": 0.75,
-    }
+    gains: dict[Literal["box", "class", "objectness"], float] = {}  # others: definitions.md's
 
 
 class DetrOptions(EncoderOptions):
