@@ -24,7 +24,6 @@ from typer.testing import CliRunner
 from hilum.cli.main import app
 from hilum.core.bundle import default_bundle
 from hilum.core.manifest import Calibration
-from hilum.core.prepare import Preprocessing
 from hilum.data.catalog import Catalog
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, write_predictions
 from hilum.train.judge import Answer, Case, baseline_answers, decoded, open_cases, raw_outputs
@@ -66,23 +65,35 @@ def main() -> None:
     }
     _part(catalogs["rsna"], rsna, options.out / "rsna.parquet")
     _part(catalogs["covid_opacity_512"], covid, options.out / "covid.parquet")
-    missing = [name for name in arms if not _there(options.out, name)]
-    if missing:
-        spec = default_bundle().manifest.preprocessing.value()
-        films = _films(catalogs["rsna"], [*rsna["validation"], *rsna["test"]], spec)
-        held = [_films(catalogs["covid_opacity_512"], ids, spec) for ids in folds]
-        for name in missing:
-            print("answering:", name, flush=True)
-            one = _recipes(recipe)[name]
-            _write(options.out, name, "rsna", films, _answers(one, arms[name] / "base", films))
-            said = [_answers(one, arms[name] / f"fold{k}", f) for k, f in enumerate(held)]
-            _write(options.out, name, "covid", [*chain(*held)], [*chain(*said)])
+    _answer_all(options.out, recipe, arms, catalogs, rsna, folds)
     for report, more in {
         "rsna": ["--split", "test", "--validation-split", "validation", *CHOSEN],
         "covid": ["--split", "test", "--validation-split", "validation", *CHOSEN[2:4]],
         "covid-all": [],
     }.items():
         _report(options.out, report, list(arms), more)
+
+
+def _answer_all(
+    out: Path,
+    recipe: Recipe,
+    arms: dict[str, Path],
+    catalogs: dict[str, Catalog],
+    rsna: dict[str, list[str]],
+    folds: list[list[str]],
+) -> None:
+    """Prediction files of all arms; those that are there are kept."""
+    spec = default_bundle().manifest.preprocessing.value()
+    films = held = None
+    for name, folder in arms.items():
+        one = _recipes(recipe)[name]
+        if not (out / name / "rsna.json").is_file():
+            films = films or open_cases(catalogs["rsna"], [*chain(*rsna.values())], spec)
+            _write(out, name, "rsna", films, _answers(one, folder / "base", films))
+        if not (out / name / "covid.json").is_file():
+            held = held or [open_cases(catalogs["covid_opacity_512"], ids, spec) for ids in folds]
+            said = [_answers(one, folder / f"fold{k}", f) for k, f in enumerate(held)]
+            _write(out, name, "covid", [*chain(*held)], [*chain(*said)])
 
 
 def _recipes(recipe: Recipe) -> dict[str, Recipe]:
@@ -97,10 +108,6 @@ def _part(catalog: Catalog, parts: dict[str, list[str]], path: Path) -> None:
     Catalog(catalog.name, table, catalog.root, catalog.notes).save(path)
 
 
-def _films(catalog: Catalog, ids: list[str], spec: Preprocessing) -> list[Case]:
-    return open_cases(catalog, ids, spec)
-
-
 def _answers(recipe: Recipe, weights: Path, films: Sequence[Case]) -> list[Answer]:
     """As measured for the card: ours through the bundle's decoding, baselines through theirs."""
     net = load_net(recipe, weights)
@@ -108,10 +115,6 @@ def _answers(recipe: Recipe, weights: Path, films: Sequence[Case]) -> list[Answe
         return baseline_answers(net, films)
     plain = default_bundle().manifest.model_copy(update={"calibration": Calibration()})
     return decoded(raw_outputs(net, films), films, plain, masks=False)
-
-
-def _there(out: Path, name: str) -> bool:
-    return all((out / name / f"{kind}.json").is_file() for kind in ("rsna", "covid"))
 
 
 def _write(out: Path, name: str, kind: str, films: list[Case], said: list[Answer]) -> None:

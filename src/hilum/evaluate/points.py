@@ -60,7 +60,7 @@ def for_best(y_true: ArrayLike, y_score: ArrayLike, metric: Best = "f1") -> Oper
         for tp, fp in zip(r.true_positives, r.false_positives, strict=True)
     ]
     best = float(r.thresholds[int(np.argmax(values))])
-    return _point(truth, score, best, f"best {metric}")
+    return _point(truth, score, best, f"best {metric.upper()}")
 
 
 def for_false_marks(
