@@ -12,6 +12,7 @@ from jinja2 import Environment
 from hilum.core.errors import DataError, InputRefused
 from hilum.data.catalog import Catalog
 from hilum.data.check import REMEDIES, Report
+from hilum.data.page_style import CSS
 from hilum.data.pixels import open_radiograph
 
 SHOWN = 12  # images of each problem
@@ -19,21 +20,27 @@ SIDE = 160  # px of a thumbnail
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Check of {{ name }}</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ccc;
-text-align:left}figure{display:inline-block;width:11rem;margin:.4rem;vertical-align:top}
-figcaption{font-size:.8rem;overflow-wrap:anywhere}img{max-width:100%}</style>
+<style>{{ css|safe }}td:last-child,th:last-child,
+td:first-child{text-align:left}
+.films{display:grid;grid-template-columns:repeat(auto-fill,minmax(10rem,1fr));gap:.8rem}
+.films img{height:10rem;object-fit:contain}</style><main>
 <h1>Check of {{ name }}</h1>
-<p>{{ images }} images, {{ problems }} problems.</p>
-<table><tr><th>Problem<th>Images<th>In the cleaned copy</tr>
+<p>By hilum. Research use only.</p>
+<dl><div><dt>images</dt><dd>{{ "{:,}".format(images) }}</dd></div>
+<div><dt>read</dt><dd>{{ "{:,}".format(read) }}</dd></div>
+<div><dt>problems</dt><dd>{{ "{:,}".format(problems) }}</dd></div></dl>
+{% if counts %}<section><table><thead><tr><th>Problem<th>Found<th>In the cleaned copy</tr></thead>
 {% for code, count in counts.items() %}<tr><td><a href="#{{ code }}">{{ code }}</a><td>{{ count }}
-<td>{{ remedies[code] }}</tr>{% endfor %}</table>
-{% if notes %}<h2>Assumed while reading</h2><ul>{% for note in notes %}<li>{{ note }}</li>
-{% endfor %}</ul>{% endif %}
-{% for code, rows in shown.items() %}<h2 id="{{ code }}">{{ code }}</h2>
-{% for row in rows %}<figure>{% if row.picture %}<img alt="" src="{{ row.picture }}">{% endif %}
+<td>{{ remedies[code] }}</tr>{% endfor %}</table></section>{% endif %}
+{% if notes %}<section><h2>Assumed while reading</h2><ul>{% for note in notes %}<li>{{ note }}</li>
+{% endfor %}</ul></section>{% endif %}
+{% for code, rows in shown.items() %}<section id="{{ code }}"><h2>{{ code }}</h2>
+<p>{{ "{:,}".format(counts[code]) }} found{% if counts[code] > rows|length %}, the first
+{{ rows|length }} here; all stand in problems.csv{% endif %}.</p>
+<div class="films">{% for row in rows %}<figure>
+{% if row.picture %}<img alt="" src="{{ row.picture }}">{% endif %}
 <figcaption><b>{{ row.image_id }}</b><br>{{ row.text }}</figcaption></figure>{% endfor %}
-{% endfor %}</html>
+</div></section>{% endfor %}</main></html>
 """
 
 
@@ -51,7 +58,9 @@ def page(report: Report) -> str:
         .from_string(PAGE)
         .render(
             name=report.catalog.name,
+            css=CSS,
             images=len(report.catalog),
+            read=len(report.facts),
             problems=len(report.problems),
             counts=report.counts(),
             remedies=REMEDIES,

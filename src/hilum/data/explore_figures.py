@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hilum.data.explore import Summary
 
@@ -48,6 +49,10 @@ class Plot:
     title: str
     caption: str
     png: bytes
+
+    @property
+    def width_px(self) -> int:
+        return int.from_bytes(self.png[16:20])  # of the PNG's first chunk, IHDR
 
 
 def plots(summary: Summary) -> Iterator[Plot]:
@@ -180,7 +185,7 @@ def _box_sizes(summary: Summary) -> Made:
     )
     figure = _figure(9, 5)
     for axes, (title, values, unit) in zip(figure.subplots(2, 2).flat, measures, strict=True):
-        _histogram(axes, values, title, unit)
+        _histogram(axes, values, title, unit, "boxes")
     return (
         "Sizes of boxes",
         "The line is the median. The last bin holds what lies beyond the 99.5th percentile.",
@@ -188,26 +193,18 @@ def _box_sizes(summary: Summary) -> Made:
     )
 
 
-def _histogram(axes: Axes, values: Any, title: str, unit: str, colour: str = TEAL) -> None:
+def _histogram(axes: Axes, values: Any, title: str, unit: str, what: str) -> None:
     numbers = np.asarray(values, float)
     top = float(np.percentile(numbers, 99.5)) or 1.0
     low = min(0.0, float(numbers.min()))
-    axes.hist(np.minimum(numbers, top), np.linspace(low, top, 41).tolist(), color=colour)
+    axes.hist(np.minimum(numbers, top), np.linspace(low, top, 41).tolist(), color=TEAL)
     middle = float(np.median(numbers))
     axes.axvline(middle, color=ORANGE, lw=1.6)
-    axes.annotate(
-        f"median {middle:.3g}",
-        (middle, 0.96),
-        (5, 0),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="top",
-        fontsize=9,
-        color=ORANGE,
-    )
-    axes.margins(y=0.2)  # room for the median's name
     axes.set_title(title)
-    axes.set_xlabel(unit)
+    name = f"median {middle:.3g}"
+    axes.set_title(name, loc="right", color=ORANGE, fontsize=9, fontweight="normal")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set(xlabel=unit, ylabel=what)
 
 
 def _people(summary: Summary) -> Made:
@@ -222,7 +219,7 @@ def _people(summary: Summary) -> Made:
     if not parts:
         return None
     ratios = [2.2 if len(ages) and i == 0 else 1 for i in range(len(parts))]
-    figure = _figure(9, 3.2)
+    figure = _figure(9, 3.2 if len(ages) else 1.9)
     grid = figure.subplots(1, len(parts), width_ratios=ratios, squeeze=False)
     for axes, draw in zip(grid.flat, parts, strict=True):
         draw(axes)

@@ -18,40 +18,25 @@ from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog, Float32
 from hilum.data.explore import Summary
 from hilum.data.explore_figures import Plot
+from hilum.data.page_style import CSS
 from hilum.data.pixels import open_radiograph
 
 SIDE = 300  # px of a sample
+SHOWN = 0.7  # CSS pixels per pixel of a figure: all figures with the same size of letters
 ORANGE_BGR = (44, 107, 221)
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{ name }} explored</title>
 <style>
-:root{color-scheme:light}
-body{font:15px/1.55 system-ui,sans-serif;color:#16242b;background:#f4f6f7;margin:0}
-main{max-width:68rem;margin:0 auto;padding:2rem 1rem 4rem}
-h1{margin:0;font-size:1.9rem}h2{margin:0 0 .2rem;font-size:1.15rem}
-p{margin:.2rem 0 1rem;color:#5d6d75}
-section{background:#fff;border:1px solid #d9e0e3;border-radius:.6rem;padding:1.2rem 1.4rem;
-margin:1rem 0;overflow-x:auto}
-dl{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}
-dl div{background:#fff;border:1px solid #d9e0e3;border-radius:.6rem;padding:.6rem 1.2rem}
-dt{font-size:.8rem;color:#5d6d75}dd{margin:0;font-size:1.5rem;font-weight:600}
-section>img{display:block;max-width:100%;margin:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem;width:100%}
-th,td{padding:.28rem .6rem;text-align:right;border-bottom:1px solid #e8edef}
-th:first-child{text-align:left}thead th{color:#5d6d75;font-weight:500;vertical-align:bottom}
-.row{display:grid;grid-template-columns:repeat(4,1fr);gap:.8rem;margin-bottom:1rem}
-figure{margin:0}figure img{width:100%;border-radius:.3rem;background:#000}
-figcaption{font-size:.78rem;color:#5d6d75;overflow-wrap:anywhere}
-h3{margin:.6rem 0 .4rem;font-size:1rem}
-</style><main>
+{{ css|safe }}</style><main>
 <h1>{{ name }}</h1>
 <p>Explored with hilum. Research use only.</p>
 <dl>{% for label, value in numbers.items() %}<div><dt>{{ label }}</dt><dd>{{ value }}</dd></div>
 {% endfor %}</dl>
 {% for plot in plots %}<section><h2>{{ plot.title }}</h2><p>{{ plot.caption }}</p>
-<img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.data }}"></section>
+<img alt="{{ plot.title }}" width="{{ plot.width }}"
+src="data:image/png;base64,{{ plot.data }}"></section>
 {% if loop.first and columns %}<section><h2>Exams × target × class</h2>
 <p>Images unless it says otherwise.</p>
 <table><thead><tr><th>Class{% for c in columns %}<th>{{ c }}{% endfor %}</tr></thead>
@@ -79,8 +64,15 @@ def page(summary: Summary, figures: Sequence[Plot], each: int = 4, seed: int = 0
         .render(
             name=catalog.name,
             numbers=_numbers(summary),
+            css=CSS,
             plots=[
-                {"title": p.title, "caption": p.caption, "data": _coded(p.png)} for p in figures
+                {
+                    "title": p.title,
+                    "caption": p.caption,
+                    "width": round(p.width_px * SHOWN),
+                    "data": _coded(p.png),
+                }
+                for p in figures
             ],
             columns=list(classes.columns),
             rows=[(label, row.tolist()) for label, row in classes.iterrows()],
