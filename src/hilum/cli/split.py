@@ -21,9 +21,7 @@ def split(
     seed: int = typer.Option(0, min=0, help="The same seed gives the same split."),
     stratify: str = typer.Option("", help="Beside the classes: age, sex, view (commas)."),
     sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
-    pictures: bool = typer.Option(
-        True, help="Read every picture; equal ones stay together."
-    ),
+    pictures: bool = typer.Option(True, help="Read every picture; equal ones stay together."),
     workers: int = typer.Option(0, min=0, help="Pictures read at once; 0: one a core."),
     as_json: bool = typer.Option(False, "--json", help="The proof as JSON on stdout."),
 ) -> None:
