@@ -163,7 +163,7 @@ POLICIES: dict[str, Policy] = {
     "covid/yolo": Policy(
         (
             Affine(Uniform(0.5, 1.5), shift=0.1, flip=0.5, upside_down=0.1),
-            Multiply(Uniform(0.6, 1.4)),  # hue and saturation of a grey picture are nothing
+            Multiply(Uniform(0.6, 1.4)),  # of HSV, grey has the value only
         ),
         (Mosaic(), MixUp(0.5)),
     ),

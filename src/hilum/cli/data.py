@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli import check, convert, explore, fetch, phantom, split
+from hilum.cli import check, convert, explore, fetch, phantom, preview, split
 
 app = typer.Typer(
-    no_args_is_help=True, help="Data sets: fetch, check, explore, split, convert, phantoms."
+    no_args_is_help=True,
+    help="Data sets: fetch, check, explore, split, convert, phantoms, preview.",
 )
 app.command()(fetch.fetch)
 app.command()(phantom.phantom)
@@ -15,3 +16,4 @@ app.command()(split.split)
 app.command()(convert.convert)
 app.command()(check.check)
 app.command()(explore.explore)
+app.command()(preview.preview)

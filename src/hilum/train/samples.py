@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.files import atomic_path
+from hilum.core.files import write_bytes
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Model, Prediction, Targets
 from hilum.train.feed import plain
@@ -40,52 +41,69 @@ def draw_samples(
         for one in net.predict(batch.to(device).image_B1SS)
     ]
     tiles = [_tile(item, one, targets) for item, one in zip(chosen, said, strict=True)]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 4)
-    rows = [np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)]
-    with atomic_path(folder / f"epoch-{epoch:03d}.png") as temporary:
-        temporary.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+    write_bytes(folder / f"epoch-{epoch:03d}.png", sheet(tiles, 4))
 
 
 def _tile(item: Item, said: Prediction, targets: Targets) -> NDArray[np.uint8]:
-    picture: NDArray[np.uint8]
-    grey = cv2.resize(item.image.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    picture = cv2.cvtColor((grey.clip(0, 1) * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    picture = tile(item.image)
     scale = SIDE / item.image.shape[0]
     for channel, name in enumerate(targets.masks):
         if name in LUNGS:
             continue
         if name in item.masks:
-            _outline(picture, item.masks[name] == 1, TRUTH)
+            outline(picture, item.masks[name] == 1, TRUTH)
         if said.masks is not None:
-            _outline(picture, said.masks[channel].cpu().numpy() >= 0.5, FOUND)
+            outline(picture, said.masks[channel].cpu().numpy() >= 0.5, FOUND)
     for box in item.boxes if item.boxes is not None else ():
-        _box(picture, box * scale, TRUTH)
+        rectangle(picture, box * scale, TRUTH)
     if said.boxes is not None and said.scores is not None:
         scores = said.scores.cpu().numpy()
         for box, score in zip(said.boxes.cpu().numpy(), scores, strict=True):
             if score >= FLOOR:
-                _box(picture, box * scale, FOUND)
-                _text(picture, f"{score:.2f}", int(box[0] * scale) + 2, int(box[1] * scale) + 12)
+                rectangle(picture, box * scale, FOUND)
+                text(picture, f"{score:.2f}", int(box[0] * scale) + 2, int(box[1] * scale) + 12)
     if said.classes is not None:
         place = int(said.classes.argmax())
         words = f"{targets.classes[place]} {float(said.classes[place]):.2f}"
-        _text(picture, words, 4, SIDE - 6)
+        text(picture, words, 4, SIDE - 6)
     return picture
 
 
-def _outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, ...]) -> None:
+def tile(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """(SIDE, SIDE, 3) picture of an (s, s) image in [0, 1]."""
+    method = cv2.INTER_AREA if image.shape[0] > SIDE else cv2.INTER_CUBIC
+    grey = cv2.resize(image.astype(np.float32), (SIDE, SIDE), interpolation=method)
+    picture: NDArray[np.uint8] = cv2.cvtColor(
+        (grey.clip(0, 1) * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR
+    )
+    return picture
+
+
+def sheet(tiles: list[NDArray[np.uint8]], columns: int) -> bytes:
+    """PNG of the tiles in rows, black where a row is not full."""
+    full = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % columns)]
+    rows = [np.hstack(full[i : i + columns]) for i in range(0, len(full), columns)]
+    return bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+
+
+def outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, ...]) -> None:
+    """The border of an (s, s) mask."""
     big = cv2.resize(mask.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     lines, _ = cv2.findContours(big, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, lines, -1, colour, 1, cv2.LINE_AA)
 
 
-def _box(picture: NDArray[np.uint8], box: NDArray[np.float32], colour: tuple[int, ...]) -> None:
+def rectangle(
+    picture: NDArray[np.uint8], box: NDArray[np.float32], colour: tuple[int, ...]
+) -> None:
+    """A box in pixels of the tile."""
     x1, y1, x2, y2 = (round(float(v)) for v in box)
     cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
 
 
-def _text(picture: NDArray[np.uint8], words: str, x: int, y: int) -> None:
-    for colour, width in (((0, 0, 0), 3), (FOUND, 1)):
-        cv2.putText(
-            picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA
-        )
+def text(
+    picture: NDArray[np.uint8], words: str, x: int, y: int, colour: tuple[int, ...] = FOUND
+) -> None:
+    """Words with a dark rim, so that they can be read on any film."""
+    for ink, width in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, ink, width, cv2.LINE_AA)
