@@ -115,12 +115,13 @@ def _balanced(items: list[Item]) -> np.ndarray:
 def collate(samples: Sequence[Sample], spec: Preprocessing, targets: Targets) -> Batch:
     """Samples as tensors."""
     image = normalise(np.stack([one.image for one in samples]), spec)[:, None]
-    masks = [np.stack([one.masks[m] for m in targets.masks]) for one in samples]
+    shape = len(samples), len(targets.masks), *image.shape[-2:]
+    masks = np.array([[one.masks[m] for m in targets.masks] for one in samples], np.uint8)
     return Batch(
         torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
         [torch.from_numpy(one.boxes_px) if one.boxed else None for one in samples],
         [_classes(one, targets) if one.boxed else None for one in samples],
-        torch.from_numpy(np.stack(masks)),
+        torch.from_numpy(masks.reshape(shape)),
         torch.from_numpy(np.stack([one.classes for one in samples])),
         torch.from_numpy(np.stack([one.findings for one in samples])),
     )

@@ -95,7 +95,9 @@ def export(run: Path, target: Path, data: Path | None = None, *, int8: bool = Tr
     scratch.unlink(missing_ok=True)
     bundle = write_bundle(scratch, draft.to_json(), files)
     try:
-        said = {name: bundle_predictions(bundle, name, held, targets) for name in draft.precisions}
+        said = {
+            str(name): bundle_predictions(bundle, name, held, targets) for name in draft.precisions
+        }
     finally:
         scratch.unlink(missing_ok=True)
     numbers = {name: measured(items["validation"], found, targets) for name, found in said.items()}

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -30,6 +31,7 @@ from hilum.data.registry import load
 from hilum.data.sets import SETS
 from hilum.data.split import Split, folds, hold_out, open_split, sample
 from hilum.models.model import Model
+from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
 from hilum.report.run import run_page
 from hilum.train.cache import cached_items
@@ -67,6 +69,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         log.info("%s: %d images", name, len(items[name]))
     if not items["train"] or not items["validation"]:
         raise DataError(f"{catalog.name}: no image is left to train or to validate with")
+    _check_annotated(recipe, items["train"])
     net = build_model(recipe.model, recipe.preprocessing.size, targets, recipe.seed)
 
     def judge(one: Model) -> dict[str, float]:
@@ -100,6 +103,24 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     write_text(out / "results.json", json.dumps(results, indent=1))
     _page(recipe, out)
     return out
+
+
+def _check_annotated(recipe: Recipe, items: list[Item]) -> None:
+    """Raises DataError where nothing is annotated that the network could learn from."""
+    kind, names = recipe.model.kind, recipe.targets
+    if isinstance(recipe.model, ClassifierOptions):
+        wanted, said = getattr(names, recipe.model.target), recipe.model.target
+        rows = [item.label if said == "classes" else item.findings for item in items]
+        known = any(not np.isnan(row).all() for row in rows)
+    elif isinstance(recipe.model, SegmenterOptions):
+        wanted, known = names.masks, any(item.masks for item in items)
+    else:
+        wanted, known = names.labels, any(item.boxes is not None for item in items)
+    if not known:
+        raise DataError(
+            f"recipe {recipe.name}: no training image says anything of {', '.join(wanted)}, which "
+            f"a {kind} learns; look at the columns of `hilum data explore`, or set `targets`"
+        )
 
 
 def _epochs(recipe: Recipe, stage: str, images: int) -> int:

@@ -105,5 +105,7 @@ def text(
     picture: NDArray[np.uint8], words: str, x: int, y: int, colour: tuple[int, ...] = FOUND
 ) -> None:
     """Words with a dark rim, so that they can be read on any film."""
-    for ink, width in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, ink, width, cv2.LINE_AA)
+    rim = [((0, 0, 0), dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    for ink, dx, dy in [*rim, (colour, 0, 0)]:
+        place = (x + dx, y + dy)
+        cv2.putText(picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, ink, 1, cv2.LINE_AA)

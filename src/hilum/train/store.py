@@ -60,7 +60,8 @@ class Item:
         """Whether anything that is looked for is known to be there."""
         marked = self.boxes is not None and len(self.boxes) > 0
         drawn = any((mask == 1).any() for name, mask in self.masks.items() if name not in LUNGS)
-        return bool(marked or drawn or self.label[-1:] == 1 or (self.findings == 1).any())
+        called = (self.label[-1:] == 1).any() or (self.findings == 1).any()
+        return bool(marked or drawn or called)
 
     def sample(self, masks: tuple[str, ...] = MASKS) -> Sample:
         """What augmentation moves; of the masks those that are asked for."""
@@ -102,7 +103,7 @@ def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing, targets: 
     record = catalog.table.iloc[row]
     radiograph = open_radiograph(catalog.root, record["path"])
     image, box = square(radiograph, spec)
-    label = np.array([record.get(f"label_{c}", np.nan) for c in targets.classes], np.float32)
+    label = np.array([_label(record, name) for name in targets.classes], np.float32)
     if (label == 1).any():
         label[label != 1] = 0  # one class is true, so the others are not
     found, names = catalog.boxes(row), None
@@ -120,7 +121,7 @@ def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing, targets: 
     }
     if "opacity" in targets.masks and "opacity" not in masks and boxes is not None:
         masks["opacity"] = _from_boxes(boxes, spec.size)
-    findings = [record.get(f"label_{f}", np.nan) for f in targets.findings]
+    findings = [_label(record, name) for name in targets.findings]
     return Item(
         str(record["image_id"]),
         group,
@@ -132,6 +133,11 @@ def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing, targets: 
         np.array(findings, np.float32),
         names,
     )
+
+
+def _label(record: pd.Series[Any], name: str) -> float:
+    """Of the image, or else of its study; NaN where neither is annotated."""
+    return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
 
 
 def _mask(
