@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,8 +64,8 @@ def main() -> None:
         "validation": [*chain(*folds[:VALIDATION_FOLDS])],
         "test": [*chain(*folds[VALIDATION_FOLDS:])],
     }
-    _part(catalogs["rsna"], rsna, options.out / "rsna.parquet")
-    _part(catalogs["covid_opacity_512"], covid, options.out / "covid.parquet")
+    _part(catalogs["rsna"], rsna, options.out / "catalog-rsna.parquet")
+    _part(catalogs["covid_opacity_512"], covid, options.out / "catalog-covid.parquet")
     _answer_all(options.out, recipe, arms, catalogs, rsna, folds)
     for report, more in {
         "rsna": ["--split", "test", "--validation-split", "validation", *CHOSEN],
@@ -136,15 +137,41 @@ def _report(out: Path, report: str, names: list[str], more: list[str]) -> None:
     """`hilum evaluate report`, and its plots as PNG."""
     kind = report.split("-")[0]
     files = [out / name / f"{kind}.json" for name in names]
-    words = ["evaluate", "report", f"{out / kind}.parquet", *map(str, files)]
+    words = ["evaluate", "report", str(out / f"catalog-{kind}.parquet"), *map(str, files)]
     words += [*more, "--out", str(out / f"{report}.html"), "--plots", str(out / report)]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     if result.exit_code:
         raise SystemExit(result.output)
     print(result.output)
+    print(_table(json.loads((out / f"{report}.json").read_text())))
     for plot in KEPT.get(report, ()):
         PLOTS.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(out / report / f"{plot}.png", PLOTS / f"{report}-{plot}.png")
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The numbers with their intervals, for the documents; then what comparisons showed."""
+    models = report["models"]
+    rows = ["| number | " + " | ".join(m["name"] for m in models) + " |"]
+    rows.append("|---|" + "---|" * len(models))
+    for level in ("boxes", "image"):
+        for name in models[0][level]:
+            cells = (_cell(m[level][name]) for m in models)
+            rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    rows.append("| ECE before | " + " | ".join(str(m["ece_before_calibration"]) for m in models))
+    for pair in report["comparisons"]:
+        rows.append(
+            f"{pair['metric']}: {pair['first']} - {pair['second']} {pair['difference']:+.3f} "
+            f"({pair['low']:+.3f} to {pair['high']:+.3f}), p Holm {pair['p_holm']:.3f}: "
+            f"{pair['verdict']}"
+        )
+    return "\n".join(rows)
+
+
+def _cell(value: dict[str, float | None]) -> str:
+    if value["value"] is None or value["low"] is None or value["high"] is None:
+        return "–"
+    return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
 
 
 if __name__ == "__main__":

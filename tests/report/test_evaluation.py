@@ -290,6 +290,17 @@ def test_nothing_is_chosen_on_the_judged_patients(tmp_path: Path) -> None:
         )
 
 
+def test_a_report_does_not_overwrite_its_catalog(tmp_path: Path) -> None:
+    _report(tmp_path)
+    before = (tmp_path / "c.parquet").read_bytes()
+    words = ["evaluate", "report", tmp_path / "c.parquet", tmp_path / "f.json"]
+    with pytest.raises(ConfigError, match="overwrite"):
+        CliRunner().invoke(
+            app, [str(a) for a in (*words, "--out", tmp_path / "c.html")], catch_exceptions=False
+        )
+    assert (tmp_path / "c.parquet").read_bytes() == before
+
+
 def test_epochs_become_heat_maps(tmp_path: Path) -> None:
     for n, gap in ((1, 0.0), (2, 0.4), (10, 0.6)):
         _predictions(tmp_path / f"{n}.json", gap=gap)

@@ -129,6 +129,7 @@ def report(
     from hilum.report.gallery import galleries
     from hilum.report.plots import Judged, figures
 
+    _check_out(out, [catalog, *predictions])
     whole = open_catalog(catalog)
     truth = part_of(whole, split)
     given = _one_each(threshold, len(predictions))
@@ -189,6 +190,16 @@ def report(
     for pair in compared:
         typer.echo(f"{pair.metric}, {pair.first} - {pair.second}: {pair.verdict}")
     typer.echo(f"written: {out}")
+
+
+def _check_out(out: Path, inputs: list[Path]) -> None:
+    """Raises ConfigError if the report or a twin of it would overwrite what it is made from."""
+    from hilum.core.errors import ConfigError
+
+    written = {out.with_suffix(end).resolve() for end in (".html", ".json", ".parquet")}
+    for file in inputs:
+        if file.resolve() in written | {out.resolve()}:
+            raise ConfigError(f"--out {out} would overwrite {file}; choose another name")
 
 
 class _Settled(NamedTuple):
