@@ -36,6 +36,7 @@ from hilum.models.options import TwoStageOptions
 LEVELS = (2, 3, 4, 5)
 DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas are divided by .1, .1, .2, .2
 MASK_SIDE = 28
+LAST = 30.0  # objectness logits beyond it count as it; what is struck out ranks below all
 CANDIDATES = 2  # of a level before suppression, for each proposal that remains of all
 
 
@@ -65,7 +66,7 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]
             struck = ((pairwise_iou(some) > self.nms_thresh) & better).any(dim=1)
             empty = ((some[..., 2:] - some[..., :2]) < self.min_size).any(dim=2)
             found.append(some)
-            ranks.append(top.sigmoid() - (struck | empty).to(top.dtype))
+            ranks.append(top.clamp(-LAST, LAST) - 3 * LAST * (struck | empty).to(top.dtype))
         rank, merged = torch.cat(ranks, dim=1), torch.cat(found, dim=1)
         rank, index = rank.topk(min(self.post_nms_top_n(), rank.shape[1]), dim=1)
         merged = merged.gather(1, index[:, :, None].expand(-1, -1, 4))
