@@ -68,7 +68,15 @@ def run_page(
 
 
 def _named(values: Mapping[str, float]) -> dict[str, float]:
-    return {METRICS.get(name, name.replace("_", " ")): value for name, value in values.items()}
+    return {_title(name): value for name, value in values.items()}
+
+
+def _title(name: str) -> str:
+    if name == "val_loss":
+        return "Loss"
+    if name.startswith("val_"):
+        return f"Loss, {name.removeprefix('val_').replace('_', ' ')}"
+    return METRICS.get(name, name.replace("_", " "))
 
 
 def _plots(rows: pd.DataFrame) -> list[tuple[str, Any]]:
@@ -105,7 +113,7 @@ def _metrics(axes: Axes, rows: pd.DataFrame) -> None:
     for place, column in enumerate(c for c in METRICS if c in rows):
         colour, line = COLOURS[place % len(COLOURS)], LINES[place % len(LINES)]
         axes.plot(rows["epoch"], rows[column], line, color=colour, label=METRICS[column])
-    axes.set_ylim(0, 1)
+    axes.set_ylim(min(0.0, *axes.get_ylim()), 1)
     _finish(axes, rows, "Metric")
 
 
@@ -118,6 +126,7 @@ def _rate(axes: Axes, rows: pd.DataFrame) -> None:
 def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
     for edge in rows["epoch"][rows["stage"] != rows["stage"].shift()][1:]:
         axes.axvline(edge - 0.5, color=QUIET, linewidth=0.8)  # where a stage begins
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label)
     if len(axes.get_lines()) and axes.get_legend_handles_labels()[0]:
@@ -139,7 +148,7 @@ def sweep_page(
     """
     shown = [c for c in (metric, "val_loss") if any(c in rows for rows in curves.values())]
     figures = [
-        (METRICS.get(name, name.replace("_", " ")), svg(partial(_arms, curves=curves, name=name)))
+        (_title(name), svg(partial(_arms, curves=curves, name=name)))
         for name in dict.fromkeys(shown)
     ]
     return template("sweep.html").render(
@@ -163,5 +172,5 @@ def _arms(axes: Axes, curves: Mapping[tuple[str, int], pd.DataFrame], name: str)
             mean = pd.concat(own).groupby("epoch")[name].mean()
             axes.plot(mean.index, mean, line, color=colour, linewidth=2, label=arm)
     axes.set_xlabel("Epoch")
-    axes.set_ylabel(METRICS.get(name, name.replace("_", " ")))
+    axes.set_ylabel(_title(name))
     axes.legend(frameon=False, fontsize=8)
