@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.core.errors import ConfigError
 from hilum.models.baselines import TorchvisionRetinaNet
 from hilum.models.dense import flattened
-from hilum.models.encoder import encoder, packaged_weights
 from hilum.models.model import Batch, Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions, TorchvisionRetinaNetOptions
@@ -73,25 +71,6 @@ def test_a_perfect_delta_costs_nothing(net: OpacityNet) -> None:
     decoded = net.grid.decode(target.numpy(), anchors.numpy())
     np.testing.assert_allclose(decoded, np.tile(box.numpy(), (len(anchors), 1)), atol=1e-2)
     torch.testing.assert_close(net.boxes.decode(target).numpy(), decoded, rtol=1e-5, atol=1e-4)
-
-
-def test_packaged_weights_load_strictly_and_grey_equals_rgb() -> None:
-    import timm
-
-    full = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1,))
-    weights = packaged_weights("tf_efficientnet_lite0")
-    full.load_state_dict({k: weights[k] for k in full.state_dict()})
-    grey = encoder("tf_efficientnet_lite0", pretrained=True, levels=(2,))
-    image = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    with torch.inference_mode():
-        a = full.eval()(image.expand(-1, 3, -1, -1))[0]
-        b = grey.eval()(image)[0]
-    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
-def test_an_encoder_without_packaged_weights_says_which_have_them() -> None:
-    with pytest.raises(ConfigError, match="lite0"):
-        packaged_weights("resnet18")
 
 
 @pytest.mark.parametrize(
