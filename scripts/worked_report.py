@@ -37,7 +37,7 @@ OURS = "default"
 CHOSEN = ["--choose", "best-mcc", "--choose", "best-boxes-f1", "--calibrate", "logistic"]
 KEPT = {
     "rsna": ("froc", "roc", "reliability-before-calibration", "reliability-after-calibration"),
-    "covid": ("froc", "score-threshold-iou-of-default"),
+    "covid": ("score-threshold-iou-of-default",),
     "covid-all": ("froc",),
 }
 VALIDATION_FOLDS = 2  # of the COVID folds, the first two are for choosing
