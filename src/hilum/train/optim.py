@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from hilum.train.recipe import OptimiserOptions, StageOptions
 
+# Where the pretrained encoder lies; a transformer has an encoder of its own that is none.
+ENCODERS = ("encoder.", "net.backbone.encoder.")
 FLOOR = 0.05  # of cosine-floor (D1)
 
 
@@ -20,7 +22,7 @@ def optimiser(net: nn.Module, rate: float, options: OptimiserOptions) -> torch.o
     fast: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            (slow if "encoder." in name else fast).append(parameter)
+            (slow if name.startswith(ENCODERS) else fast).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": slow, "lr": rate * options.encoder_factor},
         {"params": fast, "lr": rate},
@@ -77,7 +79,7 @@ def freeze(net: nn.Module, stage: StageOptions) -> None:
         parameter.requires_grad_(True)
     if stage.freeze == "encoder":
         for name, parameter in net.named_parameters():
-            parameter.requires_grad_("encoder." not in name)
+            parameter.requires_grad_(not name.startswith(ENCODERS))
     if stage.freeze == "first-half":
         layers = [m for m in net.modules() if next(m.parameters(recurse=False), None) is not None]
         for layer in layers[: len(layers) // 2]:

@@ -71,6 +71,7 @@ class TrainOptions(Options):
     batch: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)  # batches a step
     epochs: int | None = Field(default=None, ge=1)  # stop every stage after so many
+    start: str | None = None  # weights, or the run, of a network of this kind to go on from
     threads: int = Field(default=2, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     ema: float = Field(default=0.99, ge=0, lt=1)  # 0: no average

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from safetensors.torch import load_file
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import atomic_path, write_text
@@ -72,6 +73,9 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     _check_annotated(recipe, items["train"])
     net = build_model(recipe.model, recipe.preprocessing.size, targets, recipe.seed)
 
+    if recipe.train.start:
+        go_on_from(net, Path(recipe.train.start))
+
     def judge(one: Model) -> dict[str, float]:
         return validate(one, items["validation"], spec, targets, recipe.train.batch)
 
@@ -103,6 +107,23 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     write_text(out / "results.json", json.dumps(results, indent=1))
     _page(recipe, out)
     return out
+
+
+def go_on_from(net: Model, path: Path) -> None:
+    """Load what fits of another network's weights: heads for other labels stay new.
+
+    Raises:
+        ConfigError: no weights there, or none that fits.
+    """
+    file = path / "weights.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"train.start: {file} is not there; train it first, or set it to null")
+    own, found = net.state_dict(), load_file(file)
+    fits = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+    if not fits:
+        raise ConfigError(f"train.start: nothing in {file} fits a {type(net).__name__}")
+    net.load_state_dict(fits, strict=False)
+    log.info("%d of %d tensors begin as in %s", len(fits), len(own), file)
 
 
 def _check_annotated(recipe: Recipe, items: list[Item]) -> None:

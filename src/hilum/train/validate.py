@@ -103,7 +103,7 @@ def _masks(items: list[Item], said: list[Prediction], targets: Targets) -> dict[
     for channel, name in enumerate(targets.masks):
         values = []
         for item, one in zip(items, said, strict=True):
-            if one.masks is None or name not in item.masks:
+            if one.masks is None or name not in item.masks or one.masks[channel].isnan().any():
                 continue
             known = item.masks[name] != 255
             truth = (item.masks[name] == 1) & known
