@@ -129,6 +129,14 @@ def test_real_tables_are_checked_without_files(hilum_data: Path) -> None:
     assert check(load("rsna", hilum_data / "tables")).problems.empty
 
 
+def test_a_real_dental_film_is_no_chest(hilum_data: Path, tmp_path: Path) -> None:
+    catalog = load("folder", hilum_data / "dicom")
+    problems = check(catalog, file_facts(catalog, tmp_path / "m.jsonl")).problems
+    found = problems[problems["code"] == "not-chest"]
+    assert found["image_id"].tolist() == ["CR-ModalitySequenceLUT"]
+    assert "TEETH" in found["text"].iat[0]
+
+
 def test_command(bad: Catalog, tmp_path: Path) -> None:
     from hilum.cli.main import app
 

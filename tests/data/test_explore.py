@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -101,12 +102,16 @@ def test_command_writes_one_page_without_outside_parts(catalog: Catalog, tmp_pat
 
     catalog.save(tmp_path / "c.parquet")
     out = tmp_path / "out"
-    words = ["data", "explore", str(tmp_path / "c.parquet"), "--out", str(out)]
+    words = ["data", "explore", str(tmp_path / "c.parquet"), "--out", str(out), "--json"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["images"], told["files_asked"], told["files_read"]) == (len(catalog), 4, 3)
+    assert told["images_by_boxes"] == {"0": 1, "1": 1, "2": 1}
     html = (out / "index.html").read_text()
     assert not re.search(r"(src|href)=\"?(http|//|/)", html)
     assert "&lt;i1&gt; · PA · M · 50 years" in html
     assert "assumed nothing" in html
     names = {path.stem for path in (out / "figures").iterdir()}
+    assert names == set(told["figures"])
     assert names == {"classes", "boxes-per-image", "centres", "box-sizes", "people", "files"}

@@ -135,10 +135,12 @@ def test_command_writes_images_masks_and_truth(tmp_path: Path) -> None:
     from hilum.cli.main import app
 
     out = tmp_path / "set"
-    options = f"--out {out} --count 2 --seed 5 --size 96x128 --opacities 1 --syntax jpeg-ls"
+    options = f"--out {out} --count 2 --seed 5 --size 96x128 --opacities 1 --syntax jpeg-ls --json"
     result = CliRunner().invoke(app, ["data", "phantom", *options.split()])
     assert result.exit_code == 0, result.output
-    truth = json.loads((out / "truth.json").read_text())
+    told = json.loads(result.stdout)
+    assert told == {"images": 2, "out": str(out), "truth": str(out / "truth.json")}
+    truth = json.loads(Path(told["truth"]).read_text())
     assert [i["seed"] for i in truth["images"]] == [5, 6]
     for image in truth["images"]:
         assert hilum.read(out / image["path"]).pixels.shape == (128, 96)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from hilum.data.encode import dicom_bytes
 from hilum.data.explore import Summary, read_files
 from hilum.data.explore_figures import plots
 from hilum.data.explore_page import page
-from hilum.data.phantom import phantom, write_png
+from hilum.data.phantom import Phantom, phantom, write_png
 from hilum.data.pictures import Pictures, finish, write_pictures
 from hilum.data.registry import ADAPTERS
 from hilum.data.split import hold_out
@@ -52,14 +53,24 @@ FILES: list[dict[str, Any]] = [
 Tree = tuple[dict[str, Any], int]  # options of the adapter, images it must find
 
 
+@cache  # every tree has the same films
+def film(i: int) -> Phantom:
+    return phantom(i, 48 + i, 40, opacities=0)
+
+
+@pytest.fixture(autouse=True)
+def coarse_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.data.explore_figures.DPI", 20)  # what they show is seen elsewhere
+
+
 def dicom(path: Path, i: int, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dicom_bytes(phantom(i, 48 + i, 40, opacities=0).pixels, seed=i, **options))
+    path.write_bytes(dicom_bytes(film(i).pixels, seed=i, **options))
 
 
 def png(path: Path, i: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(phantom(i, 48 + i, 40, opacities=0), path, 16 if i % 2 else 8)
+    write_png(film(i), path, 16 if i % 2 else 8)
 
 
 def table(path: Path, *rows: str) -> None:

@@ -39,6 +39,9 @@ def test_frontal_views_pass(view: str) -> None:
         *({"Modality": m} for m in ("CT", "MR", "US", "MG", "PT", "NM", "IO", "PX", "SEG")),
         *({"ViewPosition": v} for v in ("LL", "RL", "LATERAL")),
         *({"BodyPartExamined": b} for b in ("HAND", "EXTREMITY", "KNEE", "foot")),
+        {"StudyDescription": "MODALITYLUT - TEETH"},
+        {"SeriesDescription": "Both knees, standing", "BodyPartExamined": "SKULL"},
+        {"ProtocolName": "hand_pa"},
         {"SOPClassUID": uids.CTImageStorage},
         {"SOPClassUID": uids.DigitalMammographyXRayImageStorageForPresentation},
         {"SeriesDescription": "hilum AI result"},
@@ -48,6 +51,20 @@ def test_frontal_views_pass(view: str) -> None:
 def test_others_are_refused(elements: dict[str, str]) -> None:
     with pytest.raises(NotChestRadiographRefused, match="by its own header"):
         check_chest_header(radiograph(**elements))
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"StudyDescription": "Thorax and left hand"},
+        {"StudyDescription": "TEETH", "BodyPartExamined": "CHEST"},
+        {"StudyDescription": "PICC line in arm, C-arm"},
+        {"ProtocolName": "portable"},
+        {"StudyDescription": "handover from ward, old breast cancer"},
+    ],
+)
+def test_descriptions_refuse_nothing_on_a_guess(elements: dict[str, str]) -> None:
+    check_chest_header(radiograph(**elements))
 
 
 def test_pictures_without_a_header_pass() -> None:
@@ -66,4 +83,10 @@ def test_real_files() -> None:
 
 
 def test_real_chest_files_pass(hilum_data: Path) -> None:
-    check_chest_header(read(hilum_data / "dicom" / "Fake_MONOHR1.dcm"))
+    for name in ("Fake_MONOHR1.dcm", "RG1_J2KI.dcm"):
+        check_chest_header(read(hilum_data / "dicom" / name))
+
+
+def test_a_real_dental_film_is_refused(hilum_data: Path) -> None:
+    with pytest.raises(NotChestRadiographRefused, match=r"described as .* \(TEETH\)"):
+        check_chest_header(read(hilum_data / "dicom" / "CR-ModalitySequenceLUT.dcm"))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 NOTICE = "Research use only, not a medical device: a qualified reader decides."
 
+TRACEBACK = "HILUM_TRACEBACK"  # any value: show where an unforeseen error came from
+OUR_FAULT = f"this is a fault of hilum; run again with {TRACEBACK}=1 for the details"
+
 DONE, SOME_REFUSED, USAGE, FAILED = 0, 1, 2, 3
 
 
 def guarded(app: Callable[..., Any]) -> int:
-    """Run a typer app; errors of ours become one line on stderr and an exit code."""
+    """Run a typer app; every error becomes one line on stderr and an exit code."""
     from hilum.core.errors import ConfigError, HilumError, InputRefused
 
     try:
@@ -33,7 +37,16 @@ def guarded(app: Callable[..., Any]) -> int:
     except KeyboardInterrupt:
         print("hilum: interrupted; what was finished is kept, run again to go on", file=sys.stderr)
         return FAILED
+    except Exception as error:  # noqa: BLE001  the last border
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        print(f"hilum: {_one_line(error)}; {OUR_FAULT}", file=sys.stderr)
+        return FAILED
     return DONE
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
 
 
 def print_json(value: object) -> None:

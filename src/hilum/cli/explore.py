@@ -19,6 +19,7 @@ def explore(
     files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
     samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
     seed: int = typer.Option(0, min=0, help="The same seed samples the same files."),
+    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
     """Draw classes, boxes, people and files of a data set into one page that needs no network.
 
@@ -26,13 +27,14 @@ def explore(
     """
     from rich.progress import Progress
 
+    from hilum.cli.common import print_json
     from hilum.core.files import write_bytes, write_text
     from hilum.data.explore import NO_FILES, Summary, read_files, sampled
     from hilum.data.explore_figures import plots
     from hilum.data.explore_page import page
 
     catalog = open_source(source, set_name, options)
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, disable=as_json) as progress:
         progress.add_task("Reading and drawing", total=None)
         facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
         summary = Summary(catalog, facts)
@@ -41,4 +43,13 @@ def explore(
     for figure in figures:
         write_bytes(out / "figures" / f"{figure.name}.png", figure.png)
     write_text(out / "index.html", content)
-    typer.echo(f"{len(catalog)} images, {len(figures)} figures: {out / 'index.html'}")
+    if as_json:
+        print_json(
+            {
+                "page": str(out / "index.html"),
+                "figures": [figure.name for figure in figures],
+                **summary.counts(),
+            }
+        )
+    else:
+        typer.echo(f"{len(catalog)} images, {len(figures)} figures: {out / 'index.html'}")

@@ -21,6 +21,7 @@ def phantom(
     opacities: int = typer.Option(2, min=0, max=6, help="Opacities in each image."),
     pneumothorax: bool = typer.Option(False, help="Air beside one lung."),
     sop_class: str = typer.Option("CR", help="CR or DX."),
+    as_json: bool = typer.Option(False, "--json", help="What was written as JSON on stdout."),
 ) -> None:
     """Write made-up chest radiographs, their masks and truth.json.
 
@@ -30,6 +31,7 @@ def phantom(
     """
     from rich.progress import track
 
+    from hilum.cli.common import print_json
     from hilum.data.phantom_set import PhantomSet
 
     wanted = PhantomSet.parse(
@@ -43,6 +45,9 @@ def phantom(
         sop_class=sop_class,
     )
     steps = wanted.write(out, range(seed, seed + count))
-    for _ in track(steps, "Phantoms", total=count, transient=True):
+    for _ in track(steps, "Phantoms", total=count, transient=True, disable=as_json):
         pass
-    typer.echo(f"{count} phantoms in {out}, truth in {out / 'truth.json'}")
+    if as_json:
+        print_json({"images": count, "out": str(out), "truth": str(out / "truth.json")})
+    else:
+        typer.echo(f"{count} phantoms in {out}, truth in {out / 'truth.json'}")

@@ -55,6 +55,7 @@ class Radiograph:
     patient_orientation: tuple[str, str] | None = None  # as stored, e.g. ("L", "F")
     flipped_horizontally: bool = False  # FieldOfViewHorizontalFlip = YES
     body_part: str | None = None  # BodyPartExamined as stored; often wrong in chest data
+    descriptions: tuple[str, ...] = ()  # of study, series and protocol, as typed
     sop_class: str | None = None  # SOPClassUID
     own_result: bool = False  # made by hilum: never analysed again
     valid: Bool | None = None  # (H, W) False at padding, shutters, burned-in borders; None = all

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,6 +48,18 @@ class Summary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "boxes", _boxes(self.catalog))
+
+    def counts(self) -> dict[str, Any]:
+        """The numbers of the page, for machines."""
+        per_image = self.boxes_per_image()
+        return {
+            "images": len(self.catalog),
+            "patients": int(self.catalog.table["patient"].nunique()),
+            "files_read": len(self.files.facts),
+            "files_asked": self.files.asked,
+            "classes": self.classes().to_dict("index"),
+            "images_by_boxes": {str(k): int(v) for k, v in per_image.items()},
+        }
 
     @property
     def label_columns(self) -> list[str]:

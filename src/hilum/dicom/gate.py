@@ -4,6 +4,8 @@ anything can be read and inspected. Knows nothing of pixels: predict/ has a gate
 
 from __future__ import annotations
 
+import re
+
 from hilum.core.errors import NotChestRadiographRefused
 from hilum.core.radiograph import Radiograph
 
@@ -27,15 +29,20 @@ OTHER_CLASSES = {
 
 LATERAL = frozenset(("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"))
 
-# Limbs and teeth only. SKULL, ABDOMEN, PORT CHEST, THORAX ... stay: real chest sets carry wrong
-# values (57 images of SIIM-COVID say SKULL), and the gate on pixels looks at them anyway.
+# Limbs and teeth only, which no chest film shows. SKULL, ABDOMEN, PORT CHEST, THORAX ... stay: real
+# chest sets carry wrong values (57 images of SIIM-COVID say SKULL), and the gate on pixels looks
+# at them anyway.
 # fmt: off
 LIMBS = frozenset((
     "EXTREMITY", "HAND", "WRIST", "FOREARM", "ELBOW", "ARM", "HUMERUS", "FINGER", "THUMB",
-    "UPPERLIMB", "FOOT", "ANKLE", "LEG", "LOWERLEG", "KNEE", "PATELLA", "FEMUR", "THIGH", "TOE",
-    "CALCANEUS", "HEEL", "LOWERLIMB", "JAW", "TEETH", "TOOTH", "DENTAL", "BREAST",
+    "UPPERLIMB", "FOOT", "FEET", "ANKLE", "LEG", "LOWERLEG", "KNEE", "PATELLA", "FEMUR", "THIGH",
+    "TOE", "CALCANEUS", "HEEL", "LOWERLIMB", "JAW", "MANDIBLE", "TEETH", "TOOTH", "DENTAL",
+    "BREAST",
 ))
 # fmt: on
+# Descriptions are typed by people: a C-arm, a line in an arm, a breast cancer long ago.
+DESCRIBED = LIMBS - {"ARM", "BREAST"}
+CHEST = re.compile(r"CHEST|TH?ORA[XCK]|LUNG|CXR|PULM|RIB", re.IGNORECASE)
 
 
 def check_chest_header(radiograph: Radiograph) -> None:
@@ -69,4 +76,19 @@ def chest_header_reason(radiograph: Radiograph) -> str | None:
     part = (radiograph.body_part or "").replace(" ", "").replace("_", "")
     if part in LIMBS:
         return f"of another part of the body ({radiograph.body_part})"
+    word = _described_part(radiograph)
+    if word:
+        return f"described as of another part of the body ({word})"
     return None
+
+
+def _described_part(radiograph: Radiograph) -> str | None:
+    """The part that the descriptions name, one word: the rest of them may hold names.
+
+    Nothing where the body part or any description says chest: "chest and hand" is one study.
+    """
+    text = " ".join(radiograph.descriptions)
+    if CHEST.search(f"{radiograph.body_part or ''} {text}"):
+        return None
+    words = re.findall(r"[^\W\d_]+", text.upper())
+    return next((w for w in words if w in DESCRIBED or w.removesuffix("S") in DESCRIBED), None)

@@ -35,6 +35,7 @@ Window = tuple[float, float]
 OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
+_DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName")
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 NO_MEMORY = "it needs more memory than there is."
 DEFAULT_LIMITS = Limits()
@@ -186,6 +187,7 @@ def radiograph(
         patient_orientation=_orientation(header),
         flipped_horizontally=header.code("FieldOfViewHorizontalFlip") == "YES",
         body_part=header.code("BodyPartExamined"),
+        descriptions=tuple(filter(None, map(header.text, _DESCRIPTIONS))),
         sop_class=header.text("SOPClassUID"),
         own_result=_is_own(header),
         valid=masks.combine(unpadded, shutter, border),

@@ -1,0 +1,51 @@
+"""Exit codes and messages that every verb shares."""
+
+from __future__ import annotations
+
+import pytest
+
+from hilum.cli.common import guarded
+from hilum.core.errors import ConfigError, DataError, NotFoundRefused
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotFoundRefused("a.dcm", "there is no such file."), 1),
+        (ConfigError("no"), 2),
+        (DataError("no"), 3),
+        (KeyboardInterrupt(), 3),
+        (SystemExit(2), 2),
+        (ZeroDivisionError("by\nzero"), 3),
+        (MemoryError(), 3),
+    ],
+)
+def test_every_error_has_its_exit_code_and_one_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    def app() -> None:
+        raise error
+
+    assert guarded(app) == code
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count("\n") == (0 if isinstance(error, SystemExit) else 1)
+
+
+def test_an_unforeseen_error_is_ours_and_shows_its_place_when_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def app() -> None:
+        {}["x"]
+
+    monkeypatch.delenv("HILUM_TRACEBACK", raising=False)
+    assert guarded(app) == 3
+    short = capsys.readouterr().err
+    assert short.startswith("hilum: KeyError: 'x'; this is a fault of hilum; run again with HILUM_")
+    assert "Traceback" not in short
+    monkeypatch.setenv("HILUM_TRACEBACK", "1")
+    assert guarded(app) == 3
+    long = capsys.readouterr().err
+    assert "Traceback" in long
+    assert "test_common.py" in long
+    assert long.endswith(short)
