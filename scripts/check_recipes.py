@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from hilum.core.errors import HilumError
-from hilum.data.phantom import phantom
+from hilum.data.phantom import phantom, write_png
+from hilum.dicom.read import read
 from hilum.predict.pipeline import Analyser, Pipeline
 from hilum.train.recipe import load_recipe, recipe_names
 from hilum.train.release import export
@@ -57,7 +58,9 @@ def check(name: str, data: Path, out: Path, threads: int) -> dict[str, object]:
     bundle = out / "bundle.zip"
     if not bundle.is_file():
         export(out, bundle, data)
-    found = Analyser(Pipeline.load().with_bundle(bundle))(phantom(1, 512, 512))
+    film = out / "phantom.png"
+    write_png(phantom(1, 512, 512), film)
+    found = Analyser(Pipeline.load().with_bundle(bundle))(read(film))
     row["bundle"] = f"{len(found.boxes_px)} boxes, {len(found.image_scores)} scores, " + (
         f"{len(found.masks)} masks"
     )

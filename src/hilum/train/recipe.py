@@ -90,6 +90,7 @@ class DataOptions(Options):
     """Which images of which set a run learns from."""
 
     set: str
+    options: dict[str, Any] = Field(default={})  # what the set's reader offers
     known: tuple[str, ...] = ()  # catalog columns that must be annotated
     adults: bool = False
     sample: int | None = Field(default=None, ge=1)  # whole patients, classes in proportion

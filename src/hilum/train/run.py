@@ -207,7 +207,7 @@ def catalog_of(options: DataOptions, data: Path) -> Catalog:
     """The images that a recipe may learn from."""
     own = data / options.set
     folder = own if own.is_dir() and options.set not in SETS else data
-    catalog = load(options.set, folder)
+    catalog = load(options.set, folder, **options.options)
     keep = catalog.table["path"] != ""
     for column in options.known:
         if column not in catalog.table:

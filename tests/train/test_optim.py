@@ -1,0 +1,72 @@
+"""Schedules and freezing as the studies describe them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hilum.train.optim import cosine_with_floor, factor, freeze, optimiser, schedule, still
+from hilum.train.recipe import OptimiserOptions, ScheduleOptions, StageOptions
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+        self.head = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 1, 1))
+
+
+def stage(**changes: object) -> StageOptions:
+    return StageOptions.model_validate({"epochs": 1, "learning_rate": 0.1, **changes})
+
+
+def test_cosine_with_floor_is_the_studys(oracles: Path) -> None:
+    truth = json.loads((oracles / "lr_cosine_floor.json").read_text())
+    for t, expected in enumerate(truth["lr_t"]):
+        rate = truth["lr0"] * cosine_with_floor(t, truth["T"])
+        assert rate == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_floor_is_reached_in_the_last_step(every: int) -> None:
+    options = stage(schedule=ScheduleOptions(kind="cosine-floor", every=every, warmup=0))
+    rates = [factor(step, options, steps=40, chunk=5) for step in range(40)]
+    assert rates[0] == 1
+    assert rates[-1] == pytest.approx(0.05)
+    assert rates == sorted(rates, reverse=True)
+    assert len(set(rates)) == (40 if every == 1 else 4)
+
+
+def test_plateau_lowers_the_rate_after_its_patience() -> None:
+    net = Net()
+    made = optimiser(net, 1.0, OptimiserOptions(kind="adam", encoder_factor=1.0))
+    plateau = schedule(made, stage(schedule={"kind": "plateau", "patience": 1}), 10, 1)
+    for loss in (1.0, 1.0, 1.0):
+        plateau.step(loss)  # type: ignore[arg-type]
+    assert made.param_groups[0]["lr"] == pytest.approx(0.2)
+
+
+def test_what_is_frozen_does_not_move() -> None:
+    net = Net()
+    freeze(net, stage(freeze="encoder"))
+    assert [p.requires_grad for p in net.encoder.parameters()] == [False] * 4
+    assert all(p.requires_grad for p in net.head.parameters())
+    still(net.train(), stage(freeze="encoder"))
+    assert not net.encoder[1].training
+    freeze(net, stage(freeze="first-half"))  # two of four layers
+    assert [p.requires_grad for p in net.parameters()] == [False] * 4 + [True] * 4
+    freeze(net, stage(frozen_batch_norm=True))
+    assert [p.requires_grad for p in net.encoder.parameters()] == [True, True, False, False]
+    still(net.train(), stage(frozen_batch_norm=True))
+    before = net.encoder[1].running_mean.clone()  # type: ignore[union-attr,operator]
+    net.head(net.encoder(torch.ones(2, 1, 3, 3)))
+    assert torch.equal(before, net.encoder[1].running_mean)  # type: ignore[arg-type]
+
+
+def test_only_the_pretrained_encoder_learns_slowly() -> None:
+    made = optimiser(Net(), 1.0, OptimiserOptions(encoder_factor=0.25))
+    assert [(len(g["params"]), g["lr"]) for g in made.param_groups] == [(4, 0.25), (4, 1.0)]

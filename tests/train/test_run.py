@@ -1,0 +1,154 @@
+"""A recipe on a set of phantoms: a run that is killed, goes on, is exported and predicts."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hilum.core.errors import ConfigError, DataError
+from hilum.data.phantom import phantom, write_png
+from hilum.dicom.read import read
+from hilum.predict.pipeline import Analyser, Pipeline
+from hilum.train import run as running
+from hilum.train.recipe import Recipe, load_recipe
+from hilum.train.release import export
+from hilum.train.run import run
+from hilum.train.sweep import Grid, compare
+
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set in the layout of YOLO: twenty phantoms, every third without an opacity."""
+    folder = tmp_path_factory.mktemp("set")
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    (folder / "data.yaml").write_text("names: [opacity]\n")
+    for seed in range(20):
+        made = phantom(seed, SIDE, SIDE, opacities=0 if seed % 3 == 0 else 1)
+        write_png(made, folder / "images" / f"{seed:02d}.png", bits=8)
+        rows = [
+            f"0 {(x1 + x2) / 2 / SIDE} {(y1 + y2) / 2 / SIDE} {(x2 - x1) / SIDE} {(y2 - y1) / SIDE}"
+            for x1, y1, x2, y2 in made.boxes_px
+        ]
+        (folder / "labels" / f"{seed:02d}.txt").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    # Lightning and the ONNX exporter lean on deprecated parts of others; ours stay errors.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def recipe(*changes: str) -> Recipe:
+    torch.set_num_threads(1)
+    return load_recipe(
+        "rsna-retinanet-seresnext101-small",
+        (
+            *("data.set=yolo", "data.known=[]", "data.adults=false", "data.fractions=[.6,.2,.2]"),
+            *("model.pretrained=false", "model.channels=16", "model.tower=1"),
+            *("model.anchors.levels=[3,4,5]", "preprocessing.size=64"),
+            *("train.batch=6", "train.threads=1", "train.precision=fp32", "train.epochs=2"),
+            *changes,
+        ),
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(recipe(), data, tmp_path / "whole")
+    rows = pd.read_parquet(whole / "metrics.parquet")
+    assert list(rows["epoch"]) == [1, 2]
+    assert {"loss", "val_loss", "val_focal", "learning_rate"} <= set(rows)
+    assert (whole / "index.html").read_text().count("<svg") >= 3
+
+    real, calls = running.validate, []
+
+    def killed(*given: object) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running, "validate", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(recipe(), data, tmp_path / "parts")
+    monkeypatch.setattr(running, "validate", real)
+    parts = run(recipe(), data, tmp_path / "parts")
+    one, two = (load_file(folder / "weights.safetensors") for folder in (whole, parts))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert (whole / "results.json").read_text() == (parts / "results.json").read_text()
+
+    with pytest.raises(ConfigError, match="seed"):
+        run(recipe("seed=8"), data, whole)
+
+    bundle = export(whole, tmp_path / "made.zip")
+    assert set(bundle.manifest.precisions) == {"fp32", "int8"}
+    assert "rsna-retinanet" in bundle.read("card.md").decode()
+    analyser = Analyser(Pipeline.load().with_bundle(tmp_path / "made.zip"))
+    write_png(phantom(3, 200, 160), tmp_path / "film.png")
+    found = analyser(read(tmp_path / "film.png"))
+    assert (found.width, found.height) == (200, 160)
+    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+
+
+def test_no_patient_and_no_image_is_in_two_parts(data: Path, tmp_path: Path) -> None:
+    catalog, rows = running.catalog_rows(recipe(), data, None, tmp_path)
+    named = [set(catalog.table["patient"].iloc[part]) for part in rows.values()]
+    assert sum(map(len, rows.values())) == len(catalog) == 20
+    assert not named[0] & named[1] | named[0] & named[2] | named[1] & named[2]
+    again = running.catalog_rows(recipe(), data, None, tmp_path)[1]
+    assert again == rows
+
+
+def test_other_data_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(data, tmp_path / "set")
+    running.catalog_rows(recipe(), copy, None, tmp_path)
+    (copy / "labels" / "01.txt").write_text("")  # one box fewer
+    with pytest.raises(DataError, match="not the data"):
+        running.catalog_rows(recipe(), copy, None, tmp_path)
+
+
+def test_a_set_that_says_nothing_of_the_targets_is_refused(data: Path, tmp_path: Path) -> None:
+    told = recipe("model={kind: classifier, pretrained: false}", "targets.classes=[typical]")
+    with pytest.raises(DataError, match="typical"):
+        run(told, data, tmp_path / "run")
+
+
+def test_a_sweep_says_when_no_difference_is_shown() -> None:
+    runs = pd.DataFrame(
+        {
+            "arm": ["base"] * 3 + ["same"] * 3 + ["worse"] * 3,
+            "seed": [1, 2, 3] * 3,
+            "ap50": [0.50, 0.54, 0.52, 0.51, 0.53, 0.52, 0.30, 0.33, 0.32],
+        }
+    )
+    table = compare(runs, "ap50").set_index("arm")
+    assert table.loc["same", "verdict"] == "no difference shown"
+    assert table.loc["worse", "verdict"] == "lower"
+    # Student's interval of .50, .54, .52: sd .02, t(2) = 4.3027
+    assert table.loc["base", "high"] - 0.52 == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
+    alone = compare(runs[runs["seed"] == 1], "ap50").set_index("arm")
+    assert alone.loc["worse", "verdict"] == "no difference shown"  # one seed shows nothing
+
+
+def test_a_grid_is_every_combination_and_its_runs_are_checked_first() -> None:
+    grid = Grid.model_validate(
+        {"recipe": "rsna-yolo-small", "grid": {"augment": ["none", "light"], "seed": [1, 2, 3]}}
+    )
+    assert len(grid.named()) == 6
+    with pytest.raises(ValueError, match="exactly one"):
+        Grid.model_validate({"recipe": "rsna-yolo-small", "grid": {"a": [1]}, "arms": {"b": {}}})
