@@ -34,6 +34,21 @@ def test_policies_are_seeded_and_stay_in_range(name: str) -> None:
         assert set(np.unique(one.masks["opacity"])) <= {0, 1}
 
 
+@pytest.mark.parametrize("name", POLICIES)
+def test_each_augmentation_of_a_policy_works_alone_and_without_boxes(name: str) -> None:
+    bare = Sample(disc_sample(40, 50, 9).image, np.zeros((0, 4), np.float32), ())
+    for step in POLICIES[name].augmentations():
+        made = Policy((step,))(bare, np.random.default_rng(1))
+        assert made.boxes_px.shape == (0, 4)
+        assert made.image.shape == bare.image.shape
+
+
+def test_the_study_of_pneumothorax_has_four_augmentations() -> None:
+    kinds = [type(step).__name__ for step in POLICIES["pneumothorax"].augmentations()]
+    assert kinds == ["Clahe", "Optical", "Affine", "Affine"]
+    assert POLICIES["none"].augmentations() == ()
+
+
 def test_every_set_of_the_studies_has_its_name() -> None:
     levels = ("resize_only", "light", "heavy", "heavy_with_rotations", "demonstration")
     assert POLICIES.keys() >= {

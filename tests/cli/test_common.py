@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import typer
 
 from hilum.cli.common import guarded
 from hilum.core.errors import ConfigError, DataError, NotFoundRefused
@@ -14,7 +15,6 @@ from hilum.core.errors import ConfigError, DataError, NotFoundRefused
         (NotFoundRefused("a.dcm", "there is no such file."), 1),
         (ConfigError("no"), 2),
         (DataError("no"), 3),
-        (KeyboardInterrupt(), 3),
         (SystemExit(2), 2),
         (ZeroDivisionError("by\nzero"), 3),
         (MemoryError(), 3),
@@ -30,6 +30,20 @@ def test_every_error_has_its_exit_code_and_one_line(
     out, err = capsys.readouterr()
     assert not out
     assert err.count("\n") == (0 if isinstance(error, SystemExit) else 1)
+
+
+def test_an_interrupt_says_what_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def verb() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["hilum"])
+    assert guarded(app) == 3
+    assert "run again to go on" in capsys.readouterr().err
 
 
 def test_an_unforeseen_error_is_ours_and_shows_its_place_when_asked(

@@ -77,6 +77,8 @@ class Field:
 
     def source(self, xy: Float64) -> Float64:
         """Where (n, 2) points of the result come from."""
+        if not len(xy):  # OpenCV refuses an empty map
+            return np.asarray(xy, np.float64)
         at = (np.asarray(xy) - 0.5).astype(np.float32).reshape(-1, 1, 2)
         shift = cv2.remap(
             self.shift, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -73,6 +73,19 @@ class Policy:
             sample = step(sample, rng)
         return replace(sample, image=np.clip(sample.image, 0, 1).astype(np.float32))
 
+    def augmentations(self) -> tuple[Step, ...]:
+        """Its steps one by one, each certain: what enrichment makes its copies by (E3).
+
+        Mixtures are none: they need more than one sample.
+        """
+        out: list[Step] = []
+        for step in self.steps:
+            if isinstance(step, OneOf):
+                out += [choice for _, choice in step.choices]
+            else:
+                out.append(step.step if isinstance(step, Maybe) else step)
+        return tuple(out)
+
     def draw(self, source: Source, rng: np.random.Generator) -> Sample:
         """One training sample. `source` gives another raw sample at each call."""
 

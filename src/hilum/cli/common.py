@@ -16,6 +16,9 @@ OUR_FAULT = f"this is a fault of hilum; run again with {TRACEBACK}=1 for the det
 
 DONE, SOME_REFUSED, USAGE, FAILED = 0, 1, 2, 3
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+KEPT = "hilum: interrupted; what was finished is kept, run again to go on"
+
 
 def guarded(app: Callable[..., Any]) -> int:
     """Run a typer app; every error becomes one line on stderr and an exit code."""
@@ -24,6 +27,9 @@ def guarded(app: Callable[..., Any]) -> int:
     try:
         app()
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print(KEPT, file=sys.stderr)
+            return FAILED
         return stop.code if isinstance(stop.code, int) else DONE
     except InputRefused as error:
         print(f"hilum: refused: {error}", file=sys.stderr)
@@ -33,9 +39,6 @@ def guarded(app: Callable[..., Any]) -> int:
         return USAGE
     except HilumError as error:
         print(f"hilum: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("hilum: interrupted; what was finished is kept, run again to go on", file=sys.stderr)
         return FAILED
     except Exception as error:  # noqa: BLE001  the last border
         if os.environ.get(TRACEBACK):

@@ -1,6 +1,7 @@
-"""Samplers over a catalog: which rows an epoch sees, and how often. Copies no file, opens none.
+"""Samplers over a catalog: which rows an epoch sees, and how often; which rows to enrich by.
 
-Each gives (n,) row numbers, shuffled; the same seed and epoch give the same rows.
+Copies no file, opens none (`enrich` does). Each gives (n,) row numbers, shuffled; the same seed
+and epoch give the same rows.
 """
 
 from __future__ import annotations
@@ -72,6 +73,23 @@ def equalised(catalog: Catalog, labels: Sequence[str], seed: int = 0, epoch: int
     rng = np.random.default_rng([seed, epoch])
     rows = [np.resize(rng.permutation(m), target) for m in members]
     return rng.permutation(np.concatenate(rows))
+
+
+def enrichment(catalog: Catalog, label: str, augmentations: int, seed: int = 0) -> list[Int64]:
+    """For each of so many augmentations the rows to copy by it, to make both classes equal.
+
+    (negatives − positives) / augmentations copies each (E3), the first ones one more where this
+    is no whole number. The smaller class is copied, each row as often as possible alike.
+
+    Raises:
+        DataError: no positives or no negatives.
+    """
+    values = _label(catalog, label)
+    few, many = sorted((np.flatnonzero(values == v) for v in (1, 0)), key=len)
+    if not len(few):
+        raise DataError(f"label {label!r}: needed: both positives and negatives")
+    order = np.random.default_rng(seed).permutation(few)
+    return np.array_split(np.resize(order, len(many) - len(few)), augmentations)
 
 
 def _kinds(catalog: Catalog, labels: Sequence[str]) -> Int64:

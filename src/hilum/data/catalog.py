@@ -7,7 +7,8 @@ Columns beside the fixed ones below:
     study_<name>   float32, study level, likewise
     mask_<name>    reference of a mask ("file", "archive.zip!member" or "rle:..."), "" annotated
                    and empty, null not annotated
-and, where the pictures are resized copies (`hilum data convert --to png`), those of `COPIES`.
+and, where the pictures are resized copies (`hilum data convert --to png`), those of `COPIES`,
+where augmented ones stand beside them (`--enrich`), those of `ENRICHED`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ COPIES = (
     "original",  # path of the file that the picture was made from, below the set's own directory
     *("scale_x", "scale_y"),  # pixels of the picture per pixel of the original
     *("spacing_row_mm", "spacing_column_mm"),  # of the picture's pixels
+)
+ENRICHED = (
+    "copy_of",  # image id of the row that an augmented copy was made from, "" for no copy
+    "augment",  # policy and its augmentation, e.g. "pneumothorax: 2 Optical"
 )
 
 
@@ -160,12 +165,12 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in FIXED if column not in table]
     if missing:
         raise DataError(f"catalog {name!r} lacks the columns {', '.join(missing)}")
-    known = (*FIXED, *COPIES)
+    known = (*FIXED, *COPIES, *ENRICHED)
     unknown = [c for c in table.columns if c not in known and not c.startswith(PREFIXES)]
     if unknown:
         raise DataError(
             f"catalog {name!r} has unknown columns {', '.join(unknown)}; allowed beside the fixed "
-            f"ones: {', '.join(p + '*' for p in PREFIXES)}, {', '.join(COPIES)}"
+            f"ones: {', '.join(p + '*' for p in PREFIXES)}, " + ", ".join((*COPIES, *ENRICHED))
         )
     table = table.reset_index(drop=True)
     nobody = table["patient"] == ""

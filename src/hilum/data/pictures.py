@@ -192,6 +192,11 @@ def _coded(radiograph: Radiograph, size: tuple[int, int], wanted: Pictures) -> b
         smaller = size[0] < radiograph.width
         way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         grey = cv2.resize(grey, size, interpolation=way).clip(0, 1)
+    return picture_bytes(grey, wanted)
+
+
+def picture_bytes(grey: NDArray[np.float32], wanted: Pictures) -> bytes:
+    """(H, W) grey in [0, 1] as the wanted file; its size is kept."""
     top = 2**wanted.bits - 1
     stored = np.round(grey.astype(np.float64) * top)
     stored = stored.astype(np.uint8 if wanted.bits == 8 else np.uint16)
@@ -201,6 +206,12 @@ def _coded(radiograph: Radiograph, size: tuple[int, int], wanted: Pictures) -> b
         Image.fromarray(stored).save(out, "WEBP", lossless=True, quality=25, method=1)
         return out.getvalue()
     _, coded = cv2.imencode(".png", stored)
+    return coded.tobytes()
+
+
+def mask_bytes(mask: NDArray[np.bool_]) -> bytes:
+    """(H, W) mask as a PNG of 0 and 255."""
+    _, coded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
     return coded.tobytes()
 
 
@@ -230,8 +241,7 @@ def _masks(
         small = mask.astype(np.uint8) * 255
         if size != (radiograph.width, radiograph.height):  # a pixel is set where most of it was
             small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
-        _, coded = cv2.imencode(".png", np.where(small > 127, 255, 0).astype(np.uint8))
         target = f"masks/{name.removeprefix('mask_')}/{stem}.png"
-        write_bytes(folder / target, coded.tobytes())
+        write_bytes(folder / target, mask_bytes(small > 127))
         out[name] = target
     return out

@@ -1,0 +1,187 @@
+"""Augmented copies of the smaller class, written beside the pictures of a catalog (E3).
+
+Of the training part only: a copy in another part would be judged as a film that nobody took.
+Training balances without copies (`balance`); this is for those who want files. Where a film has no
+square picture, its copies have one, padded with black, as augmentation wants it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum.augment.policy import Policy, policy
+from hilum.augment.sample import Sample, Step
+from hilum.core.errors import ConfigError, DataError
+from hilum.core.files import write_bytes
+from hilum.core.geometry import Letterbox
+from hilum.data.balance import enrichment
+from hilum.data.catalog import COPIES, Catalog
+from hilum.data.names import file_names
+from hilum.data.pictures import Pictures, mask_bytes, picture_bytes
+from hilum.data.pixels import open_mask, open_radiograph
+from hilum.data.resume import Facts, each_file
+
+TRAIN = "train"
+NO_MAP = tuple(name for name in COPIES if name != "original")  # a copy has no scale and no spacing
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """What to make copies by.
+
+    Args:
+        policy: name of an augmentation policy; each copy is made by one of its augmentations.
+        label: image-level label of which positives and negatives are made equal.
+
+    Raises:
+        ConfigError: an unknown policy, or one without augmentations of a single film.
+    """
+
+    policy: str
+    label: str
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ConfigError(f"policy {self.policy!r} changes nothing, so makes no copies")
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return policy(self.policy).augmentations()
+
+    def check(self, catalog: Catalog) -> None:
+        """Whether the catalog can be enriched.
+
+        Raises:
+            DataError: no training part, no such label, one class only, or copies already.
+        """
+        self.plan(catalog)
+
+    def plan(self, catalog: Catalog) -> list[tuple[int, int]]:
+        """Row and number of the augmentation of each copy."""
+        if "copy_of" in catalog.table:
+            raise DataError(f"catalog {catalog.name!r} holds augmented copies already")
+        train = np.flatnonzero(catalog.table["split"] == TRAIN)
+        if not len(train):
+            raise DataError(
+                f"catalog {catalog.name!r} has no part {TRAIN!r}: only that is enriched; "
+                "split it first (hilum data split) and name the file with --split"
+            )
+        part = catalog.where(catalog.table["split"] == TRAIN)
+        rows = enrichment(part, self.label, len(self.steps), self.seed)
+        return [(int(train[row]), n) for n, own in enumerate(rows) for row in own]
+
+    def name(self, number: int) -> str:
+        return f"{self.policy}: {number + 1} {type(self.steps[number]).__name__}"
+
+
+def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int = 2) -> Catalog:
+    """Write the copies below the catalog's root; its rows, then theirs (`catalog.ENRICHED`).
+
+    The catalog is one of `pictures.finish`. A rerun writes only what is missing; each copy follows
+    from the seed and its place in the plan alone.
+
+    Raises:
+        ConfigError: the folder holds copies of another enrichment.
+        DataError: as `Enrichment.check`.
+    """
+    plan = wanted.plan(catalog)
+    words = f"{wanted.policy}-{wanted.label}-{wanted.seed}"
+    memory = catalog.root / f"copies-{file_names([words])[words]}.jsonl"
+    others = set(catalog.root.glob("copies-*.jsonl")) - {memory}
+    if others:
+        raise ConfigError(f"{others.pop()} is of copies by other options; take a new folder")
+    out = _with_copies(catalog, plan, wanted)
+    stems = file_names(out["image_id"])
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for place, (row, number) in enumerate(plan):
+        new = {str(k): v for k, v in out.iloc[len(catalog) + place].items()}
+        rows[str(catalog.table["path"].iat[row])].append(new | {"place": place, "step": number})
+
+    def work(path: str) -> Facts:
+        own = _sample(catalog, rows[path][0])
+        return {
+            "copies": [
+                _write(own, new, wanted, files, catalog.root, stems[new["image_id"]])
+                for new in rows[path]
+            ]
+        }
+
+    def holds(facts: Facts) -> bool:
+        made = [(copy["place"], copy["step"]) for copy in facts["copies"]]
+        names = [n for copy in facts["copies"] for n in (copy["path"], *copy["masks"].values())]
+        return made == [(new["place"], new["step"]) for new in rows[facts["path"]]] and all(
+            (catalog.root / name).is_file() for name in names
+        )
+
+    facts = each_file(catalog.root, rows, work, memory, workers, holds)
+    for copy in (copy for one in facts for copy in one["copies"]):
+        at = len(catalog) + copy["place"]
+        for column in ("path", "width", "height", "boxes", "box_labels"):
+            out.at[at, column] = copy[column]
+        for column, name in copy["masks"].items():
+            out.at[at, column] = name
+    note = f"enriched by {wanted.policy} for {wanted.label}: {len(plan)} augmented copies"
+    return Catalog(catalog.name, out, catalog.root, (*catalog.notes, note))
+
+
+def _with_copies(catalog: Catalog, plan: list[tuple[int, int]], wanted: Enrichment) -> pd.DataFrame:
+    """The table with a row for each copy at its end, so far like the row it is made from."""
+    count = len(catalog)
+    out = catalog.table.iloc[[*range(count), *(row for row, _ in plan)]].reset_index(drop=True)
+    copies = out.index >= count
+    out["copy_of"] = out["image_id"].where(copies, "")
+    out["augment"] = [""] * count + [wanted.name(number) for _, number in plan]
+    names = [f"{i}+{place}" for place, i in enumerate(out["image_id"][count:])]
+    out["image_id"] = [*out["image_id"][:count], *names]
+    for column in NO_MAP:
+        if column in out:
+            out[column] = out[column].mask(copies)
+    return out
+
+
+def _sample(catalog: Catalog, row: dict[str, Any]) -> Sample:
+    """The picture of a row as it is, padded to a square, and what is drawn on it."""
+    radiograph = open_radiograph(catalog.root, row["path"])
+    width, height = radiograph.width, radiograph.height
+    square = Letterbox(width, height, max(width, height))
+    boxed = row["boxes"] is not None
+    boxes = np.reshape(row["boxes"] if boxed else [], (-1, 4)).astype(np.float32)
+    masks = {
+        name: square.apply(open_mask(catalog.root, reference, height, width).astype(np.uint8))
+        for name, reference in row.items()
+        if name.startswith("mask_") and reference
+    }
+    return Sample(
+        square.apply(radiograph.pixels),
+        square.boxes_to_square(boxes),
+        tuple(row["box_labels"]) if boxed else (),
+        masks,
+        boxed=boxed,
+    )
+
+
+def _write(
+    own: Sample, new: dict[str, Any], wanted: Enrichment, files: Pictures, root: Path, stem: str
+) -> Facts:
+    rng = np.random.default_rng([wanted.seed, new["place"]])
+    made = Policy((wanted.steps[new["step"]],))(own, rng)
+    picture = f"images/{stem}.{files.form}"
+    write_bytes(root / picture, picture_bytes(made.image, files))
+    masks = {}
+    for name, mask in made.masks.items():
+        masks[name] = f"masks/{name.removeprefix('mask_')}/{stem}.png"
+        write_bytes(root / masks[name], mask_bytes(mask == 1))
+    side = made.image.shape[0]
+    return {
+        **{"place": new["place"], "step": new["step"], "path": picture},
+        **{"width": side, "height": side, "masks": masks},
+        "boxes": made.boxes_px.ravel().tolist() if made.boxed else None,
+        "box_labels": list(made.labels) if made.boxed else None,
+    }
