@@ -50,8 +50,8 @@ def check(name: str, data: Path, out: Path, threads: int) -> dict[str, object]:
     row: dict[str, object] = {
         "recipe": name,
         "minutes": minutes,
-        "first": float(rows["val_loss"].iloc[0]),
-        "last": float(rows["val_loss"].iloc[-1]),
+        "untrained": results["untrained"]["val_loss"],
+        "trained": float(rows["val_loss"].iloc[-1]),
         **{m: results["validation"].get(m) for m in METRICS},
         "bundle": "",
     }
@@ -69,7 +69,7 @@ def check(name: str, data: Path, out: Path, threads: int) -> dict[str, object]:
 
 def table(rows: list[dict[str, object]], groups: dict[str, list[str]]) -> str:
     """Markdown."""
-    heads = ("recipe", "minutes", "first", "last", "lower", *METRICS, "bundle on a phantom")
+    heads = ("recipe", "minutes", "untrained", "trained", "lower", *METRICS, "bundle on a phantom")
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
         same = len(groups[str(row["recipe"])]) - 1
@@ -77,8 +77,10 @@ def table(rows: list[dict[str, object]], groups: dict[str, list[str]]) -> str:
         if "problem" in row:
             lines.append(f"| {name} | failed: {row['problem']} |")
             continue
-        cells = [name, f"{row['minutes']:.1f}", f"{row['first']:.3f}", f"{row['last']:.3f}"]
-        cells.append("yes" if float(str(row["last"])) < float(str(row["first"])) else "**no**")
+        cells = [name, f"{row['minutes']:.1f}", f"{row['untrained']:.3f}", f"{row['trained']:.3f}"]
+        cells.append(
+            "yes" if float(str(row["trained"])) < float(str(row["untrained"])) else "**no**"
+        )
         cells += ["" if row[m] is None else f"{row[m]:.3f}" for m in METRICS]
         lines.append("| " + " | ".join([*cells, str(row["bundle"])]) + " |")
     return "\n".join(lines) + "\n"

@@ -38,7 +38,7 @@ from hilum.report.run import run_page
 from hilum.train.cache import cached_items
 from hilum.train.feed import Draw, enriched, passes
 from hilum.train.fit import fit, length, save_weights, spec_of, targets_of
-from hilum.train.recipe import DataOptions, Recipe
+from hilum.train.recipe import DataOptions, Recipe, parse
 from hilum.train.samples import draw_samples
 from hilum.train.store import Item, without_copies
 from hilum.train.validate import validate
@@ -76,6 +76,8 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     if recipe.train.start:
         go_on_from(net, Path(recipe.train.start))
 
+    results = {"untrained": validate(net, items["validation"], spec, targets, recipe.train.batch)}
+
     def judge(one: Model) -> dict[str, float]:
         return validate(one, items["validation"], spec, targets, recipe.train.batch)
 
@@ -99,11 +101,9 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         )
         first += _epochs(recipe, name, len(items["train"]))
     save_weights(net.state_dict(), out / "weights.safetensors")
-    results = {
-        part: validate(net, items[part], spec, targets, recipe.train.batch)
-        for part in ("validation", "test")
-        if items[part]
-    }
+    for part in ("validation", "test"):
+        if items[part]:
+            results[part] = validate(net, items[part], spec, targets, recipe.train.batch)
     write_text(out / "results.json", json.dumps(results, indent=1))
     _page(recipe, out)
     return out
@@ -159,7 +159,8 @@ def _open(recipe: Recipe, out: Path) -> None:
     told = recipe.model_dump(mode="json")
     there = out / "recipe.yaml"
     if there.is_file():
-        before = yaml.safe_load(there.read_text())
+        # Through the schema: a setting that is newer than the run has its default.
+        before = parse(yaml.safe_load(there.read_text()), str(there)).model_dump(mode="json")
         differ = sorted(_differences(before, told))
         if differ:
             raise ConfigError(
