@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from hilum.core.errors import DataError
 from hilum.data import load
@@ -59,8 +60,12 @@ def film(i: int) -> Phantom:
 
 
 @pytest.fixture(autouse=True)
-def coarse_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hilum.data.explore_figures.DPI", 20)  # what they show is seen elsewhere
+def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coarse ones without a layout engine: how they look is seen elsewhere."""
+    monkeypatch.setattr("hilum.data.explore_figures.DPI", 20)
+    monkeypatch.setattr(
+        "hilum.data.explore_figures._figure", lambda width, height: Figure(figsize=(width, height))
+    )
 
 
 def dicom(path: Path, i: int, **options: Any) -> None:
