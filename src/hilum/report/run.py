@@ -171,6 +171,7 @@ def _arms(axes: Axes, curves: Mapping[tuple[str, int], pd.DataFrame], name: str)
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
             axes.plot(mean.index, mean, line, color=colour, linewidth=2, label=arm)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(_title(name))
     axes.legend(frameon=False, fontsize=8)
