@@ -100,7 +100,12 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         return total
 
     def configure_optimizers(self) -> Any:
-        made = optimiser(self.net, self.options.learning_rate, self.recipe.optimiser)
+        made = optimiser(
+            self.net,
+            self.options.learning_rate,
+            self.recipe.optimiser,
+            fused=self.recipe.train.precision != "fp16",
+        )
         rate = schedule(made, self.options, self.steps, self.chunk)
         if isinstance(rate, ReduceLROnPlateau):
             self.plateau = rate

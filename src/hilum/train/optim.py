@@ -16,8 +16,13 @@ ENCODERS = ("encoder.", "net.backbone.encoder.")
 FLOOR = 0.05  # of cosine-floor (D1)
 
 
-def optimiser(net: nn.Module, rate: float, options: OptimiserOptions) -> torch.optim.Optimizer:
-    """The encoder's parameters and all others, each with its rate; frozen ones are left out."""
+def optimiser(
+    net: nn.Module, rate: float, options: OptimiserOptions, *, fused: bool = True
+) -> torch.optim.Optimizer:
+    """The encoder's parameters and all others, each with its rate; frozen ones are left out.
+
+    One fused kernel for all, but not with fp16: there gradients are scaled while they are clipped.
+    """
     slow: list[nn.Parameter] = []
     fast: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
@@ -34,9 +39,10 @@ def optimiser(net: nn.Module, rate: float, options: OptimiserOptions) -> torch.o
             momentum=options.momentum,
             nesterov=options.nesterov,
             weight_decay=options.weight_decay,
+            fused=fused,
         )
     kind = torch.optim.AdamW if options.kind == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=options.weight_decay)
+    return kind(groups, weight_decay=options.weight_decay, fused=fused)
 
 
 def schedule(
