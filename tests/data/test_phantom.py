@@ -19,6 +19,7 @@ from hilum.core.errors import ConfigError
 from hilum.data.encode import SYNTAXES, dicom_bytes, quantise
 from hilum.data.phantom import Phantom, phantom, write_dicom, write_png
 from hilum.data.phantom_set import PhantomSet
+from hilum.dicom.discover import discover
 
 SIZES = [(256, 256), (400, 200), (180, 420), (97, 131)]
 
@@ -147,6 +148,7 @@ def test_command_writes_images_masks_and_truth(tmp_path: Path) -> None:
         mask = cv2.imread(str(out / image["masks"]["opacity"]), cv2.IMREAD_UNCHANGED)
         x1, y1, x2, y2 = map(int, image["boxes_px"][0])
         assert (mask > 0).sum() == (mask[y1:y2, x1:x2] > 0).sum() > 0
+    assert len(list(discover([out]))) == 2, "masks are no radiographs"
     with pytest.raises(ConfigError, match="not empty"):
         next(PhantomSet().write(out, [1]))
     with pytest.raises(ConfigError, match="WIDTHxHEIGHT"):

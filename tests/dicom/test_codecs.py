@@ -121,6 +121,15 @@ def test_size_in_the_codestream_must_be_the_headers(syntax: Any) -> None:
         read(to_bytes(ds, pixels, syntax))
 
 
+@pytest.mark.parametrize(
+    "syntax", [uids.JPEG2000Lossless, uids.JPEGLSLossless, uids.JPEGLosslessSV1]
+)
+def test_a_frame_deeper_than_its_header_says_is_refused_not_wrapped(syntax: Any) -> None:
+    shallow = dataset(stored(bits=8), 8)
+    with pytest.raises(UnreadableRefused, match="BitsAllocated is 8"):
+        read(to_bytes(shallow, None, syntax, frame=encode(stored(bits=12), 12, syntax)))
+
+
 def test_rle_of_another_size_is_refused() -> None:
     pixels = stored()
     for rows in (12, 300):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import warnings
 import zipfile
@@ -52,6 +53,62 @@ def test_folders_are_walked_sorted_and_sidecars_left_out(tmp_path: Path) -> None
         path.write_bytes(b"text")
     found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
     assert found == ["a.png", "b.dcm", "z.jpg", "sub/c", "sub/deep/d.dicom"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.dcm").write_bytes(FILE)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "once").symlink_to(tmp_path / "elsewhere")
+    (root / "twice").symlink_to(tmp_path / "elsewhere")
+    (root / "round").symlink_to(root)
+    assert names(root) == [str(root / "once" / "a.dcm")]
+
+
+def test_a_closed_folder_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, scan = tmp_path / "closed", os.scandir
+    closed.mkdir()
+
+    def scandir(path: str) -> object:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (item,) = discover([tmp_path])
+    assert "cannot be opened" in reason(item, NotFoundRefused)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_in_a_folder_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (item,) = discover([tmp_path])
+    assert "pipe" in reason(item)
+
+
+def test_what_hilum_drew_is_no_input(tmp_path: Path) -> None:
+    for name in ("a.dcm", "out/overlays/a.png", "out/masks/a.png", "out/b.dcm", "masks/c.dcm"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(FILE)
+    (tmp_path / "out" / ".hilum").mkdir()
+    found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
+    assert found == ["a.dcm", "masks/c.dcm", "out/b.dcm"]
+    # A folder named outright is read, whatever it is.
+    assert len(names(tmp_path / "out" / "masks")) == 1
+
+
+def test_a_name_that_is_no_text_can_be_written_down(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.dcm"
+    try:
+        with open(path, "wb") as stream:
+            stream.write(FILE)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    (item,) = discover([tmp_path])
+    assert item.name.encode().endswith(b"\\udcff.dcm")
+    assert item.read().width == 20
 
 
 def test_one_bad_file_each_says_why_and_the_others_are_read(tmp_path: Path) -> None:
@@ -109,6 +166,16 @@ def test_zip_bombs_are_refused(tmp_path: Path) -> None:
     many = pack(tmp_path / "m.zip", {f"{i}.dcm": FILE for i in range(5)})
     (item,) = discover([many], Limits(zip_members=4))
     assert "5 files" in reason(item, LimitRefused)
+
+
+def test_a_name_that_occurs_twice_in_a_zip_is_refused_not_answered_twice(tmp_path: Path) -> None:
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        warnings.simplefilter("ignore")  # zipfile's own, about the name
+        for name in ("good.dcm", "twice.png", "twice.png"):
+            archive.writestr(name, FILE)
+    good, twice = discover([tmp_path / "a.zip"])
+    assert good.read().width == 20
+    assert "2 files of this name" in reason(twice)
 
 
 def test_damaged_and_empty_zips_are_refused(tmp_path: Path) -> None:

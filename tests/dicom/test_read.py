@@ -68,6 +68,18 @@ def test_png_of_sixteen_bits_keeps_them() -> None:
     np.testing.assert_array_equal(got.pixels, (deep / 65535).astype(np.float32))
 
 
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_jpeg_files_keep_their_bits(bits: int) -> None:
+    deep = stored((30, 20), bits=bits)
+    options = {"lossless": True} if bits == 16 else {"level": 98}
+    data = bytes(imagecodecs.jpeg8_encode(deep, bitspersample=bits, **options))
+    got = read(data)
+    assert got.decoding.bits_stored == bits
+    atol = 0 if bits == 16 else 0.002
+    np.testing.assert_allclose(got.pixels, (deep / (2**bits - 1)).astype("f4"), rtol=0, atol=atol)
+    refused(data[:-100], UnreadableRefused)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_grey_stored_as_colour_is_the_grey_picture(bits: int) -> None:
     grey = stored((30, 20), bits=bits)

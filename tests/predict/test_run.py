@@ -163,3 +163,9 @@ def test_a_record_whose_files_are_gone_is_made_again(pipeline: Pipeline, tmp_pat
     write_png(tmp_path / "masks" / "a.png")
     with Journal(tmp_path, "f") as journal:
         assert journal.find("a", result.content_sha256) is not None
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="choose another"):
+        Journal(tmp_path / "file", "settings")

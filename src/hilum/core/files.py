@@ -1,4 +1,4 @@
-"""Results appear whole or not at all."""
+"""Results appear whole or not at all, in folders that are marked as ours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# A folder that holds OWN_MARK was written by hilum; what lies in these folders of it are pictures
+# of radiographs, never radiographs, so that a second look at the same folder leaves them out.
+OWN_MARK = ".hilum"
+OWN_PICTURES = frozenset(("masks", "overlays", "plain", "thumbs"))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import ConfigError
-from hilum.core.files import write_text
+from hilum.core.files import OWN_MARK, write_text
 from hilum.data.phantom import Phantom, phantom, write_dicom, write_mask, write_png
 
 SCHEMA = "hilum.phantoms/1"
@@ -53,7 +53,7 @@ class PhantomSet:
         """
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} is not empty; phantoms go into a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / OWN_MARK).mkdir(parents=True)  # its masks are no radiographs
         entries = []
         for seed in seeds:
             made = phantom(seed, self.width, self.height, self.opacities, self.pneumothorax)

@@ -159,8 +159,8 @@ def fragments(value: memoryview) -> Iterator[memoryview]:
         at += length
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
-    """Rows, columns, components from the frame header of a JPEG or JPEG-LS stream."""
+def jpeg_header(frame: bytes) -> tuple[int, int, int, int] | None:
+    """Bits, rows, columns, components from the frame header of a JPEG or JPEG-LS stream."""
     at = 2
     while at + 10 <= len(frame):
         if frame[at] != 0xFF:
@@ -172,14 +172,14 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
         length = int.from_bytes(frame[at + 2 : at + 4], "big")
         is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         if is_frame or marker == 0xF7:
-            rows, columns, components = struct.unpack_from(">HHB", frame, at + 5)
-            return rows, columns, components
+            bits, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
+            return bits, rows, columns, components
         at += 2 + length
     return None
 
 
-def _j2k_size(frame: bytes) -> tuple[int, int, int] | None:
-    """Rows, columns, components from the SIZ marker; None when absent or with absurd tiles."""
+def _j2k_header(frame: bytes) -> tuple[int, int, int, int] | None:
+    """Bits, rows, columns, components of the SIZ marker; None when absent or with absurd tiles."""
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if at < 0 or at + 42 > len(frame):
         return None
@@ -188,28 +188,35 @@ def _j2k_size(frame: bytes) -> tuple[int, int, int] | None:
         return None
     if any(frame[at + 43 + 3 * i : at + 45 + 3 * i] != b"\1\1" for i in range(components)):
         return None  # subsampled: never in a radiograph
-    return y - y0, x - x0, components
+    return (frame[at + 42] & 0x7F) + 1, y - y0, x - x0, components
 
 
 def check_frame(frame: bytes, syntax: str, shape: Layout) -> None:
     """Compare what the codestream declares with the header, before anything is decoded.
 
     Raises:
-        UnreadableRefused: no such codestream, truncated, or of another size.
+        UnreadableRefused: no such codestream, truncated, of another size, or too deep.
     """
     if syntax in RLE:
         return  # its decoder is given the size
     is_2000 = syntax in (*JPEG_2000, *HTJ2K)
-    size = _j2k_size(frame) if is_2000 else _jpeg_size(frame)
-    if size is None:
+    header = _j2k_header(frame) if is_2000 else jpeg_header(frame)
+    if header is None:
         raise UnreadableRefused(
             "", "its compressed pixels are not what its transfer syntax says.", "Export it again."
         )
-    need = (shape.rows, shape.columns, shape.samples)
+    bits, *size = header
+    need = [shape.rows, shape.columns, shape.samples]
     if size != need:
         raise UnreadableRefused(
             "",
             f"rows, columns and samples are {need} in the header, {size} in the compressed pixels.",
+            "Export it again.",
+        )
+    if bits > shape.bits_allocated:  # decoders would keep the lower bits and say nothing
+        raise UnreadableRefused(
+            "",
+            f"BitsAllocated is {shape.bits_allocated}, its compressed pixels have {bits}.",
             "Export it again.",
         )
     # Lenient decoders fill what is missing with grey and say nothing.

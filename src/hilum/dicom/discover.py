@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from hilum.core.errors import (
     NotFoundRefused,
     UnreadableRefused,
 )
+from hilum.core.files import OWN_MARK, OWN_PICTURES
 from hilum.core.radiograph import Radiograph
 from hilum.dicom.header import quiet
 from hilum.dicom.limits import Limits
@@ -45,6 +47,10 @@ class Item:
     path: str
     member: str | None = None  # inside a zip
     refusal: InputRefused | None = None  # known before reading
+
+    def __post_init__(self) -> None:
+        # A file may be called by bytes that are no UTF-8; what is written about it must be.
+        object.__setattr__(self, "name", self.name.encode(errors="backslashreplace").decode())
 
     def load(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
         """The bytes.
@@ -76,7 +82,8 @@ def discover(
     """Expand files, folders, zips and DICOMDIRs, sorted inside each path.
 
     What cannot be read is an item, too, and says why when it is read. Hidden files and
-    `SIDECARS` inside folders and zips are left out.
+    `SIDECARS` inside folders and zips are left out, and so are the pictures that hilum itself put
+    there. Links to folders are followed, each folder once.
     """
     for path in paths:
         name = os.fspath(path)
@@ -96,24 +103,42 @@ def _skip(name: str) -> bool:
 
 
 def _folder(root: str, limits: Limits) -> Iterator[Item]:
-    found = False
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+    found, seen = False, {os.path.realpath(root)}
+    closed: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=closed.append, followlinks=True):
+        own = OWN_PICTURES if OWN_MARK in folders else ()
+        kept = (f for f in sorted(folders) if not f.startswith(".") and f not in ("__MACOSX", *own))
+        folders[:] = [f for f in kept if _is_new(os.path.join(folder, f), seen)]
         for file in sorted(files):
             if not _skip(file):
                 found = True
                 yield from _file(os.path.join(folder, file), limits)
-    if not found:
+    for error in closed:
+        name = os.fspath(error.filename)
+        refusal = NotFoundRefused(name, "the folder cannot be opened.", "Check its permissions.")
+        yield Item(name, name, refusal=refusal)
+    if not found and not closed:
         refusal = NotFoundRefused(root, "the folder holds no images.", "Name another folder.")
         yield Item(root, root, refusal=refusal)
 
 
+def _is_new(folder: str, seen: set[str]) -> bool:
+    """Whether a folder is met for the first time, by any link; remembers it."""
+    real = os.path.realpath(folder)
+    new = real not in seen
+    seen.add(real)
+    return new
+
+
 def _file(path: str, limits: Limits) -> Iterator[Item]:
+    if not os.path.isfile(path):
+        yield Item(path, path)  # read() says what is wrong with it
+        return
     try:
         with open(path, "rb") as stream:
             start = stream.read(132)
     except (OSError, ValueError):
-        yield Item(path, path)  # read() says what is wrong with it
+        yield Item(path, path)
         return
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         yield from _zip(path, limits)
@@ -147,8 +172,12 @@ def _zip(path: str, limits: Limits) -> Iterator[Item]:
         yield Item(path, path, refusal=LimitRefused(path, reason, "Split it, or raise the limits."))
         return
     wanted = [m for m in members if not _skip(m.filename) and "__MACOSX/" not in m.filename]
-    for member in sorted(wanted, key=lambda m: m.filename):
-        yield Item(f"{path}!{member.filename}", path, member.filename)
+    times = Counter(m.filename for m in wanted)
+    for name in sorted(times):
+        shown, count = f"{path}!{name}", times[name]
+        reason = f"the zip holds {count} files of this name."
+        unclear = UnreadableRefused(shown, reason, "Give each a name of its own.")
+        yield Item(shown, path, name, unclear if count > 1 else None)
     if not wanted:
         yield Item(path, path, refusal=NotFoundRefused(path, "the zip holds no images."))
 

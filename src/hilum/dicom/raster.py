@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
+from hilum.dicom.codecs import jpeg_header
 from hilum.dicom.limits import Limits
 from hilum.dicom.pixels import look_up
 
@@ -43,20 +44,29 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
         LimitRefused: more pixels than allowed.
         UnsupportedRefused: an animation.
     """
+    header = jpeg_header(data) if kind == "jpeg" else None
+    if header is not None and header[0] > 8:
+        bits, height, width, _ = header
+        _check_size(height, width, limits)
+        return _grey(_deep_jpeg(data), bits), bits
     with _open(data, kind) as image:
         width, height = image.size
-        if width * height > limits.pixels:
-            raise LimitRefused(
-                "", f"{height} x {width} pixels are more than the limit of {limits.pixels}."
-            )
+        _check_size(height, width, limits)
         if getattr(image, "n_frames", 1) > 1:
             raise UnsupportedRefused("", "it is an animation.", "Send single images.")
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         deep = kind == "png" and data[24] == 16
         array: NDArray[Any] = _png_16(data) if deep else _eight_bit(image)
     bits = 8 * array.itemsize
-    grey = _grey(array)
+    grey = _grey(array, bits)
     return np.ascontiguousarray(_upright(grey, orientation)), bits
+
+
+def _check_size(height: int, width: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise LimitRefused(
+            "", f"{height} x {width} pixels are more than the limit of {limits.pixels}."
+        )
 
 
 def _open(data: bytes, kind: str) -> Image.Image:
@@ -76,6 +86,14 @@ def _png_16(data: bytes) -> NDArray[np.uint16]:
     return np.asarray(array[..., :3] if array.shape[2] >= 3 else array[..., 0])
 
 
+def _deep_jpeg(data: bytes) -> NDArray[np.uint16]:
+    # Pillow knows no JPEG of 12 bits, nor lossless ones of 16; a viewer's turn is not in these.
+    if b"\xff\xd9" not in data[-64:]:  # the decoder fills what is missing with grey
+        raise UnreadableRefused("", "it is truncated.", "Copy it again.")
+    array: NDArray[np.uint16] = imagecodecs.jpeg8_decode(data)
+    return array
+
+
 def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode == "1":
         image = image.convert("L")
@@ -87,9 +105,10 @@ def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
     return array if array.ndim == 2 else array[..., :3]
 
 
-def _grey(array: NDArray[Any]) -> Float32:
-    top = 2 ** (8 * array.itemsize) - 1
-    table = (np.arange(top + 1, dtype=np.float64) / top).astype(np.float32)
+def _grey(array: NDArray[Any], bits: int) -> Float32:
+    top = 2**bits - 1
+    codes = np.arange(2 ** (8 * array.itemsize), dtype=np.float64)
+    table = np.minimum(codes / top, 1).astype(np.float32)
     if array.ndim == 3:
         first = array[..., 0]
         if not (np.array_equal(first, array[..., 1]) and np.array_equal(first, array[..., 2])):

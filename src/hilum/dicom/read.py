@@ -29,7 +29,8 @@ from hilum.dicom.header import Header, quiet
 from hilum.dicom.limits import Limits
 from hilum.dicom.part10 import NATIVE, Parsed, looks_like_dicom, parse
 
-Source = str | os.PathLike[str] | bytes | BinaryIO | tuple[str, bytes]
+Bytes = bytes | bytearray | memoryview
+Source = str | os.PathLike[str] | Bytes | BinaryIO | tuple[str, bytes]
 Window = tuple[float, float]
 
 OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
@@ -88,13 +89,15 @@ def load(source: Source, limits: Limits) -> tuple[str, bytes]:
     Raises:
         InputRefused: no such file, a folder, empty, or too large.
     """
-    if isinstance(source, bytes):
-        name, data = "bytes", source
+    if isinstance(source, Bytes):
+        name, data = "bytes", bytes(source)
     elif isinstance(source, tuple):
         name, data = source
     elif isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         data = _load_path(name, limits)
+    elif not hasattr(source, "read"):
+        raise TypeError(f"{type(source).__name__}; needed: a path, bytes or a binary stream")
     else:
         name = str(getattr(source, "name", "stream"))
         data = source.read(limits.file_bytes + 1)
@@ -110,6 +113,8 @@ def load(source: Source, limits: Limits) -> tuple[str, bytes]:
 def _load_path(name: str, limits: Limits) -> bytes:
     if Path(name).is_dir():
         raise UnreadableRefused(name, "it is a folder.", "Name a file, or use discover().")
+    if os.path.exists(name) and not os.path.isfile(name):  # a pipe could block for ever
+        raise UnreadableRefused(name, "it is a device or pipe.", "Copy it to a file first.")
     try:
         with open(name, "rb") as stream:
             return stream.read(limits.file_bytes + 1)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO, Self
 
 from hilum.core.errors import ConfigError
+from hilum.core.files import OWN_MARK
 from hilum.core.results import ImageResult
 
 SCHEMA = "hilum.journal/1"
-NAME = Path(".hilum") / "journal.jsonl"
+NAME = Path(OWN_MARK) / "journal.jsonl"
 
 
 class Journal:
@@ -27,11 +28,16 @@ class Journal:
     def __init__(self, folder: Path, fingerprint: str, *, fresh: bool = False) -> None:
         """
         Raises:
-            ConfigError: another run writes to this folder now.
+            ConfigError: another run writes to this folder now, or nobody may.
         """
         self.folder, self.path = folder, folder / NAME
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream: IO[bytes] = self.path.open("a+b")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream: IO[bytes] = self.path.open("a+b")
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: nothing can be written there ({error.strerror}); choose another --out"
+            ) from error
         _lock(self._stream, folder)
         self._done = {} if fresh else self._read(fingerprint)
         if not self._done:
