@@ -59,7 +59,7 @@ def recipe(*changes: str) -> Recipe:
             *("data.set=yolo", "data.known=[]", "data.adults=false", "data.fractions=[.6,.2,.2]"),
             *("model.pretrained=false", "model.channels=16", "model.tower=1"),
             *("model.anchors.levels=[3,4,5]", "preprocessing.size=64"),
-            *("train.batch=6", "train.threads=1", "train.precision=fp32", "train.epochs=2"),
+            *("train.batch=6", "train.threads=1", "train.precision=bf16", "train.epochs=2"),
             *changes,
         ),
     )

@@ -104,7 +104,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             self.net,
             self.options.learning_rate,
             self.recipe.optimiser,
-            fused=self.recipe.train.precision != "fp16",
+            fused=self.recipe.train.precision == "fp32",
         )
         rate = schedule(made, self.options, self.steps, self.chunk)
         if isinstance(rate, ReduceLROnPlateau):
@@ -302,6 +302,8 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+        warnings.filterwarnings("ignore", message=".*logging interval.*")
+        warnings.filterwarnings("ignore", message=".*in eval mode.*")  # frozen on purpose
         warnings.filterwarnings("ignore", message=".*treespec.*")  # Lightning's own affair
         trainer.fit(
             module,

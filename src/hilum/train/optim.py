@@ -17,11 +17,11 @@ FLOOR = 0.05  # of cosine-floor (D1)
 
 
 def optimiser(
-    net: nn.Module, rate: float, options: OptimiserOptions, *, fused: bool = True
+    net: nn.Module, rate: float, options: OptimiserOptions, *, fused: bool = False
 ) -> torch.optim.Optimizer:
     """The encoder's parameters and all others, each with its rate; frozen ones are left out.
 
-    One fused kernel for all, but not with fp16: there gradients are scaled while they are clipped.
+    `fused`: one kernel for all. Lightning cannot clip gradients for it under mixed precision.
     """
     slow: list[nn.Parameter] = []
     fast: list[nn.Parameter] = []

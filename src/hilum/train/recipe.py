@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hilum.core.errors import ConfigError
+from hilum.core.options import load_yaml
 from hilum.data.sets import NIH_FINDINGS
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
 
@@ -183,7 +184,7 @@ def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any
     if str(path) in below:
         raise ConfigError(f"recipe {path} extends itself")
     try:
-        own = yaml.safe_load(path.read_text())
+        own = load_yaml(path.read_text())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(own, dict):

@@ -21,6 +21,7 @@ from scipy import stats
 
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
+from hilum.core.options import load_yaml
 from hilum.models.options import Options
 from hilum.report.run import sweep_page
 from hilum.train.recipe import Recipe, load_recipe
@@ -77,7 +78,7 @@ def load_grid(path: Path) -> Grid:
         ConfigError: not YAML, or settings that no sweep has.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = load_yaml(path.read_text())
         return Grid.model_validate(raw)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
