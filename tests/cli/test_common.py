@@ -32,6 +32,14 @@ def test_every_error_has_its_exit_code_and_one_line(
     assert err.count("\n") == (0 if isinstance(error, SystemExit) else 1)
 
 
+def test_what_the_disk_refuses_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    def app() -> None:
+        raise OSError(28, "No space left on device", "out/a.png")
+
+    assert guarded(app) == 3
+    assert capsys.readouterr().err == "hilum: out/a.png: No space left on device\n"
+
+
 def test_an_interrupt_says_what_is_kept(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,8 @@ def test_the_default_pipeline_is_valid() -> None:
         ("filters: [{use: minimum-score, score: 7}]\n", "less than or equal to 1"),
         ("study: {use: scores, how: mean}\n", "least"),
         ("version: [1]\n", "version"),
+        ("thresholds: {boxes: 7}\n", "less than or equal to 1"),
+        ("filters: []\nfilters: []\n", "'filters' stands there twice"),
     ],
 )
 def test_a_wrong_key_names_the_nearest(tmp_path: Path, text: str, message: str) -> None:

@@ -40,12 +40,21 @@ def guarded(app: Callable[..., Any]) -> int:
     except HilumError as error:
         print(f"hilum: {error}", file=sys.stderr)
         return FAILED
-    except Exception as error:  # noqa: BLE001  the last border
-        if os.environ.get(TRACEBACK):
-            traceback.print_exc()
-        print(f"hilum: {_one_line(error)}; {OUR_FAULT}", file=sys.stderr)
+    except OSError as error:
+        if not (error.strerror and error.filename):
+            return _ours(error)
+        print(f"hilum: {os.fspath(error.filename)}: {error.strerror}", file=sys.stderr)
         return FAILED
+    except Exception as error:  # noqa: BLE001  the last border
+        return _ours(error)
     return DONE
+
+
+def _ours(error: Exception) -> int:
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+    print(f"hilum: {_one_line(error)}; {OUR_FAULT}", file=sys.stderr)
+    return FAILED
 
 
 def _one_line(error: Exception) -> str:

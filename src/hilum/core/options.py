@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hilum.core.errors import ConfigError
@@ -36,6 +37,29 @@ class Options(BaseModel):
                 if key not in known:
                     raise ValueError(unknown("key", key, known))
         return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only, and no key twice: of two, the one above would be passed over in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key.value!r} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """YAML as plain data.
+
+    Raises:
+        yaml.YAMLError: not YAML, code in it, or a key twice.
+    """
+    return yaml.load(text, _Loader)  # noqa: S506  it is a SafeLoader
 
 
 Checked = TypeVar("Checked", bound=BaseModel)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field
@@ -20,7 +20,7 @@ from hilum.core.bundle import Bundle, default_bundle, load_bundle
 from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.manifest import BOX, STUDY, Calibration, OperatingPoint
-from hilum.core.options import Options, checked, unknown
+from hilum.core.options import Options, checked, load_yaml, unknown
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
 from hilum.predict.predictor import Predictor
@@ -48,7 +48,7 @@ class Thresholds(Options):
     nothing.
     """
 
-    boxes: float | str = "default"
+    boxes: Annotated[float, Field(ge=0, le=1)] | str = "default"
     images: tuple[str, ...] = ()
 
 
@@ -264,7 +264,7 @@ def _read_yaml(path: Path) -> Any:
     if len(content) > MAX_YAML_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES} bytes; this is no pipeline")
     try:
-        raw = yaml.safe_load(content)
+        raw = load_yaml(content)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(raw, dict):
