@@ -54,6 +54,25 @@ def test_a_changed_model_is_refused(folder: Path) -> None:
         load_bundle(folder)
 
 
+def test_a_changed_manifest_is_refused_wherever_it_is_changed(folder: Path) -> None:
+    path = folder / "manifest.json"
+    text = path.read_text()
+    changed = [
+        text[:at] + chr(ord(letter) ^ 1) + text[at + 1 :]
+        for at, letter in enumerate(text)
+        if letter in "2468"  # another digit: a threshold, a size, a hash; always still JSON
+    ]
+    # The 17th digit of a number may change nothing.
+    different = [c for c in changed if json.loads(c) != json.loads(text)]
+    assert len(different) > 20
+    for content in different:
+        path.write_text(content)
+        with pytest.raises(BundleError):
+            load_bundle(folder)
+    path.write_text(text)
+    load_bundle(folder)
+
+
 def test_a_model_changed_after_loading_is_refused(folder: Path) -> None:
     bundle = load_bundle(folder)
     (folder / "model.onnx").write_bytes(b"other")

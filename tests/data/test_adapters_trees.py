@@ -373,3 +373,20 @@ def test_a_zip_is_a_folder_too(tmp_path: Path) -> None:
     assert found["path"] == "films.zip!deep/a.dcm"
     assert found["patient"] == "PHANTOM-000004"
     assert open_radiograph(catalog.root, found["path"]).height == 40
+
+
+@pytest.mark.parametrize("readers", ["union", "majority", "consensus"])
+def test_vindr_boxes_that_are_none_are_left_out_by_every_rule(tmp_path: Path, readers: str) -> None:
+    backwards, blank = "v1,Mass,8,R1,30,30,10,10\n", "v1,Mass,8,R1,,,,\n"
+    text(tmp_path / "train.csv", VINDR + backwards + blank)
+    catalog = load("vindr", tmp_path, readers=readers)
+    assert "Mass" not in row(catalog, "v1")["box_labels"]
+    assert has_note(catalog, "2 boxes with NaN or reversed corners")
+
+
+def test_rsna_rows_that_repeat_give_one_box(tmp_path: Path) -> None:
+    rows = "a,1,2,3,4,1\n" * 2 + "a,1,2,3,5,1\n"
+    text(tmp_path / "stage_2_train_labels.csv", "patientId,x,y,width,height,Target\n" + rows)
+    catalog = load("rsna", tmp_path)
+    assert row(catalog, "a")["boxes"] == [1, 2, 4, 6, 1, 2, 4, 7]
+    assert has_note(catalog, "1 rows repeat another")

@@ -99,3 +99,10 @@ def test_shapes_that_are_no_image_are_refused() -> None:
         rle.decode("-1", 0, 4)
     with pytest.raises(DataError, match="not empty"):
         rle.encode(np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("cell", [None, float("nan"), -1])
+def test_a_cell_that_is_no_text_is_refused_with_its_cure(cell: Any) -> None:
+    for read in (lambda c: rle.decode(c, 2, 2), rle.runs, rle.area):
+        with pytest.raises(DataError, match="dtype=str"):
+            read(cell)

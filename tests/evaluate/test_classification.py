@@ -253,3 +253,9 @@ def test_the_best_box_threshold_is_the_best_of_all() -> None:
     assert for_rsna_score(truth, said).threshold == 0.55
     with pytest.raises(DataError):
         for_best_boxes([[]], [([off], [0.3])])
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, float("nan")])
+def test_a_level_that_is_none_is_refused(level: float) -> None:
+    with pytest.raises(ConfigError, match="level"):
+        classification([0, 1], [0.2, 0.3], level=level)

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.core.errors import DataError
+from hilum.core.errors import DataError, GeometryError
 from hilum.data.catalog import Catalog, build
+from hilum.evaluate.masks import dice
 from hilum.evaluate.prediction_files import read_predictions
 from hilum.evaluate.segmentation import mask_scores, segmentation
 
@@ -65,3 +66,8 @@ def test_a_mask_that_is_gone_is_an_error_not_an_empty_mask(tmp_path: Path) -> No
     (tmp_path / "masks" / "a.png").unlink()
     with pytest.raises(DataError, match="readable"):
         segmentation(catalog, read_predictions(file))
+
+
+def test_a_mask_of_nan_is_no_mask() -> None:
+    with pytest.raises(GeometryError, match="NaN"):
+        dice([[np.nan, 0]], [[1, 0]])

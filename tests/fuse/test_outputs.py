@@ -102,3 +102,15 @@ def test_filter_of_the_second_place() -> None:
     assert filter_second_place(boxes, scores).tolist() == [0]
     assert filter_second_place(boxes[:1], [0.05]).tolist() == []
     assert filter_second_place(boxes[:1], [0.05], p_opacity=0.9).tolist() == [0]
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 1.5, 200])
+def test_a_map_that_is_no_probability_is_refused(value: float) -> None:
+    with pytest.raises(GeometryError, match=r"in \[0, 1\]"):
+        triplet_mask(np.full((3, 3), value), min_area=1)
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf, -1, (1, np.nan)])
+def test_a_scale_factor_that_is_none_is_refused(factor: float) -> None:
+    with pytest.raises(GeometryError, match="finite"):
+        scale_boxes([[0, 0, 2, 2]], factor)

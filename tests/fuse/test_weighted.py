@@ -143,7 +143,8 @@ def test_bad_boxes_and_scores_are_refused(boxes: Any, scores: Any, labels: Any) 
 
 
 @pytest.mark.parametrize(
-    "option", [{"mode": "median"}, {"iou": 2.0}, {"weights": [1, 2]}, {"weights": [-1]}]
+    "option",
+    [{"mode": "median"}, {"iou": 2.0}, {"skip": 2.0}, {"weights": [1, 2]}, {"weights": [-1]}],
 )
 def test_bad_options_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

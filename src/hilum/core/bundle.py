@@ -27,6 +27,7 @@ from hilum.core.files import atomic_path
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 
 MANIFEST = "manifest.json"
+SEAL = "sha256"  # key of the manifest: its hash without this key; older bundles have none
 MAX_FILES = 64
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 2**30
@@ -35,6 +36,9 @@ MAX_TOTAL_BYTES = 2 * 2**30
 FORBIDDEN_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x93NUMPY")
 # A StringStringEntryProto with the key "location": ONNX external data, a path outside the bundle.
 EXTERNAL_DATA = b"\x0a\x08location"
+
+
+DAMAGED = "damaged or tampered with"
 
 
 class Store(Protocol):
@@ -100,7 +104,11 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     if MANIFEST not in names:
         raise BundleError(f"{source}: no {MANIFEST}; this is not a bundle")
     raw = _parse(source, store.read(MANIFEST, MAX_MANIFEST_BYTES))
+    digest = raw.pop(SEAL, None)
     manifest = _validate(source, raw)
+    sha256 = _canonical_hash(raw)
+    if digest not in (None, sha256):
+        raise BundleError(f"{source}: {MANIFEST} does not match its own hash; {DAMAGED}")
     _check_listing(source, set(names) - {MANIFEST}, set(manifest.files))
     total = 0
     for name, digest in manifest.files.items():
@@ -109,7 +117,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         if total > MAX_TOTAL_BYTES:
             raise BundleError(f"{source}: more than {MAX_TOTAL_BYTES} bytes; refused")
         _check_content(source, name, content, digest)
-    return Bundle(source, manifest, _canonical_hash(raw))
+    return Bundle(source, manifest, sha256)
 
 
 def default_bundle() -> Bundle:
@@ -149,6 +157,7 @@ def write_bundle(
     checked = _validate(target, {"schema": SCHEMA} | raw).to_json()
     for name, content in contents.items():
         _check_content(target, name, content, checked["files"][name])
+    checked[SEAL] = _canonical_hash(checked)
     text = json.dumps(checked, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     everything = {MANIFEST: text.encode()} | dict(sorted(contents.items()))
     if target.suffix == ".zip":
@@ -283,9 +292,7 @@ def _check_listing(path: Path, present: set[str], listed: set[str]) -> None:
 
 def _check_content(path: Path, name: str, content: bytes, digest: str) -> None:
     if _sha256(content) != digest:
-        raise BundleError(
-            f"{path}: {name!r} does not match its hash in the manifest; damaged or tampered with"
-        )
+        raise BundleError(f"{path}: {name!r} does not match its hash in the manifest; {DAMAGED}")
     if content.startswith(FORBIDDEN_STARTS):
         raise BundleError(f"{path}: {name!r} holds a pickle or archive; refused")
     if name.endswith(".onnx") and EXTERNAL_DATA in content:

@@ -66,7 +66,9 @@ def convert(catalog: Catalog, form: str, out: str | Path, mask: str = "") -> Con
     column = "boxes" if form in BOX_FORMS else f"mask_{mask}"
     if column not in catalog.table:
         masks = [str(c).removeprefix("mask_") for c in catalog.table if str(c).startswith("mask_")]
-        raise DataError(f"the catalog has no mask {mask!r}; it has: {', '.join(masks) or 'none'}")
+        raise DataError(
+            f"the catalog has no mask {mask!r}; name one of: {', '.join(masks) or 'none'}"
+        )
     kept = catalog.where(catalog.table[column].notna())
     if kept.table.empty:
         raise DataError(f"catalog {catalog.name!r} has no image with known {column}")

@@ -29,7 +29,8 @@ def decode(text: str, height: int, width: int) -> Bool:
         height, width: size of the image the row belongs to, px. The text does not hold it.
 
     Raises:
-        DataError: not whole numbers, an odd count, a negative number, or a run past the end.
+        DataError: not text, not whole numbers, an odd count, a negative number, or a run past
+            the end.
 
     >>> decode("1 2", 2, 2).astype(int).tolist()
     [[0, 1], [1, 0]]
@@ -37,7 +38,7 @@ def decode(text: str, height: int, width: int) -> Bool:
     if height < 1 or width < 1:
         raise DataError(f"mask size {height}×{width}: needed: at least 1×1 px")
     columns = np.zeros((width, height), np.bool_)
-    if text.strip() != EMPTY:
+    if not _is_empty(text):
         columns = _expand(_numbers(text), height * width).reshape(width, height)
     return np.ascontiguousarray(columns.T)
 
@@ -78,7 +79,7 @@ def runs(text: str) -> NDArray[np.int64]:
     Raises:
         DataError: not whole numbers, an odd count or a negative number.
     """
-    if text.strip() == EMPTY:
+    if _is_empty(text):
         return np.zeros((0, 2), np.int64)
     edges = np.cumsum(_numbers(text))
     if (edges[1:] < edges[:-1]).any():  # a sum that wrapped around
@@ -88,7 +89,14 @@ def runs(text: str) -> NDArray[np.int64]:
 
 def area(text: str) -> int:
     """Number of set pixels, without building the mask."""
-    return 0 if text.strip() == EMPTY else int(_numbers(text)[1::2].sum())
+    return 0 if _is_empty(text) else int(_numbers(text)[1::2].sum())
+
+
+def _is_empty(text: str) -> bool:
+    # A table read without dtype=str gives NaN for a blank, and numbers for a column of -1.
+    if not isinstance(text, str):
+        raise DataError(f"run lengths {text!r}: needed: text; read the table with dtype=str")
+    return text.strip() == EMPTY
 
 
 def _numbers(text: str) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.core.errors import DataError
+from hilum.core.errors import ConfigError, DataError
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -140,6 +140,8 @@ def auc_interval(
     Rows are taken as independent; with several images of a patient use `bootstrap`.
     """
     truth, score = checked(y_true, y_score)
+    if not 0 < level < 1:
+        raise ConfigError(f"level {level}: needed: in (0, 1)")
     if truth.all() or not truth.any():
         return (float("nan"),) * 3
     p = placements(truth, score)

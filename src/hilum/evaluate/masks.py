@@ -72,8 +72,14 @@ def _edge(mask: Bool) -> Bool:
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Bool, Bool]:
-    first: NDArray[Any] = np.asarray(a) != 0
-    second: NDArray[Any] = np.asarray(b) != 0
+    first, second = _mask(a), _mask(b)
     if first.shape != second.shape:
         raise GeometryError(f"masks are {first.shape} and {second.shape}; needed: one shape")
     return first, second
+
+
+def _mask(values: ArrayLike) -> Bool:
+    array: NDArray[Any] = np.asarray(values)
+    if (array != array).any():  # only NaN differs from itself
+        raise GeometryError(f"mask {array.shape} holds NaN, which is neither set nor unset")
+    return np.asarray(array != 0, np.bool_)

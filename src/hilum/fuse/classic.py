@@ -113,6 +113,7 @@ def nmw(
     by score times IoU with that best box.
     """
     check_fraction("iou", iou)
+    check_fraction("skip", skip)
     p = pool(boxes, scores, labels, weights)
     p = p.at(p.scores >= skip).with_area()
     scored = p.scores * p.weights[p.models] / p.weights.max(initial=0.0) if len(p) else p.scores

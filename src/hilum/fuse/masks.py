@@ -23,15 +23,18 @@ def triplet_mask(
     A sure core decides whether there is a finding at all, a lower threshold how far it reaches.
 
     Args:
-        prob: (H, W) or (n, H, W), each image by itself.
+        prob: (H, W) or (n, H, W) probabilities, each image by itself.
         min_area: in px of this map; the default belongs to 1024 px.
 
     Returns:
         A mask of the same shape.
+
+    Raises:
+        GeometryError: another shape, or values that are no probabilities (NaN, logits, 0 to 255).
     """
     p = np.asarray(prob, np.float32)
-    if p.ndim not in (2, 3) or np.isnan(p).any():
-        raise GeometryError(f"map is {p.shape}; needed: (H, W) or (n, H, W) without NaN")
+    if p.ndim not in (2, 3) or not ((p >= 0) & (p <= 1)).all():
+        raise GeometryError(f"map is {p.shape}; needed: (H, W) or (n, H, W) in [0, 1], no NaN")
     enough = np.count_nonzero(p > np.float32(top), axis=(-2, -1), keepdims=True) >= min_area
     return np.asarray((p > np.float32(bottom)) & enough, np.bool_)
 

@@ -56,8 +56,8 @@ def average_outputs(
 def scale_boxes(boxes: ArrayLike, factor: float | tuple[float, float] = 0.875) -> Float:
     """Boxes with each side (width, height) times `factor`, about their centres."""
     b = check_boxes(boxes)
-    if np.min(factor) < 0:
-        raise GeometryError(f"scale factor {factor}: needed: not negative")
+    if not (np.isfinite(factor).all() and np.min(factor) >= 0):
+        raise GeometryError(f"scale factor {factor}: needed: finite, not negative")
     centre, half = (b[:, :2] + b[:, 2:]) / 2, (b[:, 2:] - b[:, :2]) / 2 * np.asarray(factor)
     return np.concatenate([centre - half, centre + half], axis=1)
 

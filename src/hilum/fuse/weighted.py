@@ -57,6 +57,7 @@ def weighted_boxes(
     if mode not in get_args(Mode):
         raise ConfigError(f"unknown mode {mode!r}; known: {', '.join(get_args(Mode))}")
     check_fraction("iou", iou)
+    check_fraction("skip", skip)
     everything = pool(boxes, scores, labels, weights)
     used = everything.at(everything.scores >= skip).with_area()
     if not len(used):

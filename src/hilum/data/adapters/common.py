@@ -113,18 +113,14 @@ def group_boxes(
     """Columns boxes and box_labels for each image, in the order of the rows.
 
     Args:
-        rows: image_id, x1, y1, x2, y2 (px), label; rows whose corners are NaN, infinite or
-            reversed are left out and noted. Boxes outside the image or without area stay: they
-            are the set's truth, and `hilum data check` reports them.
+        rows: image_id, x1, y1, x2, y2 (px), label; only the `proper` ones are taken.
         images: the catalog's image ids.
         annotated: for each of `images`, whether "no box" means that there is none.
     """
+    rows = proper(rows, source)
     corners = rows[list(CORNERS)].to_numpy(np.float64)
-    good = np.isfinite(corners).all(axis=1)
-    good &= (corners[:, 2] >= corners[:, 0]) & (corners[:, 3] >= corners[:, 1])
-    source.note(int((~good).sum()), "boxes with NaN or reversed corners were left out")
-    known = good & rows["image_id"].isin(images).to_numpy()
-    position = pd.Index(images).get_indexer(rows["image_id"].to_numpy()[known])
+    known = rows["image_id"].isin(images).to_numpy(bool)
+    position = pd.Index(images).get_indexer(pd.Index(rows["image_id"][known]))
     order = np.argsort(position, kind="stable")
     counts = np.bincount(position, minlength=len(images))
     ends = np.cumsum(counts)
@@ -138,6 +134,19 @@ def group_boxes(
     for i in np.flatnonzero((counts == 0) & annotated.to_numpy(bool)):
         boxes[i], names[i] = [], []
     return pd.DataFrame({"boxes": boxes, "box_labels": names})
+
+
+def proper(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Without boxes whose corners are NaN, infinite or reversed, which are noted.
+
+    Boxes outside the image or without area stay: they are the set's truth, and `hilum data check`
+    reports them.
+    """
+    corners = rows[list(CORNERS)].to_numpy(np.float64)
+    good = np.isfinite(corners).all(axis=1)
+    good &= (corners[:, 2] >= corners[:, 0]) & (corners[:, 3] >= corners[:, 1])
+    source.note(int((~good).sum()), "boxes with NaN or reversed corners were left out")
+    return rows.loc[pd.Series(good, rows.index)]
 
 
 def join_files(

@@ -51,10 +51,11 @@ def load(path: Path, headers: bool = False) -> Catalog:
         DataError: no label table, or contradicting rows.
     """
     source = Source("rsna", path)
-    rows = source.table(
-        source.require(*LABELS), ["patientId", "x", "y", "width", "height", "Target"]
-    )
-    rows = rows.rename(columns={"patientId": "image_id"})
+    columns = ["patientId", "x", "y", "width", "height", "Target"]
+    rows = source.table(source.require(*LABELS), columns)
+    twice = rows.duplicated(columns)  # the published stage-1 test file has 516
+    source.note(int(twice.sum()), "rows repeat another and were left out")
+    rows = rows[~twice].rename(columns={"patientId": "image_id"})
     rows["image_id"] = rows["image_id"].str.strip()
     images = first_per_image(rows[["image_id", "Target"]], "Target", source)
     images["split"] = "train"

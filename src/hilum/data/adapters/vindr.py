@@ -21,6 +21,7 @@ from hilum.data.adapters.common import (
     join_files,
     numbers,
     patients,
+    proper,
 )
 from hilum.data.adapters.headers import add_headers
 from hilum.data.catalog import Catalog, build
@@ -69,7 +70,11 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     table = join_files(images, source.files(DICOM + PICTURES, *FOLDERS), source, FOLDERS)
     table = table.join(_labels(rows, readers), on="image_id")
     found = rows[rows["label"] != NO_FINDING]
-    boxes = found if readers == "union" else _merged(found, _readers(rows), NEEDED[readers])
+    boxes = (
+        found
+        if readers == "union"
+        else _merged(proper(found, source), _readers(rows), NEEDED[readers])
+    )
     annotated = table["image_id"].isin(rows["image_id"])
     table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
     if headers:
@@ -102,7 +107,6 @@ def short(finding: str) -> str:
 def _merged(
     boxes: pd.DataFrame, readers: pd.Series[int], needed: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> pd.DataFrame:
-    boxes = boxes.dropna(subset=list(CORNERS))
     out: list[tuple[Any, ...]] = []
     for (image, label), group in boxes.groupby(["image_id", "label"], sort=False):
         count = int(readers.loc[str(image)])
