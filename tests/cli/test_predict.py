@@ -71,7 +71,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, pipeline: Path, worke
     for number in range(30):
         write_png(folder / f"{number:03d}.png", number, 320, 240)
     arguments = ["predict", str(folder), "--out", str(out), "--pipeline", str(pipeline)]
-    command = [sys.executable, "-m", "hilum.cli", *arguments, "--workers", str(workers)]
+    command = [sys.executable, "-m", "hilum", *arguments, "--workers", str(workers)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     wait_for_lines(out / NAME, 8)
     os.killpg(process.pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_python_gives_the_same_as_the_command(tmp_path: Path, pipeline: Path) ->
 
 
 def test_a_wrong_pipeline_is_a_usage_error(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hilum.cli", "predict", "x", "--out", str(tmp_path / "o")]
+    command = [sys.executable, "-m", "hilum", "predict", "x", "--out", str(tmp_path / "o")]
     done = subprocess.run(
         [*command, "--pipeline", "defualt"], capture_output=True, text=True, check=False
     )

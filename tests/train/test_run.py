@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from hilum.core.errors import ConfigError, DataError
@@ -20,7 +25,7 @@ from hilum.train import run as running
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.release import export
 from hilum.train.run import run
-from hilum.train.sweep import Grid, compare
+from hilum.train.sweep import Grid, compare, recipe_of, sweep
 
 SIDE = 96
 
@@ -51,23 +56,22 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+CHANGES = (
+    *("data.set=yolo", "data.known=[]", "data.adults=false", "data.fractions=[.6,.2,.2]"),
+    *("model.pretrained=false", "model.channels=16", "model.tower=1"),
+    *("model.anchors.levels=[3,4,5]", "preprocessing.size=64"),
+    *("train.batch=6", "train.threads=1", "train.precision=bf16", "train.epochs=2"),
+)
+
+
 def recipe(*changes: str) -> Recipe:
     torch.set_num_threads(1)
-    return load_recipe(
-        "rsna-retinanet-seresnext101-small",
-        (
-            *("data.set=yolo", "data.known=[]", "data.adults=false", "data.fractions=[.6,.2,.2]"),
-            *("model.pretrained=false", "model.channels=16", "model.tower=1"),
-            *("model.anchors.levels=[3,4,5]", "preprocessing.size=64"),
-            *("train.batch=6", "train.threads=1", "train.precision=bf16", "train.epochs=2"),
-            *changes,
-        ),
-    )
+    return load_recipe("rsna-retinanet-seresnext101-small", (*CHANGES, *changes))
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path
 ) -> None:
     whole = run(recipe(), data, tmp_path / "whole")
     rows = pd.read_parquet(whole / "metrics.parquet")
@@ -75,19 +79,20 @@ def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
     assert {"loss", "val_loss", "val_focal", "learning_rate"} <= set(rows)
     assert (whole / "index.html").read_text().count("<svg") >= 3
 
-    real, calls = running.validate, []
-
-    def killed(*given: object) -> dict[str, float]:
-        calls.append(1)
-        if len(calls) == 2:
-            raise RuntimeError("killed")
-        return real(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(running, "validate", killed)
-    with pytest.raises(RuntimeError, match="killed"):
-        run(recipe(), data, tmp_path / "parts")
-    monkeypatch.setattr(running, "validate", real)
-    parts = run(recipe(), data, tmp_path / "parts")
+    # The same run in a process of its own, killed without warning after its first epoch.
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe().model_dump(mode="json")))
+    parts = tmp_path / "parts"
+    command = [sys.executable, "-m", "hilum", "train", file, "--data", data, "--out", parts]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not list(parts.glob("*/last.ckpt")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (parts / "results.json").exists()
+    run(recipe("train.workers=1"), data, parts)  # workers change no number
     one, two = (load_file(folder / "weights.safetensors") for folder in (whole, parts))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert (whole / "results.json").read_text() == (parts / "results.json").read_text()
@@ -132,7 +137,7 @@ def test_a_sweep_says_when_no_difference_is_shown() -> None:
     runs = pd.DataFrame(
         {
             "arm": ["base"] * 3 + ["same"] * 3 + ["worse"] * 3,
-            "seed": [1, 2, 3] * 3,
+            "repeat": ["a", "b", "c"] * 3,
             "ap50": [0.50, 0.54, 0.52, 0.51, 0.53, 0.52, 0.30, 0.33, 0.32],
         }
     )
@@ -141,7 +146,7 @@ def test_a_sweep_says_when_no_difference_is_shown() -> None:
     assert table.loc["worse", "verdict"] == "lower"
     # Student's interval of .50, .54, .52: sd .02, t(2) = 4.3027
     assert table.loc["base", "high"] - 0.52 == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
-    alone = compare(runs[runs["seed"] == 1], "ap50").set_index("arm")
+    alone = compare(runs[runs["repeat"] == "a"], "ap50").set_index("arm")
     assert alone.loc["worse", "verdict"] == "no difference shown"  # one seed shows nothing
 
 
@@ -152,3 +157,44 @@ def test_a_grid_is_every_combination_and_its_runs_are_checked_first() -> None:
     assert len(grid.named()) == 6
     with pytest.raises(ValueError, match="exactly one"):
         Grid.model_validate({"recipe": "rsna-yolo-small", "grid": {"a": [1]}, "arms": {"b": {}}})
+
+
+def test_folds_are_repetitions_judged_on_what_they_left_out() -> None:
+    grid = Grid.model_validate(
+        {"recipe": "rsna-yolo-small", "arms": {"base": {}}, "seeds": [5], "folds": 3}
+    )
+    made = [recipe_of(grid, {}, repeat) for repeat in grid.repeats]
+    assert [(one.seed, one.data and one.data.fold) for one in made] == [(5, 0), (5, 1), (5, 2)]
+    assert grid.part == "validation"
+
+
+@pytest.mark.slow
+def test_k_fold_training_judges_every_film_once(data: Path, tmp_path: Path) -> None:
+    grid = Grid.model_validate(
+        {
+            "recipe": "rsna-retinanet-seresnext101-small",
+            "arms": {"base": {}},
+            "common": {k: yaml.safe_load(v) for k, v in (c.split("=", 1) for c in CHANGES)}
+            | {"train.epochs": 1},
+            "seeds": [1],
+            "folds": 2,
+            "metric": "val_loss",
+        }
+    )
+    table = sweep(grid, data, tmp_path)
+    assert table["runs"].tolist() == [2]
+    splits = [json.loads(file.read_text()) for file in tmp_path.glob("base/*/data.json")]
+    assert [one["images"]["validation"] for one in splits] == [10, 10]
+    before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("base/*/weights.safetensors")}
+    assert sweep(grid, data, tmp_path).equals(table)  # nothing is trained again
+    assert before == {f: f.stat().st_mtime_ns for f in before}
+    other = grid.model_copy(update={"common": {**grid.common, "augment": "light"}})
+    with pytest.raises(ConfigError, match="augment"):
+        sweep(other, data, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_leaves_the_finite_numbers_stops_and_says_so(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lower the learning rate"):
+        run(recipe("stages.all.learning_rate=1e30", "optimiser.weight_decay=0"), data, tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))

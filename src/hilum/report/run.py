@@ -137,14 +137,14 @@ def sweep_page(
     recipe: str,
     metric: str,
     table: pd.DataFrame,
-    curves: Mapping[tuple[str, int], pd.DataFrame],
+    curves: Mapping[tuple[str, str], pd.DataFrame],
 ) -> str:
     """A sweep on one page: the table of its arms and all curves in one figure each.
 
     Args:
         metric: what is compared.
         table: one row an arm, of `hilum.train.sweep.compare`.
-        curves: (arm, seed) -> its epochs.
+        curves: (arm, repetition) -> its epochs.
     """
     shown = [c for c in (metric, "val_loss") if any(c in rows for rows in curves.values())]
     figures = [
@@ -159,8 +159,8 @@ def sweep_page(
     )
 
 
-def _arms(axes: Axes, curves: Mapping[tuple[str, int], pd.DataFrame], name: str) -> None:
-    """Each run thin, the mean of an arm's seeds thick."""
+def _arms(axes: Axes, curves: Mapping[tuple[str, str], pd.DataFrame], name: str) -> None:
+    """Each run thin, the mean of an arm's runs thick."""
     arms = list(dict.fromkeys(arm for arm, _ in curves))
     for place, arm in enumerate(arms):
         colour = COLOURS[place % len(COLOURS)]

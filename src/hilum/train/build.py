@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from safetensors.torch import load_file
 
 from hilum.core.anchors import AnchorGrid
@@ -41,7 +40,7 @@ from hilum.train.fit import spec_of
 from hilum.train.judge import open_cases
 from hilum.train.measure import Held, measure_baseline, measure_default, measure_int8
 from hilum.train.recipe import Recipe
-from hilum.train.run import commit
+from hilum.train.run import commit, open_run, record_data, write_page
 from hilum.train.split import Parts, make_parts
 from hilum.train.store import CLASSES, MASKS, load_catalogs, prepare_items
 
@@ -91,10 +90,10 @@ def build(recipe: Recipe, data: Path, run: Path, bundle: Path, *, baselines: boo
     """Train the recipe and its baselines, judge them, and write the bundle.
 
     Raises:
-        DataError: sets missing from `data`.
+        ConfigError: `run` holds a run of other settings.
+        DataError: sets missing from `data`, or not those that the run began with.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json")))
+    open_run(recipe, run)
     spec = spec_of(recipe)
     catalogs = load_catalogs(data)
     groups = {}
@@ -102,11 +101,16 @@ def build(recipe: Recipe, data: Path, run: Path, bundle: Path, *, baselines: boo
         log.info("preparing %s: %d films", name, len(catalog))
         groups[name] = prepare_items(name, catalog, spec)
     parts = make_parts(groups, recipe.split, recipe.seed)
-    write_text(run / "split.json", json.dumps(_listing(parts), indent=1))
-    train_arm(recipe, parts, run / recipe.name)
+    listing = _listing(parts)
     arms = [recipe.baseline(name) for name in recipe.baselines] if baselines else []
-    for arm in arms:
-        train_arm(arm, parts, run / arm.name)
+    for arm in (recipe, *arms):
+        folder = run / arm.name
+        folder.mkdir(exist_ok=True)
+        images = {name: len(ids) for name, ids in listing.items()}
+        record_data(folder, data, ", ".join(groups), images, json.dumps(listing))
+        train_arm(arm, parts, folder)
+        write_page(arm, folder, ("base", *(f"fold{k}" for k in range(len(parts.folds))), "final"))
+    write_text(run / "split.json", json.dumps(listing, indent=1))
     held = hold(catalogs, parts, recipe)
     return assemble(recipe, arms, parts, held, run, bundle, data)
 

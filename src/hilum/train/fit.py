@@ -29,6 +29,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from hilum.augment.policy import policy
+from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Batch, Model, Targets
@@ -128,6 +129,13 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
 
     def on_train_epoch_end(self) -> None:
         row = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        lost = [name for name, value in row.items() if not math.isfinite(value)]
+        if lost:  # before anything is saved: the last good state stays
+            raise ConfigError(
+                f"{', '.join(lost)} left the finite numbers in epoch "
+                f"{self.first + len(self.rows) + 1}; lower the learning rate or set "
+                "train.precision=fp32, in a new folder"
+            )
         row = {"epoch": self.first + len(self.rows) + 1, "step": self.global_step, **row}
         optimisers = self.trainer.optimizers
         row["learning_rate"] = float(optimisers[0].param_groups[-1]["lr"])
@@ -229,7 +237,14 @@ class _Feeds(pl.LightningDataModule):  # type: ignore[misc]
             seed=self.seed,
         )
         # A generator of its own: the loader must not take numbers from dropout's.
-        return DataLoader(feed, batch_size=None, shuffle=False, generator=torch.Generator())
+        return DataLoader(
+            feed,
+            batch_size=None,
+            shuffle=False,
+            generator=torch.Generator(),
+            num_workers=self.recipe.train.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
 
 
 def length(stage: StageOptions, recipe: Recipe, images: int) -> tuple[int, int]:

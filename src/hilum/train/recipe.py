@@ -74,6 +74,7 @@ class TrainOptions(Options):
     epochs: int | None = Field(default=None, ge=1)  # stop every stage after so many
     start: str | None = None  # weights, or the run, of a network of this kind to go on from
     threads: int = Field(default=2, ge=1)
+    workers: int = Field(default=0, ge=0)  # processes that prepare batches, beside the training
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     ema: float = Field(default=0.99, ge=0, lt=1)  # 0: no average
     clip_norm: float = Field(default=5.0, gt=0)

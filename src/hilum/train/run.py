@@ -16,6 +16,7 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from hilum.train.validate import validate
 log = logging.getLogger("hilum.train")
 
 PARTS = ("train", "validation", "test")
+WITHOUT_EFFECT = {"train.workers"}  # settings that change no number
 
 
 def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> Path:
@@ -59,7 +61,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         ConfigError: `out` holds a run of other settings.
         DataError: the set is not there, or has none of what the recipe needs.
     """
-    _open(recipe, out)
+    open_run(recipe, out)
     catalog, parts = catalog_rows(recipe, data, split, out)
     spec, targets = spec_of(recipe), targets_of(recipe)
     store = out.parent / "cache" if recipe.data and recipe.data.cache else None
@@ -83,7 +85,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
 
     def epoch_end(one: Model, epoch: int) -> None:
         draw_samples(one, items["validation"], spec, targets, out / "samples", epoch)
-        _page(recipe, out)
+        write_page(recipe, out)
 
     first = 0
     for name in recipe.stages:
@@ -105,7 +107,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         if items[part]:
             results[part] = validate(net, items[part], spec, targets, recipe.train.batch)
     write_text(out / "results.json", json.dumps(results, indent=1))
-    _page(recipe, out)
+    write_page(recipe, out)
     return out
 
 
@@ -154,14 +156,18 @@ def _draw(items: list[Item], recipe: Recipe) -> Draw:
     return passes(items, recipe.seed) if share is None else enriched(items, share)
 
 
-def _open(recipe: Recipe, out: Path) -> None:
-    """Make the folder of the run, or make sure that it is this recipe's."""
+def open_run(recipe: Recipe, out: Path) -> None:
+    """Make the folder of the run, or make sure that it is this recipe's.
+
+    Raises:
+        ConfigError: it holds a run of other settings.
+    """
     told = recipe.model_dump(mode="json")
     there = out / "recipe.yaml"
     if there.is_file():
         # Through the schema: a setting that is newer than the run has its default.
         before = parse(yaml.safe_load(there.read_text()), str(there)).model_dump(mode="json")
-        differ = sorted(_differences(before, told))
+        differ = sorted(_differences(before, told) - WITHOUT_EFFECT)
         if differ:
             raise ConfigError(
                 f"{out} holds a run of other settings ({', '.join(differ)}); choose another "
@@ -246,18 +252,39 @@ def catalog_rows(
         named = named.where(named.isna(), named.eq(own).map({True: "validation", False: "train"}))
     rows = {p: [int(i) for i in (named == p).to_numpy().nonzero()[0]] for p in PARTS}
     text = catalog.table.assign(part=named).to_json(orient="records", default_handler=str)
+    images = {p: len(rows[p]) for p in PARTS}
+    record_data(out, data, catalog.name, images, text, catalog.notes)
+    return catalog, rows
+
+
+def record_data(
+    out: Path,
+    data: Path,
+    name: str,
+    images: Mapping[str, int],
+    text: str,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write data.json, or make sure that the run began with the same data.
+
+    Args:
+        images: part -> how many.
+        text: all that tells one data set and split from another.
+
+    Raises:
+        DataError: it began with other data.
+    """
     content = {
-        "set": catalog.name,
+        "set": name,
         "folder": str(data.resolve()),
-        "images": {p: len(rows[p]) for p in PARTS},
+        "images": dict(images),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "notes": list(catalog.notes),
+        "notes": list(notes),
     }
     before = out / "data.json"
     if before.is_file() and json.loads(before.read_text())["sha256"] != content["sha256"]:
         raise DataError(f"{data} is not the data that {out} began with; choose a new folder")
     write_text(before, json.dumps(content, indent=1))
-    return catalog, rows
 
 
 def _made(catalog: Catalog, options: DataOptions, seed: int) -> Split:
@@ -266,18 +293,23 @@ def _made(catalog: Catalog, options: DataOptions, seed: int) -> Split:
     return hold_out(catalog, options.fractions, seed)
 
 
-def metrics(recipe: Recipe, out: Path) -> pd.DataFrame:
-    """Every judged epoch of every stage so far."""
+def metrics(stages: Iterable[str], out: Path) -> pd.DataFrame:
+    """Every judged epoch so far of the stages in `out`."""
     found = []
-    for name in recipe.stages:
+    for name in stages:
         file = out / name / "metrics.parquet"
         if file.is_file():
             found.append(pd.read_parquet(file).assign(stage=name))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _page(recipe: Recipe, out: Path) -> None:
-    rows = metrics(recipe, out)
+def write_page(recipe: Recipe, out: Path, stages: Iterable[str] | None = None) -> None:
+    """metrics.parquet and index.html of what the run has so far.
+
+    Args:
+        stages: folders of the stages in order, if they are not named as in the recipe.
+    """
+    rows = metrics(recipe.stages if stages is None else stages, out)
     with atomic_path(out / "metrics.parquet") as temporary:
         rows.to_parquet(temporary)
     results = out / "results.json"

@@ -1,4 +1,5 @@
-"""One recipe, a few things changed, several seeds: runs, one table with intervals, one figure.
+"""One recipe, a few things changed, several seeds or folds: runs, one table with intervals, one
+figure.
 
 Every run is a folder of `hilum train`, so a sweep that is killed goes on where it was, and a run of
 it can be looked at, exported and repeated by itself.
@@ -25,7 +26,7 @@ from hilum.core.options import load_yaml
 from hilum.models.options import Options
 from hilum.report.run import sweep_page
 from hilum.train.recipe import Recipe, load_recipe
-from hilum.train.run import metrics, run
+from hilum.train.run import metrics, open_run, run
 
 log = logging.getLogger("hilum.train")
 
@@ -41,7 +42,8 @@ class SearchOptions(Options):
 class Grid(Options):
     """What a sweep runs: every combination of `grid`, or the named `arms`, or a `search`.
 
-    `metric` is compared, on the part that `part` names; `arms` are compared with the first.
+    `metric` is compared on the test part, with `folds` on the fold that a run left out; `arms` are
+    compared with the first.
     """
 
     recipe: str
@@ -49,15 +51,31 @@ class Grid(Options):
     arms: dict[str, dict[str, Any]] = Field(default={})  # name -> settings that differ
     search: SearchOptions | None = None
     common: dict[str, Any] = Field(default={})  # settings of every run
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    folds: int | None = Field(default=None, ge=2)  # k-fold training: a run a seed and fold
     metric: str = "ap50"
-    part: str = "test"
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
         if sum(map(bool, (self.grid, self.arms, self.search))) != 1:
             raise ValueError("needed: exactly one of grid, arms and search")
         return self
+
+    @property
+    def part(self) -> str:
+        """The part whose numbers are compared."""
+        return "validation" if self.folds else "test"
+
+    @property
+    def repeats(self) -> dict[str, dict[str, Any]]:
+        """Name -> settings of each repetition of an arm."""
+        if self.folds is None:
+            return {f"seed-{seed}": {"seed": seed} for seed in self.seeds}
+        return {
+            f"seed-{seed}-fold-{fold}": {"seed": seed, "data.folds": self.folds, "data.fold": fold}
+            for seed in self.seeds
+            for fold in range(self.folds)
+        }
 
     def named(self) -> dict[str, dict[str, Any]]:
         """Arms by name, in order."""
@@ -86,9 +104,9 @@ def load_grid(path: Path) -> Grid:
         raise ConfigError(f"sweep {path}: {error}") from error
 
 
-def recipe_of(grid: Grid, changes: dict[str, Any], seed: int) -> Recipe:
-    """One run's recipe: the grid's with its common, its own and its seed's settings."""
-    settings = {**grid.common, **changes, "seed": seed}
+def recipe_of(grid: Grid, changes: dict[str, Any], repeat: str) -> Recipe:
+    """One run's recipe: the grid's with its common, its own and its repetition's settings."""
+    settings = {**grid.common, **grid.repeats[repeat], **changes}
     return load_recipe(grid.recipe, tuple(f"{k}={json.dumps(v)}" for k, v in settings.items()))
 
 
@@ -100,19 +118,23 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
     out.mkdir(parents=True, exist_ok=True)
     arms = grid.named() if grid.search is None else {}
     rows, curves = [], {}
-    plan = [(arm, seed) for arm in arms for seed in grid.seeds]
-    for arm, seed in plan:  # every recipe is checked before the first run begins
-        recipe_of(grid, arms[arm], seed)
+    plan = [(arm, repeat) for arm in arms for repeat in grid.repeats]
+    for arm, repeat in plan:  # every recipe is checked before the first run begins
+        recipe_of(grid, arms[arm], repeat)
     if grid.search is not None:
         found = list(_search(grid, grid.search, data, out))
     else:
-        found = [(arm, seed, arms[arm], out / arm / f"seed-{seed}") for arm, seed in plan]
-    for done, (arm, seed, changes, folder) in enumerate(found):
-        log.info("run %d of %d: %s, seed %d", done + 1, len(found), arm, seed)
-        recipe = recipe_of(grid, changes, seed)
+        found = [(arm, repeat, arms[arm], out / arm / repeat) for arm, repeat in plan]
+    for done, (arm, repeat, changes, folder) in enumerate(found):
+        log.info("run %d of %d: %s, %s", done + 1, len(found), arm, repeat)
+        recipe = recipe_of(grid, changes, repeat)
         results = _results(recipe, data, folder)
-        rows.append({"arm": arm, "seed": seed, **results.get(grid.part, {})})
-        curves[arm, seed] = metrics(recipe, folder)
+        part = "validation" if grid.search is not None else grid.part
+        if grid.metric not in results.get(part, {}):
+            known = ", ".join(results.get(part, {})) or "nothing"
+            raise ConfigError(f"{folder} has no {grid.metric!r} on {part}; it has: {known}")
+        rows.append({"arm": arm, "repeat": repeat, **results[part]})
+        curves[arm, repeat] = metrics(recipe.stages, folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
@@ -123,6 +145,7 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
 
 
 def _results(recipe: Recipe, data: Path, folder: Path) -> dict[str, Any]:
+    open_run(recipe, folder)  # numbers of other settings are not taken for these
     done = folder / "results.json"
     if not done.is_file():
         run(recipe, data, folder)
@@ -132,7 +155,7 @@ def _results(recipe: Recipe, data: Path, folder: Path) -> dict[str, Any]:
 
 def _search(
     grid: Grid, search: SearchOptions, data: Path, out: Path
-) -> Iterator[tuple[str, int, dict[str, Any], Path]]:
+) -> Iterator[tuple[str, str, dict[str, Any], Path]]:
     """Optuna's trials, judged on validation; kept in a file, so that a search goes on."""
     import optuna
 
@@ -145,16 +168,17 @@ def _search(
         sampler=optuna.samplers.TPESampler(seed=grid.seeds[0]),
         load_if_exists=True,
     )
+    repeat = next(iter(grid.repeats))
     told = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     for trial in told:
-        yield f"trial-{trial.number}", grid.seeds[0], dict(trial.params), _folder(out, trial.number)
+        yield f"trial-{trial.number}", repeat, dict(trial.params), _folder(out, trial.number)
     for _ in range(search.trials - len(told)):
         asked = study.ask()
         changes = {key: _suggest(asked, key, values) for key, values in search.space.items()}
         folder = _folder(out, asked.number)
-        results = _results(recipe_of(grid, changes, grid.seeds[0]), data, folder)
+        results = _results(recipe_of(grid, changes, repeat), data, folder)
         study.tell(asked, results["validation"][grid.metric])
-        yield f"trial-{asked.number}", grid.seeds[0], changes, folder
+        yield f"trial-{asked.number}", repeat, changes, folder
 
 
 def _folder(out: Path, number: int) -> Path:
@@ -172,16 +196,18 @@ def _suggest(trial: Any, key: str, values: Sequence[Any]) -> Any:
 
 
 def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
-    """Per arm the mean over seeds with Student's interval, and the paired difference to the first.
+    """Per arm the mean over its runs with Student's interval, and the paired difference to the
+    first.
 
     Columns: arm, runs, value, low, high, difference, difference_low, difference_high, verdict.
-    With one seed there is no interval and no verdict.
+    With one run an arm there is no interval and no verdict. Runs on folds share training images,
+    so their interval is too narrow (Nadeau and Bengio 2003).
     """
     first = str(runs["arm"].iloc[0])
-    base = runs[runs["arm"] == first].set_index("seed")[metric]
+    base = runs[runs["arm"] == first].set_index("repeat")[metric]
     rows = []
     for arm in runs["arm"].unique():
-        own = runs[runs["arm"] == arm].set_index("seed")[metric]
+        own = runs[runs["arm"] == arm].set_index("repeat")[metric]
         paired = (own - base).dropna().to_numpy(float)
         value, low, high = _interval(own.dropna().to_numpy(float), level)
         row = {"arm": arm, "runs": len(own), "value": value, "low": low, "high": high}

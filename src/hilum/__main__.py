@@ -1,4 +1,4 @@
-"""`python -m hilum.cli`: the same as the `hilum` command."""
+"""`python -m hilum`: the same as the `hilum` command."""
 
 from hilum.cli.main import run
 
