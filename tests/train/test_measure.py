@@ -55,3 +55,12 @@ def test_points_are_on_calibrated_scores_and_reach_their_aims() -> None:
     assert (calm >= points["false-positives-10"].threshold).mean() <= 0.10
     assert "exchangeable" in points["conformal-sensitivity-90"].assumes
     assert points["one-false-box"].achieved["fp_per_image"] <= 1
+
+
+def test_scores_that_fall_with_the_truth_stay_as_they_are() -> None:
+    (validation, said), (folds, covid) = _films(100, 0), _films(40, 1)
+    turned = [Answer(a.boxes, 1 - a.scores, a.image | {"opacity": 1 - a.opacity}) for a in said]
+    other = [Answer(a.boxes, 1 - a.scores, a.image) for a in covid]
+    maps = calibration(Held(validation, [], [], [folds]), turned, other)
+    assert set(maps.scores) == {"normal", "not-normal"}
+    assert calibrated(turned, maps)[0].opacity == turned[0].opacity

@@ -110,6 +110,15 @@ def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
     assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
 
 
+def test_dropout_and_batch_norm_train(data: Path, tmp_path: Path) -> None:
+    """Judging the untrained network must not leave it in evaluation mode."""
+    made = run(recipe("train.epochs=1", "train.ema=0"), data, tmp_path / "run")
+    state = load_file(made / "all" / "weights.safetensors")
+    counts = [int(v) for k, v in state.items() if k.endswith("num_batches_tracked")]
+    assert counts
+    assert set(counts) == {2}  # of 12 images, 6 a batch
+
+
 def test_no_patient_and_no_image_is_in_two_parts(data: Path, tmp_path: Path) -> None:
     catalog, rows = running.catalog_rows(recipe(), data, None, tmp_path)
     named = [set(catalog.table["patient"].iloc[part]) for part in rows.values()]

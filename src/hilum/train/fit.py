@@ -86,6 +86,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
     # --- steps ---
 
     def on_train_epoch_start(self) -> None:
+        self.net.train()  # Lightning keeps the mode it finds, and judging left evaluation's
         still(self.net, self.options)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:

@@ -6,6 +6,7 @@ Settings come from RSNA validation films and, for COVID-opacity films, from the 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import onnxruntime as ort
 from safetensors.torch import load_file
 
 from hilum.core.calibration import ScoreMap
+from hilum.core.errors import DataError
 from hilum.core.manifest import BOX, Calibration, Decoding, Figure, Manifest, OperatingPoint
 from hilum.evaluate import (
     box_hits,
@@ -43,6 +45,8 @@ from hilum.train.judge import (
     rsna_figures,
 )
 from hilum.train.recipe import Recipe
+
+log = logging.getLogger("hilum.train")
 
 COVID, RSNA, SHENZHEN = "COVID opacity (cross-validated)", "RSNA subset, 128 px", "Shenzhen"
 # Candidate decodings: whether the mask's components are fused with the boxes, and how much the
@@ -160,12 +164,22 @@ FOLDS = f"{VALIDATION} and out-of-fold COVID opacity"
 
 
 def calibration(held: Held, validation: list[Answer], covid: list[Answer]) -> Calibration:
-    """Finished scores to probabilities, with a shift: findings are rarer than in training."""
-    hits = box_hits(*pairs([*held.validation, *held.covid], [*validation, *covid]))
-    maps: dict[str, tuple[ScoreMap, ...]] = {BOX: (fit_logistic(*hits),)}
+    """Finished scores to probabilities, with a shift: findings are rarer than in training.
+
+    A short trial's scores may not rise with the truth; such a score stays as it is.
+    """
+    told: dict[str, tuple[Any, Any]] = {
+        BOX: box_hits(*pairs([*held.validation, *held.covid], [*validation, *covid]))
+    }
     for name in validation[0].image:
         truth = [case.kind == name for case in held.validation]
-        maps[name] = (fit_logistic(truth, [a.image[name] for a in validation]),)
+        told[name] = truth, [a.image[name] for a in validation]
+    maps: dict[str, tuple[ScoreMap, ...]] = {}
+    for name, (truth, scores) in told.items():
+        try:
+            maps[name] = (fit_logistic(truth, scores),)
+        except DataError as error:
+            log.warning("%s scores are not calibrated: %s", name, error)
     return Calibration(scores=maps, fitted_on=f"boxes: {FOLDS}; images: {VALIDATION}")
 
 
