@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from helpers.samples import SIZE, disc_sample, extent
+from hilum.augment.draws import Uniform
 from hilum.augment.geometry import STEEPEST, Field, Matrix, about_centre, field, move, move_boxes
 from hilum.augment.geometry import shifted as then_shifted
-from hilum.augment.sample import Sample
+from hilum.augment.sample import UNKNOWN, Sample
 from hilum.augment.spatial import Affine, CropResized, Elastic, Grid, Optical
 from hilum.core.geometry import compose, invert
 
@@ -191,3 +193,11 @@ def test_a_box_pushed_outside_goes_with_its_label() -> None:
 def test_a_crop_never_shows_what_is_not_there(seed: int) -> None:
     white = Sample(np.ones((64, 64), np.float32), np.zeros((0, 4), np.float32), ())
     assert CropResized()(white, np.random.default_rng(seed)).image.min() > 0.49  # half at the rim
+
+
+def test_a_mask_that_nobody_drew_stays_unknown() -> None:
+    blank = np.full((SIZE, SIZE), UNKNOWN, np.uint8)
+    sample = replace(disc_sample(), masks={**disc_sample().masks, "lungs": blank})
+    moved = Affine(Uniform(0.5, 0.6), shift=0.2)(sample, np.random.default_rng(0))
+    assert (moved.masks["lungs"] == UNKNOWN).all()
+    assert (moved.masks["opacity"] != UNKNOWN).all()

@@ -143,3 +143,10 @@ def test_a_policy_is_a_step_of_another() -> None:
 def test_an_unknown_policy_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="light"):
         policy("hevy")
+
+
+def test_perspective_can_be_switched_off() -> None:
+    for name in ("light", "heavy"):
+        affine, flat = (policy(n).steps[0] for n in (name, f"{name}-no-perspective"))
+        assert isinstance(affine, Affine)
+        assert flat == replace(affine, perspective=0.0) != affine

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from hilum.augment.mixing import MixUp, Mosaic
 from hilum.augment.policy import Policy
+from hilum.core.errors import DataError
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
-from hilum.train.feed import Feed, mixed, passes
+from hilum.train.feed import Feed, enriched, mixed, passes
 from hilum.train.store import Item
 
 SIZE = 64
@@ -68,3 +71,26 @@ def test_a_batch_knows_no_boxes_where_a_part_had_none() -> None:
     boxes = [one for i in range(4) for one in batches[i].boxes]
     assert any(one is None for one in boxes)
     assert all(len(one) == 2 for one in boxes if one is not None)
+
+
+def test_the_positive_rate_is_the_winners() -> None:
+    """An epoch: every positive once, and int(n_pos (1 - r) / r) negatives, others every time."""
+    items = [
+        replace(one, label=np.array([0, 0, i < 6], np.float32)) for i, one in enumerate(bare(40))
+    ]
+    for rate in (0.8, 0.6, 0.4, 1.0):
+        draw, length = enriched(items, rate, seed=3)
+        assert length == 6 + int(6 * (1 - rate) / rate)
+        turns = [
+            [draw(turn * length + i, np.random.default_rng(0)).image_id for i in range(length)]
+            for turn in range(3)
+        ]
+        for names in turns:
+            assert sorted(n for n in names if int(n[1:]) < 6) == [f"m{i}" for i in range(6)]
+        assert rate == 1.0 or turns[0] != turns[1] != turns[2]
+    with pytest.raises(DataError, match="positive"):
+        enriched(items[6:], 0.5, seed=3)
+
+
+def bare(count: int) -> list[Item]:
+    return [replace(one, boxes=None, findings=np.zeros(1, np.float32)) for one in made(count)]

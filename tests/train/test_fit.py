@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -24,20 +25,20 @@ from hilum.train.store import Item
 SIZE = 64
 
 
+CHANGES = (
+    f"preprocessing.size={SIZE}",
+    "train.batch=2",
+    "train.threads=1",
+    "train.precision=fp32",
+    "train.save_every=2",
+    "stages.base.steps=4",
+    "stages.base.schedule.warmup=1",
+    "stages.base.mix={made: 1.0}",
+)
+
+
 def recipe() -> Recipe:
-    return load_recipe(
-        "default",
-        (
-            f"preprocessing.size={SIZE}",
-            "train.batch=2",
-            "train.threads=1",
-            "train.precision=fp32",
-            "train.save_every=2",
-            "stages.base.steps=4",
-            "stages.base.schedule.warmup=1",
-            "stages.base.mix={made: 1.0}",
-        ),
-    )
+    return load_recipe("default", CHANGES)
 
 
 def made(count: int = 6) -> list[Item]:
@@ -137,3 +138,30 @@ def test_the_export_equals_pytorch_and_int8_is_near() -> None:
     assert check_export(net, graph, images) <= 1e-4
     small = to_int8(graph, images)
     assert len(small) < len(graph) / 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_stopped_stage_that_was_killed_stays_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ("train.patience=2", "stages.base.steps=20", "train.save_every=1")
+    options = load_recipe("default", (*CHANGES, *changes))
+    draw, losses = mixed({"made": made()}, {"made": 1.0}), iter([3.0, 2, 5, 6, 1, 0])
+
+    def stage() -> None:
+        def judge(_: object) -> dict[str, float]:
+            return {"val_loss": next(losses)}
+
+        fit(fresh(), "base", options, draw, tmp_path, seed=1, judge=judge)
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "_chosen", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            stage()
+    stage()
+    rows = pd.read_parquet(tmp_path / "metrics.parquet")
+    assert rows["val_loss"].tolist() == [3, 2, 5, 6]

@@ -9,6 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from hilum.core.errors import ConfigError
+from hilum.models.model import Targets
+from hilum.models.options import ClassifierOptions, SegmenterOptions
+from hilum.models.registry import build_model
 from hilum.train.optim import cosine_with_floor, factor, freeze, optimiser, schedule, still
 from hilum.train.recipe import OptimiserOptions, ScheduleOptions, StageOptions
 
@@ -70,3 +74,20 @@ def test_what_is_frozen_does_not_move() -> None:
 def test_only_the_pretrained_encoder_learns_slowly() -> None:
     made = optimiser(Net(), 1.0, OptimiserOptions(encoder_factor=0.25))
     assert [(len(g["params"]), g["lr"]) for g in made.param_groups] == [(4, 0.25), (4, 1.0)]
+
+
+def test_the_encoder_of_every_trained_kind_can_be_frozen() -> None:
+    targets = Targets(findings=("a",))
+    kinds = (
+        ClassifierOptions(kind="classifier", pretrained=False),
+        SegmenterOptions(kind="segmenter", pretrained=False),
+    )
+    for options in kinds:
+        net = build_model(options, 64, targets, 0)
+        freeze(net, stage(freeze="encoder"))
+        frozen = [p for p in net.parameters() if not p.requires_grad]
+        assert 0.5 < len(frozen) / len(list(net.parameters())) < 1
+        groups = optimiser(net.requires_grad_(), 1.0, OptimiserOptions(encoder_factor=0.5))
+        assert len(groups.param_groups[0]["params"]) == len(frozen)
+    with pytest.raises(ConfigError, match="first-half"):
+        freeze(nn.Linear(1, 1), stage(freeze="encoder"))

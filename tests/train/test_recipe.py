@@ -40,6 +40,10 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("stages.base.epochs=3", "either steps or epochs"),
         ("train.batch=0", "batch"),
         ("train.batch", "key=value"),
+        ("augment=[", "not YAML"),
+        ("augment=hevy", "'heavy'"),
+        ("stages.base.learning_rate=.inf", "finite"),
+        ("seed=-1", "seed"),
     ],
 )
 def test_wrong_settings_are_named(change: str, named: str) -> None:
@@ -54,3 +58,15 @@ def test_a_missing_recipe_lists_the_known_ones(tmp_path: Path) -> None:
     broken.write_text("a: [")
     with pytest.raises(ConfigError, match="YAML"):
         load_recipe(str(broken))
+
+
+def test_a_recipe_extends_its_neighbours_and_named_ones(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("{extends: rsna-yolo-small, name: mine, train: {batch: 3}}")
+    (tmp_path / "top.yaml").write_text("{extends: base.yaml, name: top}")
+    assert load_recipe(str(tmp_path / "top.yaml")).train.batch == 3
+    (tmp_path / "top.yaml").write_text("{extends: 3, name: top}")
+    with pytest.raises(ConfigError, match="extends: 3"):
+        load_recipe(str(tmp_path / "top.yaml"))
+    (tmp_path / "top.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_recipe(str(tmp_path / "top.yaml"))

@@ -207,3 +207,49 @@ def test_a_run_that_leaves_the_finite_numbers_stops_and_says_so(data: Path, tmp_
     with pytest.raises(ConfigError, match="lower the learning rate"):
         run(recipe("stages.all.learning_rate=1e30", "optimiser.weight_decay=0"), data, tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ("train.watch=ap5", "train.watch.*'ap50'"),
+        ("stages.all.schedule={kind: plateau, watch: val_bx}", "schedule.watch.*'val_box'"),
+    ],
+)
+def test_a_number_that_cannot_be_watched_is_refused_before_training(
+    data: Path, tmp_path: Path, change: str, place: str
+) -> None:
+    with pytest.raises(ConfigError, match=place):
+        run(recipe(change), data, tmp_path / "run")
+    assert not (tmp_path / "run" / "all").exists()
+
+
+def test_averaged_epochs_keep_what_was_frozen(data: Path, tmp_path: Path) -> None:
+    """Statistics of a frozen batch norm are not taken anew; those that move are."""
+    average = "train.average={best: 2}"
+    frozen = recipe(average, "stages.all.frozen_batch_norm=true")
+    state = load_file(run(frozen, data, tmp_path / "frozen") / "weights.safetensors")
+    means = [v for k, v in state.items() if k.endswith("running_mean")]
+    assert means
+    assert all((mean == 0).all() for mean in means)  # as they began
+    state = load_file(run(recipe(average), data, tmp_path / "moving") / "weights.safetensors")
+    counts = {int(v) for k, v in state.items() if k.endswith("num_batches_tracked")}
+    assert counts == {2}  # one pass over 12 images, 6 a batch
+
+
+def test_one_image_a_batch_is_refused_where_batch_norm_sees_one_value(
+    data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"raise train\.batch"):
+        run(recipe("train.batch=1"), data, tmp_path / "run")
+
+
+def test_an_export_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run"):
+        export(tmp_path, tmp_path / "made.zip")
+    running.open_run(recipe(), tmp_path / "begun")
+    with pytest.raises(ConfigError, match="not finished"):
+        export(tmp_path / "begun", tmp_path / "made.zip")
+    running.open_run(load_recipe("default"), tmp_path / "default")
+    with pytest.raises(ConfigError, match="writes its bundle"):
+        export(tmp_path / "default", tmp_path / "made.zip")

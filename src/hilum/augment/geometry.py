@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.augment.sample import Float32, Sample
+from hilum.augment.sample import UNKNOWN, Float32, Sample
 from hilum.core.geometry import (
     Float64,
     Rule,
@@ -166,7 +166,10 @@ def move(
     rule: Rule = "corners",
     frame: tuple[int, int] | None = None,
 ) -> Sample:
-    """Image, masks and boxes through one map, into a frame of (width, height) px."""
+    """Image, masks and boxes through one map, into a frame of (width, height) px.
+
+    Outside the film a mask is known to be empty, unless nobody annotated it at all.
+    """
     width, height = frame or (sample.image.shape[1], sample.image.shape[0])
     boxes, kept = move_boxes(sample.boxes_px, by, width, height, rule)
     return replace(
@@ -174,5 +177,10 @@ def move(
         image=by.image(sample.image, width, height),
         boxes_px=boxes,
         labels=tuple(sample.labels[i] for i in kept),
-        masks={name: by.mask(mask, width, height) for name, mask in sample.masks.items()},
+        masks={
+            name: np.full((height, width), UNKNOWN, np.uint8)
+            if (mask == UNKNOWN).all()
+            else by.mask(mask, width, height)
+            for name, mask in sample.masks.items()
+        },
     )

@@ -29,6 +29,7 @@ from hilum.augment.mixing import Mix, MixUp, Mosaic, Source
 from hilum.augment.sample import Sample, Step
 from hilum.augment.spatial import Affine, CropResized, Elastic, Grid, Optical
 from hilum.core.errors import ConfigError
+from hilum.core.options import unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,9 @@ _REPLICATED = Affine(Fixed(1.15), shear_deg=Fixed(4), flip=0.2)
 POLICIES: dict[str, Policy] = {
     "none": Policy(),
     "light": Policy((_LIGHT, Gamma(Octaves(0.2)))),
+    "light-no-perspective": Policy((replace(_LIGHT, perspective=0.0), Gamma(Octaves(0.2)))),
     "heavy": Policy((_HEAVY, *_HEAVY_GREY)),
+    "heavy-no-perspective": Policy((replace(_HEAVY, perspective=0.0), *_HEAVY_GREY)),
     "heavy-no-rotation": Policy((replace(_HEAVY, angle_deg=Fixed(0)), *_HEAVY_GREY)),
     "heavy-rotation8": Policy((replace(_HEAVY, rule="eight"), *_HEAVY_GREY)),
     # Ours: heavy, moved boxes by the 8-point rule, and films of every stored resolution.
@@ -212,5 +215,5 @@ def policy(name: str) -> Policy:
         ConfigError: naming the known ones.
     """
     if name not in POLICIES:
-        raise ConfigError(f"unknown augmentation {name!r}; known: {', '.join(POLICIES)}")
+        raise ConfigError(unknown("augmentation", name, POLICIES))
     return POLICIES[name]

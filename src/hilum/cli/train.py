@@ -29,7 +29,7 @@ def train(
 ) -> None:
     """Train a recipe. A killed run goes on where it was when the same command is given again.
 
-    Example: hilum train rsna-retinanet-small --data $HILUM_DATA --set train.epochs=3 --out runs/a
+    Example: hilum train rsna-yolo-small --data $HILUM_DATA --set train.epochs=3 --out runs/a
     """
     import logging
 

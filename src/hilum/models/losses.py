@@ -122,10 +122,11 @@ def partial_class_loss(
 
     Labels are 1, 0 or NaN (unknown). With one class at 1 this is ordinary cross-entropy, and so
     are weights and smoothing; with "not normal, but we do not know what" it only pushes
-    probability away from normal, weighted as the mean of the classes left. Rows without any label
-    are left out. `gamma` above 0 makes it focal: times (1 - that probability) ** gamma.
+    probability away from normal, weighted as the mean of the classes left. Rows without any label,
+    and rows for which every class is ruled out, are left out. `gamma` above 0 makes it focal: times
+    (1 - that probability) ** gamma.
     """
-    rows = (~label_BC.isnan()).any(dim=1)
+    rows = (~label_BC.isnan()).any(dim=1) & (label_BC != 0).any(dim=1)
     if not rows.any():
         return logit_BC.sum() * 0
     label, logit = label_BC[rows], logit_BC[rows]

@@ -10,9 +10,9 @@ BoxLoss: TypeAlias = Literal["smooth-l1", "giou", "diou", "ciou"]
 
 
 class Options(BaseModel):
-    """Frozen; unknown keys are errors."""
+    """Frozen; unknown keys and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EncoderOptions(Options):

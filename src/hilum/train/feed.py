@@ -18,6 +18,7 @@ from hilum.augment.policy import Policy
 from hilum.augment.sample import Sample
 from hilum.core.errors import DataError
 from hilum.core.prepare import Preprocessing, normalise
+from hilum.data.balance import negatives_for
 from hilum.models.model import Batch, Targets
 from hilum.train.store import Item
 
@@ -90,17 +91,33 @@ def passes(items: list[Item], seed: int) -> Draw:
     return draw
 
 
-def enriched(items: list[Item], share: float) -> Draw:
-    """Draws items with a finding so often that they make `share` of what is seen."""
+def enriched(items: list[Item], share: float, seed: int) -> tuple[Draw, int]:
+    """Passes over all items with a finding and as many drawn others as leave them `share` of it
+    (the sliding positive rate, E9), and the length of a pass.
+
+    Raises:
+        DataError: no item with a finding, or none without where some are needed.
+    """
     positive = np.array([item.positive for item in items])
-    if not 0 < positive.sum() < len(items):
-        raise DataError(f"{int(positive.sum())} of {len(items)} items are positive: needed: some")
-    weights = np.where(positive, share / positive.sum(), (1 - share) / (~positive).sum())
+    known, others = np.flatnonzero(positive), np.flatnonzero(~positive)
+    wanted = negatives_for(len(known), share)
+    if not len(known) or (wanted and not len(others)):
+        raise DataError(
+            f"positives: {share}: {len(known)} of {len(items)} training images are positive; "
+            "needed: some of both"
+        )
 
-    def draw(_: int, rng: np.random.Generator) -> Item:
-        return items[int(rng.choice(len(items), p=weights))]
+    @lru_cache(maxsize=2)
+    def order(turn: int) -> NDArray[np.intp]:
+        rng = np.random.default_rng((seed, turn, len(items)))
+        drawn = rng.choice(others, wanted) if wanted else others[:0]
+        return rng.permutation(np.concatenate([known, drawn]))
 
-    return draw
+    def draw(number: int, _: np.random.Generator) -> Item:
+        turn, place = divmod(number, len(known) + wanted)
+        return items[int(order(turn)[place])]
+
+    return draw, len(known) + wanted
 
 
 def _balanced(items: list[Item]) -> np.ndarray:

@@ -25,7 +25,6 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from hilum.augment.policy import policy
@@ -34,7 +33,7 @@ from hilum.core.files import atomic_path, write_text
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Batch, Model, Targets
 from hilum.train.feed import Draw, Feed
-from hilum.train.optim import freeze, optimiser, schedule, still
+from hilum.train.optim import batch_norms, freeze, optimiser, schedule, still
 from hilum.train.recipe import Recipe, StageOptions
 
 log = logging.getLogger("hilum.train")
@@ -90,7 +89,16 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         still(self.net, self.options)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        parts = self.net.loss(batch)
+        try:
+            parts = self.net.loss(batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"{len(batch.boxes)} image a batch gives a batch norm of {type(self.net).__name__} "
+                "one value, of which it can learn nothing; raise train.batch or "
+                "preprocessing.size, or set frozen_batch_norm"
+            ) from error
         total = torch.stack(list(parts.values())).sum()
         self.log_dict(
             {**{k: v.detach() for k, v in parts.items()}, "loss": total.detach()},
@@ -154,6 +162,9 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         self._say(row)
         if self.epoch_end is not None:
             self.epoch_end(self.averaged(), int(row["epoch"]))
+        self._stop_when_late()
+
+    def _stop_when_late(self) -> None:
         patience = self.recipe.train.patience
         if patience and self.rows and len(self.rows) - 1 - self._best_place() >= patience:
             log.info("no better %s for %d epochs: stopped", self.recipe.train.watch, patience)
@@ -214,6 +225,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             torch.set_rng_state(found["rng"])  # dropout goes on as it would have
             if "plateau" in found:
                 self.plateau.load_state_dict(found["plateau"])
+            self._stop_when_late()  # killed after its last epoch, it must not train another
 
 
 class _Feeds(pl.LightningDataModule):  # type: ignore[misc]
@@ -348,13 +360,17 @@ def _chosen(module: Stage, draw: Draw, seed: int) -> Weights:
         wanted = [f for f in files if not names or int(f.stem.removeprefix("epoch-")) in names]
         if wanted:
             return _swa(module, wanted, draw, seed)
+        log.info("%s: none of the epochs %s: the best is taken", module.out.name, names)
     best = int(module.rows[module._best_place()]["epoch"])
     weights: Weights = load_file(module.out / f"epoch-{best:03d}.safetensors")
     return weights
 
 
 def _swa(module: Stage, files: list[Path], draw: Draw, seed: int) -> Weights:
-    """The mean of several epochs' weights, batch-norm statistics taken anew (E5)."""
+    """The mean of several epochs' weights, batch-norm statistics taken anew (E5).
+
+    Frozen batch norm had the same statistics in all of them and keeps these.
+    """
     parts = [load_file(file) for file in files]
     mean = {
         key: torch.stack([part[key].float() for part in parts]).mean(0).to(value.dtype)
@@ -362,8 +378,16 @@ def _swa(module: Stage, files: list[Path], draw: Draw, seed: int) -> Weights:
     }
     twin = copy.deepcopy(module.net).cpu()
     twin.load_state_dict(mean)
-    feeds = _Feeds(draw, module.recipe, module.chunk, module.chunk, seed)
-    update_bn((batch.image_B1SS for batch in feeds.train_dataloader()), twin)
+    still(twin.train(), module.options)
+    moving = [layer for layer in batch_norms(twin) if layer.training]
+    for layer in moving:
+        layer.reset_running_stats()  # type: ignore[operator]
+        layer.momentum = None  # type: ignore[assignment]  # the plain mean over all batches
+    if moving:
+        feeds = _Feeds(draw, module.recipe, module.chunk, module.chunk, seed)
+        with torch.no_grad():
+            for batch in feeds.train_dataloader():
+                twin(batch.image_B1SS)
     log.info("weights averaged over %s", ", ".join(file.stem for file in files))
     return _copied(twin)
 

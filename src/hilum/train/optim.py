@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from hilum.core.errors import ConfigError
 from hilum.train.recipe import OptimiserOptions, StageOptions
 
 # Where the pretrained encoder lies; a transformer has an encoder of its own that is none.
-ENCODERS = ("encoder.", "net.backbone.encoder.")
+ENCODERS = ("encoder.", "net.encoder.", "net.backbone.encoder.")
 FLOOR = 0.05  # of cosine-floor (D1)
 
 
@@ -80,10 +81,16 @@ def cosine_with_floor(t: int, last: int, floor: float = FLOOR) -> float:
 
 
 def freeze(net: nn.Module, stage: StageOptions) -> None:
-    """Mark what the stage trains. Frozen batch norm keeps its statistics as well."""
+    """Mark what the stage trains. Frozen batch norm keeps its statistics as well.
+
+    Raises:
+        ConfigError: the encoder is to be frozen and the network has none of ours.
+    """
     for parameter in net.parameters():
         parameter.requires_grad_(True)
     if stage.freeze == "encoder":
+        if not any(name.startswith(ENCODERS) for name, _ in net.named_parameters()):
+            raise ConfigError(f"freeze: encoder: {type(net).__name__} has none; use first-half")
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(not name.startswith(ENCODERS))
     if stage.freeze == "first-half":

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from hilum.augment.policy import policy
 from hilum.core.errors import ConfigError
-from hilum.core.options import load_yaml
+from hilum.core.options import load_yaml, unknown
 from hilum.data.sets import NIH_FINDINGS
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
 
 
 class PreprocessingOptions(Options):
-    size: int = Field(default=256, ge=32, multiple_of=32)
+    size: int = Field(default=256, ge=64, multiple_of=32)
     stretch: tuple[float, float] = (0.5, 99.5)
 
 
@@ -29,7 +30,7 @@ class OptimiserOptions(Options):
 
 
 class ScheduleOptions(Options):
-    """Plateau is stepped by epochs on `watch`, the others by steps."""
+    """Plateau is stepped by epochs on `watch`, without warm-up; the others by steps."""
 
     kind: Literal["cosine", "cosine-floor", "plateau", "constant"] = "cosine"
     warmup: int = Field(default=30, ge=0)  # steps
@@ -52,6 +53,7 @@ class StageOptions(Options):
     schedule: ScheduleOptions = ScheduleOptions()
     freeze: Literal["none", "encoder", "first-half"] = "none"
     frozen_batch_norm: bool = False
+    positives: float | None = Field(default=None, gt=0, le=1)  # instead of train.positives
     mix: dict[str, float] | None = None
 
     @model_validator(mode="after")
@@ -79,9 +81,8 @@ class TrainOptions(Options):
     ema: float = Field(default=0.99, ge=0, lt=1)  # 0: no average
     clip_norm: float = Field(default=5.0, gt=0)
     save_every: int = Field(default=50, ge=1)  # steps, where a stage has no epochs of its own
-    positives: float | None = Field(
-        default=None, gt=0, lt=1
-    )  # share of drawn images with a finding
+    # An epoch shows all images with a finding, and others until these are so large a share.
+    positives: float | None = Field(default=None, gt=0, le=1)
     watch: str = "val_loss"  # what the best epoch is best at; val_... is minimised, else maximised
     patience: int | None = Field(default=None, ge=1)  # epochs without a better one, then stop
     keep_best: int = Field(default=1, ge=1)
@@ -128,7 +129,7 @@ class Recipe(Options):
     name: str
     version: str = "1"
     about: str = ""  # which published experiment, and what differs from it
-    seed: int = 7
+    seed: int = Field(default=7, ge=0, lt=2**31)
     augment: str = "default"
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     model: ModelOptions = OpacityNetOptions()
@@ -137,9 +138,15 @@ class Recipe(Options):
     optimiser: OptimiserOptions = OptimiserOptions()
     data: DataOptions | None = None
     split: SplitOptions = SplitOptions()
-    stages: dict[str, StageOptions]
+    stages: dict[str, StageOptions] = Field(min_length=1)
     # name -> settings that differ from this recipe
     baselines: dict[str, dict[str, Any]] = Field(default={})
+
+    @field_validator("augment")
+    @classmethod
+    def _known_policy(cls, name: str) -> str:
+        policy(name)
+        return name
 
     def baseline(self, name: str) -> Recipe:
         """The recipe of one baseline arm: this one with its few differences."""
@@ -167,7 +174,10 @@ def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
         key, equals, value = change.partition("=")
         if not equals:
             raise ConfigError(f"--set {change!r}: needed key=value, such as stages.base.steps=20")
-        nested: Any = yaml.safe_load(value)
+        try:
+            nested: Any = load_yaml(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {change!r}: the value is not YAML: {error}") from error
         for part in reversed(key.split(".")):
             nested = {part: nested}
         raw = _merge(raw, nested)
@@ -180,20 +190,26 @@ def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any
     if not path.is_file():
         path = recipe_folder() / f"{name_or_file}.yaml"
     if not path.is_file():
-        known = ", ".join(recipe_names())
-        raise ConfigError(f"no recipe {name_or_file!r}; known: {known}; or give a YAML file")
+        raise ConfigError(f"{unknown('recipe', name_or_file, recipe_names())} Or give a YAML file.")
     if str(path) in below:
         raise ConfigError(f"recipe {path} extends itself")
     try:
         own = load_yaml(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(own, dict):
         raise ConfigError(f"{path} holds no mapping of settings")
     parents = own.pop("extends", [])
+    parents = [parents] if isinstance(parents, str) else parents
+    if not isinstance(parents, list) or not all(isinstance(name, str) for name in parents):
+        raise ConfigError(
+            f"{path}: extends: {parents!r}; needed: a recipe's name, or a list of them"
+        )
     raw: dict[str, Any] = {}
-    for parent in [parents] if isinstance(parents, str) else parents:
-        raw = _merge(raw, _read(parent, (*below, str(path)))[0], whole=True)
+    for parent in parents:
+        beside = path.parent / parent  # a file's own neighbours come first
+        found = str(beside) if beside.is_file() else parent
+        raw = _merge(raw, _read(found, (*below, str(path)))[0], whole=True)
     return _merge(raw, own, whole=True), str(path)
 
 

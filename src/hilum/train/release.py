@@ -66,14 +66,20 @@ def export(run: Path, target: Path, data: Path | None = None, *, int8: bool = Tr
         data: where the run's data lies now; the folder it was trained from if None.
 
     Raises:
-        ConfigError: no finished run.
+        ConfigError: no finished run, or one whose training makes its own bundle.
         DataError: the data is not there, or not what the run was trained on.
         ModelOutputError: the graph's numbers are not PyTorch's.
     """
-    weights = run / "weights.safetensors"
+    weights, told = run / "weights.safetensors", run / "recipe.yaml"
+    if not told.is_file():
+        raise ConfigError(f"{run} holds no run (no recipe.yaml); train it first")
+    recipe = parse(yaml.safe_load(told.read_text()), str(told))
+    if recipe.data is None:
+        raise ConfigError(f"{run}: {recipe.name} mixes sets, and `hilum train` writes its bundle")
     if not weights.is_file():
-        raise ConfigError(f"{run} holds no finished run (no weights.safetensors); train it first")
-    recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text()), str(run / "recipe.yaml"))
+        raise ConfigError(
+            f"{run} is not finished (no weights.safetensors); the same `hilum train` goes on"
+        )
     targets, size = targets_of(recipe), recipe.preprocessing.size
     bare = recipe.model.model_copy(update={"pretrained": False})
     net = build_model(bare, size, targets, recipe.seed)

@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import atomic_path, write_text
+from hilum.core.options import unknown
 from hilum.data.catalog import Catalog
 from hilum.data.registry import load
 from hilum.data.sets import SETS
@@ -79,6 +80,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         go_on_from(net, Path(recipe.train.start))
 
     results = {"untrained": validate(net, items["validation"], spec, targets, recipe.train.batch)}
+    _check_watched(recipe, results["untrained"])
 
     def judge(one: Model) -> dict[str, float]:
         return validate(one, items["validation"], spec, targets, recipe.train.batch)
@@ -89,19 +91,20 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
 
     first = 0
     for name in recipe.stages:
+        draw, images = _draw(items["train"], recipe, name)
         fit(
             net,
             name,
             recipe,
-            _draw(items["train"], recipe),
+            draw,
             out / name,
             seed=recipe.seed + first,
-            images=len(items["train"]),
+            images=images,
             judge=judge,
             first=first,
             epoch_end=epoch_end,
         )
-        first += _epochs(recipe, name, len(items["train"]))
+        first += _epochs(recipe, name, images)
     save_weights(net.state_dict(), out / "weights.safetensors")
     for part in ("validation", "test"):
         if items[part]:
@@ -146,14 +149,31 @@ def _check_annotated(recipe: Recipe, items: list[Item]) -> None:
         )
 
 
+def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:
+    """Raises ConfigError where a number is watched that these validation images do not give."""
+    plateaus = {n: s.schedule for n, s in recipe.stages.items() if s.schedule.kind == "plateau"}
+    watched = {"train.watch": recipe.train.watch} | {
+        f"stages.{name}.schedule.watch": schedule.watch for name, schedule in plateaus.items()
+    }
+    for place, name in watched.items():
+        if name not in numbers:
+            raise ConfigError(
+                f"{place}: {unknown('number', name, numbers)} These are what the validation images "
+                "allow: without a finding among them there is no ap50, auc or mcc."
+            )
+
+
 def _epochs(recipe: Recipe, stage: str, images: int) -> int:
     steps, chunk = length(recipe.stages[stage], recipe, images)
     return -(-steps // chunk)
 
 
-def _draw(items: list[Item], recipe: Recipe) -> Draw:
-    share = recipe.train.positives
-    return passes(items, recipe.seed) if share is None else enriched(items, share)
+def _draw(items: list[Item], recipe: Recipe, stage: str) -> tuple[Draw, int]:
+    """What a stage's samples are drawn by, and how many make an epoch."""
+    share = recipe.stages[stage].positives or recipe.train.positives
+    if share is None:
+        return passes(items, recipe.seed), len(items)
+    return enriched(items, share, recipe.seed)
 
 
 def open_run(recipe: Recipe, out: Path) -> None:
