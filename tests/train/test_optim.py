@@ -11,7 +11,7 @@ from torch import nn
 
 from hilum.core.errors import ConfigError
 from hilum.models.model import Targets
-from hilum.models.options import ClassifierOptions, SegmenterOptions
+from hilum.models.options import ClassifierOptions, SegmenterOptions, TwoStageOptions
 from hilum.models.registry import build_model
 from hilum.train.optim import cosine_with_floor, factor, freeze, optimiser, schedule, still
 from hilum.train.recipe import OptimiserOptions, ScheduleOptions, StageOptions
@@ -91,3 +91,16 @@ def test_the_encoder_of_every_trained_kind_can_be_frozen() -> None:
         assert len(groups.param_groups[0]["params"]) == len(frozen)
     with pytest.raises(ConfigError, match="first-half"):
         freeze(nn.Linear(1, 1), stage(freeze="encoder"))
+
+
+def test_without_its_stem_an_encoder_has_three_stages_that_learn() -> None:
+    for name, still_learns in (("resnet18", "layer2."), ("tf_efficientnet_lite0", "blocks.2.")):
+        options = TwoStageOptions(
+            kind="faster-rcnn", encoder=name, pretrained=False, channels=16, head_width=16
+        )
+        net = build_model(options, 64, Targets(), 0)
+        freeze(net, stage(freeze="stem"))
+        learns = [n for n, p in net.named_parameters() if p.requires_grad]
+        assert learns[0].startswith(f"encoder.{still_learns}")
+    with pytest.raises(ConfigError, match="first-half"):
+        freeze(nn.Linear(1, 1), stage(freeze="stem"))

@@ -84,24 +84,41 @@ def freeze(net: nn.Module, stage: StageOptions) -> None:
     """Mark what the stage trains. Frozen batch norm keeps its statistics as well.
 
     Raises:
-        ConfigError: the encoder is to be frozen and the network has none of ours.
+        ConfigError: of the encoder something is to be frozen and the network has none of ours.
     """
     for parameter in net.parameters():
         parameter.requires_grad_(True)
-    if stage.freeze == "encoder":
-        if not any(name.startswith(ENCODERS) for name, _ in net.named_parameters()):
-            raise ConfigError(f"freeze: encoder: {type(net).__name__} has none; use first-half")
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(not name.startswith(ENCODERS))
+    if stage.freeze in ("encoder", "stem"):
+        layers = [p for name, p in net.named_parameters() if name.startswith(ENCODERS)]
+        if stage.freeze == "stem":
+            layers = layers[: _stem(net)]
+        if not layers:
+            raise ConfigError(
+                f"freeze: {stage.freeze}: {type(net).__name__} has none; use first-half"
+            )
+        for parameter in layers:
+            parameter.requires_grad_(False)
     if stage.freeze == "first-half":
-        layers = [m for m in net.modules() if next(m.parameters(recurse=False), None) is not None]
-        for layer in layers[: len(layers) // 2]:
+        own = [m for m in net.modules() if next(m.parameters(recurse=False), None) is not None]
+        for layer in own[: len(own) // 2]:
             for parameter in layer.parameters(recurse=False):
                 parameter.requires_grad_(False)
     if stage.frozen_batch_norm:
         for layer in batch_norms(net):
             for parameter in layer.parameters():
                 parameter.requires_grad_(False)
+
+
+def _stem(net: nn.Module) -> int:
+    """How many of the encoder's parameters come up to the end of its map of stride 4."""
+    features = getattr(net, "encoder", None)
+    info = getattr(features, "feature_info", None)
+    if not isinstance(features, nn.Module) or info is None or 4 not in info.reduction():
+        return 0
+    # timm spells a layer `stages.1` or `stages_1`, some below `body.`.
+    last = info.module_name()[info.reduction().index(4)].replace(".", "_") + "_"
+    names = [n.removeprefix("body.").replace(".", "_") for n, _ in features.named_parameters()]
+    return 1 + max(i for i, name in enumerate(names) if name.startswith(last))
 
 
 def batch_norms(net: nn.Module) -> list[nn.Module]:

@@ -51,7 +51,8 @@ class StageOptions(Options):
     epochs: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(gt=0)
     schedule: ScheduleOptions = ScheduleOptions()
-    freeze: Literal["none", "encoder", "first-half"] = "none"
+    # stem: the encoder up to stride 4, so that three of its stages learn
+    freeze: Literal["none", "encoder", "stem", "first-half"] = "none"
     frozen_batch_norm: bool = False
     positives: float | None = Field(default=None, gt=0, le=1)  # instead of train.positives
     mix: dict[str, float] | None = None
