@@ -64,3 +64,16 @@ def test_scores_that_fall_with_the_truth_stay_as_they_are() -> None:
     maps = calibration(Held(validation, [], [], [folds]), turned, other)
     assert set(maps.scores) == {"normal", "not-normal"}
     assert calibrated(turned, maps)[0].opacity == turned[0].opacity
+
+
+def test_a_network_that_finds_nothing_has_points_that_say_so() -> None:
+    (validation, said), (folds, covid) = _films(100, 0), _films(40, 1)
+    none = np.zeros((0, 4), np.float32)
+    blind = [Answer(none, none[:, 0], a.image) for a in said]
+    points = operating_points(
+        Held(validation, [], [], [folds]), blind, [Answer(none, none[:, 0], a.image) for a in covid]
+    )
+    assert (
+        points["default"].reason == "not chosen: an operating point of boxes needs predicted boxes"
+    )
+    assert points["best-f1"].reason.startswith("best")

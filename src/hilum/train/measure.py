@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,7 @@ def _ap(cases: Sequence[Case], answers: Sequence[Answer]) -> float:
 
 
 VALIDATION = "RSNA validation"
+UNCHOSEN = 0.5
 FOLDS = f"{VALIDATION} and out-of-fold COVID opacity"
 
 
@@ -200,15 +201,28 @@ def operating_points(
             score[truth], 0.9, patients=patients[truth]
         ),
     }
+    boxes = {
+        "default": _chosen(for_best_boxes, *both),
+        "one-false-box": _chosen(for_false_marks, *both, 1.0),
+        "rsna-score": _chosen(for_rsna_score, *rsna),
+    }
+    places = {"default": FOLDS, "one-false-box": FOLDS, "rsna-score": VALIDATION}
     return {
-        "default": for_best_boxes(*both).model_copy(update={"chosen_on": FOLDS}),
-        "one-false-box": for_false_marks(*both, 1.0).model_copy(update={"chosen_on": FOLDS}),
-        "rsna-score": for_rsna_score(*rsna).model_copy(update={"chosen_on": VALIDATION}),
+        **{n: p.model_copy(update={"chosen_on": places[n]}) for n, p in boxes.items()},
         **{
             name: point.model_copy(update={"chosen_on": VALIDATION, "score": "opacity"})
             for name, point in image.items()
         },
     }
+
+
+def _chosen(choose: Callable[..., OperatingPoint], *given: Any) -> OperatingPoint:
+    """The point, or, where a short trial found no box to choose by, one that says so."""
+    try:
+        return choose(*given)
+    except DataError as error:
+        log.warning("%s", error)
+        return OperatingPoint(threshold=UNCHOSEN, reason=f"not chosen: {error}")
 
 
 def calibrated(answers: Sequence[Answer], by: Calibration) -> list[Answer]:
@@ -231,7 +245,7 @@ def measure_baseline(recipe: Recipe, arm: Path, held: Held) -> ArmFigures:
         covid += baseline_answers(load_net(recipe, arm / f"fold{k}"), cases)
     net = load_net(recipe, arm / "final")
     chosen_on = pairs(held.validation, baseline_answers(net, held.validation))
-    threshold = for_rsna_score(*chosen_on).threshold
+    threshold = _chosen(for_rsna_score, *chosen_on).threshold
     test = baseline_answers(net, held.rsna)
     figures = {
         **_named(COVID, box_figures(held.covid, covid, COVID)),
