@@ -35,7 +35,8 @@ def cached_items(
     if folder is None or not len(part):
         return prepare_items(catalog.name, part, spec, targets)
     told = json.dumps([spec.to_json(), repr(targets), catalog.name], sort_keys=True)
-    key = hashlib.sha256((told + part.table.to_json(default_handler=str)).encode()).hexdigest()
+    told += part.table.to_json(default_handler=str) + json.dumps(_stamps(part))
+    key = hashlib.sha256(told.encode()).hexdigest()
     images, notes = folder / f"{key[:16]}.npy", folder / f"{key[:16]}.items"
     if not notes.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,3 +50,10 @@ def cached_items(
     with notes.open("rb") as stream:
         bare: list[Item] = pickle.load(stream)  # noqa: S301 -- our own file, named by what is in it
     return [replace(item, image=mapped[i]) for i, item in enumerate(bare)]
+
+
+def _stamps(catalog: Catalog) -> list[tuple[int, int]]:
+    """Size and time of change of every file: a picture changed in place is prepared anew."""
+    names = dict.fromkeys(path.partition("!")[0] for path in catalog.table["path"])
+    found = [(catalog.root / name).stat() for name in names]
+    return [(one.st_size, one.st_mtime_ns) for one in found]

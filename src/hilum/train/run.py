@@ -270,6 +270,8 @@ def catalog_rows(
         if own not in set(part):
             raise ConfigError(f"fold {options.fold} is not in the split: {sorted(set(part))}")
         named = named.where(named.isna(), named.eq(own).map({True: "validation", False: "train"}))
+    if named.isna().any():
+        log.warning("%d of %d images are in no part of the split", named.isna().sum(), len(named))
     rows = {p: [int(i) for i in (named == p).to_numpy().nonzero()[0]] for p in PARTS}
     text = catalog.table.assign(part=named).to_json(orient="records", default_handler=str)
     images = {p: len(rows[p]) for p in PARTS}
