@@ -12,7 +12,7 @@ from pathlib import Path
 from hilum.models.model import Model
 from hilum.models.registry import build_model
 from hilum.train.feed import mixed
-from hilum.train.fit import fit, targets_of
+from hilum.train.fit import epochs, fit, targets_of
 from hilum.train.recipe import Recipe
 from hilum.train.split import Parts
 
@@ -33,4 +33,5 @@ def train_arm(recipe: Recipe, parts: Parts, out: Path, *, final: bool = True) ->
         groups = {**parts.train, "covid_opacity_512": parts.target_train(fold)}
         name = "final" if fold is None else f"fold{fold}"
         draw = mixed(groups, mix["target"])
-        fit(target, "target", recipe, draw, out / name, seed=recipe.seed + 1)
+        seed, first = recipe.seed + 1, epochs(recipe, "base")
+        fit(target, "target", recipe, draw, out / name, seed=seed, first=first)

@@ -109,7 +109,7 @@ def build(recipe: Recipe, data: Path, run: Path, bundle: Path, *, baselines: boo
         images = {name: len(ids) for name, ids in listing.items()}
         record_data(folder, data, ", ".join(groups), images, json.dumps(listing))
         train_arm(arm, parts, folder)
-        write_page(arm, folder, ("base", *(f"fold{k}" for k in range(len(parts.folds))), "final"))
+        write_page(arm, folder, ("base", "final"))  # the folds go the way of the last stage
     write_text(run / "split.json", json.dumps(listing, indent=1))
     held = hold(catalogs, parts, recipe)
     return assemble(recipe, arms, parts, held, run, bundle, data)

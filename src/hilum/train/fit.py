@@ -270,6 +270,12 @@ def length(stage: StageOptions, recipe: Recipe, images: int) -> tuple[int, int]:
     return (min(steps, chunk * train.epochs) if train.epochs else steps), chunk
 
 
+def epochs(recipe: Recipe, stage: str, images: int = 0) -> int:
+    """How many a stage has."""
+    steps, chunk = length(recipe.stages[stage], recipe, images)
+    return math.ceil(steps / chunk)
+
+
 def fit(
     net: Model,
     stage: str,

@@ -39,7 +39,7 @@ from hilum.models.registry import build_model
 from hilum.report.run import run_page
 from hilum.train.cache import cached_items
 from hilum.train.feed import Draw, enriched, passes
-from hilum.train.fit import fit, length, save_weights, spec_of, targets_of
+from hilum.train.fit import epochs, fit, save_weights, spec_of, targets_of
 from hilum.train.recipe import DataOptions, Recipe, parse
 from hilum.train.samples import draw_samples
 from hilum.train.store import Item, without_copies
@@ -104,7 +104,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
             first=first,
             epoch_end=epoch_end,
         )
-        first += _epochs(recipe, name, images)
+        first += epochs(recipe, name, images)
     save_weights(net.state_dict(), out / "weights.safetensors")
     for part in ("validation", "test"):
         if items[part]:
@@ -161,11 +161,6 @@ def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:
                 f"{place}: {unknown('number', name, numbers)} These are what the validation images "
                 "allow: without a finding among them there is no ap50, auc or mcc."
             )
-
-
-def _epochs(recipe: Recipe, stage: str, images: int) -> int:
-    steps, chunk = length(recipe.stages[stage], recipe, images)
-    return -(-steps // chunk)
 
 
 def _draw(items: list[Item], recipe: Recipe, stage: str) -> tuple[Draw, int]:
