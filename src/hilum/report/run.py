@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hilum.report.page import template
-from hilum.report.plots import COLOURS, INK, LINES, QUIET, svg
+from hilum.report.plots import COLOURS, INK, LINES, QUIET, Figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,27 +133,28 @@ def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
         axes.legend(frameon=False, fontsize=9)
 
 
-def sweep_page(
-    recipe: str,
-    metric: str,
-    table: pd.DataFrame,
-    curves: Mapping[tuple[str, str], pd.DataFrame],
-) -> str:
-    """A sweep on one page: the table of its arms and all curves in one figure each.
+def sweep_figures(metric: str, curves: Mapping[tuple[str, str], pd.DataFrame]) -> list[Figure]:
+    """All curves of a sweep: of the metric, and of the validation loss.
 
     Args:
         metric: what is compared.
-        table: one row an arm, of `hilum.train.sweep.compare`.
         curves: (arm, repetition) -> its epochs.
     """
-    shown = [c for c in (metric, "val_loss") if any(c in rows for rows in curves.values())]
-    figures = [
-        (_title(name), svg(partial(_arms, curves=curves, name=name)))
-        for name in dict.fromkeys(shown)
+    return [
+        Figure(f"{_title(name)} on validation", "", partial(_arms, curves=curves, name=name), 4.0)
+        for name in dict.fromkeys((metric, "val_loss"))
+        if any(name in rows for rows in curves.values())
     ]
+
+
+def sweep_page(
+    recipe: str, metric: str, part: str, table: pd.DataFrame, figures: Sequence[Figure]
+) -> str:
+    """A sweep on one page: the table of its arms, of `hilum.train.sweep.compare`, and figures."""
     return template("sweep.html").render(
         title=f"Sweep of {recipe}",
         metric=METRICS.get(metric, metric),
+        part=part,
         rows=table.to_dict("records"),
         figures=figures,
     )

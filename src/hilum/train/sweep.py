@@ -24,7 +24,7 @@ from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.options import load_yaml
 from hilum.models.options import Options
-from hilum.report.run import sweep_page
+from hilum.report.run import sweep_figures, sweep_page
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import metrics, open_run, run
 
@@ -42,7 +42,7 @@ class SearchOptions(Options):
 class Grid(Options):
     """What a sweep runs: every combination of `grid`, or the named `arms`, or a `search`.
 
-    `metric` is compared on the test part, with `folds` on the fold that a run left out; `arms` are
+    `metric` is compared on the test part, with `folds` or in a search on validation; `arms` are
     compared with the first.
     """
 
@@ -64,7 +64,7 @@ class Grid(Options):
     @property
     def part(self) -> str:
         """The part whose numbers are compared."""
-        return "validation" if self.folds else "test"
+        return "validation" if self.folds or self.search else "test"
 
     @property
     def repeats(self) -> dict[str, dict[str, Any]]:
@@ -113,7 +113,7 @@ def recipe_of(grid: Grid, changes: dict[str, Any], repeat: str) -> Recipe:
 def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
     """Run what is not there yet; the table of all arms, also in `out` with the figure.
 
-    Files: sweep.csv, sweep.parquet (every run's numbers), index.html.
+    Files: sweep.csv, sweep.parquet (every run's numbers), index.html and its figures.
     """
     out.mkdir(parents=True, exist_ok=True)
     arms = grid.named() if grid.search is None else {}
@@ -129,18 +129,22 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
         log.info("run %d of %d: %s, %s", done + 1, len(found), arm, repeat)
         recipe = recipe_of(grid, changes, repeat)
         results = _results(recipe, data, folder)
-        part = "validation" if grid.search is not None else grid.part
-        if grid.metric not in results.get(part, {}):
-            known = ", ".join(results.get(part, {})) or "nothing"
-            raise ConfigError(f"{folder} has no {grid.metric!r} on {part}; it has: {known}")
-        rows.append({"arm": arm, "repeat": repeat, **results[part]})
+        if grid.metric not in results.get(grid.part, {}):
+            known = ", ".join(results.get(grid.part, {})) or "nothing"
+            raise ConfigError(f"{folder} has no {grid.metric!r} on {grid.part}; it has: {known}")
+        rows.append({"arm": arm, "repeat": repeat, **results[grid.part]})
         curves[arm, repeat] = metrics(recipe.stages, folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", table.to_csv(index=False))
-        write_text(out / "index.html", sweep_page(grid.recipe, grid.metric, table, curves))
+        figures = sweep_figures(grid.metric, curves)
+        for figure in figures:
+            figure.save(out)
+        write_text(
+            out / "index.html", sweep_page(grid.recipe, grid.metric, grid.part, table, figures)
+        )
     return table
 
 
@@ -216,6 +220,8 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
             sure = under > 0 or over < 0
             row |= {"difference": mean, "difference_low": under, "difference_high": over}
             row["verdict"] = ("higher" if mean > 0 else "lower") if sure else "no difference shown"
+            if not len(paired):
+                row["verdict"] = f"has no {metric}"
         rows.append(row)
     return pd.DataFrame(rows)
 
