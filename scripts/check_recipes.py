@@ -62,7 +62,7 @@ LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "PSPNet": (SEGMENTER, ("model.architecture=pspnet", "preprocessing.size=256")),
 }
 RATES = {"RT-DETR": 3e-4}
-PATIENCE_S = 600  # CPU seconds a network
+PATIENCE_S = 900  # CPU seconds a network
 
 METRICS = ("ap50", "auc", "accuracy", "mcc", "dice_pneumothorax")
 

@@ -73,7 +73,5 @@ def test_a_network_that_finds_nothing_has_points_that_say_so() -> None:
     points = operating_points(
         Held(validation, [], [], [folds]), blind, [Answer(none, none[:, 0], a.image) for a in covid]
     )
-    assert (
-        points["default"].reason == "not chosen: an operating point of boxes needs predicted boxes"
-    )
+    assert points["default"].reason.startswith("not chosen: an operating point of boxes needs")
     assert points["best-f1"].reason.startswith("best")
