@@ -9,6 +9,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,8 @@ def to_onnx(net: nn.Module, size: int) -> bytes:
     free = {"image": {0: torch.export.Dim("batch", min=1, max=64)}}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
-        logging.getLogger("onnxscript").setLevel(logging.WARNING)
+        for talker in ("onnxscript", "onnx_ir"):
+            logging.getLogger(talker).setLevel(logging.WARNING)
         path = Path(folder) / "model.onnx"
         torch.onnx.export(
             heads,
@@ -121,8 +123,7 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]
 
 def to_int8(graph: bytes, images: NDArray[np.float32]) -> bytes:
     """Static QDQ quantisation, calibrated on (n, 1, S, S) prepared images."""
-    logging.getLogger("root").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet_root():
         fp32, ready, int8 = (Path(folder) / f"{n}.onnx" for n in ("fp32", "ready", "int8"))
         fp32.write_bytes(graph)
         quant_pre_process(str(fp32), str(ready), skip_symbolic_shape=True)
@@ -138,6 +139,18 @@ def to_int8(graph: bytes, images: NDArray[np.float32]) -> bytes:
             nodes_to_exclude=last_layers(onnx.load(ready)),
         )
         return int8.read_bytes()
+
+
+@contextmanager
+def _quiet_root() -> Iterator[None]:
+    """The quantiser tips its users off through the root logger; ours is heard again afterwards."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def last_layers(model: onnx.ModelProto) -> list[str]:
