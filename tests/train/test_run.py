@@ -22,6 +22,7 @@ from hilum.data.phantom import phantom, write_png
 from hilum.dicom.read import read
 from hilum.predict.pipeline import Analyser, Pipeline
 from hilum.train import run as running
+from hilum.train import sweep as sweeping
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.release import export
 from hilum.train.run import run
@@ -62,6 +63,9 @@ CHANGES = (
     *("model.anchors.levels=[3,4,5]", "preprocessing.size=64"),
     *("train.batch=6", "train.threads=1", "train.precision=bf16", "train.epochs=2"),
 )
+
+
+COMMON = {k: yaml.safe_load(v) for k, v in (change.split("=", 1) for change in CHANGES)}
 
 
 def recipe(*changes: str) -> Recipe:
@@ -183,8 +187,7 @@ def test_k_fold_training_judges_every_film_once(data: Path, tmp_path: Path) -> N
         {
             "recipe": "rsna-retinanet-seresnext101-small",
             "arms": {"base": {}},
-            "common": {k: yaml.safe_load(v) for k, v in (c.split("=", 1) for c in CHANGES)}
-            | {"train.epochs": 1},
+            "common": COMMON | {"train.epochs": 1},
             "seeds": [1],
             "folds": 2,
             "metric": "val_loss",
@@ -200,6 +203,41 @@ def test_k_fold_training_judges_every_film_once(data: Path, tmp_path: Path) -> N
     other = grid.model_copy(update={"common": {**grid.common, "augment": "light"}})
     with pytest.raises(ConfigError, match="augment"):
         sweep(other, data, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_with_the_trial_that_was_killed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid.model_validate(
+        {
+            "recipe": "rsna-retinanet-seresnext101-small",
+            "search": {"trials": 2, "space": {"stages.all.learning_rate": [1e-5, 1e-2, "log"]}},
+            "common": COMMON | {"train.epochs": 1},
+            "seeds": [1],
+            "metric": "val_loss",
+        }
+    )
+    real, calls = sweeping.run, []
+
+    def killed(*given: object) -> Path:
+        calls.append(given)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sweeping, "run", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        sweep(grid, data, tmp_path)
+    monkeypatch.setattr(sweeping, "run", real)
+    table = sweep(grid, data, tmp_path)
+    assert table["arm"].tolist() == ["trial-0", "trial-1"]
+    rates = [
+        yaml.safe_load((tmp_path / arm / "recipe.yaml").read_text())["stages"]["all"]
+        for arm in table["arm"]
+    ]
+    assert rates[0] != rates[1]
+    assert all(1e-5 <= one["learning_rate"] <= 1e-2 for one in rates)
 
 
 @pytest.mark.slow

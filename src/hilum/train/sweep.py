@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from scipy import stats
 
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
-from hilum.core.options import load_yaml
+from hilum.core.options import load_yaml, unknown
 from hilum.models.options import Options
 from hilum.report.run import sweep_figures, sweep_page
 from hilum.train.recipe import Recipe, load_recipe
@@ -118,6 +118,7 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
     out.mkdir(parents=True, exist_ok=True)
     arms = grid.named() if grid.search is None else {}
     rows, curves = [], {}
+    seen: dict[str, float] = {}  # numbers that some arm has
     plan = [(arm, repeat) for arm in arms for repeat in grid.repeats]
     for arm, repeat in plan:  # every recipe is checked before the first run begins
         recipe_of(grid, arms[arm], repeat)
@@ -128,11 +129,10 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
     for done, (arm, repeat, changes, folder) in enumerate(found):
         log.info("run %d of %d: %s, %s", done + 1, len(found), arm, repeat)
         recipe = recipe_of(grid, changes, repeat)
-        results = _results(recipe, data, folder)
-        if grid.metric not in results.get(grid.part, {}):
-            known = ", ".join(results.get(grid.part, {})) or "nothing"
-            raise ConfigError(f"{folder} has no {grid.metric!r} on {grid.part}; it has: {known}")
-        rows.append({"arm": arm, "repeat": repeat, **results[grid.part]})
+        numbers = _numbers(grid, recipe, data, folder)
+        seen |= numbers
+        _known(seen, grid.metric)
+        rows.append({"arm": arm, "repeat": repeat, **numbers})
         curves[arm, repeat] = metrics(recipe.stages, folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
@@ -148,13 +148,16 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
     return table
 
 
-def _results(recipe: Recipe, data: Path, folder: Path) -> dict[str, Any]:
+def _numbers(grid: Grid, recipe: Recipe, data: Path, folder: Path) -> dict[str, float]:
+    """Metric -> value of one run, which is trained if it is not there."""
     open_run(recipe, folder)  # numbers of other settings are not taken for these
     done = folder / "results.json"
     if not done.is_file():
         run(recipe, data, folder)
-    results: dict[str, Any] = json.loads(done.read_text())
-    return results
+    found: dict[str, float] = json.loads(done.read_text()).get(grid.part, {})
+    if not found:
+        raise ConfigError(f"{folder} has no {grid.part} part; change data.fractions or use folds")
+    return found
 
 
 def _search(
@@ -173,16 +176,23 @@ def _search(
         load_if_exists=True,
     )
     repeat = next(iter(grid.repeats))
-    told = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    for trial in told:
-        yield f"trial-{trial.number}", repeat, dict(trial.params), _folder(out, trial.number)
-    for _ in range(search.trials - len(told)):
-        asked = study.ask()
-        changes = {key: _suggest(asked, key, values) for key, values in search.space.items()}
-        folder = _folder(out, asked.number)
-        results = _results(recipe_of(grid, changes, repeat), data, folder)
-        study.tell(asked, results["validation"][grid.metric])
-        yield f"trial-{asked.number}", repeat, changes, folder
+    begun = {t.number: dict(t.params) for t in study.trials}
+    for number in range(search.trials):
+        if number not in begun:
+            asked = study.ask()
+            begun[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
+        folder = _folder(out, number)
+        numbers = _numbers(grid, recipe_of(grid, begun[number], repeat), data, folder)
+        if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
+            study.tell(number, _known(numbers, grid.metric))
+        yield f"trial-{number}", repeat, begun[number], folder
+
+
+def _known(numbers: Mapping[str, Any], metric: str) -> Any:
+    """Raises ConfigError where there is no such number."""
+    if metric not in numbers:
+        raise ConfigError(f"metric: {unknown('number', metric, numbers)}")
+    return numbers[metric]
 
 
 def _folder(out: Path, number: int) -> Path:
