@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from helpers.batches import EMPTY, SIZE, TARGETS, TWO, batch
 from hilum.models.options import ModelOptions
 from hilum.models.registry import build_model
-from hilum.train.export import RawHeads, check_export, to_onnx
+from hilum.train.export import RawHeads, _unmatched, check_export, to_onnx
 
 SMALL = {
     "retinanet": {"channels": 16, "tower": 1},
@@ -37,3 +37,12 @@ def test_the_graph_equals_pytorch(kind: str) -> None:
         first, second = (RawHeads(net).eval()(torch.from_numpy(i[None])) for i in images)
     assert max(float((a - b).abs().max()) for a, b in zip(first, second, strict=True)) > 1e-2
     assert check_export(net, to_onnx(net, SIZE), np.asarray(images)) <= 1e-4
+
+
+def test_proposals_may_change_places_but_not_what_they_say() -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 9)).astype(np.float32)
+    assert _unmatched(rows, rows[::-1]) == 0
+    one, many = rows.copy(), rows.copy()
+    one[7], many[:10] = 5, 5
+    assert _unmatched(rows, one) == 0  # rounding took another proposal in
+    assert _unmatched(rows, many) > 1
