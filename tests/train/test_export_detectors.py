@@ -45,4 +45,4 @@ def test_proposals_may_change_places_but_not_what_they_say() -> None:
     one, many = rows.copy(), rows.copy()
     one[7], many[:10] = 5, 5
     assert _unmatched(rows, one) == 0  # rounding took another proposal in
-    assert _unmatched(rows, many) > 1
+    assert _unmatched(rows, many) > 0.1
