@@ -83,7 +83,22 @@ def to_onnx(net: nn.Module, size: int) -> bytes:
             external_data=False,
             verbose=False,
         )
-        return path.read_bytes()
+        return without_traces(path.read_bytes())
+
+
+def without_traces(graph: bytes) -> bytes:
+    """The same graph without what the exporter notes of the Python it came from: paths of a
+    machine have no place in a bundle."""
+    model = onnx.load_from_string(graph)
+    parts = (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer)
+    for part in (model, *parts, *model.graph.input, *model.graph.output, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for node in (node for function in model.functions for node in function.node):
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    stripped: bytes = model.SerializeToString()
+    return stripped
 
 
 def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]) -> float:
