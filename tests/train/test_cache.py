@@ -36,6 +36,7 @@ def test_a_cached_image_is_the_prepared_one_until_its_file_changes(tmp_path: Pat
     for a, b, c in zip(plain, first, again, strict=True):
         assert a.image_id == b.image_id == c.image_id
         assert isinstance(c.image, np.memmap)
+        assert isinstance(c.masks["opacity"], np.memmap)
         np.testing.assert_array_equal(a.image, b.image)
         np.testing.assert_array_equal(a.image, c.image)
         np.testing.assert_array_equal(a.boxes, c.boxes)

@@ -48,7 +48,7 @@ from hilum.train.validate import validate
 log = logging.getLogger("hilum.train")
 
 PARTS = ("train", "validation", "test")
-WITHOUT_EFFECT = {"train.workers"}  # settings that change no number
+WITHOUT_EFFECT = {"train.workers", "data.cache"}  # settings that change no number
 
 
 def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> Path:

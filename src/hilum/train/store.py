@@ -96,10 +96,13 @@ def prepare_items(
     group: str, catalog: Catalog, spec: Preprocessing, targets: Targets = TARGETS
 ) -> list[Item]:
     """Every image of a catalog, prepared; what `targets` does not name is left out."""
-    return [_item(group, catalog, row, spec, targets) for row in range(len(catalog))]
+    return [prepare_item(group, catalog, row, spec, targets) for row in range(len(catalog))]
 
 
-def _item(group: str, catalog: Catalog, row: int, spec: Preprocessing, targets: Targets) -> Item:
+def prepare_item(
+    group: str, catalog: Catalog, row: int, spec: Preprocessing, targets: Targets
+) -> Item:
+    """One of them."""
     record = catalog.table.iloc[row]
     radiograph = open_radiograph(catalog.root, record["path"])
     image, box = square(radiograph, spec)
