@@ -35,10 +35,10 @@ from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.read import read
-from hilum.predict.pipeline import BundleSpec, Pipeline
-from hilum.predict.pool import Pool
-from hilum.predict.run import Job, Worker
-from hilum.predict.session import RawOutputs
+from hilum.inference.pipeline import BundleSpec, Pipeline
+from hilum.inference.pool import Pool
+from hilum.inference.run import Job, Worker
+from hilum.inference.session import RawOutputs
 
 PROCESSES, THREADS = 2, 1
 ZIP = Path("dicom") / "siim_acr_cr_100.zip"
@@ -82,7 +82,7 @@ def eager_network(bundle: Bundle) -> Any:
 
 
 class EagerSession:
-    """Stands where hilum.predict.session.Session stands."""
+    """Stands where hilum.inference.session.Session stands."""
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         import torch
@@ -121,7 +121,7 @@ def files(folder: Path) -> tuple[list[Path], str]:
         with zipfile.ZipFile(archive) as members:
             members.extractall(folder)
         return sorted(p for p in folder.rglob("*") if p.is_file()), "real JPEG CR files"
-    from hilum.data.phantom import phantom
+    from hilum.data.phantom.phantom import phantom
 
     for seed in range(100):
         grey = (phantom(seed, 1024, 1024).pixels * 255).astype(np.uint8)
@@ -234,13 +234,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "films").mkdir()
-        paths, kind = files(folder / "films")
+        (folder / "images").mkdir()
+        paths, kind = files(folder / "images")
         bundle = chosen(options.bundle, folder)
         jobs = arms(bundle, not options.no_masks, not options.no_eager)
         items = list(discover(paths))
         report = {
-            "films": f"{len(items)} {kind}",
+            "images": f"{len(items)} {kind}",
             "bundle": f"{bundle.name} {bundle.version} {bundle.sha256[:12]}",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
             f"load {os.getloadavg()[0]:.1f} at the start",
@@ -269,7 +269,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=1))
         return
-    print(f"{report['films']}; bundle {report['bundle']}; {report['machine']}")
+    print(f"{report['images']}; bundle {report['bundle']}; {report['machine']}")
     print(f"{PROCESSES} processes x {THREADS} thread, files on disk to findings:")
     slowest = report["arms"].get("pytorch eager", {}).get("files_per_s")
     for name, arm in report["arms"].items():

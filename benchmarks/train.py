@@ -2,7 +2,7 @@
 
     python benchmarks/train.py [--steps 12] [--size 256] [--batch 8] [--threads 2]
 
-Four rows on the same random films and boxes: torchvision's RetinaNet-ResNet-50 as its reference
+Four rows on the same random images and boxes: torchvision's RetinaNet-ResNet-50 as its reference
 trains it (fp32, contiguous, SGD), ours (channels_last, bf16, AdamW),
 and the two around EfficientNet-lite0. The first steps are left out; medians over the others. Rounds
 alternate, so that a noisy machine is noisy for all.
@@ -27,7 +27,7 @@ TARGETS = Targets(masks=())
 
 
 def batch(size: int, count: int) -> Batch:
-    """Films of noise with two boxes each."""
+    """Images of noise with two boxes each."""
     torch.manual_seed(0)
     low = torch.rand(count, 2, 2) * size / 2
     boxes = torch.cat([low, low + size / 4], dim=2)

@@ -1,5 +1,5 @@
 """Every small twin trains two epochs on real data, lowers its validation loss, and its bundle runs;
-every kind of network knows eight real films by heart.
+every kind of network knows eight real images by heart.
 
     python scripts/check_recipes.py --data $HILUM_DATA --out runs/check [--only NAME ...]
 
@@ -24,12 +24,12 @@ import torch
 from hilum.core.errors import HilumError
 from hilum.core.files import write_text
 from hilum.data.catalog import Catalog
-from hilum.data.phantom import phantom, write_png
+from hilum.data.phantom.phantom import phantom, write_png
 from hilum.dicom.read import read
+from hilum.inference.pipeline import Analyser, Pipeline
 from hilum.models.model import Prediction, Targets
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
-from hilum.predict.pipeline import Analyser, Pipeline
 from hilum.train.feed import plain
 from hilum.train.fit import spec_of, targets_of
 from hilum.train.recipe import Recipe, load_recipe, recipe_names
@@ -58,7 +58,7 @@ LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
         name: (SEGMENTER, (f"model.architecture={name.lower()}",))
         for name in ("Unet", "Unet++", "DeepLabV3+")
     },
-    # Its map is an eighth of the film: on rims of air it ended at .891 (256 px, 790 steps).
+    # Its map is an eighth of the image: on rims of air it ended at .891 (256 px, 790 steps).
     "PSPNet": (
         SEGMENTER,
         (
@@ -104,9 +104,9 @@ def check(name: str, data: Path, out: Path, threads: int) -> Row:
     bundle = out / "bundle.zip"
     if not bundle.is_file():
         export(out, bundle, data)
-    film = out / "phantom.png"
-    write_png(phantom(1, 512, 512), film)
-    found = Analyser(Pipeline.load().with_bundle(bundle))(read(film))
+    image = out / "phantom.png"
+    write_png(phantom(1, 512, 512), image)
+    found = Analyser(Pipeline.load().with_bundle(bundle))(read(image))
     row["bundle"] = f"{len(found.boxes_px)} boxes, {len(found.image_scores)} scores, " + (
         f"{len(found.masks)} masks"
     )
@@ -139,7 +139,7 @@ def table(rows: list[Row], groups: dict[str, list[str]]) -> str:
 
 
 def by_heart(name: str, data: Path, threads: int) -> Row:
-    """Train one network on eight films of its recipe, without augmentation, until it knows them."""
+    """Train one network on eight images of its recipe, unaugmented, until it knows them."""
     base, changes = LEARNERS[name]
     recipe = load_recipe(base, changes)
     assert recipe.data is not None
@@ -171,7 +171,7 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
 
 
 def eight(catalog: Catalog, recipe: Recipe) -> Catalog:
-    """Eight films with what is to be learnt; a classifier's are of all classes in turn."""
+    """Eight images with what is to be learnt; a classifier's are of all classes in turn."""
     names, table = recipe.targets, catalog.table
     if isinstance(recipe.model, ClassifierOptions):
         columns = [f"label_{name}" for name in getattr(names, recipe.model.target)]

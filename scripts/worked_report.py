@@ -3,7 +3,7 @@
     python scripts/worked_report.py --run runs/default --data $HILUM_DATA --out worked
 
 `--run` is the folder of `hilum train default`. Its base weights answer the RSNA validation and
-test films, its fold weights the COVID-opacity films that their fold left out. Catalogs and
+test images, its fold weights the COVID-opacity images that their fold left out. Catalogs and
 predictions are written to `--out`, then `hilum evaluate report` judges them; numbers and plots for
 the documents go to docs/images/worked. No radiograph leaves the data folder.
 """
@@ -85,12 +85,12 @@ def _answer_all(
 ) -> None:
     """Prediction files of all arms; those that are there are kept."""
     spec = default_bundle().manifest.preprocessing.value()
-    films = held = None
+    images = held = None
     for name, folder in arms.items():
         one = _recipes(recipe)[name]
         if not (out / name / "rsna.json").is_file():
-            films = films or open_cases(catalogs["rsna"], [*chain(*rsna.values())], spec)
-            _write(out, name, "rsna", films, _answers(one, folder / "base", films))
+            images = images or open_cases(catalogs["rsna"], [*chain(*rsna.values())], spec)
+            _write(out, name, "rsna", images, _answers(one, folder / "base", images))
         if not (out / name / "covid.json").is_file():
             held = held or [open_cases(catalogs["covid_opacity_512"], ids, spec) for ids in folds]
             said = [_answers(one, folder / f"fold{k}", f) for k, f in enumerate(held)]
@@ -102,32 +102,32 @@ def _recipes(recipe: Recipe) -> dict[str, Recipe]:
 
 
 def _part(catalog: Catalog, parts: dict[str, list[str]], path: Path) -> None:
-    """The films of the parts, as a catalog with their split."""
+    """The images of the parts, as a catalog with their split."""
     of = {image: name for name, images in parts.items() for image in images}
     chosen = catalog.where(catalog.table["image_id"].isin(list(of)))
     table = chosen.table.assign(split=chosen.table["image_id"].map(of))
     Catalog(catalog.name, table, catalog.root, catalog.notes).save(path)
 
 
-def _answers(recipe: Recipe, weights: Path, films: Sequence[Case]) -> list[Answer]:
+def _answers(recipe: Recipe, weights: Path, images: Sequence[Case]) -> list[Answer]:
     """As measured for the card: ours through the bundle's decoding, baselines through theirs."""
     net = load_net(recipe, weights)
     if recipe.name != OURS:
-        return baseline_answers(net, films)
+        return baseline_answers(net, images)
     plain = default_bundle().manifest.model_copy(update={"calibration": Calibration()})
-    return decoded(raw_outputs(net, films), films, plain, masks=False)
+    return decoded(raw_outputs(net, images), images, plain, masks=False)
 
 
-def _write(out: Path, name: str, kind: str, films: list[Case], said: list[Answer]) -> None:
+def _write(out: Path, name: str, kind: str, images: list[Case], said: list[Answer]) -> None:
     images = {
-        film.image_id: ImagePredictions(
+        image.image_id: ImagePredictions(
             answer.boxes.astype(np.float64),
             answer.scores.astype(np.float64),
             ("opacity",) * len(answer.scores),
             {"opacity": answer.opacity},
-            {"path": film.image_id, "status": "analysed"},
+            {"path": image.image_id, "status": "analysed"},
         )
-        for film, answer in zip(films, said, strict=True)
+        for image, answer in zip(images, said, strict=True)
     }
     (out / name).mkdir(exist_ok=True)
     write_predictions(out / name / f"{kind}.json", PredictionFile("findings", images))

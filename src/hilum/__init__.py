@@ -8,7 +8,7 @@ data/      a data set on disk -> Catalog (one row per image); splits, phantoms, 
 augment/   moves image, boxes and masks together; intensity
 models/    encoders, detectors, losses (PyTorch)
 train/     recipe -> run -> checkpoints -> bundle
-predict/   bundle + Radiograph -> Findings (ONNX Runtime, no PyTorch)
+inference/ bundle + Radiograph -> Findings (ONNX Runtime, no PyTorch)
 fuse/      several Findings -> one: NMS, weighted boxes fusion, shrink, masks
 evaluate/  predictions + truth -> numbers with intervals
 report/    pictures, tables, pages, model cards
@@ -26,7 +26,7 @@ __all__ = ["predict", "read"]
 
 if TYPE_CHECKING:
     from hilum.dicom.read import read
-    from hilum.predict.api import predict
+    from hilum.inference.api import predict
 
 
 def __getattr__(name: str) -> Any:
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
         return read
     if name == "predict":
-        import importlib
+        from hilum.inference.api import predict
 
-        return importlib.import_module("hilum.predict")  # a callable package, see there
+        return predict
     raise AttributeError(f"module 'hilum' has no attribute {name!r}")

@@ -26,21 +26,21 @@ class Refuse(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Refuse())
 import hilum
 from hilum.cli.main import app
-from hilum.data.phantom import phantom, write_dicom, write_png
+from hilum.data.phantom.phantom import phantom, write_dicom, write_png
 from pathlib import Path
 
 folder = Path(sys.argv[1])
 made = phantom(seed=3, width=640, height=560, opacities=1)
-write_dicom(made, folder / "films" / "a.dcm")
-write_png(made, folder / "films" / "b.png")
-film = hilum.read(folder / "films" / "a.dcm")
-answer = hilum.predict(film)
+write_dicom(made, folder / "images" / "a.dcm")
+write_png(made, folder / "images" / "b.png")
+image = hilum.read(folder / "images" / "a.dcm")
+answer = hilum.predict(image)
 try:
-    app(["predict", str(folder / "films"), "--out", str(folder / "out"), "--workers", "1"])
+    app(["predict", str(folder / "images"), "--out", str(folder / "out"), "--workers", "1"])
 except SystemExit as stop:
     code = stop.code or 0
 print(json.dumps({
-    "shape": film.pixels.shape,
+    "shape": image.pixels.shape,
     "status": [image.status for image in answer],
     "code": code,
     "heavy": sorted(HEAVY & {name.split(".")[0] for name in sys.modules}),
@@ -50,7 +50,7 @@ print(json.dumps({
 
 @pytest.mark.base_install
 def test_reading_predicting_and_drawing_need_the_base_install_only(tmp_path: Path) -> None:
-    (tmp_path / "films").mkdir()
+    (tmp_path / "images").mkdir()
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path)],
         capture_output=True,

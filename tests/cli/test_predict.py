@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.cli.main import app
-from hilum.predict.journal import NAME
+from hilum.inference.journal import NAME
 
 SECONDS = 120
 
@@ -42,7 +42,7 @@ def pipeline(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_hundred_good_files_and_four_bad_ones(tmp_path: Path, pipeline: Path) -> None:
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     for number in range(100):
         write_png(folder / f"{number:03d}.png", number, 96, 80)
     (folder / "truncated.dcm").write_bytes(
@@ -67,7 +67,7 @@ def test_a_hundred_good_files_and_four_bad_ones(tmp_path: Path, pipeline: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, pipeline: Path, workers: int) -> None:
-    folder, out = tmp_path / "films", tmp_path / "out"
+    folder, out = tmp_path / "images", tmp_path / "out"
     for number in range(30):
         write_png(folder / f"{number:03d}.png", number, 320, 240)
     arguments = ["predict", str(folder), "--out", str(out), "--pipeline", str(pipeline)]
@@ -98,21 +98,21 @@ def wait_for_lines(path: Path, lines: int) -> None:
 
 
 def test_a_second_run_answers_from_the_journal(tmp_path: Path, pipeline: Path) -> None:
-    film, out = write_png(tmp_path / "a.png"), tmp_path / "out"
-    arguments = ("predict", film, "--out", out, "--pipeline", pipeline)
+    image, out = write_png(tmp_path / "a.png"), tmp_path / "out"
+    arguments = ("predict", image, "--out", out, "--pipeline", pipeline)
     assert hilum(*arguments)[0] == 0
     first = (out / "findings.json").read_bytes()
     assert hilum(*arguments)[0] == 0
     assert (out / "findings.json").read_bytes() == first  # even the seconds
-    write_png(film, seed=9)
+    write_png(image, seed=9)
     hilum(*arguments)
     assert (out / "findings.json").read_bytes() != first
     assert len((out / NAME).read_text().splitlines()) == 3
 
 
 def test_the_threshold_and_masks_can_be_changed(tmp_path: Path, pipeline: Path) -> None:
-    film, out = write_png(tmp_path / "a.png"), tmp_path / "out"
-    common = ("predict", film, "--out", out, "--pipeline", pipeline, "--json")
+    image, out = write_png(tmp_path / "a.png"), tmp_path / "out"
+    common = ("predict", image, "--out", out, "--pipeline", pipeline, "--json")
     assert len(json.loads(hilum(*common)[1])["images"][0]["findings"]) == 1
     image = json.loads(hilum(*common, "--threshold", "0.99", "--no-masks")[1])["images"][0]
     assert (image["findings"], image["masks"]) == ([], {})
@@ -121,9 +121,9 @@ def test_the_threshold_and_masks_can_be_changed(tmp_path: Path, pipeline: Path) 
 def test_python_gives_the_same_as_the_command(tmp_path: Path, pipeline: Path) -> None:
     import hilum as package
 
-    film, out = write_png(tmp_path / "a.png"), tmp_path / "out"
-    hilum("predict", film, "--out", out, "--pipeline", pipeline)
-    run = package.predict(film, pipeline=pipeline)
+    image, out = write_png(tmp_path / "a.png"), tmp_path / "out"
+    hilum("predict", image, "--out", out, "--pipeline", pipeline)
+    run = package.predict(image, pipeline=pipeline)
     (there,) = json.loads((out / "findings.json").read_text())["images"]
     here = run[0].to_json()
     for key in ("findings", "scores", "status", "width", "height"):
@@ -157,11 +157,11 @@ def test_demo_shows_the_same_film_twice_with_the_same_findings(
 def test_predicting_and_drawing_never_load_what_the_base_install_lacks(
     tmp_path: Path, pipeline: Path
 ) -> None:
-    film = write_png(tmp_path / "a.png")
+    image = write_png(tmp_path / "a.png")
     code = (
         "import sys, hilum; light = set(sys.modules)\n"
         "from hilum.cli.main import app\n"
-        f"app(['predict', {str(film)!r}, '--out', {str(tmp_path / 'o')!r}, "
+        f"app(['predict', {str(image)!r}, '--out', {str(tmp_path / 'o')!r}, "
         f"'--pipeline', {str(pipeline)!r}], standalone_mode=False)\n"
         "heavy = {'torch', 'pandas', 'matplotlib', 'numba', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

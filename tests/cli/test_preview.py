@@ -17,11 +17,11 @@ def test_a_sheet_has_a_row_a_film_and_can_be_drawn_again(hilum_data: Path, tmp_p
     sheets = []
     for name in ("one.png", "two.png"):
         arguments = ["data", "preview", "rsna-classifier-r50-small", "--data", str(hilum_data)]
-        arguments += ["--out", str(tmp_path / name), "--films", "2", "--samples", "3", "--json"]
+        arguments += ["--out", str(tmp_path / name), "--images", "2", "--samples", "3", "--json"]
         done = CliRunner().invoke(app, [*arguments, "--set", "augment=covid/yolo"])
         assert done.exit_code == 0, done.output
         told = json.loads(done.stdout[done.stdout.index("{") :])
-        assert told["films"] == 2
+        assert told["images"] == 2
         assert told["boxes"] > 0
         sheets.append(cv2.imread(str(tmp_path / name)))
     assert sheets[0].shape == (2 * 256, 4 * 256, 3)

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from hilum.core.errors import DataError
-from hilum.data import Catalog, load, open_catalog, rle
+from hilum.data import Catalog, load, open_catalog
+from hilum.data.formats import runs as rle
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 
 from hilum.core.errors import DataError
 from hilum.data import Catalog, load
-from hilum.data.encode import dicom_bytes
-from hilum.data.phantom import phantom, write_png
+from hilum.data.phantom.encode import dicom_bytes
+from hilum.data.phantom.phantom import phantom, write_png
 from hilum.data.pixels import open_mask, open_radiograph
 
 
@@ -366,11 +366,11 @@ def test_folder_of_anything_with_a_mapping(tmp_path: Path) -> None:
 
 def test_a_zip_is_a_folder_too(tmp_path: Path) -> None:
     dicom(tmp_path / "a.dcm", 4)
-    with ZipFile(tmp_path / "films.zip", "w") as archive:
+    with ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.write(tmp_path / "a.dcm", "deep/a.dcm")
-    catalog = load("folder", tmp_path / "films.zip")
+    catalog = load("folder", tmp_path / "images.zip")
     found = row(catalog, "deep/a")
-    assert found["path"] == "films.zip!deep/a.dcm"
+    assert found["path"] == "images.zip!deep/a.dcm"
     assert found["patient"] == "PHANTOM-000004"
     assert open_radiograph(catalog.root, found["path"]).height == 40
 

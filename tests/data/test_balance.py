@@ -11,8 +11,8 @@ import pytest
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog
-from hilum.data.balance import equalised, negatives_for, sliding_rate, weighted
 from hilum.data.catalog import build
+from hilum.data.sampling import equalised, negatives_for, sliding_rate, weighted
 
 
 def made_up(a: int = 30, b: int = 5, none: int = 100) -> Catalog:

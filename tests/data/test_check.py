@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from hilum.data import Catalog, load, open_catalog
 from hilum.data.catalog import build
-from hilum.data.check import check
-from hilum.data.check_files import file_facts
-from hilum.data.encode import dicom_bytes
-from hilum.data.phantom import phantom
+from hilum.data.check.check import check
+from hilum.data.check.files import file_facts
+from hilum.data.phantom.encode import dicom_bytes
+from hilum.data.phantom.phantom import phantom
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load
 from hilum.data.catalog import build
 from hilum.data.convert import convert
-from hilum.data.outlines import coco_counts, mask_of_coco, mask_of_outlines, outlines
-from hilum.data.phantom import phantom, write_mask, write_png
+from hilum.data.formats.polygons import coco_counts, mask_of_coco, mask_of_outlines, outlines
+from hilum.data.phantom.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_mask
 
 
@@ -106,7 +106,7 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
     (tmp_path / "yolo-segments/images").symlink_to(catalog.root / "images")
     for row in catalog.table.itertuples():
         write_png(
-            phantom(0, row.width, row.height), tmp_path / f"masks/films/{row.image_id}.png", 8
+            phantom(0, row.width, row.height), tmp_path / f"masks/images/{row.image_id}.png", 8
         )
     mapping = {"image_id": "image_id", "mask_opacity": "mask"}
     found = {
@@ -114,7 +114,7 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
         "yolo-segments": load("yolo", tmp_path / "yolo-segments"),
         "rle": load("siim-acr", tmp_path / "rle"),
         "masks": load(
-            "folder", tmp_path / "masks", folder="films", table="masks.csv", columns=mapping
+            "folder", tmp_path / "masks", folder="images", table="masks.csv", columns=mapping
         ),
     }
     for form, again in found.items():
@@ -179,7 +179,7 @@ def test_a_damaged_segmentation_makes_its_mask_unknown(tmp_path: Path) -> None:
 
 
 def test_ids_that_would_share_a_file_do_not(tmp_path: Path) -> None:
-    from hilum.data.names import file_names
+    from hilum.data.formats.file_names import file_names
 
     ids = ["a/b", "a__b", "A__b", "..", "x:y", "plain"]
     names = file_names(ids)

@@ -14,8 +14,8 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, open_catalog
 from hilum.data.catalog import build
 from hilum.data.enrich import Enrichment, enrich
-from hilum.data.phantom import phantom, write_mask, write_png
-from hilum.data.pictures import Pictures, finish, write_pictures
+from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.phantom.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_mask, open_radiograph
 
 E3 = Enrichment("pneumothorax", "opacity", seed=3)

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from hilum.data import Catalog
 from hilum.data.catalog import build
-from hilum.data.encode import dicom_bytes
-from hilum.data.explore import Summary, read_files, sampled
-from hilum.data.explore_figures import plots
-from hilum.data.explore_page import page
-from hilum.data.phantom import phantom
+from hilum.data.explore.explore import Summary, read_files, sampled
+from hilum.data.explore.figures import plots
+from hilum.data.explore.page import page
+from hilum.data.phantom.encode import dicom_bytes
+from hilum.data.phantom.phantom import phantom
 
 
 @pytest.fixture

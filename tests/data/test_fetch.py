@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from helpers.hub import SIGNATURE, TOKEN, Hub, running
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import load
-from hilum.data.fetch import HUBS, SUMS, fetch
-from hilum.data.licences import accept, accepted
+from hilum.data.download.fetch import HUBS, SUMS, fetch
+from hilum.data.download.licences import accept, accepted
 
 MEBI = 2**20  # kagglehub's block: what a broken download keeps is a multiple of it
 LABELS = "patientId,x,y,width,height,Target\na,10.0,5.0,20.0,30.0,1\nb,,,,,0\n"
@@ -49,7 +49,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr("hilum.data.fetch.WAIT_S", 0.0)
+    monkeypatch.setattr("hilum.data.download.fetch.WAIT_S", 0.0)
     with running(*rsna_zip()) as server:
         place = f"http://127.0.0.1:{server.server_address[1]}"
         monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, place)

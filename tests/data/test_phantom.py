@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 
 import hilum
 from hilum.core.errors import ConfigError
-from hilum.data.encode import SYNTAXES, dicom_bytes, quantise
-from hilum.data.phantom import Phantom, phantom, write_dicom, write_png
-from hilum.data.phantom_set import PhantomSet
+from hilum.data.phantom.encode import SYNTAXES, dicom_bytes, quantise
+from hilum.data.phantom.phantom import Phantom, phantom, write_dicom, write_png
+from hilum.data.phantom.sets import PhantomSet
 from hilum.dicom.discover import discover
 
 SIZES = [(256, 256), (400, 200), (180, 420), (97, 131)]
 
 
 @pytest.fixture(scope="module")
-def film() -> Phantom:
+def image() -> Phantom:
     return phantom(seed=3, width=161, height=127, opacities=1)
 
 
@@ -75,42 +75,42 @@ def test_one_seed_is_one_person_at_every_size() -> None:
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_every_coding_reads_back(film: Phantom, syntax: str, photometric: str) -> None:
+def test_every_coding_reads_back(image: Phantom, syntax: str, photometric: str) -> None:
     low, high = SYNTAXES[syntax].bits
     for bits in {low, (low + high) // 2, high}:
-        data = dicom_bytes(film.pixels, seed=3, syntax=syntax, bits=bits, photometric=photometric)
+        data = dicom_bytes(image.pixels, seed=3, syntax=syntax, bits=bits, photometric=photometric)
         read = hilum.read(data)
-        expected = quantise(film.pixels, bits) / (2**bits - 1)
+        expected = quantise(image.pixels, bits) / (2**bits - 1)
         tolerance = 1e-6 if SYNTAXES[syntax].lossless else 0.05
         np.testing.assert_allclose(read.pixels, expected, atol=tolerance)
         assert read.decoding.transfer_syntax == SYNTAXES[syntax].uid
         assert read.decoding.bits_stored == bits
 
 
-def test_monochrome1_stores_the_picture_inverted(film: Phantom) -> None:
+def test_monochrome1_stores_the_picture_inverted(image: Phantom) -> None:
     stored = [
-        pydicom.dcmread(_file(film, photometric=p)).pixel_array
+        pydicom.dcmread(_file(image, photometric=p)).pixel_array
         for p in ("MONOCHROME1", "MONOCHROME2")
     ]
     np.testing.assert_array_equal(stored[0], 4095 - stored[1])
 
 
-def test_header_says_what_it_is_and_follows_from_the_seed(film: Phantom) -> None:
-    d = pydicom.dcmread(_file(film, sop_class="DX"))
+def test_header_says_what_it_is_and_follows_from_the_seed(image: Phantom) -> None:
+    d = pydicom.dcmread(_file(image, sop_class="DX"))
     assert (d.Modality, d.ViewPosition, d.BodyPartExamined) == ("DX", "PA", "CHEST")
     assert d.PatientName == "PHANTOM^3"
     assert all(len(uid) <= 64 for uid in (d.SOPInstanceUID, d.StudyInstanceUID))
-    assert dicom_bytes(film.pixels, seed=3) == dicom_bytes(film.pixels, seed=3)
-    other = pydicom.dcmread(_file(film, seed=4, study=3))
+    assert dicom_bytes(image.pixels, seed=3) == dicom_bytes(image.pixels, seed=3)
+    other = pydicom.dcmread(_file(image, seed=4, study=3))
     assert other.SOPInstanceUID != d.SOPInstanceUID
     assert other.StudyInstanceUID == d.StudyInstanceUID
 
 
-def test_png_holds_the_pixels_at_16_and_8_bits(film: Phantom, tmp_path: Path) -> None:
+def test_png_holds_the_pixels_at_16_and_8_bits(image: Phantom, tmp_path: Path) -> None:
     for bits in (8, 16):
-        write_png(film, tmp_path / "film.png", bits)
-        read = hilum.read(tmp_path / "film.png")
-        np.testing.assert_allclose(read.pixels, film.pixels, atol=0.6 / (2**bits - 1))
+        write_png(image, tmp_path / "image.png", bits)
+        read = hilum.read(tmp_path / "image.png")
+        np.testing.assert_allclose(read.pixels, image.pixels, atol=0.6 / (2**bits - 1))
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_png_holds_the_pixels_at_16_and_8_bits(film: Phantom, tmp_path: Path) ->
         ({"sop_class": "CT"}, "known: CR, DX"),
     ],
 )
-def test_impossible_options_are_named(film: Phantom, options: Any, reason: str) -> None:
+def test_impossible_options_are_named(image: Phantom, options: Any, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        dicom_bytes(film.pixels, **options)
+        dicom_bytes(image.pixels, **options)
     with pytest.raises(ConfigError):
         phantom(opacities=7)
     with pytest.raises(ConfigError):
@@ -157,18 +157,20 @@ def test_command_writes_images_masks_and_truth(tmp_path: Path) -> None:
 
 def test_phantoms_need_no_pandas_and_no_torch() -> None:
     code = (
-        "import sys, hilum.data.phantom_set, hilum.data.encode, hilum.data.rle; "
+        "import sys, hilum.data.phantom.sets, hilum.data.phantom.encode, hilum.data.formats.runs; "
         "assert not {'pandas', 'torch', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def _file(film: Phantom, **options: Any) -> Any:
+def _file(image: Phantom, **options: Any) -> Any:
     from io import BytesIO
 
-    return BytesIO(dicom_bytes(film.pixels, **{"seed": film.seed, **options}))
+    return BytesIO(dicom_bytes(image.pixels, **{"seed": image.seed, **options}))
 
 
-def test_dicom_file_carries_one_square_spacing(film: Phantom, tmp_path: Path) -> None:
-    write_dicom(film, tmp_path / "film.dcm")
-    assert hilum.read(tmp_path / "film.dcm").spacing_mm == pytest.approx(film.spacing_mm, rel=1e-4)
+def test_dicom_file_carries_one_square_spacing(image: Phantom, tmp_path: Path) -> None:
+    write_dicom(image, tmp_path / "image.dcm")
+    assert hilum.read(tmp_path / "image.dcm").spacing_mm == pytest.approx(
+        image.spacing_mm, rel=1e-4
+    )

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, open_catalog
 from hilum.data.catalog import build
-from hilum.data.encode import dicom_bytes
-from hilum.data.phantom import phantom, write_mask
-from hilum.data.pictures import Pictures, finish, write_pictures
+from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.phantom.encode import dicom_bytes
+from hilum.data.phantom.phantom import phantom, write_mask
 from hilum.data.pixels import open_mask, open_radiograph
 
 SIZES = ((96, 64), (64, 81), (70, 70))  # width, height

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hilum.core.errors import DataError
-from hilum.data import rle
+from hilum.data.formats import runs as rle
 
 
 @pytest.fixture(scope="module")

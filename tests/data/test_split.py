@@ -16,8 +16,8 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load
 from hilum.data.catalog import build
 from hilum.data.duplicates import picture_keys
-from hilum.data.encode import dicom_bytes
-from hilum.data.phantom import phantom
+from hilum.data.phantom.encode import dicom_bytes
+from hilum.data.phantom.phantom import phantom
 from hilum.data.split import Split, folds, hold_out, open_split, sample
 
 
@@ -79,9 +79,9 @@ def test_equal_pictures_tie_patients_together() -> None:
 
 
 def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
-    film = phantom(1, 64, 64).pixels
-    (tmp_path / "a.dcm").write_bytes(dicom_bytes(film, seed=1, syntax="jpeg-ls"))
-    (tmp_path / "b.dcm").write_bytes(dicom_bytes(film, seed=2, photometric="MONOCHROME1"))
+    image = phantom(1, 64, 64).pixels
+    (tmp_path / "a.dcm").write_bytes(dicom_bytes(image, seed=1, syntax="jpeg-ls"))
+    (tmp_path / "b.dcm").write_bytes(dicom_bytes(image, seed=2, photometric="MONOCHROME1"))
     (tmp_path / "c.dcm").write_bytes(dicom_bytes(phantom(2, 64, 64).pixels, seed=3))
     (tmp_path / "d.dcm").write_bytes(b"broken")
     keys = list(picture_keys(load("folder", tmp_path)))
@@ -160,9 +160,9 @@ def test_command_compares_the_pictures_itself(tmp_path: Path) -> None:
     from hilum.cli.main import app
 
     for i in range(8):
-        film = phantom(i // 2, 40, 40).pixels  # each picture under two patients
+        image = phantom(i // 2, 40, 40).pixels  # each picture under two patients
         (tmp_path / "set").mkdir(exist_ok=True)
-        (tmp_path / f"set/{i}.dcm").write_bytes(dicom_bytes(film, seed=i))
+        (tmp_path / f"set/{i}.dcm").write_bytes(dicom_bytes(image, seed=i))
     words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
     assert result.exit_code == 0, result.output

@@ -20,14 +20,14 @@ from matplotlib.figure import Figure
 
 from hilum.core.errors import DataError
 from hilum.data import load
-from hilum.data.check import check
-from hilum.data.check_files import file_facts
-from hilum.data.encode import dicom_bytes
-from hilum.data.explore import Summary, read_files
-from hilum.data.explore_figures import plots
-from hilum.data.explore_page import page
-from hilum.data.phantom import Phantom, phantom, write_png
-from hilum.data.pictures import Pictures, finish, write_pictures
+from hilum.data.check.check import check
+from hilum.data.check.files import file_facts
+from hilum.data.explore.explore import Summary, read_files
+from hilum.data.explore.figures import plots
+from hilum.data.explore.page import page
+from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.phantom.encode import dicom_bytes
+from hilum.data.phantom.phantom import Phantom, phantom, write_png
 from hilum.data.registry import ADAPTERS
 from hilum.data.split import hold_out
 
@@ -54,28 +54,28 @@ FILES: list[dict[str, Any]] = [
 Tree = tuple[dict[str, Any], int]  # options of the adapter, images it must find
 
 
-@cache  # every tree has the same films
-def film(i: int) -> Phantom:
+@cache  # every tree has the same images
+def image(i: int) -> Phantom:
     return phantom(i, 48 + i, 40, opacities=0)
 
 
 @pytest.fixture(autouse=True)
 def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coarse ones without a layout engine: how they look is seen elsewhere."""
-    monkeypatch.setattr("hilum.data.explore_figures.DPI", 20)
+    monkeypatch.setattr("hilum.data.explore.figures.DPI", 20)
     monkeypatch.setattr(
-        "hilum.data.explore_figures._figure", lambda width, height: Figure(figsize=(width, height))
+        "hilum.data.explore.figures._figure", lambda width, height: Figure(figsize=(width, height))
     )
 
 
 def dicom(path: Path, i: int, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dicom_bytes(film(i).pixels, seed=i, **options))
+    path.write_bytes(dicom_bytes(image(i).pixels, seed=i, **options))
 
 
 def png(path: Path, i: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(film(i), path, 16 if i % 2 else 8)
+    write_png(image(i), path, 16 if i % 2 else 8)
 
 
 def table(path: Path, *rows: str) -> None:

@@ -202,7 +202,7 @@ def test_unreadable_sources_say_why(tmp_path: Path) -> None:
     assert "folder" in refused(tmp_path, UnreadableRefused)
     (tmp_path / "empty.dcm").write_bytes(b"")
     assert "empty" in refused(tmp_path / "empty.dcm", UnreadableRefused)
-    (tmp_path / "text.dcm").write_text("Dear colleague, the film is attached. " * 30)
+    (tmp_path / "text.dcm").write_text("Dear colleague, the image is attached. " * 30)
     message = refused(tmp_path / "text.dcm", UnreadableRefused)
     assert "neither DICOM nor PNG" in message
     assert "text.dcm" in message

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.evaluate.boxes import box_table
-from hilum.evaluate.breakdown import breakdown
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.judge import judge
-from hilum.evaluate.matching import TRUE, found_truths, match
-from hilum.evaluate.sweep import score_by_iou
+from hilum.evaluate.evaluation import judge
+from hilum.evaluate.metrics.boxes import box_table
+from hilum.evaluate.metrics.breakdown import breakdown
+from hilum.evaluate.metrics.matching import TRUE, found_truths, match
+from hilum.evaluate.thresholds.sweep import score_by_iou
 
 
 def _box(x: float, y: float, side: float) -> list[float]:

@@ -126,7 +126,7 @@ def test_bad_run_length_tables_are_refused() -> None:
 
 
 def test_scoring_runs_equals_scoring_masks(hilum_data: Path) -> None:
-    rle = pytest.importorskip("hilum.data.rle")
+    rle = pytest.importorskip("hilum.data.formats.runs")
     path = hilum_data / "tables" / "siim-pneumothorax-train-rle.csv.gz"
     if not path.is_file():
         pytest.skip("the SIIM-ACR table is not there")

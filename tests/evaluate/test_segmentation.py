@@ -12,9 +12,9 @@ import pytest
 
 from hilum.core.errors import DataError, GeometryError
 from hilum.data.catalog import Catalog, build
-from hilum.evaluate.masks import dice
+from hilum.evaluate.metrics.masks import dice
+from hilum.evaluate.metrics.segmentation import mask_scores, segmentation
 from hilum.evaluate.prediction_files import read_predictions
-from hilum.evaluate.segmentation import mask_scores, segmentation
 
 
 def _square(left: int, side: int = 20) -> np.ndarray:

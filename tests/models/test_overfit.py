@@ -1,4 +1,4 @@
-"""Proof that a detector learns: it finds every opacity of eight films it has seen."""
+"""Proof that a detector learns: it finds every opacity of eight images it has seen."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 
 from hilum.core.prepare import Preprocessing
 from hilum.data.sets import load_set
-from hilum.evaluate.detection import detection_ap
+from hilum.evaluate.metrics.detection import detection_ap
 from hilum.models.model import Targets
 from hilum.models.options import RetinaNetOptions
 from hilum.models.retinanet import RetinaNet
 from hilum.train.feed import plain
 from hilum.train.store import prepare_items
 
-SIZE, FILMS, PATIENCE_S = 128, 8, 60
+SIZE, IMAGES, PATIENCE_S = 128, 8, 60
 
 
 @pytest.mark.slow
@@ -26,10 +26,10 @@ def test_retinanet_overfits_eight_films(hilum_data: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     catalog = load_set("covid_opacity_512", hilum_data)
-    catalog = catalog.where(np.arange(len(catalog)) < FILMS)
+    catalog = catalog.where(np.arange(len(catalog)) < IMAGES)
     spec, targets = Preprocessing(SIZE), Targets()
     items = prepare_items("covid_opacity_512", catalog, spec, targets)
-    (batch,) = plain(items, spec, targets, FILMS)
+    (batch,) = plain(items, spec, targets, IMAGES)
     truth = [item.boxes for item in items]
     assert sum(map(len, truth)) > 10
     options = RetinaNetOptions.model_validate(

@@ -18,7 +18,7 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data.catalog import Catalog, build
 from hilum.evaluate.cases import join
 from hilum.evaluate.compare import answered_by_all, compare
-from hilum.evaluate.judge import judge
+from hilum.evaluate.evaluation import judge
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, read_predictions
 from hilum.evaluate.studies import judge_studies, study_cases
 from hilum.report.gallery import chosen, galleries

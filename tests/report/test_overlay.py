@@ -8,7 +8,7 @@ import pytest
 from hilum.core.findings import Findings
 from hilum.core.labels import VOCABULARY
 from hilum.core.radiograph import Radiograph
-from hilum.data.phantom import phantom
+from hilum.data.phantom.phantom import phantom
 from hilum.report.overlay import MAX_SIDE, MIN_SIDE, Canvas, base, draw, pictures
 
 SHAPES = {"wide": (1400, 500), "tall": (407, 911), "square": (512, 512), "large": (2500, 2048)}

@@ -139,7 +139,7 @@ def test_operating_points_stand_where_scores_are_shown() -> None:
         "default": OperatingPoint(threshold=0.42, reason="best <F1>", chosen_on="v"),
         "sure": OperatingPoint(threshold=0.13, reason="sens", score="opacity", assumes="luck"),
     }
-    info = PipelineInfo("toy", "1", (("toy", "0" * 64),), points, "some films")
+    info = PipelineInfo("toy", "1", (("toy", "0" * 64),), points, "some images")
     empty = replace(
         result(),
         findings=replace(
@@ -154,7 +154,7 @@ def test_operating_points_stand_where_scores_are_shown() -> None:
     assert "sure from 0.13" in html
     assert "best &lt;F1&gt;" in html
     assert "Assumes: luck" in html
-    assert "calibrated on validation films (some films)" in html
+    assert "calibrated on validation images (some images)" in html
     blank = Radiograph(np.zeros((60, 80), np.float32))
     found = result().findings
     assert found is not None

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="training is not installed")
 
 from hilum.core.prepare import Preprocessing
-from hilum.data.phantom import phantom, write_png
+from hilum.data.phantom.phantom import phantom, write_png
 from hilum.data.registry import load
 from hilum.models.model import Targets
 from hilum.train.cache import cached_items

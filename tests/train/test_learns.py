@@ -1,4 +1,4 @@
-"""Proof that they learn: a classifier and a segmenter know eight real films by heart."""
+"""Proof that they learn: a classifier and a segmenter know eight real images by heart."""
 
 from __future__ import annotations
 

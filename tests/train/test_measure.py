@@ -1,4 +1,4 @@
-"""Operating points and calibration of a bundle come from validation films, and hang together."""
+"""Operating points and calibration of a bundle come from validation images, and hang together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOX = np.array([[10, 10, 60, 60]], np.float32)
 
 
 def _films(count: int, seed: int) -> tuple[list[Case], list[Answer]]:
-    """Films of three kinds, and answers that are twice too sure and lean to opacity."""
+    """Images of three kinds, and answers that are twice too sure and lean to opacity."""
     rng = np.random.default_rng(seed)
     cases, answers = [], []
     for i in range(count):

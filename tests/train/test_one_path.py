@@ -24,7 +24,7 @@ def test_the_tensor_a_bundle_sees_is_the_one_it_was_trained_on(hilum_data: Path)
         archive, member = path.split("!")
         predicted, _ = prepare(read_member(hilum_data / archive, member), spec)
         np.testing.assert_array_equal(case.image, predicted)
-        # Training keeps films as float16 in memory.
+        # Training keeps images as float16 in memory.
         trained = normalise(item.image.astype(np.float32), spec)
         np.testing.assert_allclose(trained, predicted[0], atol=2e-3)
 

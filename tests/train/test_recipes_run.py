@@ -29,7 +29,7 @@ def one_of_each_network(names: list[str]) -> list[str]:
 
 
 def batch(recipe: Recipe) -> Batch:
-    """Two films, one with an opacity and one without."""
+    """Two images, one with an opacity and one without."""
     targets, rng = targets_of(recipe), np.random.default_rng(0)
     masks = torch.zeros(2, len(targets.masks), SIZE, SIZE, dtype=torch.uint8)
     masks[0, :, 16:40, 16:40] = 1

@@ -18,9 +18,9 @@ import yaml
 from safetensors.torch import load_file
 
 from hilum.core.errors import ConfigError, DataError
-from hilum.data.phantom import phantom, write_png
+from hilum.data.phantom.phantom import phantom, write_png
 from hilum.dicom.read import read
-from hilum.predict.pipeline import Analyser, Pipeline
+from hilum.inference.pipeline import Analyser, Pipeline
 from hilum.train import run as running
 from hilum.train import sweep as sweeping
 from hilum.train.recipe import Recipe, load_recipe
@@ -108,8 +108,8 @@ def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
     assert set(bundle.manifest.precisions) == {"fp32", "int8"}
     assert "rsna-retinanet" in bundle.read("card.md").decode()
     analyser = Analyser(Pipeline.load().with_bundle(tmp_path / "made.zip"))
-    write_png(phantom(3, 200, 160), tmp_path / "film.png")
-    found = analyser(read(tmp_path / "film.png"))
+    write_png(phantom(3, 200, 160), tmp_path / "image.png")
+    found = analyser(read(tmp_path / "image.png"))
     assert (found.width, found.height) == (200, 160)
     assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
 

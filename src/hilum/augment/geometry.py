@@ -168,7 +168,7 @@ def move(
 ) -> Sample:
     """Image, masks and boxes through one map, into a frame of (width, height) px.
 
-    Outside the film a mask is known to be empty, unless nobody annotated it at all.
+    Outside the image a mask is known to be empty, unless nobody annotated it at all.
     """
     width, height = frame or (sample.image.shape[1], sample.image.shape[0])
     boxes, kept = move_boxes(sample.boxes_px, by, width, height, rule)

@@ -24,7 +24,7 @@ def _with(sample: Sample, image: Float32) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class LowResolution:
-    """As if the film had been stored at `low` to `high` px (at a side of 256)."""
+    """As if the image had been stored at `low` to `high` px (at a side of 256)."""
 
     low: int = 96
     high: int = 192

@@ -1,7 +1,7 @@
 """Several samples -> one: mix-up and mosaic. A mixture asks its source for as many as it needs.
 
 What a mixture shows is the union of what its parts show. Where the parts' classes differ it has
-none, because exactly one class is true of a film; what one part leaves unknown, and no other part
+none, because exactly one class is true of an image; what one part leaves unknown, and no other part
 affirms, is unknown.
 """
 
@@ -53,7 +53,7 @@ class Mosaic:
     """With probability `p`, four samples around a point in the middle half of the square.
 
     Each is shrunk until it just covers its quarter, its inner corner at the point, so that most
-    of a film stays visible.
+    of an image stays visible.
     """
 
     p: float = 1.0

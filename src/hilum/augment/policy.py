@@ -125,7 +125,7 @@ POLICIES: dict[str, Policy] = {
     "heavy-no-perspective": Policy((replace(_HEAVY, perspective=0.0), *_HEAVY_GREY)),
     "heavy-no-rotation": Policy((replace(_HEAVY, angle_deg=Fixed(0)), *_HEAVY_GREY)),
     "heavy-rotation8": Policy((replace(_HEAVY, rule="eight"), *_HEAVY_GREY)),
-    # Ours: heavy, moved boxes by the 8-point rule, and films of every stored resolution.
+    # Ours: heavy, moved boxes by the 8-point rule, and images of every stored resolution.
     "default": Policy(
         (
             replace(_HEAVY, rule="eight"),

@@ -29,7 +29,7 @@ class Affine:
     shift: float = 0.0  # uniform, up to this fraction of the side (the study: 32 / 512)
     perspective: float = 0.0  # corners move up to this fraction of the side
     flip: float = 0.0  # probability of left-right
-    upside_down: float = 0.0  # probability; no film hangs like this, a few studies did it
+    upside_down: float = 0.0  # probability; no image hangs like this, a few studies did it
     rule: Rule = "corners"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:

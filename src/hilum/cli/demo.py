@@ -12,9 +12,9 @@ from hilum.cli import common
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.core.results import RunResult
-    from hilum.predict.run import Input
+    from hilum.inference.run import Input
 
-FILMS = ("RG1_UNCR.dcm", "RG1_J2KR.dcm")  # 15 bit, MONOCHROME1: uncompressed and JPEG 2000
+IMAGES = ("RG1_UNCR.dcm", "RG1_J2KR.dcm")  # 15 bit, MONOCHROME1: uncompressed and JPEG 2000
 PHANTOMS = ((7, 1200, 1000, 2), (11, 900, 1100, 1))  # seed, width, height, opacities
 
 
@@ -28,9 +28,9 @@ def demo(
     """
     from hilum.cli.predict import analyse
     from hilum.dicom.discover import discover
-    from hilum.predict.pipeline import Pipeline
+    from hilum.inference.pipeline import Pipeline
 
-    inputs: list[Input] = [*discover(_films()), *_phantoms()]
+    inputs: list[Input] = [*discover(_radiographs()), *_phantoms()]
     run = analyse(inputs, Pipeline.load(pipeline), out, fresh=True)
     _table(run)
     typer.echo(f"Look at {(out / 'index.html').resolve()}")
@@ -39,17 +39,17 @@ def demo(
         raise typer.Exit(common.SOME_REFUSED)
 
 
-def _films() -> list[Path]:
+def _radiographs() -> list[Path]:
     from hilum.core.extras import require
 
     package = require("demo")
     folder = Path(str(package.__file__)).parent / "data"
-    return [folder / name for name in FILMS]
+    return [folder / name for name in IMAGES]
 
 
 def _phantoms() -> list[Radiograph]:
     from hilum.core.radiograph import Radiograph
-    from hilum.data.phantom import phantom
+    from hilum.data.phantom.phantom import phantom
 
     return [
         Radiograph(phantom(seed, width, height, opacities).pixels, source=f"phantom-{seed}")

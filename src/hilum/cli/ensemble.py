@@ -138,8 +138,8 @@ def fuse_files(
         DataError: different images.
     """
     from hilum.core.errors import ConfigError
+    from hilum.evaluate.challenges.tables import same_ids
     from hilum.evaluate.prediction_files import PredictionFile
-    from hilum.evaluate.tables import same_ids
 
     first = parts[0]
     if len({part.form for part in parts}) > 1:

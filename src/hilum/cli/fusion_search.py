@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hilum.data.catalog import Catalog
     from hilum.evaluate.cases import Cases
     from hilum.evaluate.prediction_files import PredictionFile
-    from hilum.evaluate.search import Searched
+    from hilum.evaluate.thresholds.search import Searched
 
 FuseAll = Callable[[Sequence["PredictionFile"], Mapping[str, Any]], "PredictionFile"]
 

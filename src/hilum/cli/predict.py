@@ -14,8 +14,8 @@ from hilum.cli import common
 
 if TYPE_CHECKING:
     from hilum.core.results import ImageResult, RunResult
-    from hilum.predict.pipeline import Pipeline
-    from hilum.predict.run import Input
+    from hilum.inference.pipeline import Pipeline
+    from hilum.inference.run import Input
 
 
 def predict(
@@ -43,7 +43,7 @@ def predict(
     Example: hilum predict studies/ more.zip --out results
     """
     from hilum.dicom.discover import discover
-    from hilum.predict.pipeline import Pipeline
+    from hilum.inference.pipeline import Pipeline
 
     described = Pipeline.load(pipeline)
     if bundle is not None:
@@ -82,8 +82,8 @@ def analyse(
         ConfigError, BundleError: the pipeline, its bundles or the folder are wrong.
     """
     from hilum.core.results import RunResult
-    from hilum.predict.journal import Journal
-    from hilum.predict.run import Job, run
+    from hilum.inference.journal import Journal
+    from hilum.inference.run import Job, run
     from hilum.report.results import ImageWriter, write_results
 
     bundles = pipeline.load_bundles()
@@ -116,7 +116,7 @@ def _finished(
 ) -> dict[int, ImageResult]:
     """What the journal already answers, for unchanged content."""
     from hilum.core.radiograph import Radiograph
-    from hilum.predict.run import content_sha256
+    from hilum.inference.run import content_sha256
 
     found = {}
     for index, item in enumerate(inputs):

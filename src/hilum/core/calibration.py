@@ -1,6 +1,6 @@
 """Maps from a model's finished scores to probabilities, as they travel in a bundle.
 
-They are fitted by `hilum.evaluate` on validation data and applied by `hilum.predict`. Knows no
+They are fitted by `hilum.evaluate` on validation data and applied by `hilum.inference`. Knows no
 truth and no model.
 """
 

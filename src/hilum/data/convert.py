@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_bytes, write_text
-from hilum.data import rle
 from hilum.data.catalog import Catalog
-from hilum.data.names import file_names
-from hilum.data.outlines import coco_counts, outlines, pieces
+from hilum.data.formats import runs as rle
+from hilum.data.formats.file_names import file_names
+from hilum.data.formats.polygons import coco_counts, outlines, pieces
 from hilum.data.pixels import open_mask
 
 Bool = NDArray[np.bool_]

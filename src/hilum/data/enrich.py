@@ -1,8 +1,8 @@
 """Augmented copies of the smaller class, written beside the pictures of a catalog (E3).
 
-Of the training part only: a copy in another part would be judged as a film that nobody took.
-Training balances without copies (`balance`); this is for those who want files. Where a film has no
-square picture, its copies have one, padded with black, as augmentation wants it.
+Of the training part only: a copy in another part would be judged as an image that nobody took.
+Training balances without copies (`sampling`); this is for those who want files. An image of no
+square shape has square copies, padded with black, as augmentation wants it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hilum.augment.sample import Sample, Step
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_bytes
 from hilum.core.geometry import Letterbox
-from hilum.data.balance import enrichment
 from hilum.data.catalog import COPIES, Catalog
-from hilum.data.names import file_names
-from hilum.data.pictures import Pictures, mask_bytes, picture_bytes
+from hilum.data.formats.file_names import file_names
+from hilum.data.images import Pictures, mask_bytes, picture_bytes
 from hilum.data.pixels import open_mask, open_radiograph
 from hilum.data.resume import Facts, each_file
+from hilum.data.sampling import enrichment
 
 TRAIN = "train"
 NO_MAP = tuple(name for name in COPIES if name != "original")  # a copy has no scale and no spacing
@@ -40,7 +40,7 @@ class Enrichment:
         label: image-level label of which positives and negatives are made equal.
 
     Raises:
-        ConfigError: an unknown policy, or one without augmentations of a single film.
+        ConfigError: an unknown policy, or one without augmentations of a single image.
     """
 
     policy: str

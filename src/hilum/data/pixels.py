@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.radiograph import Radiograph
-from hilum.data import rle
+from hilum.data.formats import runs as rle
 from hilum.dicom.read import read
 
 

@@ -395,7 +395,7 @@ def _burned_in(header: Header, sop_class: str) -> list[str]:
         if lists.TEXT_CLASSES in UID(sop_class).name or modality in lists.TEXT_MODALITIES:
             found.append("may have burned-in text (secondary capture): look at it")
         elif (header.code("ConversionType") or "") in ("DI", "DF", "WSD", "SD", "DRW"):
-            found.append("may have burned-in text (digitised film): look at it")
+            found.append("may have burned-in text (digitised): look at it")
     if any(0x6000 <= tag.group <= 0x60FF for tag in header.dataset.keys()):  # noqa: SIM118
         found.append("had overlays: removed, but an old kind lies in unused bits of the pixels")
     return found

@@ -29,7 +29,7 @@ OTHER_CLASSES = {
 
 LATERAL = frozenset(("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"))
 
-# Limbs and teeth only, which no chest film shows. SKULL, ABDOMEN, PORT CHEST, THORAX ... stay: real
+# Limbs and teeth only, no chest image shows. SKULL, ABDOMEN, PORT CHEST, THORAX ... stay: real
 # chest sets carry wrong values (57 images of SIIM-COVID say SKULL), and the gate on pixels looks
 # at them anyway.
 # fmt: off

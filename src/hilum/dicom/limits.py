@@ -11,7 +11,7 @@ from hilum.core.errors import ConfigError
 class Limits:
     """Caps checked before the work they bound is done.
 
-    The defaults take every radiograph we know of (a 17 x 17 inch film at 100 um is 18 MP) and
+    The defaults take every radiograph we know of (a 17 x 17 inch image at 100 um is 18 MP) and
     keep one reading under 1 GB.
     """
 

@@ -17,16 +17,11 @@ prediction_files   predictions on disk, in the challenges' forms and ours
 
 from hilum.core.calibration import Isotonic, Logistic, Temperature, score_map
 from hilum.core.manifest import OperatingPoint
-from hilum.evaluate.calibration import (
-    box_hits,
-    conformal_missed_boxes,
-    conformal_risk,
-    conformal_sensitivity,
-    fit_isotonic,
-    fit_logistic,
-    fit_temperature,
-)
-from hilum.evaluate.classification import (
+from hilum.evaluate.challenges.rsna import rsna_image_score, rsna_per_image, rsna_score
+from hilum.evaluate.challenges.siim_acr import siim_acr_per_image, siim_acr_score
+from hilum.evaluate.challenges.siim_covid import siim_covid_score, siim_covid_solution
+from hilum.evaluate.challenges.tables import rsna_predictions, rsna_truth
+from hilum.evaluate.metrics.classification import (
     at_threshold,
     classification,
     confusion_matrix,
@@ -34,31 +29,22 @@ from hilum.evaluate.classification import (
     multiclass,
     reliability,
 )
-from hilum.evaluate.curves import (
+from hilum.evaluate.metrics.curves import (
     auc,
     auc_interval,
     average_precision,
     precision_recall_curve,
     roc_curve,
 )
-from hilum.evaluate.detection import coco_metrics, detection_ap
-from hilum.evaluate.froc import (
+from hilum.evaluate.metrics.detection import coco_metrics, detection_ap
+from hilum.evaluate.metrics.froc import (
     Froc,
     any_box_classification,
     false_positives_per_normal_image,
     froc,
 )
-from hilum.evaluate.masks import dice, f_beta, hausdorff, iou
-from hilum.evaluate.points import (
-    for_best,
-    for_best_boxes,
-    for_false_marks,
-    for_false_positives,
-    for_rsna_score,
-    for_sensitivity,
-    sensitivity_at_specificity,
-)
-from hilum.evaluate.resample import (
+from hilum.evaluate.metrics.masks import dice, f_beta, hausdorff, iou
+from hilum.evaluate.statistics.bootstrap import (
     Comparison,
     Interval,
     Reweighted,
@@ -67,12 +53,26 @@ from hilum.evaluate.resample import (
     holm,
     paired_bootstrap,
 )
-from hilum.evaluate.reweighted import ap_of, auc_of, mean_of, rsna_of
-from hilum.evaluate.rsna import rsna_image_score, rsna_per_image, rsna_score
-from hilum.evaluate.search import Searched, search
-from hilum.evaluate.siim_acr import siim_acr_per_image, siim_acr_score
-from hilum.evaluate.siim_covid import siim_covid_score, siim_covid_solution
-from hilum.evaluate.tables import rsna_predictions, rsna_truth
+from hilum.evaluate.statistics.reweighted import ap_of, auc_of, mean_of, rsna_of
+from hilum.evaluate.thresholds.calibration import (
+    box_hits,
+    conformal_missed_boxes,
+    conformal_risk,
+    conformal_sensitivity,
+    fit_isotonic,
+    fit_logistic,
+    fit_temperature,
+)
+from hilum.evaluate.thresholds.operating_points import (
+    for_best,
+    for_best_boxes,
+    for_false_marks,
+    for_false_positives,
+    for_rsna_score,
+    for_sensitivity,
+    sensitivity_at_specificity,
+)
+from hilum.evaluate.thresholds.search import Searched, search
 
 __all__ = [
     "Comparison",

@@ -17,7 +17,7 @@ import numpy as np
 from hilum.core.errors import DataError
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.measures import Measure, Thresholds, measures
-from hilum.evaluate.resample import Comparison, delong, holm, paired_bootstrap
+from hilum.evaluate.statistics.bootstrap import Comparison, delong, holm, paired_bootstrap
 
 # Replicates a comparison at least: the smallest p value of a bootstrap, 2 / (replicates + 1), must
 # survive Holm's factor, or no difference could ever be shown.

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.classification import from_counts
-from hilum.evaluate.detection import COCO_IOU
-from hilum.evaluate.resample import Reweighted
-from hilum.evaluate.reweighted import ap_of, auc_of, mean_of, rsna_of
+from hilum.evaluate.metrics.classification import from_counts
+from hilum.evaluate.metrics.detection import COCO_IOU
+from hilum.evaluate.statistics.bootstrap import Reweighted
+from hilum.evaluate.statistics.reweighted import ap_of, auc_of, mean_of, rsna_of
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]

@@ -21,7 +21,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_text
 from hilum.core.geometry import check_boxes
 from hilum.core.results import SCHEMA
-from hilum.evaluate.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
+from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
 
 Float = NDArray[np.float64]
 Form = Literal["rsna", "siim-covid", "findings"]

@@ -18,7 +18,7 @@ from hilum.data.catalog import Catalog
 from hilum.evaluate.cases import answers
 from hilum.evaluate.measures import of_scores
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
-from hilum.evaluate.resample import Interval, bootstrap
+from hilum.evaluate.statistics.bootstrap import Interval, bootstrap
 
 Float = NDArray[np.float64]
 Combine = Callable[[Sequence[float]], float]

@@ -1,7 +1,7 @@
 """Scores of different sources joined: classifier and detector, image and study.
 
-All scores are probabilities in [0, 1] on a common scale; `hilum.evaluate.calibration` brings
-them there. Knows no model and no file.
+All scores are probabilities in [0, 1] on a common scale; `hilum.evaluate.thresholds.calibration`
+brings them there. Knows no model and no file.
 """
 
 from __future__ import annotations

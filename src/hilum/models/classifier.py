@@ -34,7 +34,7 @@ def dense_head(width: int, hidden: int | None, out: int, dropout: float) -> nn.S
 
 
 class Classifier(Model):
-    """Exclusive classes (`global_logits`) or findings (`finding_logits`) of a whole film."""
+    """Exclusive classes (`global_logits`) or findings (`finding_logits`) of a whole image."""
 
     def __init__(self, options: ClassifierOptions, size: int, targets: Targets):
         super().__init__()

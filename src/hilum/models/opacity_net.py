@@ -50,7 +50,7 @@ class GlobalHead(nn.Module):
 
 
 class OpacityNet(Model):
-    """Raw heads only; the bundle's decoding is NumPy (hilum.predict.decode)."""
+    """Raw heads only; the bundle's decoding is NumPy (hilum.inference.decode)."""
 
     def __init__(self, options: OpacityNetOptions, size: int, targets: Targets):
         super().__init__()

@@ -72,7 +72,7 @@ class RetinaNetOptions(EncoderOptions):
 
 
 class TwoStageOptions(EncoderOptions):
-    """B8, D4. `masks`: of the film, or ellipses drawn into its boxes."""
+    """B8, D4. `masks`: of the image, or ellipses drawn into its boxes."""
 
     kind: Literal["faster-rcnn", "mask-rcnn"]
     channels: int = Field(default=256, ge=8)

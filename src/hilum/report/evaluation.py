@@ -18,7 +18,7 @@ from hilum.core.files import atomic_path, write_text
 from hilum.evaluate import expected_calibration_error
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.compare import Compared
-from hilum.evaluate.sweep import Grid
+from hilum.evaluate.thresholds.sweep import Grid
 from hilum.report.gallery import Gallery
 from hilum.report.plots import Judged, figures
 from hilum.report.published import PUBLISHED

@@ -18,7 +18,7 @@ from hilum.core.geometry import transform_boxes
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.rsna import rsna_per_image
+from hilum.evaluate.challenges.rsna import rsna_per_image
 from hilum.report.overlay import Canvas, Colour, Picture, base, draw_box
 from hilum.report.plots import Judged
 

@@ -18,10 +18,10 @@ from hilum.core.files import write_bytes
 from hilum.core.manifest import OperatingPoint
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.judge import Judgement
-from hilum.evaluate.segmentation import Segmented
+from hilum.evaluate.evaluation import Judgement
+from hilum.evaluate.metrics.segmentation import Segmented
 from hilum.evaluate.studies import StudyJudgement
-from hilum.evaluate.sweep import Grid
+from hilum.evaluate.thresholds.sweep import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

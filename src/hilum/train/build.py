@@ -98,7 +98,7 @@ def build(recipe: Recipe, data: Path, run: Path, bundle: Path, *, baselines: boo
     catalogs = load_catalogs(data)
     groups = {}
     for name, catalog in catalogs.items():
-        log.info("preparing %s: %d films", name, len(catalog))
+        log.info("preparing %s: %d images", name, len(catalog))
         groups[name] = prepare_items(name, catalog, spec)
     parts = make_parts(groups, recipe.split, recipe.seed)
     listing = _listing(parts)
@@ -116,7 +116,7 @@ def build(recipe: Recipe, data: Path, run: Path, bundle: Path, *, baselines: boo
 
 
 def hold(catalogs: dict[str, Catalog], parts: Parts, recipe: Recipe) -> Held:
-    """The held-out films, opened as a user's file is."""
+    """The held-out images, opened as a user's file is."""
     spec = spec_of(recipe)
 
     def cases(group: str, items: list[Any]) -> list[Any]:
@@ -232,7 +232,7 @@ def fingerprints(data: Path) -> dict[str, str]:
 
 
 def _calibration_images(parts: Parts, recipe: Recipe) -> Any:
-    """(n, 1, S, S) training films of every group for int8."""
+    """(n, 1, S, S) training images of every group for int8."""
     rng = np.random.default_rng(recipe.seed)
     groups = {**parts.train, "covid": parts.target_train(None)}
     chosen = [

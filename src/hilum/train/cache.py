@@ -1,6 +1,6 @@
 """Prepared images and masks on disk, memory-mapped: reading and decoding happen once for all runs.
 
-26,684 films of 512 px take 14 GB, each of their masks half of that.
+26,684 images of 512 px take 14 GB, each of their masks half of that.
 """
 
 from __future__ import annotations

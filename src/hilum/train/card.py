@@ -53,7 +53,7 @@ def _what(recipe: Recipe) -> str:
     return (
         "## What it is\n\n"
         f"One network ({m.encoder} pretrained on ImageNet, a feature pyramid of {m.channels} "
-        f"channels) on {recipe.preprocessing.size} px letterboxed films, with heads for opacity "
+        f"channels) on {recipe.preprocessing.size} px letterboxed images, with heads for opacity "
         "boxes, an opacity mask, a lung mask (without the lung behind the heart, as in the "
         "Shenzhen and JSRT masks) and three global classes: Normal, Not Normal without opacity, "
         "Lung Opacity. For frontal chest radiographs of adults; children were seen for lung "
@@ -84,14 +84,14 @@ def _shown(figure: Figure | None) -> str:
 
 def _reading(arms: Sequence[ArmFigures]) -> str:
     return (
-        "How to read it. COVID-opacity figures are cross-validated over patients: each film is "
+        "How to read it. COVID-opacity figures are cross-validated over patients: each image is "
         "judged by a model that never saw its patient; the shipped weights saw all of them, so "
         "these figures are of the procedure, not of the file. RSNA and Shenzhen hold-outs were "
         "never trained on. Masks and image classes do not exist for the torchvision baselines; "
         "their image score is their best box. The decoding (weights of mask and global head, NMS) "
-        "was chosen per fold on the other folds. RSNA films are 128 px, an eighth of the "
+        "was chosen per fold on the other folds. RSNA images are 128 px, an eighth of the "
         "original: the numbers cannot be compared with the challenge's. Thresholds come from "
-        "validation films. `–`: not measured for that arm. CPU minutes were counted on two shared "
+        "validation images. `–`: not measured for that arm. CPU minutes were counted on two shared "
         "cores, with threads that wait for one another included." + _shorter(arms)
     )
 
@@ -108,7 +108,7 @@ def _shorter(arms: Sequence[ArmFigures]) -> str:
 
 
 def _splits(parts: Parts) -> str:
-    rows = ["| part | films | patients | with opacity |", "|---|---|---|---|"]
+    rows = ["| part | images | patients | with opacity |", "|---|---|---|---|"]
     named = {
         **{f"train, {k}": v for k, v in parts.train.items()},
         "validation, RSNA": parts.rsna_validation,
@@ -121,9 +121,9 @@ def _splits(parts: Parts) -> str:
         patients = len({item.patient for item in items})
         rows.append(f"| {name} | {len(items)} | {patients} | {positive} |")
     rows.append(
-        "\nNo patient is in two parts (checked when splitting); training films that look like a "
+        "\nNo patient is in two parts (checked when splitting); training images that look like a "
         "held-out one (correlation above .99 at 24 px) were left out. Under-18s were left out of "
-        "the NIH and RSNA films."
+        "the NIH and RSNA images."
     )
     return "\n".join(rows)
 
@@ -145,7 +145,7 @@ def _points(manifest: Manifest) -> str:
     rows += [f"\nWhat a conformal guarantee rests on: {text}." for text in assumed]
     if manifest.calibration is not None and manifest.calibration.fitted_on:
         rows.append(
-            f"\nScores are calibrated ({manifest.calibration.fitted_on}): where films are like "
+            f"\nScores are calibrated ({manifest.calibration.fitted_on}): where images are like "
             "those, of boxes of score .3 about three in ten are true. Elsewhere they are not."
         )
     return "\n".join(rows)
@@ -168,7 +168,7 @@ def _provenance(manifest: Manifest, difference: float) -> str:
         f"`{p.command}` at commit `{p.commit[:12]}`, seed {p.seed}, {p.created}; {libraries}. "
         f"Largest difference between the fp32 graph and PyTorch: {difference:.1e}. {p.notes}\n\n"
         "## Known limits\n\n"
-        "Trained on a few thousand small films and 83 films with drawn opacities. Not tested on "
-        "portable films with many devices, on lateral views or on children. Operating points and "
+        "Trained on a few thousand small images and 83 images with drawn opacities. Not tested on "
+        "portable images with many devices, on lateral views or on children. Operating points and "
         "calibration are of no hospital. See `docs/first-look.md` for what it gets wrong."
     )

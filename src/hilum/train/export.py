@@ -1,6 +1,6 @@
 """A trained network -> the graphs of a bundle: ONNX raw heads, checked against PyTorch, and int8.
 
-Knows the names of raw heads; decoding stays in hilum.predict.
+Knows the names of raw heads; decoding stays in hilum.inference.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from hilum.core.errors import ModelOutputError
-from hilum.predict.session import HEADS
+from hilum.inference.session import HEADS
 
 SWAPPED = 0.01  # of the proposals: so many may enter or leave the list by rounding
 
@@ -201,8 +201,8 @@ def _quiet_root() -> Iterator[None]:
 def last_layers(model: onnx.ModelProto) -> list[str]:
     """Names of the nodes from each output back to and with its last convolution or linear layer.
 
-    They stay in floating point: eight bits for all logits, or for all box deltas, of a film are too
-    coarse, and these layers cost little.
+    They stay in floating point: eight bits for all logits, or for all box deltas, of an image
+    are too coarse, and these layers cost little.
     """
     maker = {name: node for node in model.graph.node for name in node.output}
     names: list[str] = []

@@ -18,7 +18,7 @@ from hilum.augment.policy import Policy
 from hilum.augment.sample import Sample
 from hilum.core.errors import DataError
 from hilum.core.prepare import Preprocessing, normalise
-from hilum.data.balance import negatives_for
+from hilum.data.sampling import negatives_for
 from hilum.models.model import Batch, Targets
 from hilum.train.store import Item
 

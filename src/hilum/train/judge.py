@@ -1,7 +1,7 @@
 """The figures of the default training: each arm on what it never saw, with intervals.
 
-Everything goes through hilum.dicom, core.prepare and hilum.predict's decoder, as a user's file
-does. COVID-opacity figures are cross-validated: each film is judged by the fold that left it out.
+Everything goes through hilum.dicom, core.prepare and hilum.inference's decoder, as a user's file
+does. COVID-opacity figures are cross-validated: each image is judged by the fold that left it out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from hilum.core.prepare import Preprocessing, prepare
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
 from hilum.evaluate import ap_of, bootstrap, classification, dice, mean_of, rsna_of
-from hilum.evaluate.resample import Metric
+from hilum.evaluate.statistics.bootstrap import Metric
+from hilum.inference.decode import Decoder
+from hilum.inference.session import RawOutputs
 from hilum.models.model import Model
-from hilum.predict.decode import Decoder
-from hilum.predict.session import RawOutputs
 from hilum.train.export import RawHeads
 from hilum.train.store import LUNG_MASK
 
@@ -33,7 +33,7 @@ Boxes = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Case:
-    """One held-out film: its truth, its input tensor and the way back to its pixels."""
+    """One held-out image: its truth, its input tensor and the way back to its pixels."""
 
     image_id: str
     patient: str
@@ -65,7 +65,7 @@ class Answer:
 
 
 def open_cases(catalog: Catalog, ids: Sequence[str], spec: Preprocessing) -> list[Case]:
-    """The named films of a catalog, read and prepared as `hilum predict` does."""
+    """The named images of a catalog, read and prepared as `hilum predict` does."""
     rows = {image: row for row, image in enumerate(catalog.table["image_id"])}
     return [_case(catalog, rows[image], spec) for image in ids]
 
@@ -168,7 +168,7 @@ def rsna_figures(
 def mask_figures(
     cases: Sequence[Case], answers: Sequence[Answer], name: str, on: str
 ) -> dict[str, Figure]:
-    """Mean Dice per film against the true masks of that name."""
+    """Mean Dice per image against the true masks of that name."""
     both = [
         (case, answer) for case, answer in zip(cases, answers, strict=True) if name in case.masks
     ]

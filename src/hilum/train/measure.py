@@ -1,6 +1,6 @@
 """What is measured for each arm of the default training, and the settings it is measured with.
 
-Settings come from RSNA validation films and, for COVID-opacity films, from the other folds.
+Settings come from RSNA validation images and, for COVID-opacity images, from the other folds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hilum.evaluate import (
     for_rsna_score,
     for_sensitivity,
 )
-from hilum.predict.session import RawOutputs
+from hilum.inference.session import RawOutputs
 from hilum.train.arm import build_net
 from hilum.train.judge import (
     Answer,
@@ -65,7 +65,7 @@ CHOICES = tuple(
 
 @dataclass(slots=True)
 class Held:
-    """Held-out films. `folds[k]` are those that fold k of the training left out."""
+    """Held-out images. `folds[k]` are those that fold k of the training left out."""
 
     validation: list[Case]
     rsna: list[Case]
@@ -123,7 +123,7 @@ def _nested(
 ) -> tuple[list[Answer], Decoding]:
     """Each fold decoded with the choice that is best without it, and the choice best for all.
 
-    Best is the sum of AP@.5 on RSNA validation films and on the COVID-opacity films of the folds
+    Best is the sum of AP@.5 on RSNA validation images and on the COVID-opacity images of the folds
     that are looked at.
     """
     drafts = [draft.model_copy(update={"decoding": choice}) for choice in CHOICES]
@@ -187,7 +187,7 @@ def calibration(held: Held, validation: list[Answer], covid: list[Answer]) -> Ca
 def operating_points(
     held: Held, validation: list[Answer], covid: list[Answer]
 ) -> dict[str, OperatingPoint]:
-    """Thresholds of calibrated scores, chosen before any test film is looked at."""
+    """Thresholds of calibrated scores, chosen before any test image is looked at."""
     both = pairs([*held.validation, *held.covid], [*validation, *covid])
     rsna = pairs(held.validation, validation)
     truth = np.array([case.opacity for case in held.validation])

@@ -1,4 +1,4 @@
-"""A sheet of what a recipe's augmentation makes of its films: boxes and masks move along."""
+"""A sheet of what a recipe's augmentation makes of its images: boxes and masks move along."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from hilum.train.samples import SIDE, outline, rectangle, sheet, text, tile
 from hilum.train.store import LUNGS, Item, load_catalogs, prepare_items
 
 BOX, MASK, LUNG, WORD = (80, 220, 80), (60, 140, 255), (230, 180, 90), (255, 255, 255)  # BGR
-LOOKED_AT = 8  # films read for each that is shown, to find some with boxes
+LOOKED_AT = 8  # images read for each that is shown, to find some with boxes
 GAP = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     png: bytes
-    films: int
+    images: int
     boxes: int  # drawn, over all tiles
 
 
 def preview(
-    recipe: Recipe, data: Path, *, films: int = 4, samples: int = 5, seed: int = 0
+    recipe: Recipe, data: Path, *, images: int = 4, samples: int = 5, seed: int = 0
 ) -> Preview:
-    """Each row: a film as it is prepared, then `samples` augmented copies of it as training draws.
+    """Each row: an image as prepared, then `samples` augmented copies of it as training draws.
 
-    Films with boxes or opacity masks come first.
+    Images with boxes or opacity masks come first.
 
     Raises:
         ConfigError: an augmentation that does not exist.
         DataError: the set is not there, or empty.
     """
     spec, targets, change = spec_of(recipe), targets_of(recipe), policy(recipe.augment)
-    items = _items(recipe, data, films * LOOKED_AT, seed)
-    shown = _chosen(items, films)
+    items = _items(recipe, data, images * LOOKED_AT, seed)
+    shown = _chosen(items, images)
     tiles, boxes = [], 0
     for row, item in enumerate(shown):
 
         def draw(number: int, rng: np.random.Generator, own: Item = item) -> Item:
-            # A mixture's further parts are any other films.
+            # A mixture's further parts are any other images.
             return own if number < samples else items[int(rng.integers(len(items)))]
 
         feed = Feed(draw, change, spec, targets, batch=1, start=0, batches=1, seed=seed + row)
@@ -61,7 +61,7 @@ def preview(
 
 
 def _items(recipe: Recipe, data: Path, count: int, seed: int) -> list[Item]:
-    """So many random films, from every group of the first stage alike."""
+    """So many random images, from every group of the first stage alike."""
     if recipe.data is not None:
         catalog = catalog_of(recipe.data, data)
         groups = {catalog.name: catalog}
@@ -70,7 +70,7 @@ def _items(recipe: Recipe, data: Path, count: int, seed: int) -> list[Item]:
         groups = {name: one for name, one in load_catalogs(data).items() if name in mix}
     groups = {name: catalog for name, catalog in groups.items() if len(catalog)}
     if not groups:
-        raise DataError(f"recipe {recipe.name} finds no film in {data}")
+        raise DataError(f"recipe {recipe.name} finds no image in {data}")
     each = -(-count // len(groups))
     spec, targets = spec_of(recipe), targets_of(recipe)
     return [
@@ -87,10 +87,10 @@ def _some(catalog: Catalog, count: int, seed: int) -> Catalog:
     return catalog.where(keep)
 
 
-def _chosen(items: list[Item], films: int) -> list[Item]:
+def _chosen(items: list[Item], images: int) -> list[Item]:
     """Those with most to see, and of these one of each group in turn."""
     left, chosen = list(items), list[Item]()
-    while left and len(chosen) < films:
+    while left and len(chosen) < images:
         groups = [item.group for item in chosen]
         best = min(left, key=lambda item: (groups.count(item.group), -_to_see(item)))
         chosen.append(best)

@@ -36,10 +36,10 @@ from hilum.core.manifest import (
 )
 from hilum.core.prepare import normalise
 from hilum.evaluate import for_best, for_best_boxes, for_sensitivity
+from hilum.inference.decode import Decoder
+from hilum.inference.session import HEADS, Session
 from hilum.models.model import Model, Prediction, Targets
 from hilum.models.registry import build_model
-from hilum.predict.decode import Decoder
-from hilum.predict.session import HEADS, Session
 from hilum.train.export import RawHeads, check_export, to_int8, to_onnx
 from hilum.train.fit import spec_of, targets_of
 from hilum.train.recipe import Recipe, parse
@@ -281,5 +281,5 @@ def _card(recipe: Recipe, run: Path, numbers: Mapping[str, dict[str, float]], wo
 
 Validation chose the epoch and the operating points, so its numbers are optimistic. All are taken
 in the {recipe.preprocessing.size} px square, without intervals; `hilum evaluate report` gives them
-on films, with intervals.
+on images, with intervals.
 """

@@ -116,7 +116,7 @@ def prepare_item(
         boxes = box.boxes_to_square(found[0][wanted]).reshape(-1, 4)
         names = tuple(name for name in found[1] if name in targets.labels)
     elif "normal" in targets.classes and label[targets.classes.index("normal")] == 1:
-        boxes = np.zeros((0, 4), np.float32)  # a normal film has no opacity
+        boxes = np.zeros((0, 4), np.float32)  # a normal image has no opacity
     masks = {
         name: _small(mask, box)
         for name in targets.masks

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data import rle
 from hilum.data.adapters.common import PICTURES, Source, group_boxes, patients
 from hilum.data.catalog import Catalog, build
-from hilum.data.outlines import mask_of_coco
+from hilum.data.formats import runs as rle
+from hilum.data.formats.polygons import mask_of_coco
 
 SPLITS = ("train", "val", "valid", "validation", "test")
 

@@ -32,7 +32,7 @@ FINDINGS = (
 BOX_NAMES = {"Infiltrate": "Infiltration"}  # the box list spells one finding otherwise
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age")
-SIDE = 1024  # every published PNG; the table's sizes are those of the original films
+SIDE = 1024  # every published PNG; the table's sizes are those of the original images
 
 
 def load(path: Path) -> Catalog:

@@ -12,7 +12,7 @@ import pandas as pd
 from hilum.data.adapters.common import DICOM, Source, join_files, numbers, patients
 from hilum.data.adapters.headers import add_headers
 from hilum.data.catalog import Catalog, build
-from hilum.data.rle import EMPTY
+from hilum.data.formats.runs import EMPTY
 
 TABLES = ("train-rle.csv", "stage_2_train.csv", "siim-pneumothorax-train-rle.csv")
 FOLDERS = {

@@ -10,11 +10,11 @@ import pandas as pd
 import yaml
 
 from hilum.core.errors import DataError
-from hilum.data import rle
 from hilum.data.adapters.common import CORNERS, PICTURES, Source, group_boxes, patients
 from hilum.data.adapters.headers import add_headers
 from hilum.data.catalog import Catalog, build
-from hilum.data.outlines import mask_of_outlines
+from hilum.data.formats import runs as rle
+from hilum.data.formats.polygons import mask_of_outlines
 
 NAMES = ("data.yaml", "dataset.yaml")
 SPLITS = ("train", "val", "valid", "test")

@@ -1,0 +1,19 @@
+"""`hilum data` and its verbs."""
+
+from __future__ import annotations
+
+import typer
+
+from hilum.cli.data import check, convert, explore, fetch, phantom, preview, split
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Data sets: fetch, check, explore, split, convert, phantoms, preview.",
+)
+app.command()(fetch.fetch)
+app.command()(phantom.phantom)
+app.command()(split.split)
+app.command()(convert.convert)
+app.command()(check.check)
+app.command()(explore.explore)
+app.command()(preview.preview)

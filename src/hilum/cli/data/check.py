@@ -1,0 +1,56 @@
+"""`hilum data check`: what is wrong with a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
+OUT = typer.Option(..., "--out", help="Folder for problems.csv, index.html and the memory.")
+
+
+def check(
+    source: Path = SOURCE,
+    out: Path = OUT,
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
+    fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
+    files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
+    workers: int = typer.Option(0, min=0, help="Files read at once; 0: one a core."),
+    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+) -> None:
+    """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
+
+    Exit code 1 where there is any problem.
+
+    Example: hilum data check rsna/ --set rsna --out rsna-check --fix
+    """
+    from rich.progress import track
+
+    from hilum.cli.common import SOME_REFUSED, cores, print_json
+    from hilum.core.files import write_text
+    from hilum.data.check import check as checking
+    from hilum.data.check.files import file_facts
+    from hilum.data.check.page import page
+
+    catalog = open_source(source, set_name, options)
+    total = int((catalog.table["path"] != "").sum())
+    facts = file_facts(catalog, out / "files.jsonl", workers or cores()) if files else iter(())
+    report = checking.check(
+        catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
+    )
+    write_text(out / "problems.csv", report.problems.to_csv(index=False))
+    write_text(out / "index.html", page(report))
+    if fix:
+        report.cleaned().save(out / "cleaned.parquet")
+        write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
+    if as_json:
+        print_json({"images": len(catalog), "problems": report.counts()})
+    else:
+        for code, count in report.counts().items():
+            typer.echo(f"{count:7d}  {code}  ({checking.REMEDIES[code]})")
+        typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / 'index.html'}")
+    if len(report.problems):
+        raise typer.Exit(SOME_REFUSED)

@@ -1,0 +1,131 @@
+"""`hilum data convert`: annotations in the form another tool reads; radiographs as PNG or WebP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hilum.data import Catalog
+    from hilum.data.enrich import Enrichment
+    from hilum.data.images import Pictures
+
+OUT = typer.Option(..., "--out", help="Folder to write into; new, empty, or of a run to go on.")
+
+
+def convert(
+    source: Path = SOURCE,
+    out: Path = OUT,
+    to: str = typer.Option(
+        ...,
+        help="Pictures: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
+        "masks, rle.",
+    ),
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
+    size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
+    bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
+    workers: int = typer.Option(0, min=0, help="Pictures: files at once; 0: one a core."),
+    mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
+    split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
+    enrich: str = typer.Option(
+        "", help="Pictures: add augmented copies by this policy to the training part."
+    ),
+    label: str = typer.Option("", help="--enrich: make positives and negatives of it equal."),
+    seed: int = typer.Option(0, min=0, help="--enrich: the same seed makes the same copies."),
+    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+) -> None:
+    """Write a data set's radiographs as PNG or WebP, or its annotations for another tool.
+
+    Pictures come with catalog.parquet beside them: boxes, masks and spacing scaled along, the
+    scales stored. A rerun goes on. Files that cannot be read are listed in left_out.csv, and the
+    exit code is then 1.
+
+    Example: hilum data convert rsna/ --set rsna --to png --size 512 --out rsna-512
+
+    --enrich POLICY makes (negatives - positives) / augmentations copies by each augmentation of
+    the policy, of training images only; boxes and masks move along.
+
+    Example: hilum data convert rsna/ --set rsna --to coco --out rsna-coco
+
+    Example: hilum data convert siim/ --set siim-acr --split split.json --to png --size 512
+    --enrich pneumothorax --label pneumothorax --out siim-512
+    """
+    from hilum.cli.common import SOME_REFUSED, print_json
+    from hilum.core.errors import ConfigError
+    from hilum.data.convert import convert as write
+    from hilum.data.enrich import Enrichment
+    from hilum.data.images import FORMS, Pictures
+    from hilum.data.split import open_split
+
+    def catalog() -> Catalog:
+        whole = open_source(source, set_name, options)
+        return open_split(split).apply(whole) if split else whole
+
+    if bool(enrich) != bool(label):
+        raise ConfigError("--enrich POLICY and --label NAME belong together")
+    if to in FORMS:
+        wanted = Pictures(to, bits, size)
+        more = Enrichment(enrich, label, seed) if enrich else None
+        written, added, refused = _pictures(catalog, wanted, more, out, workers, as_json)
+        counts = {"images": written, "left_out": refused}
+        text = f"{written} images in {out}; {refused} left out" + (
+            f", see {out / 'left_out.csv'}" if refused else ""
+        )
+        if more:
+            counts["augmented_copies"] = added
+            text += f"; {added} augmented copies added"
+    else:
+        if size or bits != 8 or enrich:
+            raise ConfigError(
+                f"--size, --bits and --enrich belong to {' and '.join(FORMS)}, not to {to}"
+            )
+        done = write(catalog(), to, out, mask)
+        refused = 0
+        counts = {"images": done.images, "left_out": done.left_out}
+        text = f"{done.images} images in {out}; {done.left_out} without annotation left out"
+    if as_json:
+        print_json(counts)
+    else:
+        typer.echo(text)
+    if refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+def _pictures(
+    source: Callable[[], Catalog],
+    wanted: Pictures,
+    more: Enrichment | None,
+    out: Path,
+    workers: int,
+    quiet: bool,
+) -> tuple[int, int, int]:
+    """How many were written, how many augmented copies, and how many could not be."""
+    from rich.progress import Progress, track
+
+    from hilum.cli.common import cores
+    from hilum.core.files import write_text
+    from hilum.data.enrich import enrich
+    from hilum.data.images import CATALOG, finish, write_pictures
+
+    catalog = source()
+    if more:
+        more.check(catalog)  # before hours of writing
+    total = int((catalog.table["path"] != "").sum())
+    steps = write_pictures(catalog, wanted, out, workers or cores())
+    facts = list(track(steps, "Writing", total=total, transient=True, disable=quiet))
+    copies, left = finish(catalog, facts, out)
+    write_text(out / "left_out.csv", left.to_csv(index=False))
+    written = len(copies)
+    if more:
+        with Progress(transient=True, disable=quiet) as progress:
+            progress.add_task("Enriching", total=None)
+            copies = enrich(copies, more, wanted, workers or cores())
+    copies.save(out / CATALOG)
+    return written, len(copies) - written, len(left)

@@ -1,0 +1,55 @@
+"""`hilum data explore`: one page of figures about a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+
+OUT = typer.Option(..., "--out", help="Folder for index.html and figures/*.png.")
+
+
+def explore(
+    source: Path = SOURCE,
+    out: Path = OUT,
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
+    files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
+    samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
+    seed: int = typer.Option(0, min=0, help="The same seed samples the same files."),
+    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+) -> None:
+    """Draw classes, boxes, people and files of a data set into one page that needs no network.
+
+    Example: hilum data explore rsna/ --set rsna --out rsna-explored
+    """
+    from rich.progress import Progress
+
+    from hilum.cli.common import print_json
+    from hilum.core.files import write_bytes, write_text
+    from hilum.data.explore.explore import NO_FILES, Summary, read_files, sampled
+    from hilum.data.explore.figures import plots
+    from hilum.data.explore.page import page
+
+    catalog = open_source(source, set_name, options)
+    with Progress(transient=True, disable=as_json) as progress:
+        progress.add_task("Reading and drawing", total=None)
+        facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
+        summary = Summary(catalog, facts)
+        figures = list(plots(summary))
+        content = page(summary, figures, samples if files else 0, seed)
+    for figure in figures:
+        write_bytes(out / "figures" / f"{figure.name}.png", figure.png)
+    write_text(out / "index.html", content)
+    if as_json:
+        print_json(
+            {
+                "page": str(out / "index.html"),
+                "figures": [figure.name for figure in figures],
+                **summary.counts(),
+            }
+        )
+    else:
+        typer.echo(f"{len(catalog)} images, {len(figures)} figures: {out / 'index.html'}")

@@ -1,0 +1,45 @@
+"""`hilum data preview`: what a recipe's augmentation makes of its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def preview(
+    recipe: str = typer.Argument(help="A recipe's name, or a YAML file."),
+    data: Path = typer.Option(..., envvar="HILUM_DATA", help="Folder with the training sets."),
+    out: Path = typer.Option(Path("preview.png"), "--out", "-o", help="The picture."),
+    images: int = typer.Option(4, min=1, help="Rows: one image each."),
+    samples: int = typer.Option(5, min=1, help="Augmented copies of each image."),
+    seed: int = typer.Option(0, min=0, help="The same seed draws the same sheet."),
+    change: list[str] = typer.Option(
+        [], "--set", help="Change a setting: augment=heavy (repeatable)."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print what was drawn as JSON."),
+) -> None:
+    """Draw images as prepared and as augmented, with their boxes and masks.
+
+    Example: hilum data preview default --set augment=covid/yolo --data $HILUM_DATA --out sheet.png
+    """
+    from rich.progress import Progress
+
+    from hilum.cli import common
+    from hilum.core.extras import require
+    from hilum.core.files import write_bytes
+
+    require("train")
+    from hilum.train import preview as drawing
+    from hilum.train.recipe import load_recipe
+
+    chosen = load_recipe(recipe, tuple(change))
+    with Progress(transient=True) as progress:
+        progress.add_task("Reading and drawing", total=None)
+        made = drawing.preview(chosen, data, images=images, samples=samples, seed=seed)
+    write_bytes(out, made.png)
+    told = {"out": str(out), "augment": chosen.augment, "images": made.images, "boxes": made.boxes}
+    if as_json:
+        common.print_json(told)
+    else:
+        typer.echo(f"{made.images} images, {samples} samples each by {chosen.augment!r}: {out}")

@@ -1,0 +1,247 @@
+"""Radiographs of a catalog -> PNG or WebP files of a chosen size, and the catalog of the copies.
+
+Boxes, masks and spacing are scaled along; everything else of the catalog stays, and what the
+headers know fills its blanks. Knows no annotation format (see `convert`).
+
+Grey values go linearly from [0, 1] to the whole range of the bits, after VOI and inversion: air is
+dark. Padding and shutters become ordinary grey. PNG and WebP are both written without loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from hilum.core.errors import ConfigError, DataError, InputRefused
+from hilum.core.files import write_bytes
+from hilum.core.radiograph import Radiograph
+from hilum.data.catalog import Catalog, build
+from hilum.data.formats.file_names import file_names
+from hilum.data.pixels import open_mask, open_radiograph
+from hilum.data.resume import Facts, each_file
+
+FORMS = ("png", "webp")
+BITS = (8, 16)
+WEBP_LIMIT = 16383  # px a side (WebP container specification)
+CATALOG = "catalog.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What to write.
+
+    Args:
+        form: "png" or "webp".
+        bits: grey depth, 8 or 16; WebP has 8 only.
+        side: px of the longer side, 0 keeps the size. Both sides are rounded to whole pixels, so
+            the two scales differ a little; both are stored.
+
+    Raises:
+        ConfigError: an option that is unknown or that the form cannot hold.
+    """
+
+    form: str = "png"
+    bits: int = 8
+    side: int = 0
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ConfigError(f"pictures as {self.form!r}; known: {', '.join(FORMS)}")
+        if self.bits not in BITS:
+            raise ConfigError(f"{self.bits} bits; known: 8, 16")
+        if self.form == "webp" and self.bits != 8:
+            raise ConfigError("WebP holds 8 bits only; take PNG for 16")
+        if self.side < 0 or (self.form == "webp" and self.side > WEBP_LIMIT):
+            raise ConfigError(f"side {self.side} px; needed: 0 to keep it, at most 16383 in WebP")
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the copy of a picture."""
+        if not self.side:
+            return width, height
+        factor = self.side / max(width, height)
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def write_pictures(
+    catalog: Catalog, wanted: Pictures, out: str | Path, workers: int = 2
+) -> Iterator[Facts]:
+    """Write the pictures (`images/`) and masks (`masks/NAME/`), one result a file as it is done.
+
+    A rerun with the same `wanted` goes on where it was interrupted; `finish` makes the catalog.
+
+    Raises:
+        ConfigError: the folder holds something else than an earlier run.
+    """
+    folder = Path(out)
+    memory = folder / f"done-{wanted.form}-{wanted.bits}-{wanted.side}.jsonl"
+    if folder.exists() and any(folder.iterdir()) and not memory.is_file():
+        raise ConfigError(f"{folder} is not empty and of no earlier run with these options")
+    names = file_names(catalog.table["image_id"])
+    rows: dict[str, dict[str, Any]] = {
+        str(row["path"]): {str(k): v for k, v in row.items()}
+        for row in catalog.table.to_dict("records")
+        if row["path"]
+    }
+
+    def work(path: str) -> Facts:
+        row = rows[path]
+        stem = names[str(row["image_id"])]
+        try:
+            facts = _write(catalog.root, row, wanted, folder, stem)
+        except InputRefused as refusal:
+            facts = {"reason": f"{refusal.code}: {refusal.reason}"}
+        except DataError as error:
+            facts = {"reason": str(error)}
+        return {"reason": None, **facts}
+
+    def holds(facts: Facts) -> bool:
+        if facts["reason"]:
+            return False
+        own = [facts["picture"], *filter(None, facts["masks"].values())]
+        return all((folder / name).is_file() for name in own)
+
+    return each_file(catalog.root, rows, work, memory, workers, holds)
+
+
+def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catalog, pd.DataFrame]:
+    """The catalog of the copies, and what was left out: image_id, path, reason."""
+    found = {f["path"]: f for f in facts}
+    table = catalog.table
+    reasons = [
+        found[p]["reason"] if p in found else "labelled, but there is no such file"
+        for p in table["path"]
+    ]
+    bad = pd.Series(reasons, index=table.index, dtype=object)
+    left = table.loc[bad.notna(), ["image_id", "path"]].assign(reason=bad[bad.notna()])
+    kept = table[bad.isna()].reset_index(drop=True)
+    if kept.empty:
+        raise DataError(f"catalog {catalog.name!r}: no picture could be written: {bad.iloc[0]}")
+    own = [found[p] for p in kept["path"]]
+    notes = (*catalog.notes, f"resized copies: {len(left)} of {len(table)} images left out")
+    return build(catalog.name, _copies(kept, own), Path(out), notes), left
+
+
+def _copies(kept: pd.DataFrame, own: list[Facts]) -> pd.DataFrame:
+    out = kept.copy()
+    new = pd.DataFrame(own)
+    if "original" not in out:  # copies of copies keep their first file and the whole scale
+        out["original"] = out["path"]
+        out["scale_x"] = out["scale_y"] = 1.0
+    out["path"], out["width"], out["height"] = new["picture"], new["width"], new["height"]
+    out["scale_x"] *= new["scale_x"]
+    out["scale_y"] *= new["scale_y"]
+    for side in ("row", "column"):
+        out[f"spacing_{side}_mm"] = new[f"spacing_{side}_mm"].astype("float64")
+    out["boxes"] = pd.Series(
+        [_scaled(b, f) for b, f in zip(kept["boxes"], own, strict=True)], dtype=object
+    )
+    for name in own[0]["masks"]:
+        out[name] = pd.Series([f["masks"][name] for f in own], dtype=object)
+    for name in own[0]["header"]:
+        said = pd.Series([f["header"][name] for f in own], dtype=object)
+        blank = out[name].isna() if name == "age" else out[name] == ""
+        out[name] = out[name].where(~(blank & said.notna()), said)
+    return out
+
+
+def _scaled(flat: Any, facts: Facts) -> list[float] | None:
+    if flat is None:
+        return None
+    x, y = facts["scale_x"], facts["scale_y"]
+    scaled = np.asarray(flat, np.float64).reshape(-1, 4) * [x, y, x, y]
+    return [float(v) for v in scaled.ravel()]
+
+
+def _write(root: Path, row: dict[str, Any], wanted: Pictures, folder: Path, stem: str) -> Facts:
+    radiograph = open_radiograph(root, row["path"])
+    width, height = wanted.size(radiograph.width, radiograph.height)
+    if wanted.form == "webp" and max(width, height) > WEBP_LIMIT:
+        raise DataError(f"{width}×{height} px is more than WebP holds; give a smaller size")
+    scale = width / radiograph.width, height / radiograph.height
+    picture = f"images/{stem}.{wanted.form}"
+    write_bytes(folder / picture, _coded(radiograph, (width, height), wanted))
+    return {
+        "picture": picture,
+        **{"width": width, "height": height, "scale_x": scale[0], "scale_y": scale[1]},
+        **_spacing(radiograph, scale),
+        "masks": _masks(root, row, radiograph, (width, height), folder, stem),
+        "header": {
+            "view": radiograph.view,
+            "sex": radiograph.sex,
+            "age": radiograph.age_years,
+            "modality": radiograph.modality,
+            "photometric": radiograph.decoding.photometric,
+            "study": radiograph.ids.study_instance_uid,
+            "series": radiograph.ids.series_instance_uid,
+        },
+    }
+
+
+def _coded(radiograph: Radiograph, size: tuple[int, int], wanted: Pictures) -> bytes:
+    grey: NDArray[np.float32] = radiograph.pixels
+    if size != (radiograph.width, radiograph.height):
+        smaller = size[0] < radiograph.width
+        way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        grey = cv2.resize(grey, size, interpolation=way).clip(0, 1)
+    return picture_bytes(grey, wanted)
+
+
+def picture_bytes(grey: NDArray[np.float32], wanted: Pictures) -> bytes:
+    """(H, W) grey in [0, 1] as the wanted file; its size is kept."""
+    top = 2**wanted.bits - 1
+    stored = np.round(grey.astype(np.float64) * top)
+    stored = stored.astype(np.uint8 if wanted.bits == 8 else np.uint16)
+    if wanted.form == "webp":
+        out = BytesIO()
+        # Pillow rather than OpenCV, whose effort cannot be chosen and is twice as slow.
+        Image.fromarray(stored).save(out, "WEBP", lossless=True, quality=25, method=1)
+        return out.getvalue()
+    _, coded = cv2.imencode(".png", stored)
+    return coded.tobytes()
+
+
+def mask_bytes(mask: NDArray[np.bool_]) -> bytes:
+    """(H, W) mask as a PNG of 0 and 255."""
+    _, coded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+    return coded.tobytes()
+
+
+def _spacing(radiograph: Radiograph, scale: tuple[float, float]) -> dict[str, float | None]:
+    row, column = radiograph.spacing_mm or (None, None)
+    return {
+        "spacing_row_mm": None if row is None else row / scale[1],
+        "spacing_column_mm": None if column is None else column / scale[0],
+    }
+
+
+def _masks(
+    root: Path,
+    row: dict[str, Any],
+    radiograph: Radiograph,
+    size: tuple[int, int],
+    folder: Path,
+    stem: str,
+) -> dict[str, str | None]:
+    """mask_<name> -> its copy; "" (annotated, empty) and None (not annotated) stay."""
+    out: dict[str, str | None] = {}
+    for name in (c for c in row if c.startswith("mask_")):
+        out[name] = row[name]
+        if not row[name]:
+            continue
+        mask = open_mask(root, row[name], radiograph.height, radiograph.width)
+        small = mask.astype(np.uint8) * 255
+        if size != (radiograph.width, radiograph.height):  # a pixel is set where most of it was
+            small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+        target = f"masks/{name.removeprefix('mask_')}/{stem}.png"
+        write_bytes(folder / target, mask_bytes(small > 127))
+        out[name] = target
+    return out

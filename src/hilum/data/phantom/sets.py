@@ -1,0 +1,91 @@
+"""A folder of phantoms with their truth: images, mask PNGs and one truth.json.
+
+Knows the layout of the folder; the pictures come from `phantom`, their coding from `encode`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hilum.core.errors import ConfigError
+from hilum.core.files import OWN_MARK, write_text
+from hilum.data.phantom.phantom import Phantom, phantom, write_dicom, write_mask, write_png
+
+SCHEMA = "hilum.phantoms/1"
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomSet:
+    """How the phantoms of a folder are made and stored."""
+
+    width: int = 1024
+    height: int = 1024
+    opacities: int = 2
+    pneumothorax: bool = False
+    format: str = "dicom"
+    syntax: str = "explicit-little"
+    bits: int = 12
+    photometric: str = "MONOCHROME2"
+    sop_class: str = "CR"
+
+    def __post_init__(self) -> None:
+        if self.format not in ("dicom", "png"):
+            raise ConfigError(f"format {self.format!r}; known: dicom, png")
+
+    @classmethod
+    def parse(cls, size: str, **options: Any) -> PhantomSet:
+        """With the size as text, `WIDTHxHEIGHT`."""
+        found = re.fullmatch(r"(\d+)[x×](\d+)", size.strip())
+        if not found:
+            raise ConfigError(f"size {size!r}: needed: WIDTHxHEIGHT, e.g. 1024x1024")
+        return cls(width=int(found[1]), height=int(found[2]), **options)
+
+    def write(self, folder: Path, seeds: Iterable[int]) -> Iterator[Phantom]:
+        """Write one phantom a step; truth.json comes last, so a folder with it is whole.
+
+        Raises:
+            ConfigError: the folder is not empty, or an option is wrong.
+        """
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty; phantoms go into a new folder")
+        (folder / OWN_MARK).mkdir(parents=True)  # its masks are no radiographs
+        entries = []
+        for seed in seeds:
+            made = phantom(seed, self.width, self.height, self.opacities, self.pneumothorax)
+            entries.append(self._write_one(folder, made))
+            yield made
+        truth = {"schema": SCHEMA, "images": entries}
+        write_text(folder / "truth.json", json.dumps(truth, indent=1))
+
+    def _write_one(self, folder: Path, made: Phantom) -> dict[str, Any]:
+        stem = f"phantom-{made.seed:06d}"
+        image = f"{stem}.{'dcm' if self.format == 'dicom' else 'png'}"
+        if self.format == "dicom":
+            write_dicom(
+                made,
+                folder / image,
+                syntax=self.syntax,
+                bits=self.bits,
+                photometric=self.photometric,
+                sop_class=self.sop_class,
+            )
+        else:
+            write_png(made, folder / image, 8 if self.bits == 8 else 16)
+        masks = {}
+        for name, mask in made.masks.items():
+            masks[name] = f"masks/{stem}__{name}.png"
+            write_mask(mask, folder / masks[name])
+        return {
+            "path": image,
+            "seed": made.seed,
+            "width": made.width,
+            "height": made.height,
+            "boxes_px": made.boxes_px.tolist(),
+            "labels": ["opacity"] * len(made.boxes_px),
+            "masks": masks,
+        }

@@ -1,0 +1,254 @@
+"""Raw outputs of a dense detector -> boxes, scores and masks in source pixels, in NumPy.
+
+Knows the manifest's numbers; knows no runtime, file or threshold of a reader.
+Legend: N anchors, K labels, n candidates, S input side, s mask side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.core.anchors import AnchorGrid
+from hilum.core.errors import ModelOutputError
+from hilum.core.findings import Findings
+from hilum.core.geometry import Letterbox, clip_boxes
+from hilum.core.manifest import BOX, Calibration, Manifest
+from hilum.fuse.suppress import keep_best
+from hilum.fuse.weighted import weighted_boxes
+from hilum.inference.session import RawOutputs
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+# Parts of the square: smaller components are dropped, from SURE on they count in full.
+SPECK, SURE = 3e-4, 6e-3
+
+
+def sigmoid(x: ArrayLike) -> Float32:
+    """Without overflow for any finite input."""
+    clipped = np.clip(np.asarray(x, np.float32), -80, 80)
+    return (1 / (1 + np.exp(-clipped))).astype(np.float32)
+
+
+def logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def softmax(x: Float32) -> Float32:
+    """(C,) logits to probabilities."""
+    e = np.exp(x - x.max())
+    out: Float32 = e / e.sum()
+    return out
+
+
+class Decoder:
+    """Decodes the outputs of one bundle; the anchors are laid out once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        # Proposals come with the image and are coded as the default grid's boxes are.
+        self.grid = manifest.anchors.value() if manifest.anchors else AnchorGrid()
+        self.size = manifest.preprocessing.size
+        self.anchors = self.grid.anchors(self.size) if manifest.anchors else None
+        self.calibration = manifest.calibration or Calibration()
+
+    def __call__(self, raw: RawOutputs, box: Letterbox, *, masks: bool = True) -> Findings:
+        """Findings in the source pixels of `box`.
+
+        Raises:
+            ModelOutputError: the outputs do not fit the anchors.
+        """
+        classes = self.probabilities(raw)
+        boxes, scores, labels = self._boxes(raw, box, classes)
+        return Findings(
+            width=box.width,
+            height=box.height,
+            boxes_px=boxes,
+            scores=self.calibration.apply(BOX, scores).astype(np.float32),
+            labels=tuple(self.manifest.labels[label] for label in labels),
+            image_scores={
+                name: float(self.calibration.apply(name, classes[of]))
+                for name, of in self.manifest.image_scores.items()
+                if of in classes
+            },
+            masks=self.masks(raw, box) if masks else {},
+        )
+
+    def probabilities(self, raw: RawOutputs) -> dict[str, float]:
+        """Probability of each global class and each finding; empty without those heads."""
+        out: dict[str, float] = {}
+        if raw.finding_logits is not None:
+            values = sigmoid(raw.finding_logits).tolist()
+            out |= dict(zip(self.manifest.findings, values, strict=True))
+        if raw.global_logits is not None:
+            logits = raw.global_logits / self.calibration.global_temperature
+            if self.calibration.global_bias:
+                logits = logits + np.asarray(self.calibration.global_bias, np.float32)
+            out |= dict(zip(self.manifest.global_classes, softmax(logits).tolist(), strict=True))
+        return out
+
+    def masks(self, raw: RawOutputs, box: Letterbox) -> dict[str, Bool]:
+        """Each mask at source size. Logits are interpolated, then cut: smoother than the cells."""
+        if raw.mask_logits is None:
+            return {}
+        out = {}
+        for name, spec in self.manifest.masks.items():
+            cut = logit(spec.threshold)
+            cells = without_specks(raw.mask_logits[spec.channel], cut, spec.least_part)
+            out[name] = box.restore(cells) >= cut
+        return out
+
+    def places(self, raw: RawOutputs) -> Float32:
+        """(N, 4) what the deltas rest on: the grid's anchors, or this image's proposals.
+
+        Raises:
+            ModelOutputError: not one for each delta.
+        """
+        found = raw.proposals if self.anchors is None else self.anchors
+        count = 0 if raw.box_deltas is None else len(raw.box_deltas)
+        if found is None or len(found) != count:
+            raise ModelOutputError(
+                f"{count} boxes came for {0 if found is None else len(found)} anchors; the "
+                "manifest's anchors are not those of the model"
+            )
+        return found
+
+    def candidates(self, raw: RawOutputs) -> tuple[Float32, NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) scores above the floor, highest first, with their anchors and labels.
+
+        Only these are decoded: of a hundred thousand anchors a few hundred remain.
+        """
+        spec, calibration = self.manifest.decoding, self.calibration
+        floor = (logit(spec.score_floor) - calibration.class_bias) * calibration.class_temperature
+        assert raw.class_logits is not None
+        flat = raw.class_logits.reshape(-1)
+        index = np.flatnonzero(flat >= floor)
+        # Stable: of equal logits the lower anchor goes first, on every machine.
+        order = np.argsort(-flat[index], kind="stable")[: spec.pre_nms_top]
+        index = index[order]
+        logits = flat[index] / calibration.class_temperature + calibration.class_bias
+        anchor, label = np.divmod(index, len(self.manifest.labels))
+        return sigmoid(logits), anchor, label
+
+    def _boxes(
+        self, raw: RawOutputs, box: Letterbox, classes: Mapping[str, float]
+    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+        if raw.class_logits is None or raw.box_deltas is None:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        places = self.places(raw)
+        scores, anchor, label = self.candidates(raw)
+        boxes = self.grid.decode(raw.box_deltas[anchor], places[anchor])
+        boxes = _clip_to_inner(boxes, box)
+        alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(axis=1)  # outside the image, or a sliver
+        boxes, scores, label = boxes[alive], scores[alive], label[alive]
+        scores = self._weighted(scores, boxes, raw, classes)
+        kept = keep_best(boxes, scores, label, iou=self.manifest.decoding.nms_iou)
+        kept = kept[: self.manifest.decoding.max_boxes]
+        boxes, scores, label = self._with_components(
+            boxes[kept], scores[kept], label[kept], raw, box
+        )
+        source = box.boxes_to_source(boxes).reshape(-1, 4)
+        source = clip_boxes(source, box.width, box.height).astype(np.float32)
+        return source, scores, label
+
+    def _with_components(
+        self,
+        boxes: Float32,
+        scores: Float32,
+        label: NDArray[np.int64],
+        raw: RawOutputs,
+        box: Letterbox,
+    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+        """The detector's boxes fused with those around the components of the masks."""
+        spec = self.manifest.decoding
+        if not spec.component_weights or raw.mask_logits is None:
+            return boxes, scores, label
+        lists, weights = [(boxes, scores, label)], [1.0]
+        for name, weight in spec.component_weights.items():
+            mask = self.manifest.masks[name]
+            found, sure = components(raw.mask_logits[mask.channel], self.size, mask.threshold)
+            found = _clip_to_inner(found, box)
+            lists.append((found, sure, np.full(len(found), self.manifest.labels.index(name))))
+            weights.append(weight)
+        fused = weighted_boxes(
+            *map(list, zip(*lists, strict=True)), weights=weights, iou=spec.component_iou
+        )
+        order = np.argsort(-fused[1], kind="stable")[: spec.max_boxes]
+        return (
+            fused[0][order].astype(np.float32),
+            fused[1][order].astype(np.float32),
+            fused[2][order].astype(np.int64),
+        )
+
+    def _weighted(
+        self, scores: Float32, boxes: Float32, raw: RawOutputs, classes: Mapping[str, float]
+    ) -> Float32:
+        spec = self.manifest.decoding
+        factor = np.ones(len(scores), np.float32)
+        for name, weight in spec.mask_weights.items():
+            if raw.mask_logits is not None and weight:
+                logits = raw.mask_logits[self.manifest.masks[name].channel]
+                parts = boxes / np.float32(self.size)
+                factor *= mean_inside(sigmoid(logits), parts) ** np.float32(weight)
+        for name, weight in spec.image_weights.items():
+            if classes and weight:
+                factor *= np.float32(classes[name] ** weight)
+        out: Float32 = np.clip(scores * factor, 0, 1)
+        return out
+
+
+def mean_inside(values: Float32, boxes: Float32) -> Float32:
+    """(n,) mean of an (s, s) map inside (n, 4) boxes given in parts of its side (0..1)."""
+    side = values.shape[0]
+    total = cv2.integral(values, sdepth=cv2.CV_64F)
+    low = np.clip(np.floor(boxes[:, :2] * side), 0, side - 1).astype(np.int64)
+    high = np.clip(np.ceil(boxes[:, 2:] * side).astype(np.int64), low + 1, side)
+    (x1, y1), (x2, y2) = low.T, high.T
+    area = (x2 - x1) * (y2 - y1)
+    mean = (total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]) / area
+    out: Float32 = np.clip(mean, 0, 1).astype(np.float32)
+    return out
+
+
+def without_specks(logits: Float32, cut: float, least_part: float) -> Float32:
+    """(s, s) logits with connected parts smaller than a part of the largest pushed below `cut`."""
+    if not least_part:
+        return logits
+    count, which, stats, _ = cv2.connectedComponentsWithStats(
+        (logits >= cut).astype(np.uint8), connectivity=8
+    )
+    area = stats[:, cv2.CC_STAT_AREA]
+    if count < 3:  # the background and at most one part
+        return logits
+    small = np.flatnonzero(area < least_part * area[1:].max())
+    mirrored = 2 * np.float32(cut) - logits
+    out: Float32 = np.where(np.isin(which, small[small > 0]), mirrored, logits)
+    return out
+
+
+def components(logits: Float32, size: int, threshold: float) -> tuple[Float32, Float32]:
+    """(n, 4) boxes in the square around connected parts of an (s, s) mask, and (n,) scores.
+
+    A component's score is its mean probability, less for specks: their outline is guesswork.
+    """
+    fine = sigmoid(cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR))
+    inside = (fine >= threshold).astype(np.uint8)
+    count, which, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    x, y, w, h, area = stats[1:].T
+    big = area >= SPECK * size**2
+    boxes = np.stack([x, y, x + w, y + h], axis=1)[big].astype(np.float32)
+    mean = np.bincount(which.ravel(), fine.ravel(), count)[1:] / np.maximum(area, 1)
+    scores = mean * np.minimum(1, (area / (SURE * size**2)) ** 0.25)
+    return boxes.reshape(-1, 4), scores[big].astype(np.float32)
+
+
+def _clip_to_inner(boxes: Float32, box: Letterbox) -> Float32:
+    """Cut to the part of the square that shows the image: padding holds no findings."""
+    x, y, w, h = box.inner
+    shift = np.array([x, y, x, y], np.float32)
+    return clip_boxes(boxes - shift, w, h).astype(np.float32) + shift

@@ -1,0 +1,86 @@
+"""The shipped model does the main job, through the shipped pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hilum
+from hilum.core.bundle import default_bundle
+from hilum.core.radiograph import Radiograph
+from hilum.data.phantom.phantom import phantom
+from hilum.evaluate.metrics.masks import dice
+
+data_store = pytest.importorskip("data_store", reason="pydicom-data is not installed")
+IMAGES = Path(data_store.__file__).parent / "data"
+
+
+def test_the_bundle_is_small_whole_and_says_what_it_is() -> None:
+    bundle = default_bundle()
+    size = sum(len(bundle.read(name)) for name in bundle.manifest.files)
+    assert size <= 25 * 2**20
+    card = bundle.read("card.md").decode()
+    for word in ("Research use only", "95 %", "Splits", "licence", "retinanet"):
+        assert word in card
+    assert bundle.manifest.data_licences
+    assert bundle.manifest.figures
+    assert all(f.low <= f.value <= f.high for f in bundle.manifest.figures.values())
+
+
+def test_one_film_in_two_transfer_syntaxes_has_the_same_findings() -> None:
+    plain, packed = hilum.predict([IMAGES / "RG1_UNCR.dcm", IMAGES / "RG1_J2KR.dcm"])
+    assert plain.status == packed.status == "analysed"
+    for key in ("findings", "scores", "width", "height"):
+        assert plain.to_json()[key] == packed.to_json()[key]
+    for name, mask in plain.findings.masks.items():
+        np.testing.assert_array_equal(mask, packed.findings.masks[name])
+    assert len(plain.findings.boxes_px)  # this image shows rounded opacities in both lungs
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 640), (800, 500), (520, 760)])
+def test_lungs_of_a_phantom_are_outlined_where_they_are(width: int, height: int) -> None:
+    made = phantom(seed=5, width=width, height=height, opacities=1)
+    (found,) = hilum.predict(Radiograph(made.pixels))
+    assert found.status == "analysed"
+    assert dice(found.findings.masks["lungs"], made.masks["lungs"]) > 0.85
+
+
+def test_opacities_raise_the_score_and_the_mask_finds_them() -> None:
+    scores, hits = {0: [], 2: []}, []
+    for seed in range(4):
+        for count, values in scores.items():
+            made = phantom(seed=seed, width=560, height=560, opacities=count)
+            (found,) = hilum.predict(Radiograph(made.pixels))
+            values.append(found.findings.image_scores["opacity"])
+            if count:
+                mask = found.findings.masks["opacity"]
+                hits.append(
+                    mask[made.masks["opacity"]].mean() - mask[~made.masks["opacity"]].mean()
+                )
+    assert np.mean(scores[2]) > np.mean(scores[0])
+    assert np.mean(hits) > 0.3
+
+
+def test_the_same_input_gives_the_same_output_and_int8_stays_near_fp32() -> None:
+    made = Radiograph(phantom(seed=1, width=512, height=512, opacities=2).pixels)
+    (one,) = hilum.predict(made)
+    (two,) = hilum.predict(made)
+    np.testing.assert_array_equal(one.findings.boxes_px, two.findings.boxes_px)
+    np.testing.assert_array_equal(one.findings.scores, two.findings.scores)
+    (full,) = hilum.predict(made, precision="fp32")
+    (small,) = hilum.predict(made, precision="int8")
+    for name, value in full.findings.image_scores.items():
+        assert small.findings.image_scores[name] == pytest.approx(value, abs=0.1)
+    assert dice(full.findings.masks["lungs"], small.findings.masks["lungs"]) > 0.95
+
+
+def test_what_is_no_chest_radiograph_is_refused_and_never_called_normal() -> None:
+    blank = Radiograph(np.full((300, 300), 0.5, np.float32), source="blank")
+    ct, limb, empty = hilum.predict([IMAGES / "693_UNCR.dcm", IMAGES / "RG3_UNCR.dcm", blank])
+    for image in (ct, limb, empty):
+        assert image.status == "refused"
+        assert image.findings is None
+        assert image.to_json()["scores"] == {}
+        assert image.reason
