@@ -177,7 +177,9 @@ def _converted(dataset: Dataset) -> Dataset:
             if element.VR == "SQ":
                 for item in element.value:
                     _converted(item)
-        except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError):
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001  converters of hostile bytes raise anything
             del dataset[tag]
     dataset.decode()
     return dataset
