@@ -102,6 +102,7 @@ def voi(
     values: Float64,
     override: tuple[float, float] | None,
     index: int,
+    full_range: bool = False,
 ) -> tuple[Float64, str]:
     """Modality values to [0, 1], and what was done.
 
@@ -112,6 +113,8 @@ def voi(
     Raises:
         UnsupportedRefused: `index` asks for more than the file has.
     """
+    if full_range:
+        return _full(values), "none (full range asked for)"
     if override is not None:
         return window(values, *override), _window_text(*override, "LINEAR") + " (given)"
     items = header.items("VOILUTSequence")
@@ -133,10 +136,14 @@ def voi(
         done = "none (its window is no number)"
     if index:
         _pick([], index)
+    return _full(values), done
+
+
+def _full(values: Float64) -> Float64:
     low, high = values.min(), values.max()
     if high <= low:
-        return np.zeros_like(values), done
-    return (values - low) / (high - low), done
+        return np.zeros_like(values)
+    return np.asarray((values - low) / (high - low))
 
 
 def _pick(choices: list[T], index: int) -> T:

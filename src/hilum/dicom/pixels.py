@@ -54,10 +54,11 @@ def display(
     shape: Layout,
     window: tuple[float, float] | None = None,
     voi_index: int = 0,
+    full_range: bool = False,
 ) -> Display:
     """The table of a file."""
     values = stored_values(shape)
-    shown, text = voi(header, modality(header, values), window, voi_index)
+    shown, text = voi(header, modality(header, values), window, voi_index, full_range)
     grey = shown.astype(np.float32)
     if shape.photometric == "MONOCHROME1" or header.code("PresentationLUTShape") == "INVERSE":
         grey = np.float32(1) - grey
