@@ -83,9 +83,3 @@ class NotChestRadiographRefused(InputRefused):
     """Readable, but not a frontal chest radiograph (by its own header, or by the gate)."""
 
     code = "not-a-chest-radiograph"
-
-
-class NoDicomResultRefused(InputRefused):
-    """Its result cannot become this DICOM object; the result itself stays as it is."""
-
-    code = "no-dicom-result"

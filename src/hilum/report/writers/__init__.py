@@ -3,7 +3,7 @@
 picture.py  the radiograph without a mark, for the page (JPEG)
 mask.py     masks at source size, 1 bit (PNG)
 overlay.py  boxes and outlines burned into a picture, with the notice (PNG)
-sr.py seg.py gsps.py sc.py  DICOM objects for an archive
+dicom/      DICOM objects for an archive: SR, SEG, GSPS, secondary capture
 
 A writer is a pure function from values to bytes. It opens no file and chooses no path, so that a
 service can send what a folder run writes.
@@ -29,6 +29,10 @@ WRITERS: dict[str, str] = {
     "picture": "hilum.report.writers.picture:PictureWriter",
     "mask": "hilum.report.writers.mask:MaskWriter",
     "overlay": "hilum.report.writers.overlay:OverlayWriter",
+    "sr": "hilum.report.writers.dicom.writers:SrWriter",
+    "seg": "hilum.report.writers.dicom.writers:SegWriter",
+    "gsps": "hilum.report.writers.dicom.writers:GspsWriter",
+    "sc": "hilum.report.writers.dicom.writers:ScWriter",
 }
 
 

@@ -4,6 +4,7 @@ source    header of the source image -> what its results inherit, all of it vali
 display   its grey scale, for the presentation state
 analysis  one analysed image and the identifiers of its objects
 codes     labels, scores and pipelines as coded concepts
+writers   what the registry of report/writers names
 sr        structured report, TID 1500
 seg       masks as a binary segmentation
 gsps      boxes as a grayscale softcopy presentation state
@@ -25,19 +26,19 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 
-from hilum.core.errors import ConfigError, NoDicomResultRefused
+from hilum.core.errors import ConfigError, NotWritten
 from hilum.core.extras import require
 from hilum.core.options import unknown
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
+from hilum.dicom.stored import StoredImage
 from hilum.report.writers.dicom.analysis import Analysis
-from hilum.report.writers.dicom.display import add_display
-from hilum.report.writers.dicom.source import Stored, source_of
+from hilum.report.writers.dicom.source import source_of
 
 _HERE = "hilum.report.writers.dicom"
 KINDS = {
     "sr": f"{_HERE}.sr:comprehensive_3d",
-    "sr-2d": f"{_HERE}.sr:comprehensive",
+    "sr-comprehensive": f"{_HERE}.sr:comprehensive",
     "seg": f"{_HERE}.seg:segmentation",
     "gsps": f"{_HERE}.gsps:presentation_state",
     "sc": f"{_HERE}.sc:secondary_capture",
@@ -45,7 +46,7 @@ KINDS = {
 
 
 def dicom_objects(
-    stored: Stored,
+    stored: StoredImage | None,
     radiograph: Radiograph,
     result: ImageResult,
     kinds: Iterable[str],
@@ -63,7 +64,7 @@ def dicom_objects(
             by byte; the UIDs are the same in any case.
 
     Raises:
-        NoDicomResultRefused: the source is no DICOM image or lacks valid identifiers, it was not
+        NotWritten: the source is no DICOM image or lacks valid identifiers, it was not
             analysed, or one of the kinds cannot be made of it. No other kind is lost with it
             when asked for by itself.
         ConfigError: a kind that is none.
@@ -72,15 +73,13 @@ def dicom_objects(
     require("dicom")
     builders = {kind: _builder(kind) for kind in kinds}
     if result.status != "analysed" or result.findings is None:
-        raise NoDicomResultRefused(
-            stored.source, f"it is {result.status}, not analysed.", "There is no result to write."
-        )
+        raise NotWritten(f"The image is {result.status}; needed: one that is analysed.")
     source = source_of(stored, radiograph)
-    add_display(source.image, stored.header)
     logging.getLogger("highdicom").setLevel(logging.WARNING)  # its notes quote identifiers
     analysis = Analysis(
         source=source.image,
         patient=source.patient,
+        left_out=source.left_out,
         radiograph=radiograph,
         findings=result.findings,
         pipeline=pipeline,

@@ -11,24 +11,35 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-import hilum
 from hilum.core.findings import Findings
 from hilum.core.geometry import clip_boxes
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import PipelineInfo
-from hilum.dicom.read import OWN_MARK
+from hilum.dicom.stored import OWN_MARK
 
 NOTICE = "AI result, not for diagnosis"
 ADVICE = "Research use only, not a medical device: a qualified reader decides."
 NONE_FOUND = "No target finding above the threshold"  # never "normal"
+VERSION = version("hilum")
 REVISION = 1  # of what these writers write; a new one is a new object
-SERIES_NUMBERS = {"sr": 9101, "sr-2d": 9102, "seg": 9103, "gsps": 9104, "sc": 9105}
+TIMES = (
+    *("Series{}", "Content{}", "InstanceCreation{}"),
+    *("PresentationCreation{}", "{}OfSecondaryCapture"),
+)
+SERIES_NUMBERS = {"sr": 9101, "sr-comprehensive": 9102, "seg": 9103, "gsps": 9104, "sc": 9105}
+
+
+def derived_uid(*names: object) -> str:
+    """A UID that follows from names; UUID-derived ones need no registration (PS3.5 B.2)."""
+    digest = hashlib.sha256(json.dumps(names).encode()).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +48,7 @@ class Analysis:
 
     source: Dataset  # image and
     patient: Dataset  # patient of source.py
+    left_out: tuple[str, ...]  # of the source, since invalid
     radiograph: Radiograph
     findings: Findings
     pipeline: PipelineInfo
@@ -50,10 +62,7 @@ class Analysis:
 
     def uid(self, *names: object) -> str:
         """The UID of something about this image by this pipeline; the same at every call."""
-        parts = (REVISION, self.source.SOPInstanceUID, self.pipeline_hash, *names)
-        digest = hashlib.sha256(json.dumps(parts).encode()).digest()
-        # UUID-derived UIDs need no registration (PS3.5 B.2).
-        return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
+        return derived_uid(REVISION, self.source.SOPInstanceUID, self.pipeline_hash, *names)
 
     def tracking(self, index: int) -> tuple[str, str]:
         """Identifier and UID of a finding, the same in every kind of object."""
@@ -75,8 +84,8 @@ class Analysis:
             "instance_number": 1,
             "series_description": f"{OWN_MARK} {kind}: {NOTICE}",
             "manufacturer": OWN_MARK,
-            "manufacturer_model_name": f"{OWN_MARK} {hilum.__version__}",
-            "software_versions": hilum.__version__,
+            "manufacturer_model_name": f"{OWN_MARK} {VERSION}",
+            "software_versions": VERSION,
             "device_serial_number": self.pipeline_hash[:16],
             "specific_character_set": "ISO_IR 192",
         }
@@ -86,10 +95,10 @@ class Analysis:
         for element in self.patient:
             ds[element.tag] = element
         day, time = self.created.strftime("%Y%m%d"), self.created.strftime("%H%M%S")
-        for name in ("InstanceCreation", "Content", "Series"):
-            if name == "Series" or f"{name}Date" in ds:
-                setattr(ds, f"{name}Date", day)
-                setattr(ds, f"{name}Time", time)
+        for when in TIMES:
+            if when == TIMES[0] or when.format("Date") in ds:
+                setattr(ds, when.format("Date"), day)
+                setattr(ds, when.format("Time"), time)
         for item in ds.get("ContributingEquipmentSequence", ()):
             if "ContributionDateTime" in item:
                 item.ContributionDateTime = day + time

@@ -13,7 +13,7 @@ from pydicom.valuerep import DS
 from hilum.dicom.header import Header
 from hilum.dicom.image import layout
 from hilum.dicom.limits import Limits
-from hilum.dicom.lookup import Table, modality, read_table
+from hilum.dicom.lookup import Float64, Table, modality, read_table
 from hilum.dicom.pixels import stored_values
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -53,8 +53,8 @@ def _window(ds: Dataset, header: Header) -> None:
             ds.VOILUTFunction = function
 
 
-def _lut(table: Table, entries: np.ndarray) -> Dataset:
-    """A LUT item of 16-bit entries."""
+def _lut(table: Table, entries: Float64) -> Dataset:
+    """A LUT item of 16-bit entries (PS3.3 C.11.1.1: 8 or 16)."""
     item = Dataset()
     vr = "SS" if table.first < 0 else "US"
     item.add_new("LUTDescriptor", vr, [len(entries) % 65536, table.first, 16])

@@ -16,7 +16,7 @@ from highdicom.pr import (
 )
 from pydicom.dataset import Dataset
 
-from hilum.core.errors import NoDicomResultRefused
+from hilum.core.errors import NotWritten
 from hilum.core.labels import VOCABULARY
 from hilum.report.writers.dicom.analysis import NONE_FOUND, NOTICE, Analysis
 
@@ -27,37 +27,42 @@ def presentation_state(analysis: Analysis) -> Dataset:
     """Boxes with labels and scores, and the notice below.
 
     Raises:
-        NoDicomResultRefused: the source is stored in colour.
+        NotWritten: the source is stored in colour.
     """
     source = analysis.source
     if source.SamplesPerPixel != 1:
-        raise NoDicomResultRefused(
-            analysis.radiograph.source,
-            "it is stored in colour, and a grayscale presentation state takes none.",
-            "Ask for sc instead.",
-        )
+        raise NotWritten("The source is stored in colour; needed: one sample a pixel. Ask for sc.")
     layer = GraphicLayer("AI_RESULT", order=1, description=NOTICE)
-    inverted = source.PhotometricInterpretation == "MONOCHROME1" or "PresentationLUTShape" in source
     ds = GrayscaleSoftcopyPresentationState(
         referenced_images=[source],
         content_label="AI_RESULT",
         content_description=NOTICE,
         graphic_layers=[layer],
-        graphic_annotations=[GraphicAnnotation(
-            referenced_images=[source],
-            graphic_layer=layer,
-            graphic_objects=_boxes(analysis) or None,
-            text_objects=_texts(analysis),
-        )],
+        graphic_annotations=[
+            GraphicAnnotation(
+                referenced_images=[source],
+                graphic_layer=layer,
+                graphic_objects=_boxes(analysis) or None,
+                text_objects=_texts(analysis),
+            )
+        ],
         presentation_lut_transformation=PresentationLUTTransformation(
-            presentation_lut_shape="INVERSE" if inverted else "IDENTITY"
+            presentation_lut_shape=source.PresentationLUTShape
         ),
         **analysis.series("gsps"),
     )
     if "ModalityLUTSequence" in source:
         ds.ModalityLUTSequence = source.ModalityLUTSequence
+    area = ds.DisplayedAreaSelectionSequence[0]
+    area.PresentationPixelAspectRatio = _aspect(analysis.radiograph.spacing_mm)
     ds.Laterality = source.get("Laterality", "")
     return analysis.finish(ds)
+
+
+def _aspect(spacing_mm: tuple[float, float] | None) -> list[int]:
+    """Height and width of a pixel, as whole numbers."""
+    row, column = spacing_mm or (1.0, 1.0)
+    return [1, 1] if row == column else [round(1000 * row / column), 1000]
 
 
 def _boxes(analysis: Analysis) -> list[GraphicObject]:

@@ -35,8 +35,6 @@ def secondary_capture(analysis: Analysis) -> Dataset:
             ds[keyword] = source[keyword]
     ds.DerivationDescription = NOTICE
     ds.SourceImageSequence = [_reference(source)]
-    day, time = analysis.created.strftime("%Y%m%d"), analysis.created.strftime("%H%M%S")
-    ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = day, time
     return analysis.finish(ds)
 
 

@@ -15,7 +15,7 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from hilum.core.errors import NoDicomResultRefused
+from hilum.core.errors import NotWritten
 from hilum.core.labels import VOCABULARY
 from hilum.report.writers.dicom import codes as our
 from hilum.report.writers.dicom.analysis import NOTICE, Analysis
@@ -29,15 +29,11 @@ def segmentation(analysis: Analysis) -> Dataset:
     """All masks of the image.
 
     Raises:
-        NoDicomResultRefused: the pipeline made no masks.
+        NotWritten: the pipeline made no masks.
     """
     masks, source = analysis.findings.masks, analysis.source
     if not masks:
-        raise NoDicomResultRefused(
-            analysis.radiograph.source,
-            "its result has no masks to segment it by.",
-            "Use a pipeline that outlines, without --no-masks.",
-        )
+        raise NotWritten("The result has no masks; needed: a pipeline that outlines.")
     ds = Segmentation(
         source_images=[source],
         pixel_array=np.stack(list(masks.values()), axis=-1)[None],
@@ -51,6 +47,8 @@ def segmentation(analysis: Analysis) -> Dataset:
         **analysis.series("seg"),
     )
     ds.PatientOrientation = source.PatientOrientation
+    for item in (*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence):
+        item.DimensionOrganizationUID = analysis.uid("seg", "dimensions")  # random otherwise
     shared = ds.SharedFunctionalGroupsSequence[0]
     if (measures := _measures(source)) is not None:
         shared.PixelMeasuresSequence = measures
@@ -88,11 +86,7 @@ def _measures(source: Dataset) -> PixelMeasuresSequence | None:
 
 def _orientation(source: Dataset) -> PlaneOrientationSequence | None:
     """PatientOrientation as direction cosines, where both sides are plain ("L", "F")."""
-    sides = [AXES.get(side) for side in source.PatientOrientation]
-    if len(sides) != 2 or None in sides:
+    sides = [AXES[side] for side in source.PatientOrientation if side in AXES]
+    if len(sides) != 2 or np.dot(sides[0], sides[1]):
         return None
-    row, column = sides
-    assert row is not None and column is not None
-    if np.dot(row, column):
-        return None
-    return PlaneOrientationSequence("PATIENT", [*row, *column])
+    return PlaneOrientationSequence("PATIENT", [*sides[0], *sides[1]])

@@ -11,17 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from pydicom import config
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.uid import UID_dictionary
 from pydicom.valuerep import DS, validate_value
 
-from hilum.core.errors import NoDicomResultRefused
+from hilum.core.errors import NotWritten
 from hilum.core.radiograph import Radiograph
 from hilum.dicom.header import Header, quiet
+from hilum.dicom.stored import StoredImage
+from hilum.report.writers.dicom.display import add_display
 
 # Attributes of patient and study that a result must have, and may leave empty (type 2).
 REQUIRED = (
@@ -44,21 +45,7 @@ CODES = {
 }
 LOSSY = re.compile(r"JPEG Baseline|JPEG Extended|Lossy|Near-Lossless|Lossless Or")
 _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
-_REMEDY = (
-    "The result stays in findings.json. Give the image valid identifiers first, "
-    "for example with `hilum deidentify`."
-)
-
-
-class Stored(Protocol):
-    """The part of hilum.dicom.stored.StoredImage that results need."""
-
-    @property
-    def source(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def header(self) -> Header: ...
+_REMEDY = "needed: one that an archive can hold. Give the image valid identifiers first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +57,16 @@ class Source:
     left_out: tuple[str, ...]  # keywords whose values break their representation
 
 
-def source_of(stored: Stored, radiograph: Radiograph) -> Source:
+def source_of(stored: StoredImage | None, radiograph: Radiograph) -> Source:
     """Read and check the header.
 
     Raises:
-        NoDicomResultRefused: no DICOM image, or identifiers that are missing or invalid.
+        NotWritten: no DICOM image, or identifiers that are missing or invalid.
     """
-    if stored.kind != "dicom":
-        raise NoDicomResultRefused(
-            stored.source,
-            f"it is no DICOM image ({stored.kind}), so it has no study to put a result into.",
-            "The result stays in findings.json.",
+    if stored is None or stored.kind != "dicom":
+        came = "made in memory" if stored is None else f"a {stored.kind.upper()} picture"
+        raise NotWritten(
+            f"The source is {came}; needed: a DICOM image, whose study the object would join."
         )
     image, patient = Dataset(), Dataset()
     with quiet():
@@ -88,6 +74,7 @@ def source_of(stored: Stored, radiograph: Radiograph) -> Source:
         left_out = _copy(patient, stored.header, (*REQUIRED, *OPTIONAL))
         left_out += _copy(image, stored.header, IMAGE)
         _picture(image, stored.header, radiograph)
+        add_display(image, stored.header)
     for keyword in REQUIRED:
         setattr(image, keyword, "")
         if keyword not in patient:
@@ -109,21 +96,21 @@ def _copy(ds: Dataset, header: Header, keywords: Iterable[str]) -> list[str]:
     return left_out
 
 
-def _identity(ds: Dataset, stored: Stored) -> None:
+def _identity(ds: Dataset, stored: StoredImage) -> None:
     header = stored.header
     for keyword in IDENTITY:
         value = header.text(keyword) or ""
         if not _UID.fullmatch(value) or len(value) > 64:
             came = "no valid" if value else "no"
-            raise NoDicomResultRefused(stored.source, f"it has {came} {keyword}.", _REMEDY)
+            raise NotWritten(f"The source has {came} {keyword}; {_REMEDY}")
         setattr(ds, keyword, value)
     ds.SOPClassUID = header.text("SOPClassUID") or ""
     if UID_dictionary.get(ds.SOPClassUID, ("", ""))[1] != "SOP Class":
-        raise NoDicomResultRefused(stored.source, "it is of no standard SOP class.", _REMEDY)
+        raise NotWritten(f"The source is of no standard SOP class; {_REMEDY}")
     patient = header.text("PatientID")
     if patient is not None and _value(header, "PatientID") is None:
         # Cut or mended it would be another patient.
-        raise NoDicomResultRefused(stored.source, "its PatientID is not valid.", _REMEDY)
+        raise NotWritten(f"The source has no valid PatientID; {_REMEDY}")
 
 
 def _value(header: Header, keyword: str) -> str | None:
@@ -144,6 +131,11 @@ def _picture(ds: Dataset, header: Header, radiograph: Radiograph) -> None:
     ds.Rows, ds.Columns = radiograph.height, radiograph.width
     ds.SamplesPerPixel = header.integer("SamplesPerPixel", 1)
     ds.PhotometricInterpretation = radiograph.decoding.photometric
+    inverted = (
+        ds.PhotometricInterpretation == "MONOCHROME1"
+        or header.code("PresentationLUTShape") == "INVERSE"
+    )
+    ds.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
     ds.PatientOrientation = list(radiograph.patient_orientation or ())
     if radiograph.spacing_mm and radiograph.spacing_source == "PixelSpacing":
         ds.PixelSpacing = [DS(mm, auto_format=True) for mm in radiograph.spacing_mm]

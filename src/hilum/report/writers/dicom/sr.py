@@ -34,10 +34,16 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-import hilum
-from hilum.dicom.read import OWN_MARK
+from hilum.dicom.stored import OWN_MARK
 from hilum.report.writers.dicom import codes as our
-from hilum.report.writers.dicom.analysis import ADVICE, NONE_FOUND, NOTICE, Analysis
+from hilum.report.writers.dicom.analysis import (
+    ADVICE,
+    NONE_FOUND,
+    NOTICE,
+    VERSION,
+    Analysis,
+    derived_uid,
+)
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 
@@ -49,7 +55,7 @@ def comprehensive_3d(analysis: Analysis) -> Dataset:
 
 def comprehensive(analysis: Analysis) -> Dataset:
     """Comprehensive SR, for archives that do not know the 3D class."""
-    return _write(analysis, ComprehensiveSR, "sr-2d")
+    return _write(analysis, ComprehensiveSR, "sr-comprehensive")
 
 
 def _write(analysis: Analysis, document: type[Any], kind: str) -> Dataset:
@@ -79,10 +85,10 @@ def _write(analysis: Analysis, document: type[Any], kind: str) -> Dataset:
 
 def _observer(analysis: Analysis) -> ObservationContext:
     device = DeviceObserverIdentifyingAttributes(
-        uid=analysis.uid("device"),
+        uid=derived_uid("device", analysis.pipeline_hash),
         name=OWN_MARK,
         manufacturer_name=OWN_MARK,
-        model_name=f"{OWN_MARK} {hilum.__version__}",
+        model_name=f"{OWN_MARK} {VERSION}",
         serial_number=analysis.pipeline_hash[:16],
     )
     return ObservationContext(
@@ -120,7 +126,7 @@ def _image_level(analysis: Analysis) -> list[MeasurementsAndQualitativeEvaluatio
     """What is said of the whole image: a summary, and each score."""
     source, found = analysis.source, analysis.findings
     summary = our.SOME_ABOVE if found.labels else our.NONE_ABOVE
-    common = {
+    common: dict[str, Any] = {
         "source_images": [
             SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
         ],
@@ -149,8 +155,11 @@ def _image_level(analysis: Analysis) -> list[MeasurementsAndQualitativeEvaluatio
 
 def _remarks(analysis: Analysis) -> list[str]:
     count = len(analysis.findings.labels)
-    said = f"{count} target finding{'s' * (count > 1)} above the threshold" if count else NONE_FOUND
-    return [f"{NOTICE}. {ADVICE}", f"{said}."]
+    some = f"{count} target finding{'s' * (count > 1)} above the threshold"
+    lines = [f"{NOTICE}. {ADVICE}", f"{some if count else NONE_FOUND}."]
+    if analysis.left_out:
+        lines.append(f"Invalid in the source and left out here: {', '.join(analysis.left_out)}.")
+    return lines
 
 
 def _comment(text: str) -> ContentItem:
