@@ -12,7 +12,9 @@ masks.py     padding, shutters, burned-in borders
 raster.py    PNG, JPEG, WebP
 source.py    path, bytes, stream -> name and bytes; foreign errors -> refusals
 stored.py    path or bytes -> StoredImage (header parsed, pixels undecoded) -> Radiograph
-frames.py    the pixel element -> grey pixels in their containers
+stream.py    what a compressed frame says of itself: codec, bits, sign, size
+depth.py     which bits of a frame are its values, where header and pixels disagree
+frames.py    the pixel element -> one grey frame, whatever its transfer syntax says
 read.py      both halves of stored.py in one step
 discover.py  folders, zips, DICOMDIR -> items to read
 gate.py      is it a chest radiograph, by its own header

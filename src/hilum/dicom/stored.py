@@ -19,7 +19,7 @@ from pydicom.uid import UID
 from hilum.core.errors import ConfigError, UnreadableRefused, UnsupportedRefused
 from hilum.core.radiograph import Decoding, Identifiers, Radiograph
 from hilum.dicom import image, masks, pixels, raster
-from hilum.dicom.frames import frame
+from hilum.dicom.frames import Frame, frame
 from hilum.dicom.header import Header
 from hilum.dicom.limits import Limits
 from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
@@ -219,26 +219,21 @@ def decode(
     assert parsed is not None
     _check_has_pixels(stored)
     shape = image.layout(header, stored.limits)
+    read = frame(parsed, shape, plugin)
+    shape = read.layout
     shown = pixels.display(header, shape, window, voi_index, full_range)
-    containers, shape, decoder = frame(parsed, shape, plugin)
-    grey, unpadded = pixels.to_grey(containers, shape, shown)
+    grey, unpadded = pixels.to_grey(read.containers, shape, shown)
     edge = masks.border_mask(grey)
     shutter = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
         grey[~shutter] = 0
+    valid = masks.combine(unpadded, shutter, edge)
     spacing, spacing_source = _spacing(header)
     return Radiograph(
         pixels=grey,
         source=stored.source,
         ids=stored.ids,
-        decoding=Decoding(
-            format="dicom",
-            transfer_syntax=parsed.syntax,
-            decoder=decoder,
-            photometric=shape.photometric,
-            bits_stored=shape.bits_stored,
-            voi=shown.voi,
-        ),
+        decoding=_decoding(parsed, read, shown, grey, valid),
         spacing_mm=spacing,
         spacing_source=spacing_source,
         view=stored.view,
@@ -251,7 +246,36 @@ def decode(
         descriptions=stored.descriptions,
         sop_class=stored.sop_class,
         own_result=stored.own_result,
-        valid=masks.combine(unpadded, shutter, edge),
+        valid=valid,
+    )
+
+
+def _decoding(
+    parsed: Parsed,
+    read: Frame,
+    shown: pixels.Display,
+    grey: pixels.Float32,
+    valid: pixels.Bool | None,
+) -> Decoding:
+    black, white, lost = 0.0, 0.0, False
+    if not shown.is_full_range:
+        black, white, lost = pixels.clipped(grey, read.containers, valid)
+    warnings = parsed.warnings + read.warnings + shown.warnings
+    if lost:
+        warnings += (
+            f"{shown.voi} leaves {black:.0%} of the pixels black and {white:.0%} white; it is used "
+            "as the standard says, the full range may show more",
+        )
+    return Decoding(
+        format="dicom",
+        transfer_syntax=parsed.syntax,
+        decoder=read.decoder,
+        photometric=read.layout.photometric,
+        bits_stored=read.layout.bits_stored,
+        voi=shown.voi,
+        clipped_black=black,
+        clipped_white=white,
+        warnings=warnings,
     )
 
 
