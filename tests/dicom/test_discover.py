@@ -88,13 +88,13 @@ def test_a_pipe_in_a_folder_is_refused_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_what_hilum_drew_is_no_input(tmp_path: Path) -> None:
-    for name in ("a.dcm", "out/overlays/a.png", "out/masks/a.png", "out/b.dcm", "masks/c.dcm"):
+    for name in ("a.dcm", "out/overlay/a.png", "out/mask/a.png", "out/b.dcm", "mask/c.dcm"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILE)
     (tmp_path / "out" / ".hilum").mkdir()
     found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
-    assert found == ["a.dcm", "masks/c.dcm", "out/b.dcm"]
+    assert found == ["a.dcm", "mask/c.dcm", "out/b.dcm"]
     # A folder named outright is read, whatever it is.
     assert len(names(tmp_path / "out" / "masks")) == 1
 

@@ -21,8 +21,7 @@ from hilum.core.options import Options, checked, unknown
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.core.results import ImageResult, PipelineInfo
-
-    StoredImage = Any  # hilum.dicom.stored.StoredImage, once it has landed
+    from hilum.dicom.stored import StoredImage
 
 # The one registry: name -> "module:Class". The name is also the folder of its files.
 WRITERS: dict[str, str] = {
