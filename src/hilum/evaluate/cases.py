@@ -31,7 +31,7 @@ class Cases:
 
     catalog: str  # its name
     finding: str
-    rows: pd.DataFrame  # image_id, patient; of a catalog sex, view, ..., age band, too
+    rows: pd.DataFrame  # image_id, patient, width, height; of a catalog what groups them, too
     truth: list[Float]  # boxes (n, 4); empty where `boxed` is False
     predictions: list[tuple[Float, Float]]  # boxes (m, 4), scores (m,)
     boxed: Bool  # whether someone annotated boxes of the image
@@ -90,8 +90,8 @@ def cases_of(
     boxes = [truth.boxes(finding) for truth in truths]
     own = [_of_finding(image, finding) for image in predictions]
     if rows is None:
-        ids = [truth.image_id for truth in truths]
-        rows = pd.DataFrame({"image_id": ids, "patient": [truth.patient for truth in truths]})
+        known = ("image_id", "patient", "width", "height")
+        rows = pd.DataFrame({name: [getattr(t, name) for t in truths] for name in known})
     score = [
         float(image.whole[finding]) if finding in image.whole else float(s.max(initial=0.0))
         for image, (_, s) in zip(predictions, own, strict=True)

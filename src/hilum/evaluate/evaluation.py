@@ -304,7 +304,7 @@ def _subgroups(
     cases: Cases, labelled: Bool, interval: Callable[[Reweighted, Bool], Interval]
 ) -> tuple[Subgroup, ...]:
     out = []
-    for column in SUBGROUPS:
+    for column in (name for name in SUBGROUPS if name in cases.rows):
         values = cases.rows[column].to_numpy()
         for value in sorted({str(v) for v in values[labelled]} - {""}):
             rows = labelled & (values == value)
