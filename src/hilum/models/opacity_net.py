@@ -117,9 +117,7 @@ class OpacityNet(Model):
         }
         return {name: self.weights[name] * value for name, value in parts.items()}
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
         found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         classes = raw["global_logits"].float().softmax(dim=1)
