@@ -20,7 +20,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hilum.core.errors import ConfigError, MissingExtraError
-from hilum.models.precision import depthwise_in_fp32
 
 log = logging.getLogger("hilum.models")
 
@@ -127,7 +126,6 @@ def prepare_encoder(
     loaded, missing and unexpected is logged.
     """
     _pad(net)
-    depthwise_in_fp32(net)
     if source is None:
         return
     account = load_weights(net, source, str(pretrained), _input_factor(name))

@@ -22,6 +22,12 @@ class Targets:
     classes: tuple[str, ...] = ("normal", "not-normal", "opacity")  # exactly one is true
     findings: tuple[str, ...] = ()  # any number are true
     masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
+    positive: tuple[str, ...] = ("opacity",)  # the classes that say "there is a finding"
+
+    @property
+    def positive_columns(self) -> list[int]:
+        """Where the positive classes stand among the classes."""
+        return [i for i, name in enumerate(self.classes) if name in self.positive]
 
 
 @dataclass(slots=True)
