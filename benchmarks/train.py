@@ -57,7 +57,7 @@ def reference(net: Model, told: argparse.Namespace, device: str) -> Callable[[],
 
 
 def ours(net: Model, told: argparse.Namespace, device: str) -> Callable[[], None]:
-    """A step as hilum.train.fit does it."""
+    """A step as hilum.train.loop does it."""
     data = batch(told.size, told.batch).to(device)
     data.image_B1SS = data.image_B1SS.contiguous(memory_format=torch.channels_last)
     net = net.to(device, memory_format=torch.channels_last).train()

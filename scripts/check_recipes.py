@@ -31,7 +31,7 @@ from hilum.models.model import Prediction, Targets
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
 from hilum.train.feed import plain
-from hilum.train.fit import spec_of, targets_of
+from hilum.train.loop import spec_of, targets_of
 from hilum.train.recipe import Recipe, load_recipe, recipe_names
 from hilum.train.release import export
 from hilum.train.run import catalog_of, run

@@ -76,7 +76,7 @@ def test_packaged_weights_fill_the_encoder() -> None:
 
 def test_a_pair_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="resnet50"):
-        build(architecture="deeplabv3+", encoder="inception_resnet_v2")
+        build(architecture="deeplabv3+", encoder="pnasnet5")
     with pytest.raises(ConfigError, match="nasnet_large"):
         build(encoder="nasnet_mobile")
     with pytest.raises(ConfigError, match="needed: 2"):
@@ -130,3 +130,16 @@ def test_a_masks_weight_scales_its_loss() -> None:
     plain, weighted = (build(mask_weights=w).eval().loss(batch(mask)) for w in (None, (1.0, 0.25)))
     torch.testing.assert_close(weighted["lungs"], plain["lungs"] * 0.25)
     torch.testing.assert_close(weighted["pneumothorax"], plain["pneumothorax"])
+
+
+def test_a_dilated_encoder_sees_what_its_weights_learnt_on() -> None:
+    """Every second cell of its last map is the cell of the map that strides (E4)."""
+    dilated = build(architecture="deeplabv3+", encoder="inception_resnet_v2").eval()
+    plain = build(architecture="fpn", encoder="inception_resnet_v2").eval()
+    plain.net.encoder.load_state_dict(dilated.net.encoder.state_dict())
+    image = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        fine, coarse = (net.net.encoder(image)[-1] for net in (dilated, plain))
+        assert dilated(image)["mask_logits"].shape[-2:] == (128, 128)
+    assert fine.shape[-1] == 2 * coarse.shape[-1] == 8
+    torch.testing.assert_close(fine[..., ::2, ::2], coarse, rtol=1e-3, atol=1e-4)

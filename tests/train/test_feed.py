@@ -33,6 +33,7 @@ def made(count: int) -> list[Item]:
             {},
             np.array([0, 0, 1], np.float32),
             np.array([i % 2], np.float32),
+            called=True,
         )
         for i in range(count)
     ]
@@ -75,9 +76,7 @@ def test_a_batch_knows_no_boxes_where_a_part_had_none() -> None:
 
 def test_the_positive_rate_is_the_winners() -> None:
     """An epoch: every positive once, and int(n_pos (1 - r) / r) negatives, others every time."""
-    items = [
-        replace(one, label=np.array([0, 0, i < 6], np.float32)) for i, one in enumerate(bare(40))
-    ]
+    items = [replace(one, called=i < 6) for i, one in enumerate(bare(40))]
     for rate in (0.8, 0.6, 0.4, 1.0):
         draw, length = enriched(items, rate, seed=3)
         assert length == 6 + int(6 * (1 - rate) / rate)
@@ -93,4 +92,7 @@ def test_the_positive_rate_is_the_winners() -> None:
 
 
 def bare(count: int) -> list[Item]:
-    return [replace(one, boxes=None, findings=np.zeros(1, np.float32)) for one in made(count)]
+    return [
+        replace(one, boxes=None, findings=np.zeros(1, np.float32), called=False)
+        for one in made(count)
+    ]

@@ -10,7 +10,7 @@ import torch
 
 from hilum.models.model import Batch
 from hilum.models.registry import build_model
-from hilum.train.fit import targets_of
+from hilum.train.loop import targets_of
 from hilum.train.optim import freeze, optimiser
 from hilum.train.recipe import Recipe, load_recipe, recipe_names
 

@@ -68,9 +68,7 @@ class TorchvisionRetinaNet(Model):
             targets.append({"boxes": boxes, "labels": classes + 1})
         return dict(self.net(images, targets))
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         found = self.net([image.expand(3, -1, -1) for image in image_B1SS])
         return [
             Prediction(one["boxes"].float(), one["scores"].float(), one["labels"] - 1)

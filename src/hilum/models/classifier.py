@@ -90,9 +90,7 @@ class Classifier(Model):
             )
         return {name: value}
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         logit = self(image_B1SS)[self.head_name].float()
         if self.options.target == "findings":
             return [Prediction(findings=one) for one in logit.sigmoid()]

@@ -101,9 +101,7 @@ class Detr(Model):
             for term, name in TERMS.items()
         }
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
         return [
             Prediction(*select(logit.float(), boxes.float(), self.size))

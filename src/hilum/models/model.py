@@ -6,6 +6,8 @@ Legend: B batch, S input side, M masks, C global classes, F findings, K box labe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +22,12 @@ class Targets:
     classes: tuple[str, ...] = ("normal", "not-normal", "opacity")  # exactly one is true
     findings: tuple[str, ...] = ()  # any number are true
     masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
+    positive: tuple[str, ...] = ("opacity",)  # the classes that say "there is a finding"
+
+    @property
+    def positive_columns(self) -> list[int]:
+        """Where the positive classes stand among the classes."""
+        return [i for i, name in enumerate(self.classes) if name in self.positive]
 
 
 @dataclass(slots=True)
@@ -70,6 +78,27 @@ class Model(nn.Module, ABC):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is minimised. Unknown targets cost nothing."""
 
-    @abstractmethod
+    @torch.inference_mode()
     def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        """One prediction an image, without gradients, in evaluation mode."""
+        """One prediction an image, without gradients; the network is left in the mode it was in."""
+        with evaluating(self):
+            return self._predict(image_B1SS)
+
+    @abstractmethod
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
+        """`predict` in evaluation mode."""
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; every layer then has the mode that it was found in.
+
+    Layer by layer: a training network may hold frozen ones that stay in evaluation mode.
+    """
+    modes = [(layer, layer.training) for layer in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training

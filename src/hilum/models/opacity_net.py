@@ -56,6 +56,7 @@ class OpacityNet(Model):
         super().__init__()
         self.grid = AnchorGrid(**options.anchors.model_dump())
         self.weights = LOSS_WEIGHTS | options.loss_weights
+        self.box_loss = options.box_loss
         self.encoder = encoder(options.encoder, pretrained=options.pretrained)
         sides, channels = widths(self.encoder), options.channels
         self.box_labels = len(targets.labels)
@@ -103,7 +104,9 @@ class OpacityNet(Model):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is what is minimised."""
         raw = {name: value.float() for name, value in self(batch.image_B1SS).items()}
-        focal, box = self.boxes.loss(raw["class_logits"], raw["box_deltas"], batch)
+        focal, box = self.boxes.loss(
+            raw["class_logits"], raw["box_deltas"], batch, box_loss=self.box_loss
+        )
         mask_BMSS = batch.mask_BMSS[:, :, 2::4, 2::4]  # the pixel at each cell's centre
         masks = [
             mask_loss(raw["mask_logits"][:, m], mask_BMSS[:, m]) for m in range(mask_BMSS.shape[1])
@@ -117,9 +120,7 @@ class OpacityNet(Model):
         }
         return {name: self.weights[name] * value for name, value in parts.items()}
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
         found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         classes = raw["global_logits"].float().softmax(dim=1)

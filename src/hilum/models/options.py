@@ -47,6 +47,7 @@ class OpacityNetOptions(EncoderOptions):
     channels: int = Field(default=64, ge=8)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     anchors: AnchorOptions = AnchorOptions()
+    box_loss: BoxLoss = "smooth-l1"
     loss_weights: dict[str, float] = {}
 
 

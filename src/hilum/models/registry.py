@@ -9,6 +9,7 @@ import torch
 from hilum.core.errors import ConfigError
 from hilum.models.model import Model, Targets
 from hilum.models.options import Options
+from hilum.models.precision import careful_in_bf16
 
 # kind -> module and class; each is built as Class(options, size, targets).
 KINDS = {
@@ -38,4 +39,5 @@ def build_model(options: Options, size: int, targets: Targets, seed: int) -> Mod
     torch.manual_seed(seed)
     net = getattr(import_module(f"hilum.models.{module}"), name)(options, size, targets)
     assert isinstance(net, Model)
+    careful_in_bf16(net)
     return net

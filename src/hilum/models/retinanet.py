@@ -100,9 +100,7 @@ class RetinaNet(Model):
             parts["global"] = self.options.global_weight * loss
         return parts
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
         found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         if self.global_head is None:

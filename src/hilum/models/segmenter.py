@@ -6,10 +6,10 @@ Legend: B batch, M masks, S input side.
 from __future__ import annotations
 
 import segmentation_models_pytorch as smp
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hilum.core.errors import ConfigError
+from hilum.models.dilated import DilatedDeepLab
 from hilum.models.encoder import prepare_encoder, source_weights, timm_model
 from hilum.models.losses import mask_loss
 from hilum.models.model import Batch, Model, Prediction, Targets
@@ -22,6 +22,34 @@ ARCHITECTURES = {
     "pspnet": smp.PSPNet,
     "deeplabv3+": smp.DeepLabV3Plus,
 }
+
+
+MISFITS = (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+def _network(options: SegmenterOptions, timm_name: str, masks: int) -> nn.Module:
+    """segmentation-models-pytorch's network; DeepLabV3+ also where only we can dilate the encoder.
+
+    Raises:
+        ConfigError: the two do not go together.
+    """
+    kinds = [ARCHITECTURES[options.architecture]]
+    if options.architecture == "deeplabv3+":
+        kinds.append(DilatedDeepLab)
+    problem: Exception | None = None
+    for kind in kinds:
+        try:
+            net: nn.Module = kind(
+                encoder_name=f"tu-{timm_name}", encoder_weights=None, in_channels=1, classes=masks
+            )
+            return net
+        except MISFITS as error:
+            problem = error
+    raise ConfigError(
+        f"{options.architecture} does not go with encoder {options.encoder!r} ({problem}); "
+        "deeplabv3+ needs one whose last stage can be dilated, such as resnet50, "
+        "inception_resnet_v2 or tf_efficientnet_lite0"
+    ) from problem
 
 
 class Segmenter(Model):
@@ -43,19 +71,7 @@ class Segmenter(Model):
                 f"segmenters cannot be built on {options.encoder!r}; the nearest is nasnet_large"
             )
         source = source_weights(options.encoder, options.pretrained)
-        try:
-            self.net = ARCHITECTURES[options.architecture](
-                encoder_name=f"tu-{timm_name}",
-                encoder_weights=None,
-                in_channels=1,
-                classes=count,
-            )
-        except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{options.architecture} does not go with encoder {options.encoder!r} ({error}); "
-                "deeplabv3+ needs one that can dilate its last stage, such as resnet50 or "
-                "tf_efficientnet_lite0"
-            ) from error
+        self.net = _network(options, timm_name, count)
         prepare_encoder(self.net.encoder.model, options.encoder, options.pretrained, source)
         self.options, self.masks = options, targets.masks
 
@@ -79,7 +95,5 @@ class Segmenter(Model):
             for i, (name, weight) in enumerate(zip(self.masks, weights, strict=True))
         }
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         return [Prediction(masks=one) for one in self(image_B1SS)["mask_logits"].float().sigmoid()]

@@ -261,10 +261,8 @@ class TwoStage(Model):
         )
         return loss / weight.sum().clamp(min=1)
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         """Masks of other names than opacity are NaN: this network has no such head."""
-        self.eval()
         maps = self._maps(image_B1SS)
         raw = {name: value.float() for name, value in self._raw(maps, image_B1SS).items()}
         found = []

@@ -206,9 +206,7 @@ class Yolo(Model):
         box, anchor = (near & close).nonzero(as_tuple=True)
         return anchor, box
 
-    @torch.inference_mode()
-    def predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        self.eval()
+    def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
         found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         return [Prediction(*boxes) for boxes in found]

@@ -12,7 +12,7 @@ from pathlib import Path
 from hilum.models.model import Model
 from hilum.models.registry import build_model
 from hilum.train.feed import mixed
-from hilum.train.fit import epochs, fit, targets_of
+from hilum.train.loop import epochs, fit, targets_of
 from hilum.train.recipe import Recipe
 from hilum.train.split import Parts
 

@@ -121,7 +121,7 @@ def enriched(items: list[Item], share: float, seed: int) -> tuple[Draw, int]:
 
 
 def _balanced(items: list[Item]) -> np.ndarray:
-    positive = np.array([item.label[2] == 1 for item in items])
+    positive = np.array([item.called for item in items])
     weights = np.ones(len(items))
     if 0 < positive.mean() < 0.4:
         weights[positive] = (~positive).sum() / positive.sum() * 2 / 3  # 40 % with opacity

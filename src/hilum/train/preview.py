@@ -13,7 +13,7 @@ from hilum.augment.sample import Sample
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog
 from hilum.train.feed import Feed
-from hilum.train.fit import spec_of, targets_of
+from hilum.train.loop import spec_of, targets_of
 from hilum.train.recipe import Recipe
 from hilum.train.run import catalog_of
 from hilum.train.samples import SIDE, outline, rectangle, sheet, text, tile

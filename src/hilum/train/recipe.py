@@ -111,6 +111,20 @@ class TargetOptions(Options):
     classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
     findings: tuple[str, ...] = tuple(f"nih_{name}" for name in NIH_FINDINGS)
     masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
+    # The exclusive classes that say "there is a finding": AUC, operating point, share of positives.
+    positive: tuple[str, ...] = ("opacity",)
+
+    @model_validator(mode="after")
+    def _known_positive(self) -> Self:
+        known = set(self.positive) <= set(self.classes)
+        if self.classes and not (
+            self.positive and known and len(self.positive) < len(self.classes)
+        ):
+            raise ValueError(
+                f"positive: {', '.join(self.positive) or 'nothing'}; needed: which of the classes "
+                f"{', '.join(self.classes)} say that there is a finding, and not all of them"
+            )
+        return self
 
 
 class SplitOptions(Options):

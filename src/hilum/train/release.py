@@ -41,7 +41,7 @@ from hilum.inference.session import HEADS, Session
 from hilum.models.model import Model, Prediction, Targets
 from hilum.models.registry import build_model
 from hilum.train.export import RawHeads, check_export, to_int8, to_onnx
-from hilum.train.fit import spec_of, targets_of
+from hilum.train.loop import spec_of, targets_of
 from hilum.train.recipe import Recipe, parse
 from hilum.train.run import catalog_rows, commit
 from hilum.train.store import Item, prepare_items
@@ -112,7 +112,7 @@ def export(run: Path, target: Path, data: Path | None = None, *, int8: bool = Tr
     raw = draft.to_json() | {
         "operating_points": {
             name: point.to_json()
-            for name, point in _points(items["validation"], said["fp32"], draft).items()
+            for name, point in _points(items["validation"], said["fp32"], draft, targets).items()
         },
         "figures": {
             f"validation ({precision}): {name}": Figure(
@@ -221,9 +221,9 @@ def _manifest(
 
 
 def _points(
-    items: list[Item], said: list[Prediction], manifest: Manifest
+    items: list[Item], said: list[Prediction], manifest: Manifest, targets: Targets
 ) -> dict[str, OperatingPoint]:
-    """Thresholds from validation: best F1 of boxes, 95 % sensitivity of the last class."""
+    """Thresholds from validation: best F1 of boxes, 95 % sensitivity of the positive class."""
     out: dict[str, OperatingPoint] = {}
     if manifest.labels:
         pairs = [
@@ -235,9 +235,12 @@ def _points(
         if any(map(len, truth)) and any(len(scores) for _, scores in found):
             out["default"] = for_best_boxes(truth, found)
     if manifest.global_classes and said[0].classes is not None:
-        name = manifest.global_classes[-1]
-        labels = np.array([item.label[-1] for item in items])
-        scores = np.array([float(one.classes[-1]) for one in said if one.classes is not None])
+        columns = targets.positive_columns
+        name = manifest.global_classes[columns[0]]
+        labels = np.array([item.label[columns[0]] for item in items])
+        scores = np.array(
+            [float(one.classes[columns[0]]) for one in said if one.classes is not None]
+        )
         known = ~np.isnan(labels)
         if 0 < labels[known].sum() < known.sum():
             point = for_sensitivity(labels[known], scores[known])

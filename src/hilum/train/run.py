@@ -39,7 +39,7 @@ from hilum.models.registry import build_model
 from hilum.report.run import run_page
 from hilum.train.cache import cached_items
 from hilum.train.feed import Draw, enriched, passes
-from hilum.train.fit import epochs, fit, save_weights, spec_of, targets_of
+from hilum.train.loop import epochs, fit, save_weights, spec_of, targets_of
 from hilum.train.recipe import DataOptions, Recipe, parse
 from hilum.train.samples import draw_samples
 from hilum.train.store import Item, without_copies
@@ -82,7 +82,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     results = {"untrained": validate(net, items["validation"], spec, targets, recipe.train.batch)}
     _check_watched(recipe, results["untrained"])
 
-    def judge(one: Model) -> dict[str, float]:
+    def evaluate(one: Model) -> dict[str, float]:
         return validate(one, items["validation"], spec, targets, recipe.train.batch)
 
     def epoch_end(one: Model, epoch: int) -> None:
@@ -100,7 +100,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
             out / name,
             seed=recipe.seed + first,
             images=images,
-            judge=judge,
+            evaluate=evaluate,
             first=first,
             epoch_end=epoch_end,
         )
@@ -261,8 +261,9 @@ def catalog_rows(
     part = made.table.set_index("image_id")["part"]
     named = catalog.table["image_id"].map(part)
     if options.folds or any(str(p).startswith("fold-") for p in part.unique()):
-        own = f"fold-{options.fold}"
-        if own not in set(part):
+        numbers = {int(str(p).removeprefix("fold-")): p for p in part.unique()}
+        own = numbers.get(options.fold)  # fold-3, or fold-03 of more than ten
+        if own is None:
             raise ConfigError(f"fold {options.fold} is not in the split: {sorted(set(part))}")
         named = named.where(named.isna(), named.eq(own).map({True: "validation", False: "train"}))
     if named.isna().any():

@@ -54,14 +54,14 @@ class Item:
     label: NDArray[np.float32]  # (C,)
     findings: NDArray[np.float32]  # (F,)
     box_labels: tuple[str, ...] | None = None  # of `boxes`; None: all are opacities
+    called: bool = False  # whether its class is one of the positive ones
 
     @property
     def positive(self) -> bool:
         """Whether anything that is looked for is known to be there."""
         marked = self.boxes is not None and len(self.boxes) > 0
         drawn = any((mask == 1).any() for name, mask in self.masks.items() if name not in LUNGS)
-        called = (self.label[-1:] == 1).any() or (self.findings == 1).any()
-        return bool(marked or drawn or called)
+        return bool(marked or drawn or self.called or (self.findings == 1).any())
 
     def sample(self, masks: tuple[str, ...] = MASKS) -> Sample:
         """What augmentation moves; of the masks those that are asked for."""
@@ -135,6 +135,7 @@ def prepare_item(
         label,
         np.array(findings, np.float32),
         names,
+        called=bool((label[targets.positive_columns] == 1).any()),
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hilum.core.prepare import Preprocessing
 from hilum.evaluate import classification, detection_ap
-from hilum.models.model import Model, Prediction, Targets
+from hilum.models.model import Model, Prediction, Targets, evaluating
 from hilum.train.feed import plain
 from hilum.train.store import Item
 
@@ -26,8 +26,8 @@ def validate(
     device = next(net.parameters()).device
     for one in plain(items, spec, targets, batch):
         moved = one.to(device)
-        with torch.no_grad():
-            parts = net.eval().loss(moved)
+        with torch.no_grad(), evaluating(net):
+            parts = net.loss(moved)
         for name, value in parts.items():
             totals.setdefault(f"val_{name}", []).append(float(value) * len(one.boxes))
         said += net.predict(moved.image_B1SS)
@@ -68,7 +68,8 @@ def _classes(items: list[Item], said: list[Prediction], targets: Targets) -> dic
         score = np.array([_probabilities(said[i].classes) for i in known])
         if len(known):
             out["accuracy"] = float((score.argmax(1) == truth).mean())
-            out |= _auc(truth == len(targets.classes) - 1, score[:, -1])
+            columns = targets.positive_columns
+            out |= _auc(np.isin(truth, columns), score[:, columns].sum(axis=1))
     if said[0].findings is not None:
         values = np.stack([_probabilities(one.findings) for one in said])
         labels = np.stack([item.findings for item in items])

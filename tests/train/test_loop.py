@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
-from hilum.train import fit as fitting
+from hilum.train import loop as fitting
 from hilum.train.export import check_export, to_int8, to_onnx
 from hilum.train.feed import Feed, mixed
-from hilum.train.fit import fit, spec_of, targets_of
+from hilum.train.loop import fit, spec_of, targets_of
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.store import Item
 
@@ -62,6 +62,7 @@ def made(count: int = 6) -> list[Item]:
                 {"opacity": mask},
                 np.array([0, 0, 1], np.float32),
                 np.full(14, np.nan, np.float32),
+                called=True,
             )
         )
     return items
@@ -155,10 +156,10 @@ def test_a_stopped_stage_that_was_killed_stays_stopped(
     draw, losses = mixed({"made": made()}, {"made": 1.0}), iter([3.0, 2, 5, 6, 1, 0])
 
     def stage() -> None:
-        def judge(_: object) -> dict[str, float]:
+        def evaluate(_: object) -> dict[str, float]:
             return {"val_loss": next(losses)}
 
-        fit(fresh(), "base", options, draw, tmp_path, seed=1, judge=judge)
+        fit(fresh(), "base", options, draw, tmp_path, seed=1, evaluate=evaluate)
 
     def killed(*_: object) -> None:
         raise RuntimeError("killed")
