@@ -129,9 +129,26 @@ def write_toy(
     return write_bundle(path, toy_manifest(**changes), toy_files(graph))
 
 
+PLAIN = {
+    "schema": "hilum.pipeline/2",
+    "name": "toy",
+    "gates": "[header]",
+    "models": "{toy: {bundle: toy.zip}}",
+    "masks": "{lungs: [{use: map, of: toy}, threshold], opacity: [{use: map, of: toy}, threshold]}",
+    "boxes": "[{use: boxes, of: toy}]",
+    "scores": "[{use: scores, of: toy}]",
+}
+
+
+def write_text(path: Path, text: str = "") -> Path:
+    """A plain pipeline around toy.zip; keys that `text` has replace those of the plain one."""
+    given = {line.partition(":")[0] for line in text.splitlines()}
+    rest = [f"{key}: {value}" for key, value in PLAIN.items() if key not in given]
+    path.write_text("\n".join([*rest, text]))
+    return path
+
+
 def write_toy_pipeline(folder: Path, text: str = "", **toy: Any) -> Path:
     """A toy bundle and a pipeline file that uses it."""
     write_toy(folder / "toy.zip", **toy)
-    path = folder / "toy.yaml"
-    path.write_text(f"name: toy\nbundles: [{{bundle: toy.zip}}]\ngates: [header]\n{text}")
-    return path
+    return write_text(folder / "toy.yaml", text)
