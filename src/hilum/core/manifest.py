@@ -329,9 +329,8 @@ class Manifest(Strict):
     @property
     def positive_score(self) -> str | None:
         """The image score that is meant where none is named: the stated one, or the only one."""
-        return self.positive or (
-            next(iter(self.image_scores)) if len(self.image_scores) == 1 else None
-        )
+        only = next(iter(self.image_scores)) if len(self.image_scores) == 1 else None
+        return self.positive or only
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as it stands in the file."""

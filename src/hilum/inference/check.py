@@ -35,6 +35,8 @@ def check_bundles(
 
 def text_problems(pipeline: Pipeline, flows: Flows) -> Iterator[str]:
     """Unknown models, broken flows, circles, models that nobody uses."""
+    if not (flows.masks or flows.boxes or flows.scores):
+        yield "no flow: nothing would come out; needed: masks, boxes or scores"
     yield from _mask_flows(flows)
     yield from _box_flow(flows)
     used = set[str]()
@@ -50,8 +52,8 @@ def text_problems(pipeline: Pipeline, flows: Flows) -> Iterator[str]:
             model = pipeline.models.get(name.partition(".")[0])
             if model is not None and model.when is not None and not place.startswith("scores"):
                 yield (
-                    f"{place}: score {name!r} may be missing, since its model has a `when`; needed: "
-                    "a model that is always asked"
+                    f"{place}: score {name!r} may be missing, since its model has a `when`; "
+                    "needed: a model that is always asked"
                 )
     for name, stage in flows.fuse.items():
         if not isinstance(stage, Fusion) or stage.begins:
@@ -61,8 +63,6 @@ def text_problems(pipeline: Pipeline, flows: Flows) -> Iterator[str]:
     for index, stage in enumerate(flows.scores):
         if stage.of_boxes and not flows.boxes:
             yield f"scores: step {index + 1} needs boxes, and there is no flow of boxes"
-    if not (flows.masks or flows.boxes or flows.scores):
-        yield "no flow: nothing would come out; needed: masks, boxes or scores"
 
 
 def bundle_problems(
@@ -106,31 +106,6 @@ def needs_of(pipeline: Pipeline, flows: Flows) -> Iterator[tuple[str, Needs]]:
         yield f"boxes, step {index + 1}", stage.needs()
     for index, stage in enumerate(flows.scores):
         yield f"scores, step {index + 1}", stage.needs()
-
-
-def asked_in_order(pipeline: Pipeline) -> list[str]:
-    """Models, those before whose scores decide whether others are asked.
-
-    Raises:
-        ConfigError: models wait for each other in a circle.
-    """
-    order: list[str] = []
-    waiting = dict(pipeline.models)
-    while waiting:
-        free = [name for name, spec in waiting.items() if _asked_by(spec) not in waiting]
-        if not free:
-            raise ConfigError(
-                f"pipeline {pipeline.name}: models {', '.join(waiting)} wait for each other in "
-                "`when`"
-            )
-        order += free
-        for name in free:
-            del waiting[name]
-    return order
-
-
-def _asked_by(spec: ModelSpec) -> str | None:
-    return spec.when.score.partition(".")[0] if spec.when else None
 
 
 def _mask_flows(flows: Flows) -> Iterator[str]:

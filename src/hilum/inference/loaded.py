@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from hilum.core.options import unknown
 from hilum.core.prediction import Boxes
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
-from hilum.inference.check import asked_in_order, check_bundles, needs_of
+from hilum.inference.check import check_bundles, needs_of
 from hilum.inference.pipeline import ModelSpec, Pipeline, View
 from hilum.inference.predictor import Model, Predictor
 from hilum.inference.stages.base import Answers, Facts
@@ -33,13 +33,10 @@ from hilum.inference.stages.masks import MeanMaps
 from hilum.inference.stages.models import Mean
 from hilum.inference.views import Mirrored, Scaled
 
+if TYPE_CHECKING:
+    from hilum.dicom.stored import StoredImage
+
 Bool = NDArray[np.bool_]
-
-
-class StoredImage(Protocol):
-    """A header with undecoded pixels, such as hilum.dicom.stored.StoredImage."""
-
-    def radiograph(self) -> Radiograph: ...
 
 
 class LoadedPipeline:
@@ -59,7 +56,6 @@ class LoadedPipeline:
         self.bundles: dict[str, Bundle] = {
             path: open_bundle(path) for path in description.bundle_paths()
         }
-        self._order = asked_in_order(description)
         adapted = {
             name: [spec.adapted(self.bundles[path]) for path in spec.paths]
             for name, spec in description.models.items()
@@ -215,10 +211,12 @@ class LoadedPipeline:
     def _asked(self, radiograph: Radiograph, masks: bool) -> Answers:
         """The answers of the models that the wanted flows need."""
         image = Answers(radiograph, self.facts)
-        for name in self._order:
+        # Who decides whether others are asked comes first, and is always asked itself.
+        models = sorted(self.description.models.items(), key=lambda item: item[1].when is not None)
+        for name, spec in models:
             if name not in self._needed(masks):
                 continue
-            when = self.description.models[name].when
+            when = spec.when
             if when is not None and not image.reaches(when.score, when.at):
                 image.declined[name] = self._why(image, when.score, when.at)
             else:

@@ -300,6 +300,7 @@ class Pipeline(Options):
             },
             "boxes": (StageSpec(use="boxes", options=take),) if manifest.has_boxes else (),
             "scores": (StageSpec(use="scores", options=take),) if manifest.image_scores else (),
+            "study": StageSpec(use="max"),
             "thresholds": Thresholds(
                 boxes=boxes if known else 0.5,
                 images=tuple(point for point in self.thresholds.images if point in points),

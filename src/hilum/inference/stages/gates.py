@@ -1,8 +1,8 @@
-"""Gates: what must not be analysed is refused, with a reason. A refusal is never a normal result."""
+"""Gates: what must not be analysed is refused, with a reason; that is never a normal result."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, PrivateAttr
@@ -12,14 +12,14 @@ from hilum.core.radiograph import Radiograph
 from hilum.inference.predictor import Model
 from hilum.inference.stages.base import Facts, Stage, Threshold
 
+if TYPE_CHECKING:
+    from hilum.dicom.stored import StoredImage
+
 
 class Gate(Stage):
-    """Called with the radiograph; raises NotChestRadiographRefused."""
+    """Called with the image; raises NotChestRadiographRefused."""
 
     of_header: ClassVar[bool] = False  # asked before pixels are decoded
-
-    def __call__(self, radiograph: Radiograph) -> None:
-        raise NotImplementedError
 
 
 class Header(Gate):
@@ -27,10 +27,10 @@ class Header(Gate):
 
     of_header: ClassVar[bool] = True
 
-    def __call__(self, radiograph: Radiograph) -> None:
+    def __call__(self, image: StoredImage | Radiograph) -> None:
         from hilum.dicom.gate import check_chest_header
 
-        check_chest_header(radiograph)
+        check_chest_header(image)
 
 
 class MinimumSize(Gate):
