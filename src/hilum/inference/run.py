@@ -93,10 +93,10 @@ class Worker:
         return replace(answer.result, seconds=time.perf_counter() - started)
 
     def _analyse(self, source: Input, answer: _Answer) -> None:
-        stored = self._open(source, answer)
-        self.loaded.check_header(stored or source)  # before anything is decoded
-        radiograph = stored.radiograph() if stored is not None else source
-        assert isinstance(radiograph, Radiograph)
+        given = source if isinstance(source, Radiograph) else self._open(source, answer)
+        self.loaded.check_header(given)  # before anything is decoded
+        stored = None if isinstance(given, Radiograph) else given
+        radiograph = given if isinstance(given, Radiograph) else given.radiograph()
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
         found = self.loaded.findings(radiograph, masks=self.job.masks)
         result = replace(answer.result, status="analysed", findings=found)
@@ -105,9 +105,7 @@ class Worker:
         answer.result = result
 
     @staticmethod
-    def _open(source: Input, answer: _Answer) -> StoredImage | None:
-        if isinstance(source, Radiograph):
-            return None
+    def _open(source: Item, answer: _Answer) -> StoredImage:
         from hilum.dicom.stored import open_stored
 
         data = source.load()

@@ -5,7 +5,6 @@ They see boxes only: no masks, no classes. One input channel is repeated three t
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet, retinanet_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator

@@ -36,8 +36,8 @@ from hilum.models.options import OpacityNetOptions
 from hilum.train.arm import build_net, train_arm
 from hilum.train.card import card, licence_text
 from hilum.train.export import check_export, to_int8, to_onnx
-from hilum.train.loop import spec_of
 from hilum.train.judge import open_cases
+from hilum.train.loop import spec_of
 from hilum.train.measure import Held, measure_baseline, measure_default, measure_int8
 from hilum.train.recipe import Recipe
 from hilum.train.run import commit, open_run, record_data, write_page
