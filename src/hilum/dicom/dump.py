@@ -15,8 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from hilum.dicom.header import quiet
-from hilum.dicom.limits import Limits
-from hilum.dicom.part10 import looks_like_dicom, parse
+from hilum.dicom.stored import StoredImage
 
 HIDDEN = "(hidden)"
 _LONGEST = 120
@@ -63,18 +62,13 @@ def syntax_name(uid: str | None) -> str:
     return UID(uid).name if uid else "no transfer syntax"
 
 
-def elements(
-    data: bytes, show_identifiers: bool = False, limits: Limits | None = None
-) -> list[dict[str, Any]]:
+def elements(stored: StoredImage, show_identifiers: bool = False) -> list[dict[str, Any]]:
     """The elements before the pixels, nested ones with their depth in the tag.
 
     Empty for pictures that are no DICOM.
     """
-    if not looks_like_dicom(data):
-        return []
     with quiet():
-        header = parse(data, limits or Limits()).header
-        return list(_walk(header.dataset, show_identifiers, ""))
+        return list(_walk(stored.header.dataset, show_identifiers, ""))
 
 
 def _walk(dataset: Dataset, show: bool, indent: str) -> Iterator[dict[str, Any]]:
