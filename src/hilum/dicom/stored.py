@@ -134,7 +134,7 @@ class StoredImage:
             InputRefused: one of its kinds, naming the file, the reason and the remedy.
             ConfigError: a window that cannot be, or one beside `full_range`.
         """
-        _check_window(window, full_range)
+        check_window(window, full_range)
         with border(self.source):
             if self.parsed is None:
                 return _raster(self)
@@ -185,7 +185,7 @@ def _converted(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _check_window(window: Window | None, full_range: bool) -> None:
+def check_window(window: Window | None, full_range: bool) -> None:
     if window is None:
         return
     if full_range:
