@@ -51,13 +51,9 @@ def write_quickly(path: str | os.PathLike[str], content: bytes) -> None:
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}-{os.getpid()}-{threading.get_ident()}")
+    os.makedirs(folder, exist_ok=True)
     try:
-        stream = open(temporary, "wb")
-    except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
-        stream = open(temporary, "wb")
-    try:
-        with stream:
+        with open(temporary, "wb") as stream:
             stream.write(content)
         os.replace(temporary, path)
     except BaseException:

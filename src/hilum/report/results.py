@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hilum.dicom.stored import StoredImage
 
 log = logging.getLogger(__name__)
+NOT_WRITTEN = "not-written: "  # how a warning about a missing file begins
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -72,7 +73,7 @@ class ResultFolder:
                 contents = writer(stored, radiograph, result, pipeline)
             except Exception as error:
                 log.debug("writing %s", name, exc_info=True)
-                warnings.append(f"not-written: {name}: {_why(error)}")
+                warnings.append(f"{NOT_WRITTEN}{name}: {_why(error)}")
                 continue
             for key, content in contents.items():
                 ending = "" if key == name else f"-{key}"

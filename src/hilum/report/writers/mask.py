@@ -36,7 +36,7 @@ def png(mask: NDArray[np.bool_]) -> bytes:
     rows = np.zeros((height, bits.shape[1] + 1), np.uint8)  # each begins with its filter: none
     rows[:, 1:] = bits
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b""))
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
 
 
