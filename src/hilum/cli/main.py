@@ -16,6 +16,7 @@ from hilum.cli import (
     export,
     inspect,
     predict,
+    report,
     sweep,
     train,
 )
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(inspect.inspect)
 app.command()(predict.predict)
+app.command()(report.report)
 app.command()(deidentify.deidentify)
 app.command()(train.train)
 app.command()(sweep.sweep)

@@ -81,7 +81,9 @@ def predict(
 
 def exit_code(run: RunResult) -> int:
     """Everything analysed, and every file written that was asked for?"""
-    lost = any(text.startswith("not-written:") for image in run for text in image.warnings)
+    from hilum.report.results import NOT_WRITTEN
+
+    lost = any(text.startswith(NOT_WRITTEN) for image in run for text in image.warnings)
     whole = run.counts["analysed"] == len(run) and not lost
     return common.DONE if whole else common.SOME_REFUSED
 

@@ -52,7 +52,7 @@ def picture(radiograph: Radiograph, side: int) -> NDArray[np.uint8]:
 
 def contrast(radiograph: Radiograph) -> tuple[float, float]:
     """The values shown as black and as white."""
-    step = max(1, max(radiograph.width, radiograph.height) // SAMPLE)
+    step = -(-max(radiograph.width, radiograph.height) // SAMPLE)
     sample = np.ascontiguousarray(radiograph.pixels[::step, ::step])
     if radiograph.valid is not None:
         sample = sample[radiograph.valid[::step, ::step]]
