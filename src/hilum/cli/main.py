@@ -16,6 +16,7 @@ from hilum.cli import (
     export,
     inspect,
     predict,
+    submit,
     sweep,
     train,
 )
@@ -36,6 +37,7 @@ app.command()(train.train)
 app.command()(sweep.sweep)
 app.command()(export.export)
 app.command()(ensemble.ensemble)
+app.command()(submit.submit)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 
