@@ -17,6 +17,7 @@ from hilum.cli import (
     inspect,
     predict,
     report,
+    submit,
     sweep,
     train,
 )
@@ -38,6 +39,7 @@ app.command()(train.train)
 app.command()(sweep.sweep)
 app.command()(export.export)
 app.command()(ensemble.ensemble)
+app.command()(submit.submit)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 

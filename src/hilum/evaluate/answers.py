@@ -230,11 +230,11 @@ def match_names(
             if row not in found and name not in used:
                 found[row] = name
                 used.add(name)
-    left = {_stem(name) for name in names if name not in used}
+    left = {image_stem(name) for name in names if name not in used}
     ambiguous = {
         image
         for row, image in enumerate(ids)
-        if row not in found and {_stem(paths[row]), _stem(image)} & left
+        if row not in found and {image_stem(paths[row]), image_stem(image)} & left
     }
     by_name = tuple(n for row, n in found.items() if _folders_differ(sides, row, n))
     return [found.get(row) for row in range(len(ids))], ambiguous, by_name
@@ -261,10 +261,10 @@ class _Sides:
     def stems(self) -> tuple[list[set[Parts]], dict[str, Parts]]:
         """Stems of path and id, and of each prediction's name."""
         images: list[set[Parts]] = [
-            {(_stem(image),), *([(_stem(parts[-1]),)] if parts else [])}
+            {(image_stem(image),), *([(image_stem(parts[-1]),)] if parts else [])}
             for image, parts in zip(self.ids, self.paths, strict=True)
         ]
-        return images, {name: (_stem(parts[-1]),) for parts, name in self.names.items()}
+        return images, {name: (image_stem(parts[-1]),) for parts, name in self.names.items()}
 
 
 Pairs = Iterable[tuple[int, str]]
@@ -317,7 +317,7 @@ def _parts(name: str) -> Parts:
     return tuple(p for p in re.split(r"[/\\!]+", name) if p not in ("", ".")) or ("",)
 
 
-def _stem(name: str) -> str:
+def image_stem(name: str) -> str:
     """The file's name without its ending, or the id; those of uids are no endings."""
     last = re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", _parts(name)[-1])
     return last.removesuffix("_image")

@@ -105,7 +105,7 @@ def write_predictions(path: str | Path, predictions: PredictionFile) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["patientId" if rsna else "id", "PredictionString"])
     for name, image in predictions.images.items():
-        writer.writerow([name, _to_rsna(image) if rsna else _to_siim(image)])
+        writer.writerow([name, rsna_text(image) if rsna else siim_text(image)])
     write_text(path, out.getvalue())
 
 
@@ -125,21 +125,25 @@ def _from_siim(text: str, name: str) -> ImagePredictions:
     )
 
 
-def _to_rsna(image: ImagePredictions) -> str:
+def rsna_text(image: ImagePredictions) -> str:
+    """score x y width height of each box."""
     sides = image.boxes[:, 2:] - image.boxes[:, :2]
     rows = np.concatenate([image.scores[:, None], image.boxes[:, :2], sides], axis=1)
-    return " ".join(_text(value) for value in rows.ravel())
+    return " ".join(number_text(value) for value in rows.ravel())
 
 
-def _to_siim(image: ImagePredictions) -> str:
+def siim_text(image: ImagePredictions) -> str:
+    """label score x1 y1 x2 y2 of each box, and of scores without a place in the box 0 0 1 1."""
     rows = list(zip(image.labels, image.scores, image.boxes.tolist(), strict=True))
     rows += [(label, score, WHOLE) for label, score in image.whole.items()]
     return " ".join(
-        " ".join([label, *(_text(value) for value in (score, *box))]) for label, score, box in rows
+        " ".join([label, *(number_text(value) for value in (score, *box))])
+        for label, score, box in rows
     )
 
 
-def _text(value: float) -> str:
+def number_text(value: float) -> str:
+    """Six digits, without zeros at the end."""
     return f"{float(value):.6f}".rstrip("0").rstrip(".")
 
 

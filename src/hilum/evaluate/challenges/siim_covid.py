@@ -56,8 +56,8 @@ def siim_covid_score(solution: Table, submission: Table) -> dict[str, float]:
         DataError: malformed strings, unknown labels, scores outside [0, 1], reversed corners,
             or ids that are doubled, missing or unknown.
     """
-    truth, places = _read(solution, "solution")
-    predictions, given = _read(submission, "submission")
+    truth, places = read_boxes(solution, "solution")
+    predictions, given = read_boxes(submission, "submission")
     same_ids(places, given)
     order = np.array([places[name] for name in given], np.int64)
     out = {name: _class_ap(truth[name], predictions[name], order) for name in CLASSES}
@@ -79,8 +79,12 @@ def siim_covid_solution(studies: Table, images: Table) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _read(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, int]]:
-    """Boxes by class, and the row of each id."""
+def read_boxes(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, int]]:
+    """Boxes by class, and the row of each id.
+
+    Raises:
+        DataError: malformed strings, unknown labels, or an id in more than one row.
+    """
     table = read_table(source, ("id", "PredictionString"), name)
     ids = unique_ids(table["id"], name)
     found = {label: _Rows() for label in CLASSES}
