@@ -39,6 +39,12 @@ def predict(
     ),
     no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
     write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
+    full_range: bool = typer.Option(
+        False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
+    ),
+    untrusted: bool = typer.Option(
+        False, "--untrusted", help="Open files in a child process with limits of time and memory."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
     fresh: bool = typer.Option(False, "--fresh", help="Analyse again what is already there."),
 ) -> None:
@@ -50,6 +56,7 @@ def predict(
     Example: hilum predict studies/ more.zip --out results --write picture,mask,overlay
     """
     from hilum.dicom.discover import discover
+    from hilum.dicom.reading import Reading
     from hilum.inference.folder import analyse
     from hilum.inference.pipeline import Pipeline
     from hilum.report.results import ResultFolder
@@ -68,6 +75,7 @@ def predict(
             workers=workers or common.cores(),
             threads=threads,
             masks=not no_masks,
+            reading=Reading(full_range=full_range, untrusted=untrusted),
             fresh=fresh,
             advance=advance,
         )
