@@ -59,12 +59,6 @@ def test_union_keeps_what_either_detector_is_confident_of() -> None:
     assert scores.tolist() == [0.6]
 
 
-def test_union_is_empty_when_the_classifier_disagrees() -> None:
-    lists = [[SURE]], [[0.9]], [[0]]
-    assert len(union(*lists, image_score=0.1, image_threshold=0.3)[0]) == 0
-    assert len(union(*lists, image_score=0.4, image_threshold=0.3)[0]) == 1
-
-
 def test_vote_average_is_the_first_places(oracles: Path) -> None:
     for case in json.loads((oracles / "ipan_general_ensemble.json").read_text())["cases"]:
         dets = [np.array(d, float).reshape(-1, 6) for d in case["dets_cxcywh_cls_conf"]]

@@ -209,17 +209,6 @@ class Prediction:
         )
 
 
-def mean_map(maps: Sequence[ProbabilityMap], weights: Sequence[float]) -> ProbabilityMap:
-    """Weighted mean of probabilities, on the grid of the first; threshold and specks are its."""
-    first = maps[0]
-    if len(maps) == 1:
-        return first
-    mean = np.average(
-        np.stack([one.probabilities_on(first) for one in maps]), axis=0, weights=weights
-    )
-    return replace(first, logits=logits_of(mean))
-
-
 def without_specks(logits: Float32, cut: float, least_part: float) -> Float32:
     """(s, s) logits with connected parts smaller than a part of the largest pushed below `cut`."""
     if not least_part:
