@@ -61,7 +61,8 @@ def test_identifiers_are_hidden(chest: Path, options: tuple[str, ...]) -> None:
 
 
 def test_identifiers_are_shown_when_asked(chest: Path) -> None:
-    _, out = run(chest, "--full", "--show-identifiers")
+    code, out = run(chest, "--full", "--show-identifiers")
+    assert code == 0
     assert CANARY in out
     assert "1.2.3.4" in out
     assert "Window Center = 2048" in out

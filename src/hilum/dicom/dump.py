@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
@@ -68,7 +69,8 @@ def elements(stored: StoredImage, show_identifiers: bool = False) -> list[dict[s
     Empty for pictures that are no DICOM.
     """
     with quiet():
-        return list(_walk(stored.header.dataset, show_identifiers, ""))
+        # Looking converts elements; the header's own stay raw.
+        return list(_walk(deepcopy(stored.header.dataset), show_identifiers, ""))
 
 
 def _walk(dataset: Dataset, show: bool, indent: str) -> Iterator[dict[str, Any]]:

@@ -44,7 +44,7 @@ class StoredImage:
     source: str  # where it came from: a path, "zip!member", "bytes"
     kind: str  # "dicom", "png", "jpeg", "webp"
     data: bytes = field(repr=False)
-    header: Header = field(repr=False)
+    header: Header = field(repr=False)  # raw elements; `dataset()` has converted ones
     parsed: Parsed | None = field(repr=False)  # None: no DICOM
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
 

@@ -101,7 +101,8 @@ class Worker:
         reading = self.job.reading
         radiograph = given if isinstance(given, Radiograph) else reading.decode(given)
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
-        answer.add(warnings=radiograph.decoding.warnings)
+        notes = tuple(f"reading: {words}" for words in radiograph.decoding.warnings)
+        answer.add(warnings=notes)
         found = self.loaded.findings(radiograph, masks=self.job.masks)
         result = replace(answer.result, status="analysed", findings=found)
         if self.job.sink is not None:
