@@ -180,6 +180,14 @@ def test_a_name_that_occurs_twice_in_a_zip_is_refused_not_answered_twice(tmp_pat
     assert "2 files of this name" in reason(twice)
 
 
+def test_a_zip_with_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    """zipfile itself fails on it (found by scripts/gates/fuzz.sh)."""
+    path = pack(tmp_path / "s.zip", {"NAME": FILE})
+    path.write_bytes(path.read_bytes().replace(b"NAME", b"\0AME"))  # it reads up to the zero
+    (item,) = discover([path])
+    assert "damaged" in reason(item)
+
+
 def test_damaged_and_empty_zips_are_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "s.zip", {"a.dcm": FILE})
     data = bytearray(path.read_bytes())

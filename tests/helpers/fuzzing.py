@@ -10,6 +10,7 @@ import struct
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -117,6 +118,12 @@ class Door:
 
     seeds: Callable[[], list[bytes]]
     enter: Callable[[bytes], str]  # "read", or raises InputRefused
+    repair: Callable[[bytes], bytes] = bytes  # checksums made right, so that more is reached
+
+    def mutant(self, rng: random.Random) -> bytes:
+        """A changed seed; every second one with its checksums made right."""
+        data = mutated(rng.choice(self.seeds()), mutations(rng))
+        return self.repair(data) if rng.random() < 0.5 else data
 
     def outcome(self, data: bytes) -> str:
         """ "read" or the code of a refusal; anything else is raised and a defect."""
@@ -258,9 +265,20 @@ def _directory_seeds() -> list[bytes]:
     return [to_bytes(ds), to_bytes(ds, syntax=uids.ImplicitVRLittleEndian)]
 
 
+def _png_checksums(data: bytes) -> bytes:
+    out, at = bytearray(data), 8
+    while at + 12 <= len(out):
+        end = at + 8 + int.from_bytes(out[at : at + 4])
+        if end + 4 > len(out):
+            break
+        out[end : end + 4] = zlib.crc32(out[at + 4 : end]).to_bytes(4)
+        at = end + 4
+    return bytes(out)
+
+
 DOORS: dict[str, Door] = {
     "DICOM": Door(_dicom_seeds, _image),
-    "PNG": Door(_png_seeds, _image),
+    "PNG": Door(_png_seeds, _image, _png_checksums),
     "JPEG, WebP": Door(_jpeg_seeds, _image),
     "zip": Door(_zip_seeds, lambda data: _found("a.zip", data)),
     "DICOMDIR": Door(_directory_seeds, lambda data: _found("DICOMDIR", data)),

@@ -77,7 +77,9 @@ def _walk(dataset: Dataset, show: bool, indent: str) -> Iterator[dict[str, Any]]
     for tag in sorted(dataset.keys()):
         try:
             element = dataset[tag]
-        except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError) as error:
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:  # noqa: BLE001  converters of hostile bytes raise anything
             value = f"(unreadable: {type(error).__name__})"
             yield {"tag": indent + str(tag), "vr": "??", "name": _name(tag), "value": value}
             continue
