@@ -107,7 +107,7 @@ def test_perfect_calibration_has_no_error() -> None:
     assert expected_calibration_error([1, 1], [0.5, 0.5]) == 0.5
     curve = reliability(truth, score, bins=4)
     assert curve.counts.tolist() == [0, 4, 0, 4]
-    assert curve.came[[1, 3]].tolist() == [0.25, 0.75]
+    assert curve.share[[1, 3]].tolist() == [0.25, 0.75]
 
 
 @pytest.mark.parametrize(

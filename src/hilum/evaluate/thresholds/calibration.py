@@ -102,8 +102,8 @@ FITS: dict[str, Callable[[ArrayLike, ArrayLike], ScoreMap]] = {
 def box_hits(truth: Truth, predictions: Predictions, *, iou: float = 0.5) -> tuple[Any, Float]:
     """(n,) whether each predicted box finds a true one, and (n,) its score: what boxes are
     calibrated on. A second box on a found truth is a miss."""
-    found = match(box_table(truth, predictions), np.array([iou]))
-    return found.verdict[0, 0] == TRUE, found.scores
+    matches = match(box_table(truth, predictions), np.array([iou]))
+    return matches.verdict[0, 0] == TRUE, matches.scores
 
 
 def conformal_sensitivity(
