@@ -42,7 +42,7 @@ def submit(
     from hilum.evaluate.prediction_files import read_predictions
     from hilum.report.submissions import Settings, write_submission
 
-    made = write_submission(
+    submission = write_submission(
         out,
         challenge.value,
         read_predictions(predictions),
@@ -50,10 +50,10 @@ def submit(
         Settings(finding=finding, threshold=threshold, none=none),
     )
     if as_json:
-        common.print_json({**made.to_json(), "out": str(out)})
+        common.print_json({**submission.to_json(), "out": str(out)})
     else:
-        for line in made.lines():
+        for line in submission.lines():
             typer.echo(line)
         typer.echo(f"written: {out}")
-    if made.blank:
+    if submission.blank:
         raise typer.Exit(common.SOME_REFUSED)

@@ -60,7 +60,7 @@ class Account:
 
     def lines(self) -> list[str]:
         """What a reader must know, in sentences; none if every image has its one prediction."""
-        told = (
+        sentences = (
             (self.refused, "image|refused by the model", ()),
             (self.failed, "image|failed in the model", ()),
             (len(self.missing), "image|without a prediction", self.missing),
@@ -70,7 +70,7 @@ class Account:
             (self.scaled, "prediction|made at another size, scaled to the catalog's", ()),
             (self.unstated, "prediction|without a stated size, taken in the catalog's pixels", ()),
         )
-        return [_sentence(n, words, names) for n, words, names in told if n]
+        return [_sentence(n, words, names) for n, words, names in sentences if n]
 
 
 def _sentence(count: int, words: str, names: Sequence[str]) -> str:
@@ -223,21 +223,21 @@ def match_names(
     steps = [_exact(sides), _under_root(sides)]
     steps += [_only_ones(sides, sides.ends(k)) for k in range(depth, 0, -1)]
     steps.append(_only_ones(sides, sides.stems()))
-    found: dict[int, str] = {}
+    by_row: dict[int, str] = {}
     used: set[str] = set()
     for pairs in steps:
         for row, name in pairs:
-            if row not in found and name not in used:
-                found[row] = name
+            if row not in by_row and name not in used:
+                by_row[row] = name
                 used.add(name)
     left = {image_stem(name) for name in names if name not in used}
     ambiguous = {
         image
         for row, image in enumerate(ids)
-        if row not in found and {image_stem(paths[row]), image_stem(image)} & left
+        if row not in by_row and {image_stem(paths[row]), image_stem(image)} & left
     }
-    by_name = tuple(n for row, n in found.items() if _folders_differ(sides, row, n))
-    return [found.get(row) for row in range(len(ids))], ambiguous, by_name
+    by_name = tuple(n for row, n in by_row.items() if _folders_differ(sides, row, n))
+    return [by_row.get(row) for row in range(len(ids))], ambiguous, by_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -83,10 +83,9 @@ class EvaluatedModel:
     def numbers(self) -> dict[str, Interval]:
         """Every number by its name; of masks and classes the first kind that has it."""
         out: dict[str, Interval] = {}
-        for one in self.masks:
-            out = {**one.numbers, **out}
-        for found in self.classes:
-            out = {**found.numbers, **out}
+        parts: tuple[MaskEvaluation | ClassEvaluation, ...] = (*self.masks, *self.classes)
+        for part in parts:
+            out = {**part.numbers, **out}
         return {**out, **self.evaluation.numbers}
 
     def lines(self) -> list[str]:
@@ -228,9 +227,9 @@ def _evaluated(
         masks=evaluate_masks(truths_of(part), answers, file, threshold=at.image, repeats=repeats),
         studies=evaluate_studies(studies, at.image, repeats=repeats),
         classes=tuple(
-            evaluate_classes(found, level, repeats=repeats)
-            for level, found in levels.items()
-            if found is not None
+            evaluate_classes(one, level, repeats=repeats)
+            for level, one in levels.items()
+            if one is not None
         ),
         points=fixed.points,
         before=cases if settings.calibrate else None,

@@ -121,9 +121,9 @@ def write_submission(
             f"predictions are a {predictions.form} file; needed for {challenge}: findings.json of "
             f"hilum predict, or a {challenge} file"
         )
-    made = CHALLENGES[challenge](predictions, sample, settings or Settings())
-    write_text(path, made.text)
-    return made
+    submission = CHALLENGES[challenge](predictions, sample, settings or Settings())
+    write_text(path, submission.text)
+    return submission
 
 
 def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:

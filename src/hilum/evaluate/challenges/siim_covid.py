@@ -87,16 +87,16 @@ def read_boxes(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, in
     """
     table = read_table(source, ("id", "PredictionString"), name)
     ids = unique_ids(table["id"], name)
-    found = {label: _Rows() for label in CLASSES}
+    by_label = {label: _Rows() for label in CLASSES}
     for row, text in enumerate(table["PredictionString"]):
         for label, score, box in labelled_boxes(text, ids[row]):
-            if label not in found:
+            if label not in by_label:
                 known = ", ".join(CLASSES)
                 raise DataError(f"{ids[row]}: unknown label {label!r}; known: {known}")
-            found[label].rows.append(row)
-            found[label].scores.append(score)
-            found[label].boxes.append(box)
-    return found, {value: row for row, value in enumerate(ids)}
+            by_label[label].rows.append(row)
+            by_label[label].scores.append(score)
+            by_label[label].boxes.append(box)
+    return by_label, {value: row for row, value in enumerate(ids)}
 
 
 def _class_ap(truth: _Rows, predictions: _Rows, order: Int) -> float:
