@@ -112,7 +112,7 @@ class LoadedPipeline:
                 gate(radiograph)
         image = self._asked(radiograph, masks)
         for name in self._mask_names(masks):
-            image.masks[name] = self._mask(name, image)
+            image.masks[name] = self._mask(name, image, radiograph.valid)
         boxes = self._boxes(image)
         found = Findings(
             width=radiograph.width,
@@ -210,7 +210,7 @@ class LoadedPipeline:
 
     def _asked(self, radiograph: Radiograph, masks: bool) -> Answers:
         """The answers of the models that the wanted flows need."""
-        image = Answers(radiograph, self.facts)
+        image = Answers(width=radiograph.width, height=radiograph.height, facts=self.facts)
         # Who decides whether others are asked comes first, and is always asked itself.
         models = sorted(self.description.models.items(), key=lambda item: item[1].when is not None)
         for name, spec in models:
@@ -249,18 +249,17 @@ class LoadedPipeline:
                 wanted |= {m for stage in self.flows.masks[name] for m in stage.needs().masks}
         return tuple(name for name in self.flows.masks if name in wanted)
 
-    def _mask(self, name: str, image: Answers) -> Bool:
+    def _mask(self, name: str, image: Answers, valid: Bool | None) -> Bool:
         value: Any = None
         for stage in self.flows.masks[name]:
             if isinstance(stage, MeanMaps):
                 value = stage.of_flow(name, image)
             elif value is not None:
                 value = stage(value, image)
-        radiograph = image.radiograph
         if value is None:  # no model was asked
-            return np.zeros((radiograph.height, radiograph.width), np.bool_)
-        if radiograph.valid is not None:
-            value &= radiograph.valid  # nothing is outlined in borders and shutters
+            return np.zeros((image.height, image.width), np.bool_)
+        if valid is not None:
+            value &= valid  # nothing is outlined in borders and shutters
         mask: Bool = value
         return mask
 
