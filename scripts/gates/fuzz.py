@@ -139,37 +139,16 @@ def table(tallies: dict[str, Tally]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def guided(door: str, seconds: int) -> None:
-    """Coverage-guided mutation of one door by atheris, in this process, for a time."""
-    import atheris
-
-    for module in ("part10", "scan", "header", "stream", "depth", "lookup", "image", "raster"):
-        atheris.instrument_imports(include=[f"hilum.dicom.{module}"])
-    atheris.instrument_all()
-    logging.disable(logging.CRITICAL)
-    folder = Path(f".fuzz/{door.replace(', ', '-')}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(DOORS[door].seeds()):
-        (folder / f"seed{number}").write_bytes(seed)
-    options = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", f"-timeout={HANG_S}"]
-    atheris.Setup([sys.argv[0], *options, str(folder)], DOORS[door].outcome)
-    atheris.Fuzz()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--door", choices=[*DOORS])
-    parser.add_argument("--guided", type=int, metavar="SECONDS", help="by atheris, one door")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         child(given.door, given.seed, given.first, given.count)
-        return 0
-    if given.guided:
-        guided(given.door or "DICOM", given.guided)
         return 0
     shares = {given.door: 1.0} if given.door else SHARES
     tallies = {

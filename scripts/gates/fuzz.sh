@@ -4,7 +4,7 @@
 #
 #   scripts/gates/fuzz.sh                    # 100,000; --count 2000 for a first look
 #   scripts/gates/fuzz.sh --door zip --seed 7
-#   scripts/gates/fuzz.sh --door DICOM --guided 600   # coverage-guided, needs atheris
+# Coverage-guided mutation: fuzz_guided.py.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$here"
