@@ -54,7 +54,7 @@ class NotBlank(Gate):
     spread: float = Field(default=0.005, gt=0, lt=1)  # 5th to 95th percentile, in [0, 1]
 
     def __call__(self, radiograph: Radiograph) -> None:
-        step = max(1, max(radiograph.width, radiograph.height) // 512)
+        step = max(1, max(radiograph.width, radiograph.height) // 256)
         pixels = radiograph.pixels[::step, ::step]
         if radiograph.valid is not None:
             pixels = pixels[radiograph.valid[::step, ::step]]
