@@ -15,6 +15,7 @@ from hilum.cli import (
     evaluate,
     export,
     inspect,
+    pipeline,
     predict,
     report,
     submit,
@@ -40,6 +41,7 @@ app.command()(sweep.sweep)
 app.command()(export.export)
 app.command()(ensemble.ensemble)
 app.command()(submit.submit)
+app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 

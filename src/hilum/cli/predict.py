@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import common
+from hilum.cli.pipeline import BUNDLE_HELP
 
 if TYPE_CHECKING:
     from hilum.core.results import RunResult
@@ -28,9 +29,7 @@ def predict(
     paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
-    bundle: Path | None = typer.Option(
-        None, help="Another model in the pipeline: a bundle's folder or .zip."
-    ),
+    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
     precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
     workers: int = typer.Option(0, min=0, help="Processes; 0: one a core, at most 8."),
     threads: int = typer.Option(1, min=1, help="Threads of each process."),
@@ -63,9 +62,7 @@ def predict(
     from hilum.report.writers import parse
 
     results = ResultFolder(out.resolve(), parse(write))
-    described = Pipeline.load(pipeline)
-    if bundle is not None:
-        described = described.with_bundle(bundle)
+    described = Pipeline.load(pipeline).with_named(bundle)
     inputs = list(discover(paths))
     with progress("analysing", len(inputs)) as advance:
         run = analyse(
