@@ -208,14 +208,12 @@ def test_no_spacing_is_invented() -> None:
     assert spacing(PixelSpacing=["0.2", "0.4"]) == [0.2, 0.4]
 
 
-@pytest.mark.parametrize(
-    ("sides", "cosines"),
-    [(["L", "F"], [1, 0, 0, 0, 0, -1]), ("", None), (["L", "FR"], None), (["L", "R"], None)],
-)
-def test_the_plane_is_known_only_from_patient_orientation(sides: Any, cosines: Any) -> None:
-    ds = write(cr(PatientOrientation=sides), "seg")["seg"]
-    plane = ds.SharedFunctionalGroupsSequence[0].get("PlaneOrientationSequence")
-    assert (plane and list(plane[0].ImageOrientationPatient)) == cosines
+def test_a_segmentation_lies_on_the_grid_of_its_source() -> None:
+    ds = write(cr(), "seg")["seg"]
+    plane = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    assert list(plane.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+    assert list(ds.PatientOrientation) == ["L", "F"]
+    assert "FrameOfReferenceUID" not in ds
 
 
 def test_a_presentation_state_shows_the_grey_scale_that_was_analysed() -> None:
