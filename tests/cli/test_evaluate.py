@@ -55,6 +55,16 @@ def test_an_rsna_submission_is_scored(tmp_path: Path) -> None:
     )
 
 
+def test_a_submission_in_other_pixels_is_noted(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", LABELS)
+    half = write(tmp_path / "half.csv", "patientId,PredictionString\na,0.9 50 50 100 100\nb,\nc,\n")
+    got = json.loads(
+        run("evaluate", "challenge", "rsna", "--truth", truth, "--submission", half, "--json")
+    )
+    assert got["score"] == 0
+    assert "reach to 150 px, true ones to 300" in got["note"]
+
+
 def test_a_siim_covid_submission_is_scored_against_the_published_tables(tmp_path: Path) -> None:
     studies, images = write(tmp_path / "s.csv", STUDIES), write(tmp_path / "i.csv", IMAGES)
     given = write(

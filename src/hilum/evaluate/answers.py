@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -115,6 +115,11 @@ class Answers:
             scaled=int(self.scaled.sum()),
             unstated=int(self.unstated.sum()),
         )
+
+    def only(self, ids: Collection[str]) -> Answers:
+        """The same, with the answers of these images alone."""
+        pairs = zip(self.ids, self.images, strict=True)
+        return replace(self, images=tuple(one if i in ids else None for i, one in pairs))
 
     def where(self, keep: NDArray[np.bool_]) -> Answers:
         """The images for which `keep` is true."""

@@ -158,8 +158,9 @@ def evaluate_models(
         _settle(on, cases, settings, threshold)
         for on, cases, threshold in zip(chosen_on, shared, thresholds, strict=True)
     ]
+    ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
-        _evaluated(name, part, file, own, cases, fixed, settings, combine)
+        _evaluated(name, part, file, own.only(ids), cases, fixed, settings, combine)
         for name, file, own, cases, fixed in zip(
             names, predictions, answers, shared, settled, strict=True
         )
