@@ -59,8 +59,8 @@ def _another_size(truth: Sequence[ArrayLike], boxes: Sequence[ArrayLike]) -> dic
     if not true or not given or APART[0] * true <= given <= APART[1] * true:
         return {}
     return {
-        "note": f"boxes reach to {given:.0f} px, true ones to {true:.0f}: are they in pixels of the "
-        "challenge's own images?"
+        "note": f"boxes reach to {given:.0f} px, true ones to {true:.0f}: are they in pixels of "
+        "the challenge's own images?"
     }
 
 
