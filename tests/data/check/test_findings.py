@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from hilum.data import Catalog, load, open_catalog
 from hilum.data.catalog import build
-from hilum.data.check.check import check
 from hilum.data.check.files import file_facts
+from hilum.data.check.findings import check
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
 
