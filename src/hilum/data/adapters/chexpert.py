@@ -81,7 +81,7 @@ def _with_files(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """File names repeat in every study, so images are matched by their whole path."""
     here = [folder for folder in FOLDERS if (source.root / folder).is_dir()]
     files = source.files(IMAGES, *here) if here else []
-    out = join_files(table, files, source, FOLDERS, named=lambda paths, used: file_ids(paths))
+    out = join_files(table, files, source, FOLDERS, named=file_ids)
     place = out["image_id"].str.split("/")
     out["patient"] = out["patient"].fillna(place.str[1])
     out["study"] = out["study"].fillna(place.str[1] + "/" + place.str[2])

@@ -49,7 +49,8 @@ def read_headers(paths: pd.Series[str], source: Source) -> pd.DataFrame:
     first = next(iter(broken), "")
     source.skip("header-unread", len(broken), "files have no readable header", first)
     columns = [*TEXT, *SIZES, "age", "turned"]
-    return pd.DataFrame([r or {} for r in read], index=paths.index, columns=columns)
+    out = pd.DataFrame([r or {} for r in read], index=paths.index, columns=columns)
+    return out.astype(dict.fromkeys(TEXT, object))
 
 
 def add_headers(table: pd.DataFrame, source: Source) -> pd.DataFrame:

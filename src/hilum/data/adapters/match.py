@@ -82,7 +82,7 @@ class Files:
             ranks = {p: r for p in self._candidates(spelling) if (r := _rank(spelling, p))}
             if ranks:
                 chosen = self._best(ranks, spelling, wanted)
-                return chosen, ranks[chosen][-1] < _LOOSE
+                return chosen, bool(chosen) and ranks[chosen][-1] < _LOOSE
         return "", False
 
     def _candidates(self, name: str) -> list[str]:
@@ -98,6 +98,8 @@ class Files:
                 break
         least = min(ranks[p] for p in here)
         best = [p for p in here if ranks[p] == least]
+        if len(best) > 1 and least[-1] == _LOOSE:
+            return ""
         if len(best) > 1 and not self._equal(best):
             raise DataError(
                 f"{name!r} may be {best[0]!r} or {best[1]!r}; needed: the path of one of them "
@@ -196,7 +198,7 @@ def join_files(
     source: Source,
     splits: Mapping[str, str],
     wanted: Callable[[int], Sequence[Wanted]] = lambda i: (),
-    named: Callable[[Sequence[str], set[str]], list[str]] | None = None,
+    named: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> pd.DataFrame:
     """Rows with their files: `path` "" where there is none; files without a row are appended.
 
@@ -205,8 +207,7 @@ def join_files(
             file (its name with suffix) and split.
         splits: folder at the start of a path -> split, for files without a row.
         wanted: as `match`.
-        named: paths of files without a row, and the ids in use -> their image ids; else
-            `short_ids`.
+        named: paths of files without a row -> their image ids; else `short_ids`.
 
     Raises:
         DataError: a name that may mean several files, or a file that several names mean.
@@ -225,7 +226,10 @@ def join_files(
     extra = pd.DataFrame({"path": [p for p in paths if p not in taken]}, dtype=object)
     if extra.empty:
         return out
-    extra["image_id"] = (named or short_ids)(extra["path"].tolist(), set(ids))
+    left = extra["path"].tolist()
+    choices = zip((named or short_ids)(left), file_ids(left), left, strict=True)
+    used = set(ids)
+    extra["image_id"] = [next(name for name in own if name not in used) for own in choices]
     extra["split"] = extra["path"].str.split("/").str[0].map(splits).astype(object).fillna("")
     test = extra["split"] == "test"
     source.note(int(test.sum()), "test images have no truth here: they are in no split or sample")
@@ -235,9 +239,8 @@ def join_files(
     return pd.concat([out, extra], ignore_index=True)
 
 
-def short_ids(paths: Sequence[str], used: set[str]) -> list[str]:
+def short_ids(paths: Sequence[str]) -> list[str]:
     """As the set names its images, without folders, where that is one name for one file."""
     short = [stem(p.rpartition("/")[2]) for p in paths]
     counts = Counter(short)
-    whole = file_ids(paths)
-    return [w if counts[s] > 1 or s in used else s for s, w in zip(short, whole, strict=True)]
+    return [w if counts[s] > 1 else s for s, w in zip(short, file_ids(paths), strict=True)]

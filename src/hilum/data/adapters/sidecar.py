@@ -60,9 +60,10 @@ def fill(table: pd.DataFrame, names: pd.Series[str], source: Source) -> pd.DataF
 
 
 def paths(source: Source) -> dict[str, str]:
-    """What the export calls an image -> where its file was."""
+    """What the export calls an image -> its file, of those that are here where they were."""
     file = source.find(FILE)
     if file is None:
         return {}
     stored = source.table(file, [NAME, PATH])
-    return dict(zip(stored[NAME], stored[PATH], strict=True))
+    pairs = zip(stored[NAME], stored[PATH], strict=True)
+    return {name: path for name, path in pairs if path and (source.root / path).is_file()}

@@ -96,7 +96,6 @@ def _turned(boxes: pd.DataFrame, frames: dict[str, tuple[Size, int]]) -> pd.Data
 def _say(
     source: Source,
     orientation: pd.Series[int],
-    ids = images["image_id"].tolist()
     sideways: dict[int, bool | None],
     as_stored: set[int],
     unclear: list[str],

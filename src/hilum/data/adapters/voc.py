@@ -98,10 +98,12 @@ def _corners(item: ElementTree.Element) -> tuple[float, float, float, float]:
 
 def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     """Images with image_id and path; images without annotation appended, their name missing."""
-    paths = source.files((*IMAGES, *DICOM), *FOLDERS)
+    exported = sidecar.paths(source)
+    paths = sorted({*source.files((*IMAGES, *DICOM), *FOLDERS), *exported.values()})
     files = Files(paths, source.root)
     out = images.copy()
-    by_name = match(images["name"], files, lambda i: (within(*FOLDERS),))
+    told = images["name"].map(exported)
+    by_name = match(told.where(told.notna(), images["name"]), files, lambda i: (within(*FOLDERS),))
     given = images["filename"].where(images["filename"] != "", images["name"]).tolist()
     folders = images["name"].str.rpartition("/")[0]
     beside = [f"{f}/{n}" if f and "/" not in n else n for f, n in zip(folders, given, strict=True)]
@@ -161,7 +163,5 @@ def _below(path: str) -> str:
 def _listed(line: str, names: set[str]) -> str | None:
     """What a line names: "name", "name.jpg" or "name 1" (whether a class is in it)."""
     head, _, mark = line.rpartition(" ")
-    for name in (line, stem(line), *((head.strip(),) if mark in MARKS else ())):
-        if name in names:
-            return name
-    return None
+    readings = [line, stem(line), *([head.strip()] if mark in MARKS else [])]
+    return next((name for name in readings if name in names), None)

@@ -22,12 +22,16 @@ def split_names(catalog: Catalog) -> dict[str, str]:
 
 
 def whole_paths(catalog: Catalog) -> dict[str, str]:
-    """Image id -> the path of its file; without one a path that no file has."""
+    """Image id -> the path of its file; without one a path that no file could be taken for."""
     names = dict(zip(catalog.table["image_id"], catalog.table["path"], strict=True))
-    taken = {stem(path).casefold() for path in names.values()}
+    taken = {_bare(path) for path in names.values() if path}
     for image, made in tree_names([i for i, path in names.items() if not path]).items():
-        names[image] = f"{made}-{WITHOUT}.png" if made.casefold() in taken else f"{made}.png"
+        names[image] = f"{made}-{WITHOUT}.png" if _bare(made) in taken else f"{made}.png"
     return names
+
+
+def _bare(path: str) -> str:
+    return stem(inner(path).rpartition("/")[2]).casefold()
 
 
 def tree(catalog: Catalog) -> dict[str, str]:
