@@ -12,7 +12,7 @@ from pathlib import Path
 # A folder that holds OWN_MARK was written by hilum; what lies in these folders of it are pictures
 # of radiographs or objects about them, so that a second look at the same folder leaves them out.
 OWN_MARK = ".hilum"
-OWN_PICTURES = frozenset(("picture", "mask", "overlay", "sr", "seg", "gsps", "sc"))
+OWN_PICTURES = frozenset(("picture", "mask", "masks", "overlay", "sr", "seg", "gsps", "sc"))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from hilum.data.adapters.source import IMAGES, Source
 from hilum.data.adapters.values import age_years
 from hilum.data.frames import SIDEWAYS
 from hilum.data.references import archive_and_member
-from hilum.dicom.codecs import jpeg_header
+from hilum.dicom.stream import describe
 
 TEXT = {
     "patient": "PatientID",
@@ -131,7 +131,7 @@ def _deep_jpeg(file: Path | BytesIO) -> dict[str, Any] | None:
     """A JPEG of more than 8 bits, which Pillow does not open; hilum never turns it."""
     with file.open("rb") if isinstance(file, Path) else BytesIO(file.getvalue()) as stream:
         start = stream.read(65536)
-    header = jpeg_header(start) if start[:3] == b"\xff\xd8\xff" else None
-    if header is None or header[0] <= 8:
+    frame = describe(start) if start[:3] == b"\xff\xd8\xff" else None
+    if frame is None or frame.bits <= 8:
         return None
-    return {"width": header[2], "height": header[1], "turned": 1}
+    return {"width": frame.columns, "height": frame.rows, "turned": 1}
