@@ -91,8 +91,8 @@ def _open(image: ImageResult, sources: Sources | None, reading: Reading) -> Stor
     """
     if sources is None:
         item = _where_it_lay(image.name)
-    elif image.content_sha256 in sources:
-        item = sources[image.content_sha256]
+    elif (found := sources.get(image.content_sha256 or "")) is not None:
+        item = found
     else:
         raise NotWritten("no file of the same content is among the sources; name its folder.")
     data = item.load()
