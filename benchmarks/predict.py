@@ -156,13 +156,14 @@ class Command:
     options: tuple[str, ...]
     rates: list[float] = field(default_factory=list)
     first_s: list[float] = field(default_factory=list)
+    processor_ms: list[float] = field(default_factory=list)  # a file, of all its processes
     kilobytes: float = 0.0
 
     def run(self) -> None:
         """Once, into a new folder."""
         with tempfile.TemporaryDirectory() as temporary:
             out = Path(temporary) / "out"
-            start = time.perf_counter()
+            start, before = time.perf_counter(), _children_s()
             command = [sys.executable, "-m", "hilum", "predict", self.images, "--out", out]
             process = subprocess.Popen(
                 [*map(str, command), "--workers", str(PROCESSES), *self.options],
@@ -177,6 +178,7 @@ class Command:
                 raise SystemExit(f"hilum predict ended with {process.returncode}")
             self.rates.append(self.count / (time.perf_counter() - start))
             self.first_s.append(first)
+            self.processor_ms.append(1000 * (_children_s() - before) / self.count)
             written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
             self.kilobytes = written / self.count / 1000
 
@@ -186,8 +188,15 @@ class Command:
             "lowest": min(self.rates),
             "highest": max(self.rates),
             "first_result_s": statistics.median(self.first_s),
+            "processor_ms_a_file": statistics.median(self.processor_ms),
             "kilobytes_a_file": self.kilobytes,
         }
+
+
+def _children_s() -> float:
+    """Processor time of processes that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _lines(path: Path) -> int:
@@ -328,7 +337,9 @@ def show(report: dict[str, Any], as_json: bool) -> None:
             more = f"peak {one['peak_mib']:.0f} MiB a process"
         else:
             more = f"{one['kilobytes_a_file']:.0f} kB a file, first after "
-            more += f"{one['first_result_s']:.2f} s"
+            more += (
+                f"{one['first_result_s']:.2f} s, {one['processor_ms_a_file']:.1f} ms of processor"
+            )
         ratio = f", {one['files_per_s'] / eager:.1f} x eager" if eager else ""
         print(
             f"  {name:18} {one['files_per_s']:6.1f} files/s ({one['lowest']:.1f} to "

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.cli.main import app
+from hilum.dicom.guard import open_guarded
+from hilum.dicom.stored import StoredImage
 
 
 def hilum(*arguments: str | Path) -> tuple[int, str]:
@@ -65,6 +67,20 @@ def test_sources_are_found_by_content_wherever_they_lie(results: Path, tmp_path:
     assert "2 warned" in text
     assert hilum("report", results, "--write", "overlay", "--source", tmp_path / "moved")[0] == 0
     assert not any(one["warnings"] for one in images(results))
+
+
+def test_untrusted_sources_are_opened_by_a_guarded_child(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def noted(source: tuple[str, bytes]) -> StoredImage:
+        asked.append(source[0])
+        return open_guarded(source)
+
+    monkeypatch.setattr("hilum.dicom.guard.open_guarded", noted)
+    assert hilum("report", results, "--write", "overlay", "--untrusted")[0] == 0
+    assert asked == [one["path"] for one in images(results)]
 
 
 def test_a_changed_source_is_never_drawn_with_old_findings(results: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ again, and only if that still is what was analysed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from hilum.core.errors import DataError, InputRefused, NotWritten
 from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_results, masks_of
 from hilum.dicom.discover import Item, discover
+from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.dicom.stored import StoredImage
 from hilum.report.results import NOT_WRITTEN, ResultFolder
 
@@ -23,6 +25,7 @@ def rewrite(
     results: ResultFolder,
     sources: Iterable[Path] | None = None,
     *,
+    reading: Reading = DEFAULT_READING,
     advance: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Call the folder's writers for every analysed image, then write tables and page again.
@@ -30,6 +33,7 @@ def rewrite(
     Args:
         results: a folder of `hilum predict`, and the writers to call; none: tables and page only.
         sources: where the analysed files lie now, found by their content; None: where they lay.
+        reading: as of the run; the folder does not tell.
         advance: called after each image.
 
     Raises:
@@ -39,7 +43,7 @@ def rewrite(
     known = None if sources is None or not results.writers else _by_content(sources)
     images = []
     for image in run:
-        images.append(_again(image, results, run.pipeline, known))
+        images.append(_again(image, results, run.pipeline, known, reading))
         advance()
     whole = replace(run, images=tuple(images))
     results.finish(whole)
@@ -50,14 +54,18 @@ def _by_content(sources: Iterable[Path]) -> Sources:
     found = {}
     for item in discover(sources):
         try:
-            found[item.open().sha256] = item
+            found[hashlib.sha256(item.load()).hexdigest()] = item
         except InputRefused:
-            continue  # no image: what it should have been is said by the image that misses it
+            continue  # cannot be opened: what it should have been is said by what misses it
     return found
 
 
 def _again(
-    image: ImageResult, results: ResultFolder, pipeline: PipelineInfo, sources: Sources | None
+    image: ImageResult,
+    results: ResultFolder,
+    pipeline: PipelineInfo,
+    sources: Sources | None,
+    reading: Reading,
 ) -> ImageResult:
     """The image with its files written anew; what cannot be is a warning."""
     if image.findings is None or not results.writers:
@@ -65,9 +73,9 @@ def _again(
     marks = tuple(f"{NOT_WRITTEN}{name}: " for name in results.writers)
     kept = tuple(text for text in image.warnings if not text.startswith(marks))
     try:
-        stored = _open(image, sources)
         masks = masks_of(image, results.path)
-        radiograph = stored.radiograph()
+        stored = _open(image, sources, reading)
+        radiograph = reading.decode(stored)
     except (InputRefused, NotWritten, DataError) as error:
         return replace(image, warnings=(*kept, *(f"{mark}{error}" for mark in marks)))
     full = replace(image, findings=replace(image.findings, masks=masks), warnings=kept)
@@ -75,21 +83,22 @@ def _again(
     return replace(again.light(), ids=image.ids)
 
 
-def _open(image: ImageResult, sources: Sources | None) -> StoredImage:
+def _open(image: ImageResult, sources: Sources | None, reading: Reading) -> StoredImage:
     """The very object that was analysed.
 
     Raises:
         InputRefused, NotWritten: it is not there, or no longer what it was.
     """
     if sources is None:
-        stored = _where_it_lay(image.name).open()
-        if stored.sha256 != image.content_sha256:
-            raise NotWritten("its file has changed since it was analysed; analyse it again.")
-        return stored
-    item = sources.get(image.content_sha256 or "")
-    if item is None:
+        item = _where_it_lay(image.name)
+    elif (found := sources.get(image.content_sha256 or "")) is not None:
+        item = found
+    else:
         raise NotWritten("no file of the same content is among the sources; name its folder.")
-    return item.open()
+    data = item.load()
+    if hashlib.sha256(data).hexdigest() != image.content_sha256:
+        raise NotWritten("its file has changed since it was analysed; analyse it again.")
+    return reading.open((image.name, data))
 
 
 def _where_it_lay(name: str) -> Item:
