@@ -63,6 +63,7 @@ class LoadedPipeline:
         check_bundles(description, self.flows, adapted)
         self.facts = {name: Facts(name, manifests[0]) for name, manifests in adapted.items()}
         self.operating_points = self._operating_points()
+        self._needed = {masks: self._models_of_flows(masks) for masks in (True, False)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Sessions do not travel; another process opens its own.
@@ -214,7 +215,7 @@ class LoadedPipeline:
         # Who decides whether others are asked comes first, and is always asked itself.
         models = sorted(self.description.models.items(), key=lambda item: item[1].when is not None)
         for name, spec in models:
-            if name not in self._needed(masks):
+            if name not in self._needed[masks]:
                 continue
             when = spec.when
             if when is not None and not image.reaches(when.score, when.at):
@@ -228,7 +229,8 @@ class LoadedPipeline:
         name = f" ({at})" if isinstance(at, str) else ""
         return f"not asked: {score} {image.score(score):.3f} is below {limit:.3f}{name}"
 
-    def _needed(self, masks: bool) -> frozenset[str]:
+    def _models_of_flows(self, masks: bool) -> frozenset[str]:
+        """Models that must be asked for the masks, or for boxes and scores alone."""
         wanted = set(self._mask_names(masks))
         names = set[str]()
         for place, needs in needs_of(self.description, self.flows):
