@@ -120,9 +120,12 @@ class Header:
         raw = self.value_bytes(keyword).strip(b" \0")
         if not raw:
             return None
+        if raw.isascii() and b"\x1b" not in raw:
+            return raw.decode("ascii")
         encodings = [self.charset] if isinstance(self.charset, str) else self.charset
         try:
-            decoded = decode_bytes(raw, encodings, {0x0D, 0x0A, 0x09, 0x0C})
+            with quiet():
+                decoded = decode_bytes(raw, encodings, {0x0D, 0x0A, 0x09, 0x0C})
         except (LookupError, ValueError):
             decoded = raw.decode("iso8859")
         return decoded.strip(" \0") or None
