@@ -36,11 +36,12 @@ from hilum.augment.policy import policy
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.prepare import Preprocessing
-from hilum.models.model import Batch, Model, Targets
-from hilum.train.feed import Draw, Feed
+from hilum.models.model import Batch, Model
+from hilum.train.loader import Batches, Draw
 from hilum.train.optim import batch_norms, freeze, optimiser, schedule, still
+from hilum.train.options import StageOptions
 from hilum.train.progress import doing, say
-from hilum.train.recipe import Recipe, StageOptions
+from hilum.train.recipe import Recipe
 
 Weights: TypeAlias = dict[str, Tensor]
 Evaluate: TypeAlias = Callable[[Model], dict[str, float]]  # a network on the validation images
@@ -52,26 +53,19 @@ STATE, FINISHED, LAST = "last.ckpt", "weights.safetensors", "last.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one stage is to do."""
+    """What one stage is to do. `options` are those of the first of the stages it continues."""
 
     name: str
     options: StageOptions
     recipe: Recipe
+    spec: Preprocessing  # at the stage's size
     steps: int
     chunk: int  # steps of an epoch
     seed: int
     first: int = 0  # epochs that earlier stages did
-    evaluate: Evaluate | None = None
-    epoch_end: EpochEnd | None = None
-
-
-def spec_of(recipe: Recipe) -> Preprocessing:
-    options = recipe.preprocessing
-    return Preprocessing(options.size, stretch=options.stretch)
-
-
-def targets_of(recipe: Recipe) -> Targets:
-    return Targets(**recipe.targets.model_dump())
+    offset: int = 0  # steps of the stages that it continues
+    span: int = 0  # steps of all stages under one schedule
+    begin: Path | None = None  # the folder of the stage that it continues
 
 
 def better(name: str, value: float, than: float) -> bool:
@@ -82,9 +76,18 @@ def better(name: str, value: float, than: float) -> bool:
 class Stage(pl.LightningModule):  # type: ignore[misc]
     """A network under its optimiser and schedule, and the running average of its weights."""
 
-    def __init__(self, net: Model, plan: Plan, out: Path, state: dict[str, Any] | None):
+    def __init__(
+        self,
+        net: Model,
+        plan: Plan,
+        out: Path,
+        evaluate: Evaluate | None = None,
+        epoch_end: EpochEnd | None = None,
+    ):
         super().__init__()
-        self.net, self.plan, self.out, self.state = net, plan, out, state
+        self.net, self.plan, self.out = net, plan, out
+        self.evaluate, self.epoch_end = evaluate, epoch_end
+        self.state = _kept(out) or (_continued(plan.begin) if plan.begin else None)
         self.done = 0  # steps of earlier processes
         self.rows: list[dict[str, float]] = []  # one an epoch
         self.sums: Weights = {}  # of the losses of the epoch that runs
@@ -92,7 +95,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         self.began = self.saved = time.monotonic()
         self.cpu_s = -time.process_time()  # of earlier processes, less what this one had
         self.plateau: ReduceLROnPlateau | None = None
-        if state is not None:
+        if (state := self.state) is not None:
             net.load_state_dict(state["net"])
             self.done, self.rows, self.sums = state["step"], state["rows"], state["sums"]
             self.average = state["average"]
@@ -118,7 +121,8 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             if rate is not None and self.state["rate"] is not None:
                 rate.load_state_dict(self.state["rate"])
             self.trainer.precision_plugin.load_state_dict(self.state["precision"])
-            torch.set_rng_state(self.state["rng"])  # dropout goes on as it would have
+            if self.state["rng"] is not None:
+                torch.set_rng_state(self.state["rng"])  # dropout goes on as it would have
             self.state = None
 
     def on_train_epoch_start(self) -> None:
@@ -148,11 +152,11 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         options, recipe = self.plan.options, self.plan.recipe
         made = optimiser(
             self.net,
-            options.learning_rate,
+            options.learning_rate or 0.0,
             recipe.optimiser,
             fused=recipe.train.precision == "fp32",
         )
-        rate = schedule(made, options, self.plan.steps, self.plan.chunk)
+        rate = schedule(made, options, self.plan.span or self.plan.steps, self.plan.chunk)
         if isinstance(rate, ReduceLROnPlateau):
             self.plateau = rate
             return made
@@ -162,7 +166,8 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         if (batch_idx + 1) % self.plan.recipe.train.accumulate:
             return
         # The average forgets its random start: a short memory early, the recipe's later.
-        decay = min(self.plan.recipe.train.ema, (1 + self.step) / (10 + self.step))
+        done = self.plan.offset + self.step
+        decay = min(self.plan.recipe.train.ema, (1 + done) / (10 + done))
         for key, value in self.net.state_dict().items():
             kept = self.average[key]
             if kept.dtype.is_floating_point:
@@ -178,9 +183,9 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
     def on_train_epoch_end(self) -> None:
         row = self._row()
         self.sums = {}
-        if self.plan.evaluate is not None:
+        if self.evaluate is not None:
             doing(f"{self.plan.name}: evaluating epoch {row['epoch']:.0f}")
-            row |= self.plan.evaluate(self.averaged())
+            row |= self.evaluate(self.averaged())
         self.rows.append(row)
         self._keep(int(row["epoch"]))
         watched = self.plan.options.schedule.watch
@@ -192,8 +197,8 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             logger.log_metrics(row, self.step)
         words = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("epoch", "step"))
         say("%s: %s: %s", self.plan.name, self._place(), words)
-        if self.plan.epoch_end is not None:
-            self.plan.epoch_end(self.averaged(), int(row["epoch"]))
+        if self.epoch_end is not None:
+            self.epoch_end(self.averaged(), int(row["epoch"]))
         if self.late:
             train = self.plan.recipe.train
             say("no better %s for %d epochs: stopped", train.watch, train.patience)
@@ -242,7 +247,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
 
     def _keep(self, epoch: int) -> None:
         """Weights of the epochs that may be averaged or taken; the others go."""
-        if self.plan.evaluate is None:
+        if self.evaluate is None:
             return
         train = self.plan.recipe.train
         save_weights(self.average, self.out / f"epoch-{epoch:03d}.safetensors")
@@ -293,7 +298,24 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         return configs[0].scheduler if configs else None
 
 
-class _Batches(pl.LightningDataModule):  # type: ignore[misc]
+def _kept(out: Path) -> dict[str, Any] | None:
+    """The state that a killed process left; our own file, with the optimiser in it."""
+    file = out / STATE
+    if not file.is_file():
+        return None
+    state: dict[str, Any] = torch.load(file, weights_only=False, map_location="cpu")
+    return state
+
+
+def _continued(out: Path) -> dict[str, Any]:
+    """The last state of the stage before, as the first of the one that continues it."""
+    state = _kept(out)
+    if state is None:
+        raise ConfigError(f"{out / STATE} is gone, which the next stage continues; train it anew")
+    return state | {"step": 0, "rows": [], "sums": {}, "cpu_s": 0.0, "rng": None}
+
+
+class _Loader(pl.LightningDataModule):  # type: ignore[misc]
     """Hands out the batches of the current epoch that are left."""
 
     def __init__(self, draw: Draw, plan: Plan, stage: Stage | None = None):
@@ -304,11 +326,11 @@ class _Batches(pl.LightningDataModule):  # type: ignore[misc]
         recipe, done = self.plan.recipe, self.stage.step if self.stage is not None else 0
         several = recipe.train.accumulate
         left = self.plan.chunk - done % self.plan.chunk
-        feed = Feed(
+        batches = Batches(
             self.draw,
             policy(recipe.augment),
-            spec_of(recipe),
-            targets_of(recipe),
+            self.plan.spec,
+            recipe.names,
             batch=recipe.train.batch,
             start=done * several,
             batches=min(left, self.plan.steps - done) * several,
@@ -316,7 +338,7 @@ class _Batches(pl.LightningDataModule):  # type: ignore[misc]
         )
         # A generator of its own: the loader must not take numbers from dropout's.
         return DataLoader(
-            feed,
+            batches,
             batch_size=None,
             shuffle=False,
             generator=torch.Generator(),
@@ -325,33 +347,13 @@ class _Batches(pl.LightningDataModule):  # type: ignore[misc]
         )
 
 
-def length(stage: StageOptions, recipe: Recipe, images: int) -> tuple[int, int]:
-    """(steps of the stage, steps of an epoch)."""
-    train = recipe.train
-    chunk = train.save_every
-    if stage.mix is None:
-        chunk = max(1, math.ceil(images / (train.batch * train.accumulate)))
-    steps = stage.steps or chunk * (stage.epochs or 1)
-    return (min(steps, chunk * train.epochs) if train.epochs else steps), chunk
-
-
-def epochs(recipe: Recipe, stage: str, images: int = 0) -> int:
-    """How many a stage has."""
-    steps, chunk = length(recipe.stages[stage], recipe, images)
-    return math.ceil(steps / chunk)
-
-
 def fit(
     net: Model,
-    stage: str,
-    recipe: Recipe,
+    plan: Plan,
     draw: Draw,
     out: Path,
     *,
-    seed: int,
-    images: int = 0,
     evaluate: Evaluate | None = None,
-    first: int = 0,
     epoch_end: EpochEnd | None = None,
 ) -> None:
     """Train `net` through one stage and leave its weights in it and in `out`.
@@ -360,55 +362,46 @@ def fit(
     `last.safetensors` holds the weights after the last step, not averaged and not chosen.
 
     Args:
-        draw: picks the item of each sample.
-        images: how many make an epoch, for stages that do not mix groups.
+        draw: picks the image of each sample.
         evaluate: metrics of the averaged network after each epoch; with it the best epoch, or the
             average that the recipe asks for, is what remains. Without it the last.
-        first: epochs that earlier stages did.
         epoch_end: called after each epoch, to draw it.
     """
     finished = out / FINISHED
     if finished.is_file():
         net.load_state_dict(load_file(finished), strict=False)
         return
-    options = recipe.stages[stage]
-    steps, chunk = length(options, recipe, images)
-    plan = Plan(stage, options, recipe, steps, chunk, seed, first, evaluate, epoch_end)
-    torch.set_num_threads(recipe.train.threads)
-    pl.seed_everything(seed, verbose=False)
+    torch.set_num_threads(plan.recipe.train.threads)
+    pl.seed_everything(plan.seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     net.to(memory_format=torch.channels_last)
-    kept = out / STATE
-    # Our own file, with the optimiser in it.
-    state = torch.load(kept, weights_only=False, map_location="cpu") if kept.is_file() else None
-    module = Stage(net, plan, out, state)
-    if module.done < steps and not module.late:
-        _train(module, draw, steps - module.done)
+    stage = Stage(net, plan, out, evaluate, epoch_end)
+    if stage.done < plan.steps and not stage.late:
+        _train(stage, draw)
     net.cpu()
     save_weights(net.state_dict(), out / LAST)
-    net.load_state_dict(_chosen(module, draw))
-    cpu_minutes = (module.cpu_s + time.process_time()) / 60
+    net.load_state_dict(_chosen(stage, draw))
+    cpu_minutes = (stage.cpu_s + time.process_time()) / 60
     save_weights(net.state_dict(), finished)
-    write_text(out / "cost.json", json.dumps({"cpu_minutes": cpu_minutes, "steps": steps}))
-    kept.unlink(missing_ok=True)
-    say("%s: %d steps, %.1f CPU minutes", out.name, steps, cpu_minutes)
+    write_text(out / "cost.json", json.dumps({"cpu_minutes": cpu_minutes, "steps": plan.steps}))
+    say("%s: %d steps, %.1f CPU minutes", out.name, plan.steps, cpu_minutes)
 
 
-def _train(module: Stage, draw: Draw, steps: int) -> None:
-    """So many further steps."""
-    train = module.plan.recipe.train
+def _train(stage: Stage, draw: Draw) -> None:
+    """The steps that are left."""
+    train = stage.plan.recipe.train
     for talker in ("pytorch_lightning", "lightning.pytorch"):  # their tips are no log of ours
         logging.getLogger(talker).setLevel(logging.WARNING)
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,
-        max_steps=steps,
+        max_steps=stage.plan.steps - stage.done,
         max_epochs=-1,
         precision=PRECISION[train.precision],
         accumulate_grad_batches=train.accumulate,
         gradient_clip_val=train.clip_norm,
         reload_dataloaders_every_n_epochs=1,
-        logger=TensorBoardLogger(module.out, name="", version="tensorboard"),
+        logger=TensorBoardLogger(stage.out, name="", version="tensorboard"),
         callbacks=[RichProgressBar()] if sys.stderr.isatty() else [],
         enable_checkpointing=False,
         enable_progress_bar=sys.stderr.isatty(),
@@ -422,30 +415,30 @@ def _train(module: Stage, draw: Draw, steps: int) -> None:
         warnings.filterwarnings("ignore", message=".*treespec.*")  # Lightning's own affair
         handler = signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(module, datamodule=_Batches(draw, module.plan, module))
+            trainer.fit(stage, datamodule=_Loader(draw, stage.plan, stage))
         except SystemExit as stop:  # what Lightning makes of Ctrl-C, and it stops listening
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from stop
 
 
-def _chosen(module: Stage, draw: Draw) -> Weights:
+def _chosen(stage: Stage, draw: Draw) -> Weights:
     """The weights that remain of a stage."""
-    train = module.plan.recipe.train
-    if module.plan.evaluate is None:
-        return {key: value.cpu() for key, value in module.average.items()}
+    train = stage.plan.recipe.train
+    if stage.evaluate is None:
+        return {key: value.cpu() for key, value in stage.average.items()}
     names = train.average.epochs
     if train.average.best or names:
-        files = sorted(module.out.glob("epoch-*.safetensors"))
+        files = sorted(stage.out.glob("epoch-*.safetensors"))
         wanted = [f for f in files if not names or int(f.stem.removeprefix("epoch-")) in names]
         if wanted:
-            return _swa(module, wanted, draw)
-        say("%s: none of the epochs %s: the best is taken", module.out.name, names)
-    best = int(module.rows[module.best]["epoch"])
-    weights: Weights = load_file(module.out / f"epoch-{best:03d}.safetensors")
+            return average_epochs(stage.net, stage.plan, wanted, draw)
+        say("%s: none of the epochs %s: the best is taken", stage.out.name, names)
+    best = int(stage.rows[stage.best]["epoch"])
+    weights: Weights = load_file(stage.out / f"epoch-{best:03d}.safetensors")
     return weights
 
 
-def _swa(module: Stage, files: list[Path], draw: Draw) -> Weights:
+def average_epochs(net: Model, plan: Plan, files: list[Path], draw: Draw) -> Weights:
     """The mean of several epochs' weights, batch-norm statistics taken anew (E5).
 
     Frozen batch norm had the same statistics in all of them and keeps these.
@@ -455,16 +448,16 @@ def _swa(module: Stage, files: list[Path], draw: Draw) -> Weights:
         key: torch.stack([part[key].float() for part in parts]).mean(0).to(value.dtype)
         for key, value in parts[0].items()
     }
-    twin = copy.deepcopy(module.net).cpu()
+    twin = copy.deepcopy(net).cpu()
     twin.load_state_dict(mean)
-    still(twin.train(), module.plan.options)
+    still(twin.train(), plan.options)
     moving = [layer for layer in batch_norms(twin) if layer.training]
     for layer in moving:
         layer.reset_running_stats()  # type: ignore[operator]
         layer.momentum = None  # type: ignore[assignment]  # the plain mean over all batches
     if moving:
         with torch.no_grad():
-            for batch in _Batches(draw, module.plan).train_dataloader():
+            for batch in _Loader(draw, plan).train_dataloader():
                 twin(batch.image_B1SS)
     say("weights averaged over %s", ", ".join(file.stem for file in files))
     return {key: value.detach().clone() for key, value in twin.state_dict().items()}
