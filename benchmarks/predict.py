@@ -32,7 +32,7 @@ from hilum.core.bundle import Bundle, default_bundle, load_bundle, write_bundle
 from hilum.core.errors import BundleError
 from hilum.core.prepare import prepare
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult
+from hilum.core.results import ImageResult, PipelineInfo
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.read import read
 from hilum.inference.pipeline import BundleSpec, Pipeline
@@ -49,8 +49,10 @@ SHARES = ("read", "decode", "prepare", "infer", "decode-boxes", "masks")
 class Discard:
     """A sink that writes nothing and tells the peak memory of its process."""
 
-    def __call__(self, radiograph: Radiograph, result: ImageResult) -> ImageResult:
-        return replace(result, extras={"peak_mib": f"{peak_mib():.0f}"})
+    def __call__(
+        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
+    ) -> ImageResult:
+        return replace(result, files={"peak_mib": f"{peak_mib():.0f}"})
 
 
 def peak_mib() -> float:
@@ -167,7 +169,7 @@ def rate(pool: Pool, items: Sequence[Item]) -> tuple[float, float]:
     failed = [result for result in results if result.status != "analysed"]
     if failed:
         raise SystemExit(f"{failed[0].name}: {failed[0].reason}")
-    return len(items) / seconds, max(float(result.extras["peak_mib"]) for result in results)
+    return len(items) / seconds, max(float(result.files["peak_mib"]) for result in results)
 
 
 def shares(worker: Worker, items: Sequence[Item]) -> dict[str, float]:

@@ -52,7 +52,8 @@ def test_a_hundred_good_files_and_four_bad_ones(tmp_path: Path, pipeline: Path) 
     shutil.copy(str(get_testdata_file("CT_small.dcm")), folder / "slice.dcm")
     (folder / "empty.dcm").write_bytes(b"")
     out = tmp_path / "out"
-    code, _ = hilum("predict", folder, "--out", out, "--pipeline", pipeline, "--workers", "2")
+    arguments = ("predict", folder, "--out", out, "--pipeline", pipeline, "--workers", "2")
+    code, text = hilum(*arguments, "--write", "picture,mask,overlay")
     images = json.loads((out / "findings.json").read_text())["images"]
     assert code == 1
     assert len(images) == 104
@@ -61,7 +62,9 @@ def test_a_hundred_good_files_and_four_bad_ones(tmp_path: Path, pipeline: Path) 
     assert reasons.keys() == {"truncated.dcm", "text.dcm", "slice.dcm", "empty.dcm"}
     assert len(set(reasons.values())) == 4
     assert [image["path"] for image in images] == sorted(image["path"] for image in images)
-    assert len(list((out / "overlays").glob("*.png"))) == 100
+    assert len(list((out / "overlay").glob("*.png"))) == 100
+    assert "104 images: 100 analysed, 4 refused." in text
+    assert all(f"{folder / name}: " in text for name in reasons)
 
 
 @pytest.mark.slow

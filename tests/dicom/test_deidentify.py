@@ -147,6 +147,15 @@ def test_comments_in_compressed_streams_go(syntax: str) -> None:
     assert np.array_equal(read(made.data).pixels, read(data).pixels)
 
 
+def test_comments_go_also_from_frames_that_are_called_rle() -> None:
+    pixels = stored((40, 36), bits=8)
+    frame = encode(pixels, 8, uids.JPEGBaseline8Bit)
+    text = b"\xff\xfe" + (2 + len(CANARY)).to_bytes(2) + CANARY.encode()
+    mislabelled = frame[:2] + text + frame[2:]
+    made = deidentify(to_bytes(dataset(pixels), syntax=uids.RLELossless, frame=mislabelled), SECRET)
+    assert CANARY.encode() not in made.data
+
+
 def test_colour_transforms_of_streams_stay() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     frame = bytes(imagecodecs.jpeg8_encode(rgb, 95))

@@ -31,7 +31,7 @@ def names(*paths: Path) -> list[str]:
 
 def reason(item: Item, kind: type[InputRefused] = UnreadableRefused) -> str:
     with pytest.raises(kind) as caught:
-        item.read()
+        item.open().radiograph()
     return str(caught.value)
 
 
@@ -88,13 +88,13 @@ def test_a_pipe_in_a_folder_is_refused_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_what_hilum_drew_is_no_input(tmp_path: Path) -> None:
-    for name in ("a.dcm", "out/overlays/a.png", "out/masks/a.png", "out/b.dcm", "masks/c.dcm"):
+    for name in ("a.dcm", "out/overlay/a.png", "out/mask/a.png", "out/b.dcm", "mask/c.dcm"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILE)
     (tmp_path / "out" / ".hilum").mkdir()
     found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
-    assert found == ["a.dcm", "masks/c.dcm", "out/b.dcm"]
+    assert found == ["a.dcm", "mask/c.dcm", "out/b.dcm"]
     # A folder named outright is read, whatever it is.
     assert len(names(tmp_path / "out" / "masks")) == 1
 
@@ -108,7 +108,7 @@ def test_a_name_that_is_no_text_can_be_written_down(tmp_path: Path) -> None:
         pytest.skip("this file system takes text only")
     (item,) = discover([tmp_path])
     assert item.name.encode().endswith(b"\\udcff.dcm")
-    assert item.read().width == 20
+    assert item.open().radiograph().width == 20
 
 
 def test_one_bad_file_each_says_why_and_the_others_are_read(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_one_bad_file_each_says_why_and_the_others_are_read(tmp_path: Path) -> N
     (tmp_path / "empty.dcm").write_bytes(b"")
     items = {Path(i.name).name: i for i in discover([tmp_path])}
     assert len(items) == 4
-    assert items["good.dcm"].read().height == 24
+    assert items["good.dcm"].open().radiograph().height == 24
     assert "truncated" in reason(items["cut.dcm"])
     assert "neither DICOM" in reason(items["text.dcm"])
     assert "empty" in reason(items["empty.dcm"])
@@ -127,7 +127,7 @@ def test_one_bad_file_each_says_why_and_the_others_are_read(tmp_path: Path) -> N
 def test_what_is_named_is_tried_even_with_a_sidecars_name(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(FILE)
-    assert [i.read().height for i in discover([path])] == [24]
+    assert [i.open().radiograph().height for i in discover([path])] == [24]
 
 
 def test_missing_paths_and_empty_folders_are_items_with_a_reason(tmp_path: Path) -> None:
@@ -142,10 +142,12 @@ def test_zip_members(tmp_path: Path) -> None:
     )
     items = list(discover([path]))
     assert [i.name for i in items] == [f"{path}!a.png", f"{path}!b/x.dcm"]
-    np.testing.assert_array_equal(items[0].read().pixels, items[1].read().pixels)
-    assert items[1].read().source == f"{path}!b/x.dcm"
+    np.testing.assert_array_equal(
+        items[0].open().radiograph().pixels, items[1].open().radiograph().pixels
+    )
+    assert items[1].open().radiograph().source == f"{path}!b/x.dcm"
     again = pickle.loads(pickle.dumps(items[1]))  # noqa: S301  our own bytes
-    assert again.read().height == 24
+    assert again.open().radiograph().height == 24
 
 
 def test_zip_in_zip_is_refused_and_slips_are_only_names(tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_zip_in_zip_is_refused_and_slips_are_only_names(tmp_path: Path) -> None:
         archive.writestr("x.dcm", FILE)
     path = pack(tmp_path / "s.zip", {"../../up.dcm": FILE, "in.zip": inner.getvalue()})
     slip, nested = discover([path])
-    assert slip.read().height == 24
+    assert slip.open().radiograph().height == 24
     assert "zip inside a zip" in reason(nested)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.zip"]
 
@@ -174,7 +176,7 @@ def test_a_name_that_occurs_twice_in_a_zip_is_refused_not_answered_twice(tmp_pat
         for name in ("good.dcm", "twice.png", "twice.png"):
             archive.writestr(name, FILE)
     good, twice = discover([tmp_path / "a.zip"])
-    assert good.read().width == 20
+    assert good.open().radiograph().width == 20
     assert "2 files of this name" in reason(twice)
 
 
@@ -220,7 +222,7 @@ def test_dicomdir_is_followed_also_in_lower_case(tmp_path: Path) -> None:
     path = directory(tmp_path, [["IMAGES", "B"], ["IMAGES", "A"], ["IMAGES", "GONE"]])
     first, second, gone = discover([path])
     assert first.name == str(tmp_path / "IMAGES" / "B")
-    assert second.read().height == first.read().height == 24
+    assert second.open().radiograph().height == first.open().radiograph().height == 24
     assert "not there" in reason(gone, NotFoundRefused)
     assert "DICOMDIR" not in {Path(n).name for n in names(tmp_path)}
 

@@ -168,12 +168,145 @@ def test_given_window_replaces_the_files_own() -> None:
     np.testing.assert_array_equal(own.pixels, given.pixels)
 
 
-@pytest.mark.parametrize("width", [0, -5, 0.5])
-def test_impossible_window_is_as_none(width: float) -> None:
+def windowed(pixels: Any, centres: str, widths: str, **kw: Any) -> bytes:
+    """A 12-bit file with these very texts as its window."""
+    file = image(pixels, 12, **kw, WindowCenter="77", WindowWidth="88")
+    for number, text in ((b"77", centres), (b"88", widths)):
+        assert file.count(b"DS\2\0" + number) == 1
+        file = file.replace(b"DS\2\0" + number, b"DS" + _text(text))
+    return file
+
+
+def _text(value: str) -> bytes:
+    raw = value.encode() + b" " * (len(value) % 2)
+    return len(raw).to_bytes(2, "little") + raw
+
+
+@pytest.mark.parametrize(
+    ("centre", "width"),
+    [
+        ("1000", "0"),
+        ("1000", "-5"),
+        ("1000", "0.5"),
+        ("NaN", "500"),
+        ("1000", "inf"),
+        ("1000", "wide"),
+        ("1000,5", "500"),
+        ("1_000", "500"),
+        ("1000", ""),
+        ("", "500"),
+        ("\\1000", "500"),
+    ],
+)
+def test_impossible_window_is_as_none(centre: str, width: str) -> None:
     pixels = stored(bits=12)
-    got = read(image(pixels, 12, WindowCenter=1000, WindowWidth=width))
+    got = read(windowed(pixels, centre, width))
     np.testing.assert_array_equal(got.pixels, read(image(pixels, 12)).pixels)
     assert "impossible" in got.decoding.voi
+    assert "the full range is used" in got.decoding.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("centre", "width"), [("", ""), ("\\", "\\"), (" ", "  ")], ids=["empty", "blanks", "spaces"]
+)
+def test_blank_windows_are_none_at_all(centre: str, width: str) -> None:
+    decoding = read(windowed(stored(bits=12), centre, width)).decoding
+    assert (decoding.voi, decoding.warnings) == ("none", ())
+
+
+@pytest.mark.parametrize(
+    ("centres", "widths"),
+    [
+        ("\\2048", "\\4096"),
+        (" \\2048", "100\\4096"),
+        ("900\\2048", "\\4096"),
+        ("900\\2048\\7", "0\\4096\\9"),
+        ("NaN\\2048", "100\\4096"),
+        ("auto\\2048", "100\\4096"),
+        ("1\\2048", "0.5\\4096"),
+    ],
+)
+def test_of_pairs_with_blanks_the_first_whole_one_is_used(centres: str, widths: str) -> None:
+    """A centre is never paired with another window's width."""
+    pixels = stored(bits=12)
+    got = read(windowed(pixels, centres, widths))
+    assert got.decoding.voi == "window 2048/4096 linear"
+    assert got.decoding.warnings == ("its first usable window is number 2",)
+    want = [golden_window(float(v), 2048, 4096, "LINEAR") for v in pixels.ravel()]
+    np.testing.assert_array_equal(got.pixels, finish(want, pixels, "MONOCHROME2"))
+    second = read(windowed(pixels, centres, widths), voi_index=1).decoding
+    assert (second.voi, second.warnings) == ("window 2048/4096 linear", ())
+
+
+def test_a_window_asked_for_by_its_number_must_be_usable() -> None:
+    file = windowed(stored(bits=12), "2048\\1000", "4096\\")
+    assert read(file).decoding.voi == "window 2048/4096 linear"
+    with pytest.raises(UnsupportedRefused, match="VOI number 1 is no usable window"):
+        read(file, voi_index=1)
+
+
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+def test_narrow_windows_are_possible_where_the_standard_says_so(function: str) -> None:
+    decoding = read(windowed(stored(bits=12), "1000", "0.5", VOILUTFunction=function)).decoding
+    assert decoding.voi == f"window 1000/0.5 {function.lower()}"
+
+
+def chest_like(photometric: str = "MONOCHROME2", **kw: Any) -> bytes:
+    """A smooth 12-bit picture around the middle of its range."""
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    pixels = (2048 + 1500 * np.cos(2 * x) * np.cos(2 * y)).astype(np.uint16)
+    return image(pixels, 12, PhotometricInterpretation=photometric, **kw)
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "photometric", "end"),
+    [
+        (127, 256, "MONOCHROME2", "white"),
+        (127, 256, "MONOCHROME1", "black"),
+        (40000, 400, "MONOCHROME2", "black"),
+        (2048, 8, "MONOCHROME2", "both"),
+    ],
+)
+def test_a_window_that_loses_nearly_all_is_used_and_said(
+    centre: float, width: float, photometric: str, end: str
+) -> None:
+    got = read(chest_like(photometric, WindowCenter=centre, WindowWidth=width))
+    decoding = got.decoding
+    assert decoding.clipped_white == pytest.approx((got.pixels >= 1).mean())
+    assert decoding.clipped_black == pytest.approx((got.pixels <= 0).mean())
+    shares = {"white": decoding.clipped_white, "black": decoding.clipped_black}
+    assert shares.get(end, sum(shares.values())) > 0.9
+    (warning,) = decoding.warnings
+    assert f"window {centre}/{width} linear leaves" in warning
+    full = read(chest_like(photometric, WindowCenter=centre, WindowWidth=width), full_range=True)
+    np.testing.assert_array_equal(full.pixels, read(chest_like(photometric)).pixels)
+    assert full.decoding.warnings == ()
+
+
+def test_a_lut_that_loses_nearly_all_is_said_too() -> None:
+    white = lut(0, 12, [0, *[4095] * 4095])
+    (warning,) = read(chest_like(VOILUTSequence=white)).decoding.warnings
+    assert "lut 4096 leaves 0% of the pixels black and 100% white" in warning
+
+
+@pytest.mark.parametrize(("centre", "width"), [(2048, 4096), (2048, 2000), (1200, 1800)])
+def test_usual_windows_are_not_warned_of(centre: float, width: float) -> None:
+    decoding = read(chest_like(WindowCenter=centre, WindowWidth=width)).decoding
+    assert decoding.warnings == ()
+
+
+def test_a_black_background_of_one_value_is_no_loss() -> None:
+    pixels = np.zeros((64, 64), np.uint16)
+    pixels[28:36, 28:36] = stored((8, 8), bits=12)
+    pixels[[0, 32, 63, 32], [32, 0, 32, 63]] = 2000  # no frame around the picture
+    decoding = read(image(pixels, 12, WindowCenter=2048, WindowWidth=4096)).decoding
+    assert decoding.clipped_black > 0.9
+    assert decoding.warnings == ()
+
+
+def test_a_clear_picture_without_a_window_has_nothing_clipped() -> None:
+    decoding = read(chest_like()).decoding
+    assert (decoding.clipped_black, decoding.clipped_white, decoding.warnings) == (0, 0, ())
 
 
 def test_negative_slope_turns_the_picture_over() -> None:

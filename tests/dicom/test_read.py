@@ -238,6 +238,8 @@ def test_several_frames_and_no_pixels_are_unsupported() -> None:
     report = Dataset()
     report.SOPClassUID = uids.ComprehensiveSRStorage
     report.Modality = "SR"
+    assert "a Comprehensive SR object" in refused(to_bytes(report), UnsupportedRefused)
+    del report.SOPClassUID
     assert "no picture" in refused(to_bytes(report), UnsupportedRefused)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hilum.evaluate.breakdown import breakdown
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.evaluation import judge
+from hilum.evaluate.evaluation import evaluate_cases
 from hilum.evaluate.metrics.boxes import box_table
-from hilum.evaluate.metrics.breakdown import breakdown
 from hilum.evaluate.metrics.matching import TRUE, found_truths, match
 from hilum.evaluate.thresholds.sweep import score_by_iou
 
@@ -98,7 +98,7 @@ def test_found_truths_are_as_many_as_true_marks() -> None:
 
 
 def test_confusion_matrices_stand_at_fixed_thresholds_and_the_operating_point() -> None:
-    matrices = {m["threshold"]: m for m in judge(SET, threshold=0.65, repeats=5).confusion}
+    matrices = {m["threshold"]: m for m in evaluate_cases(SET, threshold=0.65, repeats=5).confusion}
     assert sorted(matrices) == [0.25, 0.5, 0.65, 0.75]
     own = matrices[0.65]
     assert (own["tp"], own["fp"], own["fn"], own["tn"]) == (1, 1, 2, 0)

@@ -12,9 +12,11 @@ import pytest
 
 from hilum.core.errors import DataError, GeometryError
 from hilum.data.catalog import Catalog, build
+from hilum.evaluate.answers import match_answers
 from hilum.evaluate.metrics.masks import dice
-from hilum.evaluate.metrics.segmentation import mask_scores, segmentation
 from hilum.evaluate.prediction_files import read_predictions
+from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks, mask_scores
+from hilum.evaluate.truth import truths_of
 
 
 def _square(left: int, side: int = 20) -> np.ndarray:
@@ -32,7 +34,10 @@ def _written(tmp_path: Path) -> tuple[Catalog, Path]:
     truth = ["truth.png", None, "truth.png", "truth.png"]
     names = pd.Series(list("abcd"))
     rows = pd.DataFrame(
-        {"image_id": names, "path": names + ".png", "patient": names, "mask_lungs": truth}
+        {
+            **{"image_id": names, "path": names + ".png", "patient": names},
+            **{"mask_lungs": truth, "width": 80, "height": 60},
+        }
     )
     entries = [
         {
@@ -46,9 +51,15 @@ def _written(tmp_path: Path) -> tuple[Catalog, Path]:
     return build("toy", rows, tmp_path), file
 
 
-def test_only_images_with_both_masks_are_judged(tmp_path: Path) -> None:
+def _evaluated(catalog: Catalog, file: Path, repeats: int = 5) -> tuple[MaskEvaluation, ...]:
+    predictions = read_predictions(file)
+    answers = match_answers(catalog, predictions)
+    return evaluate_masks(truths_of(catalog), answers, predictions, repeats=repeats)
+
+
+def test_only_images_with_both_masks_are_evaluated(tmp_path: Path) -> None:
     catalog, file = _written(tmp_path)
-    (lungs,) = segmentation(catalog, read_predictions(file), repeats=20)
+    (lungs,) = _evaluated(catalog, file, 20)
     assert (lungs.name, lungs.images, lungs.one_empty) == ("lungs", 2, 1)
     assert lungs.numbers["dice"].value == pytest.approx((0.75 + 0) / 2)
     assert lungs.numbers["iou"].value == pytest.approx((0.6 + 0) / 2)
@@ -57,15 +68,15 @@ def test_only_images_with_both_masks_are_judged(tmp_path: Path) -> None:
 
 def test_an_overlooked_mask_counts_for_f2_more_than_an_extra_one() -> None:
     whole, half = _square(10) > 0, _square(10, 14) > 0
-    assert mask_scores(whole, half)["f2"] < mask_scores(half, whole)["f2"]
+    assert mask_scores(whole, half)["f2_mask"] < mask_scores(half, whole)["f2_mask"]
     assert mask_scores(whole, half)["dice"] == mask_scores(half, whole)["dice"]
 
 
 def test_a_mask_that_is_gone_is_an_error_not_an_empty_mask(tmp_path: Path) -> None:
     catalog, file = _written(tmp_path)
     (tmp_path / "masks" / "a.png").unlink()
-    with pytest.raises(DataError, match="readable"):
-        segmentation(catalog, read_predictions(file))
+    with pytest.raises(DataError, match="complete"):
+        _evaluated(catalog, file)
 
 
 def test_a_mask_of_nan_is_no_mask() -> None:

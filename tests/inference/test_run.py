@@ -101,7 +101,7 @@ def test_hilum_predict_takes_paths_folders_and_radiographs(tmp_path: Path) -> No
     assert one is not None
     assert other is not None
     np.testing.assert_array_equal(one.boxes_px, other.boxes_px)
-    assert by_path.counts == {"analysed": 1, "refused": 0, "failed": 0}
+    assert by_path.counts == {"analysed": 1, "refused": 0, "failed": 0, "warned": 0}
     assert by_path.pipeline.bundles[0][0] == "toy"
     assert len(by_folder.studies) == 2
 
@@ -118,7 +118,7 @@ def test_a_record_survives_the_journal(pipeline: Pipeline, tmp_path: Path) -> No
     results = run([GoodItem("a"), BadItem("b", "refused")], Job(pipeline))
     for result in results:
         record = json.loads(json.dumps(result.to_record()))
-        assert ImageResult.from_record(record).to_record() == result.to_record()
+        assert ImageResult.from_json(record).to_record() == result.to_record()
 
 
 def test_the_journal_goes_on_and_forgets_other_settings(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`hilum evaluate report`: truth and predictions joined, judged and written."""
+"""`hilum evaluate report`: truth and predictions joined, evaluated and written."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError, DataError
 from hilum.data.catalog import Catalog, build
+from hilum.evaluate.answers import match_answers
 from hilum.evaluate.cases import join
 from hilum.evaluate.compare import answered_by_all, compare
-from hilum.evaluate.evaluation import judge
+from hilum.evaluate.evaluation import evaluate_cases
+from hilum.evaluate.models import EvaluatedModel
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, read_predictions
-from hilum.evaluate.studies import judge_studies, study_cases
-from hilum.report.gallery import chosen, galleries
-from hilum.report.plots import Judged
+from hilum.evaluate.studies import evaluate_studies, study_cases
+from hilum.report.gallery import SIDE, chosen, galleries
 
 BOX = [10.0, 10.0, 60.0, 60.0]
 
@@ -82,13 +83,15 @@ def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
     cases = join(_catalog(), read_predictions(_predictions(tmp_path / "f.json")))
-    judged = judge(cases, threshold=0.5, repeats=20)
+    evaluation = evaluate_cases(cases, threshold=0.5, repeats=20)
     called = cases.score >= 0.5
     sick = cases.label == 1
-    assert judged.image["sensitivity"].value == pytest.approx((called & sick).sum() / sick.sum())
+    assert evaluation.image["sensitivity"].value == pytest.approx(
+        (called & sick).sum() / sick.sum()
+    )
     marks = (called & ~sick).sum() / (~sick).sum()
-    assert judged.boxes["fp_per_normal_image"].value == pytest.approx(marks)
-    few = {g.value: g.few for g in judged.subgroups if g.column == "sex"}
+    assert evaluation.boxes["fp_per_normal_image"].value == pytest.approx(marks)
+    few = {g.value: g.few for g in evaluation.subgroups if g.column == "sex"}
     assert few == {"F": False, "<b>M$</b>": True}
 
 
@@ -134,7 +137,10 @@ def test_a_blind_model_is_shown_to_be_worse_on_the_same_patients(tmp_path: Path)
     assert area.verdict == "higher for sees"  # however few replicates were asked for
     assert area.test == "paired bootstrap"  # two images a patient: DeLong's rows would be too many
     assert area.corrected >= area.comparison.p_value  # Holm
-    single = judge(first, repeats=5).image["auc"].value - judge(blind, repeats=5).image["auc"].value
+    single = (
+        evaluate_cases(first, repeats=5).image["auc"].value
+        - evaluate_cases(blind, repeats=5).image["auc"].value
+    )
     assert area.comparison.difference.value == pytest.approx(single)
 
 
@@ -189,14 +195,14 @@ def test_a_gallery_draws_truth_and_prediction_on_the_pixels(tmp_path: Path) -> N
         assert cv2.imwrite(str(tmp_path / name), grey)
     catalog = Catalog(catalog.name, catalog.table, tmp_path)
     cases = join(catalog, read_predictions(_predictions(tmp_path / "f.json", images=8)))
-    model = Judged("m", cases, judge(cases, repeats=5))
+    model = EvaluatedModel("m", cases, evaluate_cases(cases, repeats=5))
     best = galleries(catalog, [model], each=2)[0]
     assert best.title == "Best"
     assert len(best.shots) == 2
     truth, said = (_decoded(panel.picture) for panel in best.shots[0].panels)
-    edge = truth[round(35 / 80 * 300), round(10 / 80 * 300)].astype(int)  # left side of BOX
+    edge = truth[round(35 / 80 * SIDE), round(10 / 80 * SIDE)].astype(int)  # left side of BOX
     assert edge[1] > edge[0] + 60  # teal in the truth
-    over = said[round(35 / 80 * 300), round(10 / 80 * 300)].astype(int)
+    over = said[round(35 / 80 * SIDE), round(10 / 80 * SIDE)].astype(int)
     assert over[0] > over[2] + 60  # amber over it
 
 
@@ -269,7 +275,7 @@ def test_reliability_is_shown_before_and_after(
         assert f'aria-label="{figure}"' in html
 
 
-def test_nothing_is_chosen_on_the_judged_patients(tmp_path: Path) -> None:
+def test_nothing_is_chosen_on_the_evaluation_patients(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--validation-split"):
         _report(tmp_path, "--choose", "best-f1")
     with pytest.raises(DataError, match="patients"):
@@ -306,18 +312,22 @@ def test_epochs_become_heat_maps(tmp_path: Path) -> None:
         _predictions(tmp_path / f"{n}.json", gap=gap)
     epochs = [("--epoch", f"{n}={tmp_path / f'{n}.json'}") for n in (10, 1, 2)]
     numbers = _report(tmp_path, *(word for pair in epochs for word in pair))
-    score, nms = numbers["epochs"]
-    assert score["epoch"] == nms["epoch"] == [1.0, 2.0, 10.0]
+    f1, rsna, nms, _ = numbers["epochs"]
+    assert [grid["metric"] for grid in numbers["epochs"]] == [
+        *("box_f1", "rsna_score", "ap50", "rsna_score"),
+    ]
+    assert f1["epoch"] == rsna["epoch"] == nms["epoch"] == [1.0, 2.0, 10.0]
+    assert nms["nms"][-1] == 1.0  # unsuppressed
     values = np.array(nms["values"])
     assert (np.diff(values[0]) > 0).all()  # a model that learns
     html = (tmp_path / "report.html").read_text()
-    assert 'aria-label="Score threshold × epoch"' in html
-    assert 'aria-label="NMS threshold × epoch"' in html
+    assert 'aria-label="Score threshold × epoch: RSNA score"' in html
+    assert 'aria-label="NMS threshold × epoch: AP at IoU .5"' in html
     with pytest.raises(ConfigError, match="N=FILE"):
         _report(tmp_path, "--epoch", "a=b.json")
 
 
-def test_studies_are_judged_by_their_own_score_or_by_their_images(tmp_path: Path) -> None:
+def test_studies_are_evaluation_by_their_own_score_or_by_their_images(tmp_path: Path) -> None:
     catalog = _catalog()
     studies = [f"s{i // 4}" for i in range(40)]
     typical = [float(i // 4 % 2) for i in range(40)]
@@ -335,10 +345,11 @@ def test_studies_are_judged_by_their_own_score_or_by_their_images(tmp_path: Path
         )
         for k in range(9)
     }
-    cases = study_cases(catalog, PredictionFile("siim-covid", images | own), "opacity", max)
+    file = PredictionFile("siim-covid", images | own)
+    cases = study_cases(catalog, match_answers(catalog, file), file, "opacity", max)
     by_name = {one.name: one for one in cases}
     assert (by_name["typical"].own, by_name["typical"].unanswered) == (9, 1)
     assert (by_name["opacity"].own, len(by_name["opacity"].label)) == (0, 10)
-    for judged in judge_studies(cases, 0.5, repeats=10):
-        assert judged.numbers["auc"].value == 1
-        assert judged.numbers["sensitivity"].value == 1
+    for evaluation in evaluate_studies(cases, 0.5, repeats=10):
+        assert evaluation.numbers["auc"].value == 1
+        assert evaluation.numbers["sensitivity"].value == 1

@@ -9,7 +9,7 @@ from hilum.core.findings import Findings
 from hilum.core.labels import VOCABULARY
 from hilum.core.radiograph import Radiograph
 from hilum.data.phantom.phantom import phantom
-from hilum.report.overlay import MAX_SIDE, MIN_SIDE, Canvas, base, draw, pictures
+from hilum.report.overlay import MAX_SIDE, MIN_SIDE, Canvas, base, draw
 
 SHAPES = {"wide": (1400, 500), "tall": (407, 911), "square": (512, 512), "large": (2500, 2048)}
 
@@ -97,9 +97,9 @@ def test_borders_do_not_decide_the_contrast() -> None:
     assert with_mask > 2 * without
 
 
-def test_a_blank_film_is_drawn() -> None:
+def test_a_blank_radiograph_is_drawn_and_no_box_is_said() -> None:
     found = Findings(80, 90, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
     blank = Radiograph(np.full((90, 80), 0.5, np.float32))
-    all_of_it = pictures(blank, found, thumb_side=420)
-    assert all_of_it.overlay.shape == all_of_it.plain.shape
-    assert max(all_of_it.thumb.shape) == 420
+    boxed = Findings(80, 90, np.array([[9, 9, 20, 20]], np.float32), np.ones(1, np.float32), ("x",))
+    strips = [draw(blank, one)[Canvas(80, 90).size[1] :] for one in (found, boxed)]
+    assert strips[0].shape != strips[1].shape or (strips[0] != strips[1]).any()

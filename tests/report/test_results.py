@@ -11,16 +11,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hilum.core.errors import ConfigError, DataError, NotWritten
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Identifiers, Radiograph
-from hilum.core.results import ImageResult, PipelineInfo, RunResult
+from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_results, masks_of
 from hilum.report import overlay
-from hilum.report.page import page
-from hilum.report.results import ImageWriter, stem, to_csv, write_results
+from hilum.report.page import data, page
+from hilum.report.results import ResultFolder, stem, to_csv
+from hilum.report.writers import WRITERS, make, parse
 
 EVIL = "study/<script>alert(1)</script>\"'&.dcm"
 
@@ -41,22 +44,32 @@ def result(name: str = "a.dcm", **changes: object) -> ImageResult:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
+INFO = PipelineInfo("toy", "1", (("toy", "0" * 64),))
+BLANK = Radiograph(np.zeros((60, 80), np.float32))
+
+
 def whole(*images: ImageResult) -> RunResult:
     studies = (StudyResult(None, {"opacity": 0.93}, (0,)),)
-    return RunResult(PipelineInfo("toy", "1", (("toy", "0" * 64),)), images, studies)
+    return RunResult(INFO, images, studies)
+
+
+def written(folder: Path, text: str, one: ImageResult | None = None) -> ImageResult:
+    return ResultFolder(folder, parse(text))(None, BLANK, one or result(), INFO)
 
 
 REFUSED = ImageResult(EVIL, "refused", "unreadable: it is <b>damaged</b>.")
 
 
 def test_findings_json_has_the_documented_keys(tmp_path: Path) -> None:
-    write_results(tmp_path, whole(result(), REFUSED))
+    ResultFolder(tmp_path, {}).finish(whole(result(), REFUSED))
     value = json.loads((tmp_path / "findings.json").read_text())
     assert value["schema"] == "hilum.findings/1"
-    assert list(value) == ["schema", "pipeline", "images", "studies"]
+    assert list(value) == ["schema", "pipeline", "counts", "images", "studies"]
+    assert value["counts"] == {"analysed": 1, "refused": 1, "failed": 0, "warned": 0}
     assert list(value["images"][0]) == [
-        *("path", "sop_instance_uid", "study_instance_uid", "status", "reason", "width"),
-        *("height", "scores", "findings", "masks", "seconds"),
+        *("path", "content_sha256", "sop_instance_uid", "series_instance_uid"),
+        *("study_instance_uid", "status", "reason", "warnings", "width", "height", "scores"),
+        *("findings", "outlines", "masks", "files", "seconds"),
     ]
     assert value["images"][0]["sop_instance_uid"] is None
     assert value["images"][0]["findings"][0]["box_px"] == [20.0, 10.0, 50.0, 30.12]
@@ -68,18 +81,118 @@ def test_findings_json_has_the_documented_keys(tmp_path: Path) -> None:
 
 def test_every_key_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "findings-json.md").read_text()
-    for key in result().to_json():
+    for key in (*whole(result()).to_json(), *result().to_json()):
         assert f'"{key}"' in text
+
+
+def test_every_writer_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "findings-json.md").read_text()
+    for name in WRITERS:
+        assert f"`{name}/" in text
+
+
+def test_a_result_folder_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    one = written(tmp_path, "picture,mask").light()
+    run = whole(one, REFUSED)
+    ResultFolder(tmp_path, {}).finish(run)
+    assert load_results(tmp_path).to_json() == run.to_json()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"[]",
+        b'{"schema": "hilum.findings/1"}',
+        b'{"schema": "other/1", "images": []}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_findings_file_is_a_data_error(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "findings.json").write_bytes(damage)
+    with pytest.raises(DataError, match=r"findings\.json"):
+        load_results(tmp_path)
 
 
 def test_the_mask_file_is_the_mask_at_source_size(tmp_path: Path) -> None:
     one = result()
     assert one.findings is not None
-    written = ImageWriter(tmp_path)(Radiograph(np.zeros((60, 80), np.float32)), one)
-    mask = cv2.imread(str(tmp_path / written.masks["lungs"]), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(mask, one.findings.masks["lungs"] * np.uint8(255))
-    assert all((tmp_path / path).is_file() for path in written.extras.values())
+    after = written(tmp_path, "picture,mask,overlay", one)
+    mask = cv2.imread(str(tmp_path / after.masks["lungs"]), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask != 0, one.findings.masks["lungs"])
+    back = masks_of(after.light(), tmp_path)
+    np.testing.assert_array_equal(back["lungs"], one.findings.masks["lungs"])
+    assert after.files.keys() == {"picture", "overlay"}
+    assert all((tmp_path / path).is_file() for path in after.files.values())
     assert not list(tmp_path.rglob(".*"))  # no temporary file is left behind
+
+
+@pytest.mark.parametrize("file", ["../outside.png", "/etc/hostname", "mask/gone.png"])
+def test_a_mask_is_never_read_from_outside_its_folder(tmp_path: Path, file: str) -> None:
+    cv2.imwrite(str(tmp_path / "outside.png"), np.ones((60, 80), np.uint8))
+    (tmp_path / "run").mkdir()
+    stranger = replace(result().light(), masks={"lungs": file})
+    with pytest.raises(DataError):
+        masks_of(stranger, tmp_path / "run")
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    after = written(tmp_path, "mask").light()
+    cv2.imwrite(str(tmp_path / after.masks["lungs"]), np.ones((6, 8), np.uint8))
+    with pytest.raises(DataError, match="needed"):
+        masks_of(after, tmp_path)
+
+
+class _Broken:
+    suffix = ".txt"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __call__(self, *values: object) -> dict[str, bytes]:
+        raise self.error
+
+
+def test_what_a_writer_cannot_write_is_a_warning_and_keeps_the_findings(tmp_path: Path) -> None:
+    writers = {
+        "sr": _Broken(NotWritten("it is no DICOM.")),
+        "seg": _Broken(ValueError("PATIENT^NAME")),
+        **parse("picture"),
+    }
+    after = ResultFolder(tmp_path, writers)(None, BLANK, result(), INFO)
+    assert after.findings is not None
+    assert after.files.keys() == {"picture"}
+    assert after.warnings[0] == "not-written: sr: it is no DICOM."
+    assert "ValueError" in after.warnings[1]
+    assert "PATIENT" not in after.warnings[1]
+    assert whole(after).counts["warned"] == 1
+
+
+def test_the_picture_is_never_larger_than_asked_and_shows_the_contrast() -> None:
+    ramp = np.linspace(0.4, 0.6, 200, dtype=np.float32)[None].repeat(300, axis=0)
+    for side, size in ((100, (100, 67)), (1024, (300, 200))):
+        content = make("picture", {"side": side})(None, Radiograph(ramp), result(), INFO)["picture"]
+        grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert grey.shape == size
+        assert grey.min() < 5
+        assert grey.max() > 250
+
+
+def test_writers_are_named_with_their_options_or_refused_with_the_nearest() -> None:
+    assert parse("picture:side=512:quality=90")["picture"] == make(
+        "picture", {"side": 512, "quality": 90}
+    )
+    assert parse("") == {}
+    for text, words in (
+        ("overlai", "'overlay'"),
+        ("picture:sides=5", "'side'"),
+        ("picture:side=x", "side"),
+        ("picture:side", "key=value"),
+        ("mask,mask", "twice"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            parse(text)
 
 
 def test_the_table_has_a_line_a_box_and_a_line_for_the_rest() -> None:
@@ -99,27 +212,45 @@ class _Page(HTMLParser):
 
 
 def test_the_page_runs_nothing_of_an_input_and_asks_no_network() -> None:
-    ids = Identifiers(study_instance_uid="<img src=x onerror=alert(1)>")
-    html = page(
-        whole(
-            result(EVIL, ids=ids, extras={"thumb": "t.jpg", "overlay": "o.png", "plain": "p.jpg"}),
-            REFUSED,
-        )
-    )
+    ids = Identifiers(study_instance_uid="<img src=x onerror=alert(1)>')//")
+    run = whole(result(EVIL, ids=ids, files={"picture": "p.jpg"}), REFUSED)
     parsed = _Page()
-    parsed.feed(html)
-    tags = [tag for tag, _ in parsed.tags]
-    assert tags.count("script") == 1  # ours
-    assert not any(key.startswith("on") and key != "onsubmit" for _, a in parsed.tags for key in a)
+    parsed.feed(page(run))
+    scripts = [attributes for tag, attributes in parsed.tags if tag == "script"]
+    assert scripts == [{}, {"src": "page.js"}]  # ours, and the data
+    assert not any(key.startswith("on") for _, a in parsed.tags for key in a)
     links = [a.get("src") or a.get("href") for _, a in parsed.tags if "src" in a or "href" in a]
     assert not any(str(link).startswith(("http:", "https:", "//", "javascript:")) for link in links)
-    assert "not for diagnosis" in html
-    assert "<b>damaged" not in html
+    assert "not for diagnosis" in page(run)
+
+
+def test_the_data_of_the_page_is_one_text_that_no_input_breaks_out_of() -> None:
+    odd = "a'b\\'\"</script><!--\u2028\u00e9"
+    text = data(whole(result(odd), replace(REFUSED, reason=odd)))
+    inner = text.removeprefix("hilum(JSON.parse('").removesuffix("'))\n")
+    assert text.isascii()
+    assert "<" not in text
+    # As a browser reads a text in single quotes.
+    value = json.loads(inner.replace("\\x3c", "<").replace("\\'", "'").replace("\\\\", "\\"))
+    assert "'" not in inner.replace("\\'", "")
+    assert value["images"][0][0] == odd
+    assert value["images"][1][2] == odd
+
+
+def test_the_page_never_gives_a_verdict_of_normal() -> None:
+    found = result().findings
+    assert found is not None
+    calm = replace(result(), findings=replace(found, image_scores={"normal": 0.99, "opacity": 0.1}))
+    run = whole(calm)
+    assert "normal" not in data(run)
+    assert "normal" not in page(run).replace("white-space: normal", "")
+    assert "no target finding above the threshold" in page(run)
 
 
 def test_an_empty_run_has_a_page_and_tables(tmp_path: Path) -> None:
-    write_results(tmp_path, RunResult(PipelineInfo("toy", "1", ()), (), ()))
+    ResultFolder(tmp_path, {}).finish(RunResult(PipelineInfo("toy", "1", ()), (), ()))
     assert "0 radiographs" in (tmp_path / "index.html").read_text()
+    assert load_results(tmp_path).images == ()
 
 
 @given(st.text(max_size=300))
@@ -140,24 +271,14 @@ def test_operating_points_stand_where_scores_are_shown() -> None:
         "sure": OperatingPoint(threshold=0.13, reason="sens", score="opacity", assumes="luck"),
     }
     info = PipelineInfo("toy", "1", (("toy", "0" * 64),), points, "some images")
-    empty = replace(
-        result(),
-        findings=replace(
-            result().findings,
-            boxes_px=np.zeros((0, 4), np.float32),
-            scores=np.zeros(0, np.float32),
-            labels=(),
-        ),
-    )
-    html = page(RunResult(info, (empty,), ()))
-    assert "no box of score 0.42 or more" in html
-    assert "sure from 0.13" in html
+    run = RunResult(info, (result(),), ())
+    html = page(run)
     assert "best &lt;F1&gt;" in html
     assert "Assumes: luck" in html
     assert "calibrated on validation images (some images)" in html
-    blank = Radiograph(np.zeros((60, 80), np.float32))
+    assert '"box":0.42' in data(run)
     found = result().findings
     assert found is not None
-    with_points = overlay.pictures(blank, found, points=points).overlay
-    assert with_points.shape[0] >= overlay.draw(blank, found).shape[0]
-    assert (with_points[-40:] != overlay.draw(blank, found)[-40:]).any()
+    with_points = overlay.draw(BLANK, found, points)
+    assert with_points.shape[0] >= overlay.draw(BLANK, found).shape[0]
+    assert (with_points[-40:] != overlay.draw(BLANK, found)[-40:]).any()

@@ -26,12 +26,15 @@ def demo(
 
     Example: hilum demo --out hilum-demo
     """
-    from hilum.cli.predict import analyse
     from hilum.dicom.discover import discover
+    from hilum.inference.folder import analyse
     from hilum.inference.pipeline import Pipeline
+    from hilum.report.results import ResultFolder
+    from hilum.report.writers import parse
 
     inputs: list[Input] = [*discover(_radiographs()), *_phantoms()]
-    run = analyse(inputs, Pipeline.load(pipeline), out, fresh=True)
+    results = ResultFolder(out.resolve(), parse("picture,mask,overlay"))
+    run = analyse(inputs, Pipeline.load(pipeline), results, fresh=True)
     _table(run)
     typer.echo(f"Look at {(out / 'index.html').resolve()}")
     typer.echo(common.NOTICE)
@@ -61,7 +64,7 @@ def _table(run: RunResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="hilum demo: AI result, research use, not for diagnosis")
+    table = Table(title="hilum demo: AI result, not for diagnosis")
     # Narrow enough for a terminal of 80 columns; the page has all scores.
     for column in ("image", "size, px", "P(opacity)", "boxes", "seconds"):
         table.add_column(column, justify="left" if column in ("image", "boxes") else "right")

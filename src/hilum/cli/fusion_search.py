@@ -55,12 +55,12 @@ def searched(
     """
     import numpy as np
 
-    from hilum.cli.evaluate import part_of
     from hilum.data.catalog import open_catalog
     from hilum.evaluate import detection_ap, rsna_score, search
     from hilum.evaluate.cases import join
+    from hilum.evaluate.models import part_of
 
-    truth = part_of(open_catalog(catalog), split)
+    truth, _ = part_of(open_catalog(catalog), split)
     parts = [_of(truth, file) for file in files]
     grid = {**GRIDS[method], **({} if method == "union" else {"weights": _weights(len(files))})}
     made: dict[str, Cases] = {}
@@ -113,10 +113,10 @@ def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Any:
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:
     """The predictions of the catalog's images, by its ids."""
     from hilum.core.errors import DataError
-    from hilum.evaluate.cases import answers
+    from hilum.evaluate.answers import match_answers
     from hilum.evaluate.prediction_files import PredictionFile
 
-    found = answers(truth, file)
+    found = match_answers(truth, file).images
     missing = sum(one is None for one in found)
     if missing:
         raise DataError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,14 @@ import typer
 from hilum.cli import common
 
 if TYPE_CHECKING:
-    from hilum.core.results import ImageResult, RunResult
-    from hilum.inference.pipeline import Pipeline
-    from hilum.inference.run import Input
+    from hilum.core.results import RunResult
+
+
+WRITE_HELP = (
+    "Files of each image, after each its options: picture, mask, overlay, sr, seg, gsps, sc. "
+    "Such as picture:side=1536,mask,overlay; an empty text for findings only."
+)
+LISTED = 50  # lines about single images on a terminal
 
 
 def predict(
@@ -32,106 +38,60 @@ def predict(
         None, min=0, max=1, help="Show boxes from this score; else the bundle's operating point."
     ),
     no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
+    write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
     as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
     fresh: bool = typer.Option(False, "--fresh", help="Analyse again what is already there."),
 ) -> None:
     """Find lung opacities on chest radiographs. Research use only: a qualified reader decides.
 
-    Writes findings.json, findings.csv, overlays, masks and index.html. A run that was stopped
-    goes on where it was.
+    Writes findings.json, findings.csv, index.html, and for each image a picture and masks; other
+    files by --write. A run that was stopped goes on where it was.
 
-    Example: hilum predict studies/ more.zip --out results
+    Example: hilum predict studies/ more.zip --out results --write picture,mask,overlay
     """
     from hilum.dicom.discover import discover
+    from hilum.inference.folder import analyse
     from hilum.inference.pipeline import Pipeline
+    from hilum.report.results import ResultFolder
+    from hilum.report.writers import parse
 
+    results = ResultFolder(out.resolve(), parse(write))
     described = Pipeline.load(pipeline)
     if bundle is not None:
         described = described.with_bundle(bundle)
-    chosen = described.changed(precision=precision, threshold=threshold)
-    run = analyse(
-        list(discover(paths)),
-        chosen,
-        out,
-        workers=workers or common.cores(),
-        threads=threads,
-        masks=not no_masks,
-        fresh=fresh,
-    )
+    inputs = list(discover(paths))
+    with progress("analysing", len(inputs)) as advance:
+        run = analyse(
+            inputs,
+            described.changed(precision=precision, threshold=threshold),
+            results,
+            workers=workers or common.cores(),
+            threads=threads,
+            masks=not no_masks,
+            fresh=fresh,
+            advance=advance,
+        )
     if as_json:
         common.print_json(run.to_json())
     else:
-        _summary(run, out)
-    if run.counts["analysed"] < len(run):
-        raise typer.Exit(common.SOME_REFUSED)
+        summary(run)
+        typer.echo(f"Look at {out / 'index.html'}. {common.NOTICE}")
+    raise typer.Exit(exit_code(run))
 
 
-def analyse(
-    inputs: Sequence[Input],
-    pipeline: Pipeline,
-    out: Path,
-    *,
-    workers: int = 1,
-    threads: int = 1,
-    masks: bool = True,
-    fresh: bool = False,
-) -> RunResult:
-    """Analyse into a result folder, going on where an earlier run of the same settings stopped.
-
-    Raises:
-        ConfigError, BundleError: the pipeline, its bundles or the folder are wrong.
-    """
-    from hilum.core.results import RunResult
-    from hilum.inference.journal import Journal
-    from hilum.inference.run import Job, run
-    from hilum.report.results import ImageWriter, write_results
-
-    bundles = pipeline.load_bundles()
-    key = pipeline.fingerprint(bundles, masks=masks, threads=threads, hilum=_version())
-    points = pipeline.operating_points(bundles)
-    job = Job(pipeline, threads, masks, ImageWriter(out.resolve(), masks, points))
-    with Journal(out, key, fresh=fresh) as journal, _progress(len(inputs)) as advance:
-        results = _finished(inputs, journal.names(), journal.find, advance)
-        left = [index for index in range(len(inputs)) if index not in results]
-
-        def done(position: int, result: ImageResult) -> None:
-            journal.append(result)
-            results[left[position]] = result
-            advance()
-
-        # Processes cost a second each to start: a few images are done before that.
-        hands = workers if len(left) > 4 else 1
-        run([inputs[index] for index in left], job, workers=hands, done=done)
-        images = tuple(results[index] for index in range(len(inputs)))
-        whole = RunResult(pipeline.info(bundles), images, pipeline.combine(images, bundles))
-        write_results(out, whole)
-    return whole
-
-
-def _finished(
-    inputs: Sequence[Input],
-    names: frozenset[str],
-    find: Callable[[str, str | None], ImageResult | None],
-    advance: Callable[[], None],
-) -> dict[int, ImageResult]:
-    """What the journal already answers, for unchanged content."""
-    from hilum.core.radiograph import Radiograph
-    from hilum.inference.run import content_sha256
-
-    found = {}
-    for index, item in enumerate(inputs):
-        if isinstance(item, Radiograph) or item.name not in names:
-            continue
-        result = find(item.name, content_sha256(item))
-        if result is not None:
-            found[index] = result
-            advance()
-    return found
+def exit_code(run: RunResult) -> int:
+    """Everything analysed, and every file written that was asked for?"""
+    lost = any(text.startswith("not-written:") for image in run for text in image.warnings)
+    whole = run.counts["analysed"] == len(run) and not lost
+    return common.DONE if whole else common.SOME_REFUSED
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar on stderr; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -142,30 +102,38 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     )
 
     bar = Progress(
-        TextColumn("[cyan]analysing"),
+        TextColumn(f"[cyan]{what}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
     )
     with bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)
 
 
-def _summary(run: RunResult, out: Path) -> None:
-    counts = run.counts
-    words = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+def summary(run: RunResult) -> None:
+    """How many of what, why some were not analysed, and warnings; never in silence."""
+    words = ", ".join(f"{number} {status}" for status, number in run.counts.items() if number)
     typer.echo(f"{len(run)} images: {words or 'none'}.")
-    for image in run:
-        if image.status != "analysed":
-            typer.echo(f"  {image.status}: {image.name}: {image.reason}")
-    typer.echo(f"Look at {out / 'index.html'}. {common.NOTICE}")
+    lines = [
+        (f"{image.status}: {image.reason}", image.name)
+        for image in run
+        if image.status != "analysed"
+    ]
+    lines += [(f"warning: {text}", image.name) for image in run for text in image.warnings]
+    if len(lines) > LISTED:
+        for kind, number in Counter(_kind(words) for words, _ in lines).most_common():
+            typer.echo(f"  {number} x {kind}")
+    for words, name in lines[:LISTED]:
+        kind, _, rest = words.partition(": ")
+        typer.echo(f"  {kind}: {name}: {rest}")
+    if len(lines) > LISTED:
+        typer.echo(f"  and {len(lines) - LISTED} more: see findings.csv and the page.")
 
 
-def _version() -> str:
-    from hilum import __version__
-
-    return __version__
+def _kind(words: str) -> str:
+    """ "refused: unreadable: it is ..." to "refused: unreadable"."""
+    return ": ".join(words.split(": ")[:2])

@@ -34,6 +34,10 @@ class ModelOutputError(HilumError):
     """A model gave numbers that mean nothing (NaN or infinite)."""
 
 
+class NotWritten(HilumError):
+    """A result file that cannot be written for this source; the findings are kept."""
+
+
 class InputRefused(HilumError):
     """One input cannot be analysed; the others go on. Never the same as a normal result.
 

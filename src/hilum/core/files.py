@@ -9,14 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # A folder that holds OWN_MARK was written by hilum; what lies in these folders of it are pictures
-# of radiographs, never radiographs, so that a second look at the same folder leaves them out.
+# of radiographs or objects about them, so that a second look at the same folder leaves them out.
 OWN_MARK = ".hilum"
-OWN_PICTURES = frozenset(("masks", "overlays", "plain", "thumbs"))
+OWN_PICTURES = frozenset(("picture", "mask", "overlay", "sr", "seg", "gsps", "sc"))
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed onto it when the block ends without an error."""
+def atomic_path(path: str | os.PathLike[str], *, flush: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed onto it when the block ends without an error.
+
+    Without `flush` it is whole for every reader, too, but power lost within seconds may leave it
+    empty: for files that can be made again and are many.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
@@ -30,16 +34,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if flush:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], content: bytes, *, flush: bool = True) -> None:
     """Write a file atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, flush=flush) as temporary:
         temporary.write_bytes(content)
 
 

@@ -33,6 +33,10 @@ def _sct(value: str, meaning: str) -> Code:
     return Code(value, "SCT", meaning)
 
 
+# Classes that a model needs beside its findings. Their scores stay in findings.json and are shown
+# nowhere: beside a picture they would read as a verdict.
+NOT_SHOWN = frozenset(("normal", "not-normal"))
+
 VOCABULARY: dict[str, Label] = {
     label.name: label
     for label in (

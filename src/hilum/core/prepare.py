@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError
 from hilum.core.geometry import Letterbox
+from hilum.core.percentiles import percentiles
 from hilum.core.radiograph import Radiograph
 
 Float32 = NDArray[np.float32]
@@ -62,9 +63,9 @@ def square(radiograph: Radiograph, spec: Preprocessing) -> tuple[Float32, Letter
         inner[~valid] = 0
         sample = inner[valid]
     else:
-        sample = inner.reshape(-1)
+        sample = inner
     if sample.size:
-        low, high = np.percentile(sample, spec.stretch)
+        low, high = percentiles(np.ascontiguousarray(sample).reshape(-1), spec.stretch)
         if high - low > 1e-6:  # a blank image stays blank
             inner[:] = np.clip((inner - low) / (high - low), 0, 1)
     return small, box

@@ -1,22 +1,30 @@
 """What a run says about each of its inputs, and the one JSON form of it: hilum.findings/1.
 
-Knows no reader, no model and no file. docs/findings-json.md documents the form.
+Knows no reader and no model. docs/findings-json.md documents the form.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.core.errors import DataError, HilumError
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Identifiers
 
 SCHEMA = "hilum.findings/1"
+FINDINGS = "findings.json"
 Status = Literal["analysed", "refused", "failed"]
+_STATUS: dict[str, Status] = {"analysed": "analysed", "refused": "refused", "failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +44,63 @@ class ImageResult:
     height: int | None = None
     seconds: float = 0.0
     content_sha256: str | None = None
-    masks: Mapping[str, str] = field(default_factory=dict)  # name -> file, once written
-    extras: Mapping[str, str] = field(default_factory=dict)  # other files, once written
+    warnings: tuple[str, ...] = ()  # what a reader should know of an analysed image
+    outlines: Mapping[str, str] = field(default_factory=dict)  # mask -> SVG path, source pixels
+    masks: Mapping[str, str] = field(default_factory=dict)  # mask -> file, once written
+    files: Mapping[str, str] = field(default_factory=dict)  # other files, once written
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `images` in findings.json."""
         found = self.findings
         return {
             "path": self.name,
+            "content_sha256": self.content_sha256,
             "sop_instance_uid": self.ids.sop_instance_uid,
+            "series_instance_uid": self.ids.series_instance_uid,
             "study_instance_uid": self.ids.study_instance_uid,
             "status": self.status,
             "reason": self.reason,
+            "warnings": list(self.warnings),
             "width": self.width,
             "height": self.height,
             "scores": _rounded(found.image_scores) if found else {},
             "findings": _boxes_to_json(found) if found else [],
+            "outlines": dict(self.outlines),
             "masks": dict(self.masks),
+            "files": dict(self.files),
             "seconds": round(self.seconds, 4),
         }
 
     def to_record(self) -> dict[str, Any]:
-        """`to_json` and what else a resumed run needs; the pictures are files by now."""
-        more = {"content_sha256": self.content_sha256, "extras": dict(self.extras)}
-        return self.to_json() | more
+        """`to_json` and the patient, who stands in no result file, for a resumed run."""
+        return self.to_json() | {"patient_id": self.ids.patient_id}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> ImageResult:
-        """The inverse of `to_record`, without the pixels of masks."""
-        found = _findings_from_json(record) if record["status"] == "analysed" else None
+    def from_json(cls, entry: Mapping[str, Any]) -> ImageResult:
+        """The inverse of `to_json` and `to_record`, without the pixels of masks.
+
+        Raises:
+            KeyError, TypeError, ValueError, GeometryError: an entry of another form.
+        """
         return cls(
-            name=record["path"],
-            status=record["status"],
-            reason=record["reason"],
-            findings=found,
+            name=str(entry["path"]),
+            status=_STATUS[entry["status"]],
+            reason=entry["reason"],
+            findings=_findings_from_json(entry) if entry["status"] == "analysed" else None,
             ids=Identifiers(
-                study_instance_uid=record["study_instance_uid"],
-                sop_instance_uid=record["sop_instance_uid"],
+                patient_id=entry.get("patient_id"),
+                study_instance_uid=entry["study_instance_uid"],
+                series_instance_uid=entry["series_instance_uid"],
+                sop_instance_uid=entry["sop_instance_uid"],
             ),
-            width=record["width"],
-            height=record["height"],
-            seconds=record["seconds"],
-            content_sha256=record["content_sha256"],
-            masks=record["masks"],
-            extras=record["extras"],
+            width=entry["width"],
+            height=entry["height"],
+            seconds=float(entry["seconds"]),
+            content_sha256=entry["content_sha256"],
+            warnings=tuple(entry["warnings"]),
+            outlines=_texts(entry["outlines"]),
+            masks=_texts(entry["masks"]),
+            files=_texts(entry["files"]),
         )
 
     def light(self) -> ImageResult:
@@ -112,6 +133,18 @@ class PipelineInfo:
             "calibrated_on": self.calibrated_on,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PipelineInfo:
+        """The inverse of `to_json`."""
+        points = value["operating_points"].items()
+        return cls(
+            name=value["name"],
+            version=value["version"],
+            bundles=tuple((one["name"], one["sha256"]) for one in value["bundles"]),
+            operating_points={n: OperatingPoint.model_validate(p) for n, p in points},
+            calibrated_on=value["calibrated_on"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -132,10 +165,11 @@ class RunResult:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images by status."""
-        counts = dict.fromkeys(("analysed", "refused", "failed"), 0)
+        """Images by status, and how many have warnings."""
+        counts = dict.fromkeys((*_STATUS, "warned"), 0)
         for image in self.images:
             counts[image.status] += 1
+            counts["warned"] += bool(image.warnings)
         return counts
 
     def to_json(self) -> dict[str, Any]:
@@ -143,6 +177,7 @@ class RunResult:
         return {
             "schema": SCHEMA,
             "pipeline": self.pipeline.to_json(),
+            "counts": self.counts,
             "images": [image.to_json() for image in self.images],
             "studies": [
                 {
@@ -153,6 +188,78 @@ class RunResult:
                 for study in self.studies
             ],
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunResult:
+        """The inverse of `to_json`, without the pixels of masks.
+
+        Raises:
+            DataError: another schema, or an entry of another form.
+        """
+        try:
+            if value["schema"] != SCHEMA:
+                raise DataError(f"schema {str(value['schema'])[:40]!r}; needed: {SCHEMA}")
+            images = tuple(ImageResult.from_json(entry) for entry in value["images"])
+            studies = tuple(
+                StudyResult(s["study_instance_uid"], s["scores"], tuple(s["images"]))
+                for s in value["studies"]
+            )
+            return cls(PipelineInfo.from_json(value["pipeline"]), images, studies)
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, HilumError) as error:
+            raise DataError(f"no findings of {SCHEMA}: {type(error).__name__} {error}") from None
+
+
+def load_results(folder: str | os.PathLike[str]) -> RunResult:
+    """What a result folder says, read from its findings.json.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    path = Path(folder) / FINDINGS
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return RunResult.from_json(value)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; name a folder of `hilum predict`") from None
+    except (DataError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def masks_of(result: ImageResult, root: str | os.PathLike[str]) -> dict[str, NDArray[np.bool_]]:
+    """(H, W) masks of an image by name, from memory or from the files that a run wrote.
+
+    Args:
+        root: the result folder, which the files are relative to.
+
+    Raises:
+        DataError: a file outside the folder, missing, damaged or of another size.
+    """
+    if result.findings is not None and result.findings.masks:
+        return dict(result.findings.masks)
+    shape = result.height, result.width
+    return {name: read_mask(Path(root), file, shape) for name, file in result.masks.items()}
+
+
+def read_mask(
+    root: Path, file: str, shape: tuple[int | None, int | None] | None = None
+) -> NDArray[np.bool_]:
+    """One mask file of a result folder; what is not 0 is set.
+
+    Raises:
+        DataError: see `masks_of`.
+    """
+    path = root / file
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"mask {file!r} lies outside {root}; refused")
+    content = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
+    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    if mask is None:
+        raise DataError(f"{path}: missing or no picture; run `hilum predict --fresh` again")
+    if shape is not None and mask.shape != shape:
+        raise DataError(f"{path}: {mask.shape} px; needed: those of its image, {shape}")
+    return np.asarray(mask != 0)
 
 
 def group_studies(images: Sequence[ImageResult]) -> list[tuple[str | None, tuple[int, ...]]]:
@@ -202,3 +309,9 @@ def _findings_from_json(record: Mapping[str, Any]) -> Findings:
         labels=tuple(box["label"] for box in boxes),
         image_scores=record["scores"],
     )
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in values.values()):
+        raise TypeError(f"needed: a mapping of names to texts, got {str(values)[:60]}")
+    return {str(name): value for name, value in values.items()}

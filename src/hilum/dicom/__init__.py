@@ -1,4 +1,4 @@
-"""File or bytes -> Radiograph. Imports hilum.core only.
+"""File or bytes -> StoredImage -> Radiograph. Imports hilum.core only.
 
 limits.py    how large, deep and inflated an input may be
 part10.py    bytes -> parsed header and the pixel element, bounded
@@ -10,7 +10,12 @@ lookup.py    Modality and VOI look-up tables and windows
 pixels.py    stored values -> [0, 1], the grey-scale pipeline
 masks.py     padding, shutters, burned-in borders
 raster.py    PNG, JPEG, WebP
-read.py      path or bytes -> Radiograph, typed refusals
+source.py    path, bytes, stream -> name and bytes; foreign errors -> refusals
+stored.py    path or bytes -> StoredImage (header parsed, pixels undecoded) -> Radiograph
+stream.py    what a compressed frame says of itself: codec, bits, sign, size
+depth.py     which bits of a frame are its values, where header and pixels disagree
+frames.py    the pixel element -> one grey frame, whatever its transfer syntax says
+read.py      both halves of stored.py in one step
 discover.py  folders, zips, DICOMDIR -> items to read
 gate.py      is it a chest radiograph, by its own header
 dump.py      every element as text, identifiers hidden

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
 
 from hilum.core.errors import HilumError, UnreadableRefused, UnsupportedRefused
 from hilum.dicom.image import Layout
+from hilum.dicom.stream import RLE_LOSSLESS, SYNTAX_OF, Stream
 
 JPEG_LOSSY = (uids.JPEGBaseline8Bit, uids.JPEGExtended12Bit)
 JPEG_LOSSLESS = (uids.JPEGLossless, uids.JPEGLosslessSV1)
@@ -31,7 +33,6 @@ SUPPORTED = (*JPEG_LOSSY, *JPEG_LOSSLESS, *JPEG_LS, *JPEG_2000, *HTJ2K, *RLE)
 
 PLUGIN, FALL_BACK = "imagecodecs", "openjpeg"
 DECODER_DEPENDENCIES = dict.fromkeys(SUPPORTED, ("imagecodecs>=2024.9.22",))  # pydicom asks
-MAX_TILES = 4096
 
 # syntaxes -> (imagecodecs' name for the codec, its function)
 _FUNCTIONS = {
@@ -137,75 +138,15 @@ def plugins(syntax: str) -> list[str]:
     return [n for n in first if n in names] + [n for n in names if n not in first]
 
 
-def fragments(value: memoryview) -> Iterator[memoryview]:
-    """The fragments of an encapsulated value, without its offset table.
+def check_frame(frame: bytes, stream: Stream, shape: Layout) -> None:
+    """Compare what the frame declares with the header, before anything is decoded.
 
     Raises:
-        UnreadableRefused: not items, or a fragment longer than the rest of the file.
+        UnreadableRefused: truncated, of another size, or too deep.
     """
-    at, first = 0, True
-    while at + 8 <= len(value):
-        group, element, length = struct.unpack_from("<HHI", value, at)
-        at += 8
-        if (group, element) == (0xFFFE, 0xE0DD):
-            return
-        if (group, element) != (0xFFFE, 0xE000) or at + length > len(value):
-            raise UnreadableRefused(
-                "", "its compressed pixels are truncated or damaged.", "Copy it again."
-            )
-        if not first:
-            yield value[at : at + length]
-        first = False
-        at += length
-
-
-def jpeg_header(frame: bytes) -> tuple[int, int, int, int] | None:
-    """Bits, rows, columns, components from the frame header of a JPEG or JPEG-LS stream."""
-    at = 2
-    while at + 10 <= len(frame):
-        if frame[at] != 0xFF:
-            return None
-        marker = frame[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        length = int.from_bytes(frame[at + 2 : at + 4], "big")
-        is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        if is_frame or marker == 0xF7:
-            bits, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
-            return bits, rows, columns, components
-        at += 2 + length
-    return None
-
-
-def _j2k_header(frame: bytes) -> tuple[int, int, int, int] | None:
-    """Bits, rows, columns, components of the SIZ marker; None when absent or with absurd tiles."""
-    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if at < 0 or at + 42 > len(frame):
-        return None
-    x, y, x0, y0, tile_x, tile_y, _, _, components = struct.unpack_from(">8IH", frame, at + 8)
-    if min(tile_x, tile_y) < 1 or -(-x // tile_x) * -(-y // tile_y) > MAX_TILES:
-        return None
-    if any(frame[at + 43 + 3 * i : at + 45 + 3 * i] != b"\1\1" for i in range(components)):
-        return None  # subsampled: never in a radiograph
-    return (frame[at + 42] & 0x7F) + 1, y - y0, x - x0, components
-
-
-def check_frame(frame: bytes, syntax: str, shape: Layout) -> None:
-    """Compare what the codestream declares with the header, before anything is decoded.
-
-    Raises:
-        UnreadableRefused: no such codestream, truncated, of another size, or too deep.
-    """
-    if syntax in RLE:
+    if stream.codec == RLE_LOSSLESS:
         return  # its decoder is given the size
-    is_2000 = syntax in (*JPEG_2000, *HTJ2K)
-    header = _j2k_header(frame) if is_2000 else jpeg_header(frame)
-    if header is None:
-        raise UnreadableRefused(
-            "", "its compressed pixels are not what its transfer syntax says.", "Export it again."
-        )
-    bits, *size = header
+    size = [stream.rows, stream.columns, stream.samples]
     need = [shape.rows, shape.columns, shape.samples]
     if size != need:
         raise UnreadableRefused(
@@ -213,10 +154,10 @@ def check_frame(frame: bytes, syntax: str, shape: Layout) -> None:
             f"rows, columns and samples are {need} in the header, {size} in the compressed pixels.",
             "Export it again.",
         )
-    if bits > shape.bits_allocated:  # decoders would keep the lower bits and say nothing
+    if stream.bits > shape.bits_allocated:
         raise UnreadableRefused(
             "",
-            f"BitsAllocated is {shape.bits_allocated}, its compressed pixels have {bits}.",
+            f"BitsAllocated is {shape.bits_allocated}, its compressed pixels have {stream.bits}.",
             "Export it again.",
         )
     # Lenient decoders fill what is missing with grey and say nothing.
@@ -225,32 +166,27 @@ def check_frame(frame: bytes, syntax: str, shape: Layout) -> None:
 
 
 def decode(
-    value: memoryview, syntax: str, shape: Layout, plugin: str | None = None
+    frame: bytes, stream: Stream, shape: Layout, plugin: str | None = None
 ) -> tuple[NDArray[np.integer[Any]], str]:
-    """Decode a single-frame encapsulated value.
+    """Decode one frame.
 
     Args:
-        value: from the first item (the offset table) on.
+        stream: what the frame says of itself.
         plugin: one of `plugins(syntax)`; None takes the first that can.
 
     Returns:
-        (H, W) or (H, W, 3) array of stored values, and the plugin that decoded it.
+        (H, W) or (H, W, 3) values as the frame has them, and the plugin that decoded it. RLE
+        knows bytes only: its values are the header's containers.
 
     Raises:
         UnreadableRefused: damaged, truncated, or of another size than the header says.
-        UnsupportedRefused: a syntax that no installed decoder reads.
+        UnsupportedRefused: a codec that no installed decoder reads.
     """
-    if syntax not in SUPPORTED:
-        raise UnsupportedRefused(
-            "", "no decoder reads its transfer syntax.", "Export it uncompressed."
-        )
-    frame = b"".join(fragments(value))
-    if not frame:
-        raise UnreadableRefused("", "its compressed pixels are empty.", "Export it again.")
-    check_frame(frame, syntax, shape)
+    check_frame(frame, stream, shape)
+    syntax = SYNTAX_OF[stream.codec]
     name = plugin or _choose(syntax, shape)
     try:
-        return _as_array(frame, syntax, shape, name), name
+        return _as_array(frame, syntax, _declared(stream, shape), name), name
     except (HilumError, MemoryError):
         raise
     except Exception as error:
@@ -258,6 +194,18 @@ def decode(
         raise UnreadableRefused(
             "", "its compressed pixels cannot be decoded.", "Copy or export it again."
         ) from error
+
+
+def _declared(stream: Stream, shape: Layout) -> Layout:
+    """The layout by the frame's own words, so that no decoder corrects towards the header's."""
+    if stream.codec == RLE_LOSSLESS:
+        return replace(shape, bits_stored=shape.bits_allocated, signed=False)
+    return replace(
+        shape,
+        bits_allocated=8 if stream.bits <= 8 else 16,
+        bits_stored=stream.bits,
+        signed=bool(stream.signed),
+    )
 
 
 def _choose(syntax: str, shape: Layout) -> str:

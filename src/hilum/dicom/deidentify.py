@@ -32,12 +32,12 @@ from pydicom.valuerep import format_number_as_ds
 
 from hilum.core.errors import InputRefused, UnreadableRefused, UnsupportedRefused
 from hilum.dicom import confidential as lists
-from hilum.dicom.codecs import RLE, fragments
 from hilum.dicom.codestream import without_comments
 from hilum.dicom.header import Header, quiet
 from hilum.dicom.limits import Limits
-from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
+from hilum.dicom.part10 import NATIVE, Parsed, looks_like_dicom, parse
 from hilum.dicom.pseudonyms import Pseudonyms
+from hilum.dicom.stream import RLE_LOSSLESS, describe, fragments
 
 IMPLEMENTATION_UID = "2.25.219410246913437870142203286241862164219"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -361,6 +361,10 @@ def _pixels(parsed: Parsed) -> tuple[tuple[str, bytes], list[str]]:
     """(VR, value) of the pixels without text around them, and what could not be made sure."""
     element, header = parsed.pixels, parsed.header
     assert element is not None
+    if element.encapsulated == (parsed.syntax in NATIVE):
+        raise UnreadableRefused(
+            "", "its pixels are not stored as its transfer syntax says.", "Export it again."
+        )
     frames = header.integer("NumberOfFrames", 1)
     if not element.encapsulated:
         samples = header.integer("SamplesPerPixel", 1)
@@ -377,12 +381,18 @@ def _pixels(parsed: Parsed) -> tuple[tuple[str, bytes], list[str]]:
     warnings = []
     if len(pieces) != frames:
         warnings.append("compressed frames lie in several pieces: comments in them are not removed")
-    elif parsed.syntax not in RLE:
+    elif not all(map(_is_runs, pieces)):
         cleaned = [without_comments(piece) for piece in pieces]
         pieces = [piece for piece, _ in cleaned]
         if not all(understood for _, understood in cleaned):
             warnings.append("a compressed stream is unusual: comments in it may remain")
     return ("OB", encapsulate(pieces, has_bot=False)), warnings
+
+
+def _is_runs(piece: bytes) -> bool:
+    """Whether a frame is RLE, which holds no text; whatever its transfer syntax says."""
+    stream = describe(piece)
+    return stream is not None and stream.codec == RLE_LOSSLESS
 
 
 def _burned_in(header: Header, sop_class: str) -> list[str]:

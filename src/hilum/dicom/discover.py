@@ -21,11 +21,11 @@ from hilum.core.errors import (
     UnreadableRefused,
 )
 from hilum.core.files import OWN_MARK, OWN_PICTURES
-from hilum.core.radiograph import Radiograph
 from hilum.dicom.header import quiet
 from hilum.dicom.limits import Limits
 from hilum.dicom.part10 import looks_like_dicom, parse
-from hilum.dicom.read import DEFAULT_LIMITS, Window, load, read
+from hilum.dicom.source import DEFAULT_LIMITS, load
+from hilum.dicom.stored import StoredImage, open_stored
 
 # What lies beside images in data sets; named explicitly they are tried, and refused.
 # fmt: off
@@ -41,7 +41,7 @@ _BIG_MEMBER = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to read. Small and picklable: pixels are loaded by `read`."""
+    """One thing to read. Small and picklable: bytes are loaded by `open`."""
 
     name: str  # "dir/a.dcm", "study.zip!sub/a.dcm"
     path: str
@@ -64,16 +64,13 @@ class Item:
             return load(self.path, limits)[1]
         return _load_member(self.name, self.path, self.member, limits)
 
-    def read(
-        self,
-        *,
-        limits: Limits = DEFAULT_LIMITS,
-        window: Window | None = None,
-        voi_index: int = 0,
-    ) -> Radiograph:
-        """As `hilum.read`, under the item's name."""
-        data = self.load(limits)
-        return read((self.name, data), limits=limits, window=window, voi_index=voi_index)
+    def open(self, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
+        """The header parsed, the pixels undecoded, under the item's name.
+
+        Raises:
+            InputRefused: as `load` and `open_stored`.
+        """
+        return open_stored((self.name, self.load(limits)), limits=limits)
 
 
 def discover(

@@ -5,9 +5,9 @@ anything can be read and inspected. Knows nothing of pixels: predict/ has a gate
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 from hilum.core.errors import NotChestRadiographRefused
-from hilum.core.radiograph import Radiograph
 
 # Radiography, and what converted or captured radiographs are labelled with.
 RADIOGRAPHY = frozenset(("CR", "DX", "DR", "RG", "RF", "OT", "SC"))
@@ -45,8 +45,27 @@ DESCRIBED = LIMBS - {"ARM", "BREAST"}
 CHEST = re.compile(r"CHEST|TH?ORA[XCK]|LUNG|CXR|PULM|RIB", re.IGNORECASE)
 
 
-def check_chest_header(radiograph: Radiograph) -> None:
-    """Refuse what its own header says is no frontal chest radiograph.
+class Described(Protocol):
+    """A StoredImage, whose pixels are not decoded yet, or a Radiograph built in Python."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def modality(self) -> str | None: ...
+    @property
+    def view(self) -> str | None: ...
+    @property
+    def body_part(self) -> str | None: ...
+    @property
+    def descriptions(self) -> tuple[str, ...]: ...
+    @property
+    def sop_class(self) -> str | None: ...
+    @property
+    def own_result(self) -> bool: ...
+
+
+def check_chest_header(image: Described) -> None:
+    """Refuse what its own header says is no frontal chest radiograph; needs no pixels.
 
     Pictures without a header (PNG, arrays) pass. Values the header lacks pass.
 
@@ -54,41 +73,41 @@ def check_chest_header(radiograph: Radiograph) -> None:
         NotChestRadiographRefused: another modality, object class, view or body part, or one of
             our own results.
     """
-    reason = chest_header_reason(radiograph)
+    reason = chest_header_reason(image)
     if reason:
         raise NotChestRadiographRefused(
-            radiograph.source,
+            image.source,
             f"by its own header it is {reason}.",
             "Only frontal chest radiographs are analysed.",
         )
 
 
-def chest_header_reason(radiograph: Radiograph) -> str | None:
-    """What it is instead, in words; None when nothing speaks against a chest radiograph."""
-    if radiograph.own_result:
+def chest_header_reason(image: Described) -> str | None:
+    """What it is instead, in words; None when nothing speaks against a chest image."""
+    if image.own_result:
         return "a result of hilum"
-    if radiograph.sop_class in OTHER_CLASSES:
-        return OTHER_CLASSES[radiograph.sop_class]
-    if radiograph.modality and radiograph.modality not in RADIOGRAPHY:
-        return f"of modality {radiograph.modality}"
-    if radiograph.view in LATERAL:
-        return f"a lateral view ({radiograph.view})"
-    part = (radiograph.body_part or "").replace(" ", "").replace("_", "")
+    if image.sop_class in OTHER_CLASSES:
+        return OTHER_CLASSES[image.sop_class]
+    if image.modality and image.modality not in RADIOGRAPHY:
+        return f"of modality {image.modality}"
+    if image.view in LATERAL:
+        return f"a lateral view ({image.view})"
+    part = (image.body_part or "").replace(" ", "").replace("_", "")
     if part in LIMBS:
-        return f"of another part of the body ({radiograph.body_part})"
-    word = _described_part(radiograph)
+        return f"of another part of the body ({image.body_part})"
+    word = _described_part(image)
     if word:
         return f"described as of another part of the body ({word})"
     return None
 
 
-def _described_part(radiograph: Radiograph) -> str | None:
+def _described_part(image: Described) -> str | None:
     """The part that the descriptions name, one word: the rest of them may hold names.
 
     Nothing where the body part or any description says chest: "chest and hand" is one study.
     """
-    text = " ".join(radiograph.descriptions)
-    if CHEST.search(f"{radiograph.body_part or ''} {text}"):
+    text = " ".join(image.descriptions)
+    if CHEST.search(f"{image.body_part or ''} {text}"):
         return None
     words = re.findall(r"[^\W\d_]+", text.upper())
     return next((w for w in words if w in DESCRIBED or w.removesuffix("S") in DESCRIBED), None)

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
 from hilum.core.radiograph import Radiograph
 from hilum.dicom.limits import Limits
-from hilum.dicom.read import DEFAULT_LIMITS, NO_MEMORY, Source, load, read
+from hilum.dicom.read import read
+from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
 
 _CHILD = "from hilum.dicom.guard import child; child()"
 OUT_OF_MEMORY = 17  # exit status of a child that ran into its limit

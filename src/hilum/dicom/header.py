@@ -152,6 +152,15 @@ class Header:
             return None
         return values if all(math.isfinite(v) for v in values) else None
 
+    def places(self, keyword: str) -> tuple[float | None, ...]:
+        """Every value in its place; None where it is blank or no finite number. () when empty."""
+        raw, vr = self.value_bytes(keyword), self.vr(keyword)
+        if not raw.strip(b" \0\\"):
+            return ()
+        if vr not in _TEXT:
+            return self.numbers(keyword) or ()
+        return tuple(_number(part) for part in raw.decode("iso8859").split("\\"))
+
     @staticmethod
     def _text_numbers(raw: bytes) -> tuple[float, ...]:
         parts = raw.decode("ascii").replace("\0", " ").split("\\")
@@ -188,3 +197,11 @@ class Header:
         if not isinstance(value, Sequence):
             return []
         return [Header(item, self.little, self.charset) for item in value]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text.strip(" \0")) if "_" not in text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

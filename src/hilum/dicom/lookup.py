@@ -6,6 +6,7 @@ Knows the formulas; knows nothing of images. All in float64, so that a table mad
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -97,46 +98,78 @@ def window(values: Float64, centre: float, width: float, function: str = "LINEAR
     return np.asarray(np.clip(out, 0.0, 1.0))
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Modality values mapped to [0, 1], what was done, and what the file has amiss."""
+
+    values: Float64
+    text: str
+    warnings: tuple[str, ...] = ()
+
+
 def voi(
     header: Header,
     values: Float64,
     override: tuple[float, float] | None,
     index: int,
-) -> tuple[Float64, str]:
-    """Modality values to [0, 1], and what was done.
+    full_range: bool = False,
+) -> Shown:
+    """Modality values to [0, 1].
 
     The standard lets a reader choose between VOI LUTs and windows (C.11.2.1): a LUT is preferred,
-    as it is what the maker's own display uses. Of several, the one at `index`. Without either, or
-    with an impossible window, the range of all `values` maps to [0, 1].
+    as it is what the maker's own display uses. Of several, the one at `index`; where that is 0,
+    the first window that can be used. Without any, the range of all `values` maps to [0, 1].
 
     Raises:
-        UnsupportedRefused: `index` asks for more than the file has.
+        UnsupportedRefused: `index` asks for one that the file has not, or that cannot be used.
     """
+    if full_range:
+        return Shown(_full(values), "none (full range asked for)")
     if override is not None:
-        return window(values, *override), _window_text(*override, "LINEAR") + " (given)"
+        text = _window_text(*override, "LINEAR") + " (given)"
+        return Shown(window(values, *override), text)
     items = header.items("VOILUTSequence")
     if items:
         table = read_table(_pick(items, index), values)
-        return table.apply(values) / (2**table.bits - 1), f"lut {len(table.entries)}"
-    centres, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
-    done = "none"
-    if centres and widths:
-        pairs = list(zip(centres, widths, strict=False))
-        centre, width = _pick(pairs, index)
-        function = header.code("VOILUTFunction") or "LINEAR"
-        if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-            function = "LINEAR"
-        if width >= 1 or (width > 0 and function != "LINEAR"):
-            return window(values, centre, width, function), _window_text(centre, width, function)
-        done = "none (its window is impossible)"
-    elif centres is None or widths is None:
-        done = "none (its window is no number)"
+        return Shown(table.apply(values) / (2**table.bits - 1), f"lut {len(table.entries)}")
+    return _windowed(header, values, index)
+
+
+def _windowed(header: Header, values: Float64, index: int) -> Shown:
+    function = header.code("VOILUTFunction") or "LINEAR"
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        function = "LINEAR"
+    pairs = _windows(header, function)
+    usable = [number for number, pair in enumerate(pairs) if pair is not None]
+    number = usable[0] if usable and index == 0 else index
+    pair = _pick(pairs, number) if pairs or index else None
+    if pair is not None:
+        warnings = () if number == index else (f"its first usable window is number {number + 1}",)
+        text = _window_text(*pair, function)
+        return Shown(window(values, *pair, function), text, warnings)
     if index:
-        _pick([], index)
+        raise UnsupportedRefused("", f"VOI number {index} is no usable window.", "Use voi_index=0.")
+    if not pairs:
+        return Shown(_full(values), "none")
+    warning = "its window is impossible or no number, the full range is used"
+    return Shown(_full(values), "none (its window is impossible)", (warning,))
+
+
+def _windows(header: Header, function: str) -> list[tuple[float, float] | None]:
+    """Centres and widths by their places; None where one is blank, no number, or too narrow."""
+    centres, widths = header.places("WindowCenter"), header.places("WindowWidth")
+    pairs: list[tuple[float, float] | None] = []
+    for centre, width in zip_longest(centres, widths):
+        narrow = width is None or width <= 0 or (width < 1 and function == "LINEAR")
+        pairs.append(None if centre is None or width is None or narrow else (centre, width))
+    return pairs
+
+
+def _full(values: Float64) -> Float64:
     low, high = values.min(), values.max()
     if high <= low:
-        return np.zeros_like(values), done
-    return (values - low) / (high - low), done
+        return np.zeros_like(values)
+    return np.asarray((values - low) / (high - low))
 
 
 def _pick(choices: list[T], index: int) -> T:

@@ -12,11 +12,12 @@ from io import BytesIO
 from typing import Any
 
 from pydicom.filereader import read_dataset
+from pydicom.uid import UID
 
 from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
 from hilum.dicom.header import Header
 from hilum.dicom.limits import Limits
-from hilum.dicom.scan import FIRST_PIXEL_TAG, LONG_VRS, UNDEFINED, check_structure
+from hilum.dicom.scan import FIRST_PIXEL_TAG, LONG_VRS, UNDEFINED, VRS, check_structure
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -42,9 +43,11 @@ class Parsed:
     """A data set up to its pixels. What follows the pixels (padding, signatures) is not read."""
 
     header: Header
-    syntax: str  # transfer syntax UID
+    syntax: str  # transfer syntax UID; of native data sets as they are, not as they are named
     little: bool
     pixels: PixelElement | None
+    label: str = ""  # the transfer syntax by the file header; "" where it names none
+    warnings: tuple[str, ...] = ()  # where the data set is not what the file header says
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -89,17 +92,81 @@ def _file_meta(data: bytes) -> tuple[int, str]:
     return at, syntax
 
 
-def _encoding(data: bytes, start: int, syntax: str) -> tuple[bool, bool, str]:
-    """(implicit, little, syntax); guessed from the first element where no syntax is named."""
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """How a data set is written."""
+
+    implicit: bool
+    little: bool
+    deflated: bool = False
+
+    @property
+    def syntax(self) -> str:
+        if self.deflated:
+            return DEFLATED
+        if self.implicit:
+            return IMPLICIT_LITTLE
+        return EXPLICIT_LITTLE if self.little else EXPLICIT_BIG
+
+
+_ENCODINGS = (_Encoding(False, True), _Encoding(True, True), _Encoding(False, False))
+
+
+def _named_encoding(data: bytes, start: int, syntax: str) -> _Encoding:
+    """By the transfer syntax; guessed from the first element where none is named."""
     if syntax == PRIVATE_IMPLICIT_BIG:
         raise UnsupportedRefused(
             "", "its transfer syntax is a private one of GE.", "Export it as explicit VR."
         )
     if syntax:
-        return syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG, syntax
+        deflated = syntax == DEFLATED
+        return _Encoding(syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG, deflated)
     implicit, little = _bare_start(data[start : start + 132]) or (True, True)
-    guess = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG
-    return implicit, little, guess
+    return _Encoding(implicit, little)
+
+
+def _actual_encoding(data: bytes, start: int, named: _Encoding) -> _Encoding:
+    """As named, unless the data set plainly begins in another encoding."""
+    if not named.deflated and _begins_as(data, start, named):
+        return named
+    for other in _ENCODINGS:
+        if other != named and _begins_as(data, start, other):
+            return other
+    if not named.deflated and _begins_as(_inflated_start(data[start:]), 0, _ENCODINGS[0]):
+        return _Encoding(implicit=False, little=True, deflated=True)
+    return named
+
+
+def _begins_as(data: bytes, start: int, encoding: _Encoding) -> bool:
+    """Whether the first elements are plausible: known groups that rise, VRs, lengths that fit."""
+    order, at, last = "<" if encoding.little else ">", start, (0, 0)
+    for _ in range(3):
+        if at + 12 > len(data):
+            return at > start
+        group, element, length = struct.unpack_from(order + "HHI", data, at)
+        vr = data[at + 4 : at + 6]
+        if not (3 <= group <= 0x20 or (at > start and group <= 0x7FE0)) or (group, element) <= last:
+            return False
+        if encoding.implicit == (vr in VRS):
+            return False
+        at, last = at + 8, (group, element)
+        if vr in LONG_VRS and not encoding.implicit:
+            length, at = struct.unpack_from(order + "I", data, at)[0], at + 4
+        elif not encoding.implicit:
+            length = struct.unpack_from(order + "H", data, at - 2)[0]
+        if length == UNDEFINED:
+            return True
+        at += length
+        if at > len(data):
+            return False
+    return True
+
+
+def _inflated_start(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, 4096)
+    except zlib.error:
+        return b""
 
 
 def _inflate(data: bytes, limits: Limits) -> bytes:
@@ -143,10 +210,17 @@ def parse(data: bytes, limits: Limits) -> Parsed:
         LimitRefused: inflates, nests or lists more than allowed.
         UnsupportedRefused: a transfer syntax we do not parse.
     """
-    start, named = _file_meta(data)
-    implicit, little, syntax = _encoding(data, start, named)
-    if syntax == DEFLATED:
+    start, label = _file_meta(data)
+    named = _named_encoding(data, start, label)
+    actual = _actual_encoding(data, start, named)
+    if actual.deflated:
         data, start = _inflate(data[start:], limits), 0
+    warnings: tuple[str, ...] = ()
+    if actual != named:
+        names = UID(named.syntax).name, UID(actual.syntax).name
+        warnings = ("its transfer syntax says {}, its data set is {}".format(*names),)
+    syntax = label if label and label not in NATIVE else actual.syntax
+    implicit, little = actual.implicit, actual.little
     if start + 8 > len(data):
         raise UnreadableRefused("", "it is truncated: no data set follows its file header.")
     check_structure(data, start, implicit, little, limits)
@@ -154,7 +228,7 @@ def parse(data: bytes, limits: Limits) -> Parsed:
     stream.seek(start)
     dataset = read_dataset(stream, implicit, little, stop_when=_stop_at_pixels(limits))
     pixels = _pixel_element(data, stream.tell(), little)
-    return Parsed(Header(dataset, little), syntax, little, pixels)
+    return Parsed(Header(dataset, little), syntax, little, pixels, label, warnings)
 
 
 def _pixel_element(data: bytes, at: int, little: bool) -> PixelElement | None:

@@ -29,6 +29,7 @@ Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 _CV2_LUT_16 = int(cv2.__version__.split(".")[0]) >= 5  # 16-bit tables came with OpenCV 5
+LOST_SHARE = 0.75  # of the pixels: "nearly everything" is white or black
 _CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
 
 
@@ -39,6 +40,11 @@ class Display:
     grey: Float32  # (2^bits,) in [0, 1]
     padded: Bool | None  # (2^bits,) True at PixelPaddingValue; None where the file names none
     voi: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_full_range(self) -> bool:
+        return self.voi.startswith("none")
 
 
 def stored_values(shape: Layout) -> NDArray[np.float64]:
@@ -54,17 +60,18 @@ def display(
     shape: Layout,
     window: tuple[float, float] | None = None,
     voi_index: int = 0,
+    full_range: bool = False,
 ) -> Display:
     """The table of a file."""
     values = stored_values(shape)
-    shown, text = voi(header, modality(header, values), window, voi_index)
-    grey = shown.astype(np.float32)
+    shown = voi(header, modality(header, values), window, voi_index, full_range)
+    grey = shown.values.astype(np.float32)
     if shape.photometric == "MONOCHROME1" or header.code("PresentationLUTShape") == "INVERSE":
         grey = np.float32(1) - grey
     padded = padding(header, shape, values)
     if padded is not None:
         grey[padded] = 0
-    return Display(grey, padded, text)
+    return Display(grey, padded, shown.text, shown.warnings)
 
 
 def padding(header: Header, shape: Layout, values: NDArray[np.float64]) -> Bool | None:
@@ -113,9 +120,23 @@ def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Floa
     return grey, ~padded if padded.any() else None
 
 
-def containers_of(decoded: NDArray[np.integer[Any]], shape: Layout) -> Containers:
-    """Decoded values (perhaps signed) as containers of the layout's size."""
-    wanted = np.uint8 if shape.bits_allocated == 8 else np.uint16
-    if decoded.dtype.itemsize == np.dtype(wanted).itemsize:
-        return np.ascontiguousarray(decoded).view(wanted)
-    return decoded.astype(wanted)
+def clipped(grey: Float32, containers: Containers, valid: Bool | None) -> tuple[float, float, bool]:
+    """Shares of valid pixels at 0 and at 1, and whether a window lost nearly all in them.
+
+    A pixel is lost where others of another stored value have the same grey: an empty black
+    background of one value is not.
+    """
+    count = grey.size if valid is None else max(1, int(np.count_nonzero(valid)))
+    ends = [grey <= 0, grey >= 1]
+    if valid is not None:
+        ends = [end & valid for end in ends]
+    black, white = (int(np.count_nonzero(end)) for end in ends)
+    lost = black + white
+    if lost > LOST_SHARE * count:  # seldom: only then is a closer look worth its time
+        lost -= sum(_largest_group(containers[end]) for end in ends)
+    return black / count, white / count, lost > LOST_SHARE * count
+
+
+def _largest_group(codes: NDArray[Any]) -> int:
+    """How many have the commonest value."""
+    return int(np.bincount(codes).max()) if codes.size else 0

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
-from hilum.dicom.codecs import jpeg_header
 from hilum.dicom.limits import Limits
 from hilum.dicom.pixels import look_up
+from hilum.dicom.stream import describe
 
 Float32 = NDArray[np.float32]
 
@@ -44,11 +44,10 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
         LimitRefused: more pixels than allowed.
         UnsupportedRefused: an animation.
     """
-    header = jpeg_header(data) if kind == "jpeg" else None
-    if header is not None and header[0] > 8:
-        bits, height, width, _ = header
-        _check_size(height, width, limits)
-        return _grey(_deep_jpeg(data), bits), bits
+    stream = describe(data) if kind == "jpeg" else None
+    if stream is not None and stream.bits > 8:
+        _check_size(stream.rows, stream.columns, limits)
+        return _grey(_deep_jpeg(data), stream.bits), stream.bits
     with _open(data, kind) as image:
         width, height = image.size
         _check_size(height, width, limits)

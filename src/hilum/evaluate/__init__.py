@@ -1,18 +1,20 @@
-"""Predictions and truth -> numbers with intervals. Knows no model and no pixels.
+"""Predictions and truth -> numbers with intervals. Knows no model; pixels only of masks.
 
-boxes           true and predicted boxes of many images, checked
-matching        which box finds which, by COCO's rules
-rsna, siim_covid, siim_acr   the challenges' own scores; tables reads their files
-detection       AP and recall as COCO; froc: lesions against false marks
-curves          ROC, precision-recall, DeLong; classification: numbers at a fixed threshold
-segmentation    masks of a run against those of a catalog
-masks           Dice, IoU, F scores, Hausdorff
-cases, measures, judge, compare   a catalog and predictions joined, measured, judged, compared
-breakdown       which true boxes are found; sweep: metrics over a grid of thresholds
-resample        bootstrap over patients, comparisons; reweighted: metrics made fast for it
-points          operating points; calibration: temperature, isotonic, conformal
-search          options of a fusion, chosen on validation folds
+In the order of the flow:
 prediction_files   predictions on disk, in the challenges' forms and ours
+truth              what a catalog says of an image
+answers            which prediction is of which image, in the image's pixels; what was left out
+cases              truth and predictions of one finding, row by row
+metrics/           names of all numbers; boxes, matching, detection, FROC, curves, masks, classes
+statistics/        bootstrap over patients, comparisons; metrics made fast for it
+measures           the numbers of one finding; the same for an epoch, a report and a comparison
+evaluation         all numbers of one model: with intervals, or as a dict for one epoch
+breakdown          which true boxes are found, by size, place and number
+classes, studies   exclusive classes; studies from their images
+segmentation       masks of a run against those of a catalog; the smallest component worth keeping
+compare, models    several models on the same images
+thresholds/        operating points, calibration, conformal thresholds, sweeps, a new bundle
+challenges/        the challenges' own scores of their own files
 """
 
 from hilum.core.calibration import Isotonic, Logistic, Temperature, score_map

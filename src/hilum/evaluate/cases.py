@@ -1,4 +1,4 @@
-"""A catalog and a prediction file joined into cases to judge. Knows no metric.
+"""Truth and predictions of one finding, row by row. Knows no metric.
 
 Images that the model refused or failed on have no answer; they are counted and left out of the
 numbers, never taken as normal.
@@ -6,9 +6,8 @@ numbers, never taken as normal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog
+from hilum.evaluate.answers import Account, Answers, match_answers
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
+from hilum.evaluate.truth import ImageTruth, truths_of
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -30,16 +31,21 @@ class Cases:
 
     catalog: str  # its name
     finding: str
-    rows: pd.DataFrame  # image_id, patient, sex, view, modality, source, width, height, age band
+    rows: pd.DataFrame  # image_id, patient, width, height; of a catalog what groups them, too
     truth: list[Float]  # boxes (n, 4); empty where `boxed` is False
     predictions: list[tuple[Float, Float]]  # boxes (m, 4), scores (m,)
     boxed: Bool  # whether someone annotated boxes of the image
     label: Float  # 1 present, 0 absent, NaN not annotated
     score: Float  # image-level score
-    unanswered: int  # images of the catalog without an answer
+    account: Account | None = None  # what was left out of a catalog, and why
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def unanswered(self) -> int:
+        """Images of the catalog without an answer."""
+        return self.account.unanswered if self.account else 0
 
     @property
     def labelled(self) -> Bool:
@@ -64,88 +70,81 @@ class Cases:
         return [(b[s >= threshold], s[s >= threshold]) for b, s in self.predictions]
 
 
-def join(catalog: Catalog, predictions: PredictionFile, finding: str = "opacity") -> Cases:
+def cases_of(
+    truths: Sequence[ImageTruth],
+    predictions: Sequence[ImagePredictions],
+    finding: str,
+    *,
+    catalog: str = "",
+    rows: pd.DataFrame | None = None,
+    account: Account | None = None,
+) -> Cases:
     """Cases of one finding: boxes of that label, and the image-level truth.
 
-    Predictions are found by image id, path, or the file's name with or without its ending. The
-    image-level truth is `label_<finding>`, else whether a box is there; the image-level score is
-    the model's own, else its highest box score.
+    The image-level score is the model's own, else its highest box score.
 
-    Raises:
-        DataError: no image of the catalog has a prediction, or two have the same one.
+    Args:
+        truths, predictions: of the same images, in the same pixels.
+        rows: what else is known of the images, for subgroups.
     """
-    found = answers(catalog, predictions)
-    known = [i for i, said in enumerate(found) if said is not None]
-    if not known:
-        raise DataError(
-            f"no image of catalog {catalog.name!r} is in the predictions; ids look like "
-            f"{next(iter(predictions.images), '?')!r} there"
-        )
-    said = [image for image in found if image is not None]
-    if len({id(image) for image in said}) < len(said):
-        raise DataError("two images of the catalog have the same prediction; are names unique?")
-    boxes = [_true_boxes(catalog, row, finding) for row in known]
-    boxed = np.array([b is not None for b in boxes])
-    truth = [np.zeros((0, 4)) if b is None else b for b in boxes]
-    own = [_of_finding(image, finding) for image in said]
-    column = f"label_{finding}"
-    label = np.where(boxed, [float(len(t) > 0) for t in truth], np.nan)
-    if column in catalog.table:
-        given = catalog.table[column].to_numpy(np.float64)[known]
-        label = np.where(np.isnan(given), label, given)
+    boxes = [truth.boxes(finding) for truth in truths]
+    own = [_of_finding(image, finding) for image in predictions]
+    if rows is None:
+        known = ("image_id", "patient", "width", "height")
+        rows = pd.DataFrame({name: [getattr(t, name) for t in truths] for name in known})
     score = [
         float(image.whole[finding]) if finding in image.whole else float(s.max(initial=0.0))
-        for image, (_, s) in zip(said, own, strict=True)
+        for image, (_, s) in zip(predictions, own, strict=True)
     ]
     return Cases(
-        *(catalog.name, finding, _subgroup_columns(catalog.table.iloc[known]), truth, own, boxed),
-        *(label, np.array(score), len(catalog) - len(known)),
+        catalog=catalog,
+        finding=finding,
+        rows=rows,
+        truth=[np.zeros((0, 4)) if b is None else b for b in boxes],
+        predictions=own,
+        boxed=np.array([b is not None for b in boxes], np.bool_),
+        label=np.array([truth.label(finding) for truth in truths]),
+        score=np.array(score),
+        account=account,
     )
 
 
-def answers(catalog: Catalog, predictions: PredictionFile) -> list[ImagePredictions | None]:
-    """What was said of each image of the catalog, None without an answer."""
-    keys = _by_key(predictions)
-    return [
-        _find(keys, str(image), str(path))
-        for image, path in zip(catalog.table["image_id"], catalog.table["path"], strict=True)
-    ]
+def join(
+    catalog: Catalog,
+    predictions: PredictionFile,
+    finding: str = "opacity",
+    *,
+    answers: Answers | None = None,
+) -> Cases:
+    """Cases of a catalog's images that a prediction file answers.
+
+    Args:
+        answers: of these images, where they were matched as part of a larger catalog.
+
+    Raises:
+        DataError: no image of the catalog has an answer, or one is of another frame.
+    """
+    matched = answers or match_answers(catalog, predictions)
+    known = matched.answered
+    if not known.any():
+        raise DataError(_no_answer(catalog, predictions, matched.account))
+    part = catalog.where(known)
+    return cases_of(
+        truths_of(part),
+        [image for image in matched.images if image is not None],
+        finding,
+        catalog=catalog.name,
+        rows=_subgroup_columns(part.table),
+        account=matched.account,
+    )
 
 
-def _by_key(predictions: PredictionFile) -> dict[str, ImagePredictions]:
-    """Answers by id, file name and stem; an ambiguous short name finds nothing."""
-    keys: dict[str, ImagePredictions] = {}
-    doubled: set[str] = set()
-    for name, image in predictions.images.items():
-        if image.entry.get("status", "analysed") != "analysed":
-            continue
-        path = PurePosixPath(name.replace("!", "/"))
-        for key in {path.name, path.stem} - {name}:
-            doubled |= {key} & keys.keys()
-            keys[key] = image
-    short = {key: image for key, image in keys.items() if key not in doubled}
-    answered = {
-        name: image
-        for name, image in predictions.images.items()
-        if image.entry.get("status", "analysed") == "analysed"
-    }
-    return {**short, **answered}
-
-
-def _find(
-    answers: Mapping[str, ImagePredictions], image: str, path: str
-) -> ImagePredictions | None:
-    name = PurePosixPath(path.replace("!", "/"))
-    keys = (image, path, name.name, name.stem) if path else (image,)
-    return next((answers[key] for key in keys if key in answers), None)
-
-
-def _true_boxes(catalog: Catalog, row: int, finding: str) -> Float | None:
-    annotated = catalog.boxes(row)
-    if annotated is None:
-        return None
-    boxes, labels = annotated
-    return boxes[[label == finding for label in labels]].reshape(-1, 4).astype(np.float64)
+def _no_answer(catalog: Catalog, predictions: PredictionFile, account: Account) -> str:
+    return (
+        f"no image of catalog {catalog.name!r} is in the predictions: "
+        f"{'; '.join(account.lines())}. Ids look like {catalog.table['image_id'].iat[0]!r} in the "
+        f"catalog, {next(iter(predictions.images), '?')!r} in the predictions"
+    )
 
 
 def _of_finding(image: ImagePredictions, finding: str) -> tuple[Float, Float]:

@@ -1,31 +1,172 @@
-"""All numbers of one model on one set of cases, each with an interval over patients.
+"""All numbers of one model on one set of images: with intervals for a report, without for an epoch.
 
-The threshold is given from outside (an operating point chosen on validation data); nothing is
-chosen here.
+Thresholds are given from outside (an operating point chosen on validation data); nothing is
+chosen here. Everything is in the pixels of the catalog's images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
-from hilum.evaluate.cases import Cases
+from hilum.core.findings import Findings
+from hilum.evaluate.answers import in_frame
+from hilum.evaluate.breakdown import Part, breakdown
+from hilum.evaluate.cases import Cases, cases_of
+from hilum.evaluate.classes import class_cases, class_numbers
 from hilum.evaluate.measures import Thresholds, measures
-from hilum.evaluate.metrics.breakdown import Part, breakdown
 from hilum.evaluate.metrics.classification import at_threshold
 from hilum.evaluate.metrics.froc import Froc, froc
+from hilum.evaluate.metrics.masks import dice, f_beta, iou
+from hilum.evaluate.metrics.names import METRICS
+from hilum.evaluate.prediction_files import ImagePredictions, from_findings
 from hilum.evaluate.statistics.bootstrap import Interval, Reweighted, bootstrap
 from hilum.evaluate.statistics.reweighted import auc_of
 from hilum.evaluate.thresholds.sweep import Grid, score_by_iou
+from hilum.evaluate.truth import ImageTruth, truths_of
+
+__all__ = ["Evaluation", "ImageTruth", "Thresholds", "evaluate_cases", "evaluate_predictions"]
+__all__ += ["truths_of"]
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 
 SUBGROUPS = ("sex", "age", "view", "modality", "source")
 FIXED = (0.25, 0.5, 0.75)  # thresholds of confusion matrices beside the operating point
 FEW = 30  # subgroups of fewer images are marked
+
+
+def evaluate_predictions(
+    truths: Sequence[ImageTruth],
+    predictions: Sequence[Findings],
+    *,
+    threshold: float | Thresholds = 0.5,
+    classes: Sequence[str] = (),
+) -> dict[str, float]:
+    """Every number that annotations and predictions allow, by the names of `metrics.names`.
+
+    A number is the mean over labels where there are several; beside it each stands under
+    `<name>_<label>`. What cannot be said (AUC without negatives) is left out, never NaN.
+
+    Args:
+        truths: see `truths_of`.
+        predictions: of the same images, in their pixels or those of a scaled copy; boxes of all
+            scores, not only those of an operating point.
+        threshold: of boxes and image scores, fixed beforehand.
+        classes: exclusive classes of the image; () finds them where labels are exclusive.
+
+    Raises:
+        DataError: a different number of images, or predictions of another shape of image.
+    """
+    if len(truths) != len(predictions):
+        raise DataError(
+            f"{len(truths)} images came with {len(predictions)} predictions; needed: as many, in "
+            "the same order"
+        )
+    images = [
+        in_frame(from_findings(one), truth.size, truth.image_id)
+        for truth, one in zip(truths, predictions, strict=True)
+    ]
+    each = {
+        name: _numbers(cases_of(truths, images, name), threshold)
+        for name in _labels(truths, images)
+    }
+    return {
+        **_means(each),
+        **_of_classes(truths, images, classes),
+        **_of_masks(truths, predictions),
+    }
+
+
+def _labels(truths: Sequence[ImageTruth], images: Sequence[ImagePredictions]) -> list[str]:
+    """Labels that the truth knows and the model speaks of."""
+    true = {n: None for t in truths for n in (*t.box_labels, *t.image_labels)}
+    spoken = {n for image in images for n in (*image.labels, *image.whole)}
+    return [name for name in true if name in spoken] or list(true)[:1]
+
+
+def _numbers(cases: Cases, threshold: float | Thresholds) -> dict[str, float]:
+    if not len(cases):
+        return {}
+    out = {}
+    for name, measure in measures(cases, threshold).items():
+        value = measure.metric.value(np.ones(int(measure.rows.sum())))
+        if value == value:
+            out[name] = value
+    # A label that is only a score has no boxes, however many images have none of it.
+    boxless = not any(map(len, cases.truth)) and not any(len(s) for _, s in cases.predictions)
+    return {n: v for n, v in out.items() if not (boxless and n in _BOX_NAMES)}
+
+
+_BOX_NAMES = frozenset(
+    name for name in METRICS if name.startswith(("box_", "any_box_", "ap50", "rsna", "fp_per"))
+)
+
+
+def _means(each: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Macro means over labels, and each label's own numbers where there are several."""
+    out = {}
+    for name in dict.fromkeys(n for numbers in each.values() for n in numbers):
+        values = {label: numbers[name] for label, numbers in each.items() if name in numbers}
+        out[name] = float(np.mean(list(values.values())))
+        if len(each) > 1:
+            out |= {f"{name}_{label}": value for label, value in values.items()}
+    return out
+
+
+def _of_classes(
+    truths: Sequence[ImageTruth], images: Sequence[ImagePredictions], classes: Sequence[str]
+) -> dict[str, float]:
+    names = list(classes) or list(dict.fromkeys(n for t in truths for n in t.image_labels))
+    nan = float("nan")
+    cases = class_cases(
+        {n: np.array([t.image_labels.get(n, nan) for t in truths]) for n in names},
+        {
+            n: np.array([image.whole.get(n, nan) for image in images])
+            for n in names
+            if any(n in image.whole for image in images)
+        },
+        [truth.patient for truth in truths],
+        classes,
+    )
+    if cases is None:
+        return {}
+    ones = np.ones(len(cases.truth))
+    values = {name: metric.value(ones) for name, metric in class_numbers(cases).items()}
+    return {name: value for name, value in values.items() if value == value}
+
+
+def _of_masks(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> dict[str, float]:
+    """Means over images of Dice, IoU and F2 of each mask that both have."""
+    values: dict[str, list[float]] = {}
+    for truth, one in zip(truths, predictions, strict=True):
+        for name in truth.masks.keys() & one.masks.keys():
+            height, width = (
+                (truth.height, truth.width) if truth.size.known else one.masks[name].shape
+            )
+            true, mask = truth.masks[name](height, width), _resized(one.masks[name], height, width)
+            numbers = {"dice": dice(true, mask), "iou": iou(true, mask)}
+            for key, value in {**numbers, "f2_mask": f_beta(true, mask, 2)}.items():
+                values.setdefault(f"{key}_{name}", []).append(value)
+    out = {key: float(np.mean(all_)) for key, all_ in sorted(values.items())}
+    for key in ("dice", "iou", "f2_mask"):
+        own = [value for name, value in out.items() if name.startswith(f"{key}_")]
+        if own:
+            out[key] = float(np.mean(own))
+    return out
+
+
+def _resized(mask: Bool, height: int, width: int) -> Bool:
+    if mask.shape == (height, width):
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized > 0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +183,43 @@ class Subgroup:
     def few(self) -> bool:
         return self.images < FEW
 
+    def to_json(self) -> dict[str, Any]:
+        kept = ("column", "value", "images", "positives", "few")
+        return {**{key: getattr(self, key) for key in kept}, "auc": self.auc.to_json()}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgement:
-    """What the report shows."""
+class Evaluation:
+    """What the report shows of one finding."""
 
     threshold: float  # of boxes
     image_threshold: float
     boxes: dict[str, Interval]  # empty without box annotations
+    any_box: dict[str, Interval]  # images by their best box
     image: dict[str, Interval]  # empty without both kinds of image
+    why_not: dict[str, str]  # why a number, or all of a level, is not there
     subgroups: tuple[Subgroup, ...]
     curve: Froc | None
     grid: Grid | None  # F1 of boxes by score and IoU
     confusion: tuple[dict[str, float], ...]  # of images, at fixed thresholds
-    parts: tuple[Part, ...]  # true boxes by size, place and number
+    parts: tuple[Part, ...] = field(default=())  # true boxes by size, place and number
+
+    @property
+    def numbers(self) -> dict[str, Interval]:
+        """Of all levels, by name."""
+        return {**self.boxes, **self.any_box, **self.image}
 
     def to_json(self) -> dict[str, Any]:
         """Numbers only; NaN becomes null."""
         return {
             "threshold": self.threshold,
             "image_threshold": self.image_threshold,
-            "boxes": {name: _plain(value) for name, value in self.boxes.items()},
-            "image": {name: _plain(value) for name, value in self.image.items()},
-            "subgroups": [
-                {
-                    **{"column": g.column, "value": g.value, "images": g.images},
-                    **{"positives": g.positives, "few": g.few, "auc": _plain(g.auc)},
-                }
-                for g in self.subgroups
-            ],
+            **{
+                level: {name: value.to_json() for name, value in getattr(self, level).items()}
+                for level in ("boxes", "any_box", "image")
+            },
+            "why_not": self.why_not,
+            "subgroups": [group.to_json() for group in self.subgroups],
             "grid": self.grid.to_json() if self.grid else None,
             "confusion": [
                 {k: None if v != v else v for k, v in matrix.items()} for matrix in self.confusion
@@ -79,14 +228,14 @@ class Judgement:
         }
 
 
-def judge(
+def evaluate_cases(
     cases: Cases,
     *,
     threshold: float | Thresholds = 0.5,
     repeats: int = 1000,
     seed: int = 0,
-) -> Judgement:
-    """Judge boxes where boxes are annotated and images where images are.
+) -> Evaluation:
+    """Boxes where boxes are annotated, images where images are, each number with its interval.
 
     Args:
         threshold: of box and image scores, one for both or each its own.
@@ -95,24 +244,49 @@ def judge(
         DataError: neither is annotated.
     """
     if not cases.boxed.any() and not cases.labelled.any():
-        raise DataError(f"no image says whether {cases.finding} is there: nothing to judge")
+        raise DataError(f"no image says whether {cases.finding} is there: nothing to evaluate")
     patients, at = cases.rows["patient"].to_numpy(), Thresholds.of(threshold)
 
-    def interval(metric: Reweighted, rows: NDArray[np.bool_]) -> Interval:
+    def interval(metric: Reweighted, rows: Bool) -> Interval:
         return bootstrap(metric, patients[rows], repeats=repeats, seed=seed)
 
-    values: dict[str, dict[str, Interval]] = {"boxes": {}, "image": {}}
+    values: dict[str, dict[str, Interval]] = {"boxes": {}, "any_box": {}, "image": {}}
     for name, measure in measures(cases, at).items():
         values[measure.level][name] = interval(measure.metric, measure.rows)
-    boxes, image = values["boxes"], values["image"]
     part = cases.where(cases.boxed)
-    curve = froc(part.truth, part.predictions) if len(part) else None
-    groups = _subgroups(cases, cases.labelled, interval) if image else ()
     some = any(len(t) for t in part.truth)
-    grid = score_by_iou(part.truth, part.predictions) if some else None
-    parts = breakdown(cases, at.boxes, repeats=repeats, seed=seed) if some else ()
-    matrices = _confusion(cases, at.image)
-    return Judgement(at.boxes, at.image, boxes, image, groups, curve, grid, matrices, parts)
+    return Evaluation(
+        threshold=at.boxes,
+        image_threshold=at.image,
+        **values,
+        why_not=_why_not(cases, values),
+        subgroups=_subgroups(cases, cases.labelled, interval) if values["image"] else (),
+        curve=froc(part.truth, part.predictions) if len(part) else None,
+        grid=score_by_iou(part.truth, part.predictions) if some else None,
+        confusion=_confusion(cases, at.image),
+        parts=breakdown(cases, at.boxes, repeats=repeats, seed=seed) if some else (),
+    )
+
+
+def _why_not(cases: Cases, values: dict[str, dict[str, Interval]]) -> dict[str, str]:
+    """Reasons of levels and numbers that are not there."""
+    out = {}
+    if not values["boxes"]:
+        out["boxes"] = f"nobody annotated boxes of {cases.finding} in these images"
+    if not values["image"]:
+        known = int(cases.labelled.sum())
+        positive = int((cases.label == 1).sum())
+        out["image"] = (
+            f"{known} of {len(cases)} images have a label for {cases.finding}, {positive} of them "
+            "with the finding; needed: images with and without it"
+        )
+    for numbers in values.values():
+        for name, value in numbers.items():
+            if value.value != value.value:
+                out[name] = f"needed: {METRICS[name].needs}"
+            elif value.repeats and not value.low <= value.high:
+                out[name] = f"no interval; needed in every replicate: {METRICS[name].needs}"
+    return out
 
 
 def _confusion(cases: Cases, threshold: float) -> tuple[dict[str, float], ...]:
@@ -127,20 +301,21 @@ def _confusion(cases: Cases, threshold: float) -> tuple[dict[str, float], ...]:
 
 
 def _subgroups(
-    cases: Cases,
-    labelled: NDArray[np.bool_],
-    interval: Callable[[Reweighted, NDArray[np.bool_]], Interval],
+    cases: Cases, labelled: Bool, interval: Callable[[Reweighted, Bool], Interval]
 ) -> tuple[Subgroup, ...]:
     out = []
-    for column in SUBGROUPS:
+    for column in (name for name in SUBGROUPS if name in cases.rows):
         values = cases.rows[column].to_numpy()
         for value in sorted({str(v) for v in values[labelled]} - {""}):
             rows = labelled & (values == value)
             label = cases.label[rows] == 1
-            area = interval(auc_of(label, cases.score[rows]), rows)
-            out.append(Subgroup(column, value, int(rows.sum()), int(label.sum()), area))
+            out.append(
+                Subgroup(
+                    column=column,
+                    value=value,
+                    images=int(rows.sum()),
+                    positives=int(label.sum()),
+                    auc=interval(auc_of(label, cases.score[rows]), rows),
+                )
+            )
     return tuple(out)
-
-
-def _plain(value: Interval) -> dict[str, float | None]:
-    return {k: None if v != v else v for k, v in value.to_json().items()}

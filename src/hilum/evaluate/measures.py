@@ -1,7 +1,7 @@
-"""What the report measures of one model, as functions of how often each image counts.
+"""The numbers of one model on one finding, as functions of how often each image counts.
 
-Judging one model and comparing two use the same functions, so a difference is one of the numbers
-shown. Chooses no threshold and draws no sample.
+A training's epochs, a report and a comparison of two models use the same functions, so all of them
+show the same numbers. Chooses no threshold and draws no sample. Names: `metrics.names`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.evaluate.cases import Cases
+from hilum.evaluate.metrics.boxes import Predictions, Truth, box_table
 from hilum.evaluate.metrics.classification import from_counts
 from hilum.evaluate.metrics.detection import COCO_IOU
+from hilum.evaluate.metrics.matching import TRUE, match
 from hilum.evaluate.statistics.bootstrap import Reweighted
-from hilum.evaluate.statistics.reweighted import ap_of, auc_of, mean_of, rsna_of
+from hilum.evaluate.statistics.reweighted import ap_of, auc_of, mean_of, ratio_of, rsna_of
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-AT_THRESHOLD = ("sensitivity", "specificity", "precision", "f1", "f2", "mcc")
+AT_THRESHOLD = ("accuracy", "sensitivity", "specificity", "precision", "f1", "f2", "mcc")
+ANY_BOX = ("sensitivity", "specificity", "precision", "f1")
+Level = Literal["boxes", "any_box", "image"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measure:
     """A number of some of the cases."""
 
-    level: Literal["boxes", "image"]
+    level: Level
     metric: Reweighted  # of the counts of `rows`
     rows: Bool  # (n,) cases that take part
 
@@ -49,16 +53,32 @@ class Thresholds:
 def measures(cases: Cases, threshold: float | Thresholds) -> dict[str, Measure]:
     """All numbers that the annotations allow, by name."""
     at = Thresholds.of(threshold)
-    return {**_of_boxes(cases, at.boxes), **_of_images(cases, at.image)}
+    return {**_of_boxes(cases, at.boxes), **_of_any_box(cases, at.boxes), **_of_images(cases, at)}
 
 
 def of_scores(label: Bool, score: Float, threshold: float) -> dict[str, Reweighted]:
     """Numbers of one score an image or study, with truths of both kinds."""
-    metrics = {"auc": auc_of(label, score)}
+    metrics = {"auc": auc_of(label, score), "average_precision": ap_of_scores(label, score)}
     metrics |= {name: counts_of(label, score >= threshold, name) for name in AT_THRESHOLD}
     metrics["brier"] = mean_of((score - label) ** 2)
     metrics["ece"] = ece_of(label, score)
     return metrics
+
+
+def ap_of_scores(label: Bool, score: Float) -> Reweighted:
+    """Average precision without interpolation, equal scores together (`average_precision`)."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+
+    def value(counts: Float) -> float:
+        weight = counts[order]
+        hits, seen = np.cumsum(weight * label[order])[ends], np.cumsum(weight)[ends]
+        if not hits[-1]:
+            return float("nan")
+        steps = np.diff(hits, prepend=0.0) / hits[-1]
+        return float((steps * hits / np.maximum(seen, 1e-12)).sum())
+
+    return Reweighted(value)
 
 
 def ece_of(label: Bool, score: Float, bins: int = 10) -> Reweighted:
@@ -96,15 +116,43 @@ def _of_boxes(cases: Cases, threshold: float) -> dict[str, Measure]:
         "rsna_score": rsna_of(part.truth, shown),
         "ap50": ap_of(part.truth, part.predictions, 0.5),
         "ap50_95": ap_of(part.truth, part.predictions, COCO_IOU.tolist()),
+        **_box_ratios(part.truth, shown),
         "fp_per_normal_image": mean_of(marks),
     }
     return {name: Measure("boxes", metric, cases.boxed) for name, metric in metrics.items()}
 
 
-def _of_images(cases: Cases, threshold: float) -> dict[str, Measure]:
+def _box_ratios(truth: Truth, shown: Predictions, iou: float = 0.5) -> dict[str, Reweighted]:
+    """Precision, recall, F1 and F2 over all boxes of all images."""
+    table = box_table(truth, shown)
+    matches = match(table, np.array([iou]))
+    hit = matches.verdict[0, 0] == TRUE
+    tp = np.bincount(matches.image[hit], minlength=len(table)).astype(np.float64)
+    true, predicted = table.truths_per_image, table.boxes_per_image
+    return {
+        "box_precision": ratio_of(tp, predicted),
+        "box_recall": ratio_of(tp, true),
+        "box_f1": ratio_of(2 * tp, true + predicted),
+        "box_f2": ratio_of(5 * tp, 4 * true + predicted),
+    }
+
+
+def _of_any_box(cases: Cases, threshold: float) -> dict[str, Measure]:
+    """The detector as a classifier of images: the best box is the image's score."""
+    part = cases.where(cases.boxed)
+    label = np.array([len(t) > 0 for t in part.truth], np.bool_)
+    if not label.any() or label.all():
+        return {}
+    score = np.array([float(s.max(initial=0.0)) for _, s in part.predictions])
+    metrics = {"auc": auc_of(label, score)}
+    metrics |= {name: counts_of(label, score >= threshold, name) for name in ANY_BOX}
+    return {f"any_box_{n}": Measure("any_box", m, cases.boxed) for n, m in metrics.items()}
+
+
+def _of_images(cases: Cases, at: Thresholds) -> dict[str, Measure]:
     rows = cases.labelled
     label, score = cases.label[rows] == 1, cases.score[rows]
     if not label.any() or label.all():
         return {}
-    metrics = of_scores(label, score, threshold)
+    metrics = of_scores(label, score, at.image)
     return {name: Measure("image", metric, rows) for name, metric in metrics.items()}

@@ -1,7 +1,7 @@
 """Prediction files of one run, read and written: RSNA and SIIM-COVID CSV, hilum findings.json.
 
 All three become the same value, so that files of several models can be fused. Masks are not
-carried over. Knows nothing of how predictions are fused or judged.
+carried over. Knows nothing of how predictions are fused or evaluated.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_text
+from hilum.core.findings import Findings
 from hilum.core.geometry import check_boxes
 from hilum.core.results import SCHEMA
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
@@ -38,6 +40,23 @@ class ImagePredictions:
     labels: tuple[str, ...]  # (n,)
     whole: Mapping[str, float] = field(default_factory=dict)  # scores without a place
     entry: Mapping[str, Any] = field(default_factory=dict)  # the rest of a findings.json entry
+    size: tuple[int, int] | None = None  # width and height that the boxes are of, px, if stated
+
+    @property
+    def status(self) -> str:
+        """ "analysed", "refused" or "failed"; a CSV knows answers only."""
+        return str(self.entry.get("status", "analysed"))
+
+
+def from_findings(findings: Findings) -> ImagePredictions:
+    """What a pipeline or a network in training says of one image, masks left out."""
+    return ImagePredictions(
+        boxes=findings.boxes_px.astype(np.float64),
+        scores=findings.scores.astype(np.float64),
+        labels=findings.labels,
+        whole=dict(findings.image_scores),
+        size=(findings.width, findings.height),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,25 +149,31 @@ def _read_json(file: Path) -> PredictionFile:
         if document["schema"] != SCHEMA:
             raise DataError(f"{file}: schema {document['schema']!r}; needed: {SCHEMA}")
         images = {entry["path"]: _from_entry(entry) for entry in document["images"]}
-        doubled = len(document["images"]) - len(images)
+        counts = Counter(entry["path"] for entry in document["images"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{file}: not a findings.json: {error!r}") from None
+    doubled = [name for name, count in counts.items() if count > 1]
     if doubled:
-        raise DataError(f"{file}: {doubled} images stand in it more than once")
+        raise DataError(
+            f"{file}: {len(doubled)} images stand in it more than once, {doubled[0]!r} first; "
+            "needed: one answer an image"
+        )
     header = {key: document.get(key) for key in ("pipeline", "studies")}
     return PredictionFile("findings", images, header, file.parent)
 
 
 def _from_entry(entry: Mapping[str, Any]) -> ImagePredictions:
     boxes = np.array([f["box_px"] for f in entry["findings"]], np.float64)
+    width, height = entry.get("width"), entry.get("height")
     return ImagePredictions(
         check_boxes(boxes.reshape(-1, 4)).astype(np.float64),
         np.array([f["score"] for f in entry["findings"]], np.float64),
         tuple(f["label"] for f in entry["findings"]),
         dict(entry["scores"]),
         dict(entry),
+        (int(width), int(height)) if width and height else None,
     )
 
 

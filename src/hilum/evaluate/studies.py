@@ -1,12 +1,13 @@
-"""Studies judged where the catalog says what is true of them. Knows no way of combining images.
+"""Studies evaluated where the catalog says what is true of them. Knows no way of combining images.
 
 A study's score is the model's own where the prediction file has one, else combined from its
-images by a function of the caller.
+images by a function of the caller. Each finding is once the positive one: a row "negative" says
+how well studies without pneumonia are told from all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.data.catalog import Catalog
-from hilum.evaluate.cases import answers
+from hilum.evaluate.answers import Answers
+from hilum.evaluate.classes import ClassCases, class_cases
 from hilum.evaluate.measures import of_scores
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
 from hilum.evaluate.statistics.bootstrap import Interval, bootstrap
+from hilum.evaluate.truth import truths_of
 
 Float = NDArray[np.float64]
 Combine = Callable[[Sequence[float]], float]
@@ -29,6 +32,7 @@ class StudyCases:
     """Truth and score of one finding, study by study."""
 
     name: str
+    studies: tuple[str, ...]
     patients: NDArray[np.object_]
     label: Float  # 0 or 1
     score: Float
@@ -37,27 +41,29 @@ class StudyCases:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyJudgement:
+class StudyEvaluation:
     """Numbers of one finding at study level."""
 
-    name: str
+    name: str  # the positive class
     studies: int
     positives: int
     own: int
     unanswered: int
-    numbers: dict[str, Interval]
+    numbers: dict[str, Interval]  # empty where all studies are of one kind
+    why_not: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        numbers = {
-            name: {k: None if v != v else v for k, v in value.to_json().items()}
-            for name, value in self.numbers.items()
-        }
-        kept = ("name", "studies", "positives", "own", "unanswered")
+        kept = ("name", "studies", "positives", "own", "unanswered", "why_not")
+        numbers = {name: value.to_json() for name, value in self.numbers.items()}
         return {**{key: getattr(self, key) for key in kept}, "numbers": numbers}
 
 
 def study_cases(
-    catalog: Catalog, predictions: PredictionFile, finding: str, combine: Combine
+    catalog: Catalog,
+    answers: Answers,
+    predictions: PredictionFile,
+    finding: str,
+    combine: Combine,
 ) -> tuple[StudyCases, ...]:
     """Every `study_<name>` of the catalog that the model scores; and `finding`, if it is no such
     column and some study has several images: there it is present in a study if in any image."""
@@ -70,66 +76,91 @@ def study_cases(
         if column.startswith("study_")
     }
     if finding not in truths and table["study"].duplicated().any():
-        labels = _image_labels(catalog, finding)[table.index.to_numpy()]
-        truths[finding] = pd.Series(labels, table.index).groupby(table["study"]).agg(_any)
+        labels = np.array([truth.label(finding) for truth in truths_of(catalog)])
+        of_rows = pd.Series(labels[table.index.to_numpy()], table.index)
+        truths[finding] = of_rows.groupby(table["study"]).agg(_any)
     patient = table.groupby("study")["patient"].first()
-    said = answers(catalog, predictions)
-    of_study: dict[str, list[ImagePredictions | None]] = {}
+    of_study: dict[str, list[ImagePredictions]] = {study: [] for study in table["study"]}
     for row, study in zip(table.index, table["study"], strict=True):
-        of_study.setdefault(study, []).append(said[row])
+        image = answers.images[row]
+        if image is not None:
+            of_study[study].append(image)
     own = _own_scores(predictions)
-    found = [
+    every = [
         _cases(name, truth.dropna(), patient, of_study, own, combine)
         for name, truth in truths.items()
     ]
-    return tuple(cases for cases in found if len(cases.label))
+    return tuple(cases for cases in every if len(cases.label))
 
 
-def judge_studies(
+def evaluate_studies(
     cases: Sequence[StudyCases], threshold: float, *, repeats: int = 1000, seed: int = 0
-) -> tuple[StudyJudgement, ...]:
-    """Numbers with intervals over patients; findings of one kind of study only are left out."""
-    out = []
-    for one in cases:
-        label = one.label == 1
-        if not label.any() or label.all():
-            continue
-        numbers = {
+) -> tuple[StudyEvaluation, ...]:
+    """Numbers with intervals over patients."""
+    return tuple(_evaluation(one, threshold, repeats, seed) for one in cases)
+
+
+def _evaluation(one: StudyCases, threshold: float, repeats: int, seed: int) -> StudyEvaluation:
+    label = one.label == 1
+    both = label.any() and not label.all()
+    metrics = of_scores(label, one.score, threshold) if both else {}
+    kind = "have it" if label.any() else "lack it"
+    return StudyEvaluation(
+        name=one.name,
+        studies=len(label),
+        positives=int(label.sum()),
+        own=one.own,
+        unanswered=one.unanswered,
+        numbers={
             name: bootstrap(metric, one.patients, repeats=repeats, seed=seed)
-            for name, metric in of_scores(label, one.score, threshold).items()
-        }
-        out.append(
-            StudyJudgement(
-                *(one.name, len(label), int(label.sum()), one.own, one.unanswered, numbers)
-            )
-        )
-    return tuple(out)
+            for name, metric in metrics.items()
+        },
+        why_not="" if both else f"all {len(label)} studies {kind}; needed: some of both kinds",
+    )
+
+
+def study_classes(cases: Sequence[StudyCases], classes: Sequence[str] = ()) -> ClassCases | None:
+    """The study's classes, if they are exclusive; see `class_cases`."""
+    studies = sorted({study for one in cases for study in one.studies})
+    labels = {one.name: _by_study(one, one.label, studies) for one in cases}
+    scores = {one.name: _by_study(one, one.score, studies) for one in cases}
+    patients = {s: p for one in cases for s, p in zip(one.studies, one.patients, strict=True)}
+    return class_cases(labels, scores, [patients[study] for study in studies], classes)
+
+
+def _by_study(one: StudyCases, values: Float, studies: Sequence[str]) -> Float:
+    known = dict(zip(one.studies, values.tolist(), strict=True))
+    return np.array([known.get(study, np.nan) for study in studies])
 
 
 def _cases(
     name: str,
     truth: pd.Series[float],
     patient: pd.Series[str],
-    of_study: dict[str, list[ImagePredictions | None]],
-    own: dict[str, dict[str, float]],
+    of_study: Mapping[str, Sequence[ImagePredictions]],
+    own: Mapping[str, Mapping[str, float]],
     combine: Combine,
 ) -> StudyCases:
-    rows, unanswered, from_model = [], 0, 0
+    rows: list[tuple[str, float, float]] = []
+    unanswered = from_model = 0
     for key, label in truth.items():
         study = str(key)
-        given = own.get(study, {})
-        heard = [image.whole[name] for image in of_study[study] if image and name in image.whole]
-        if name in given:
+        heard = [image.whole[name] for image in of_study[study] if name in image.whole]
+        if name in own.get(study, {}):
             from_model += 1
-            rows.append((patient[study], float(label), float(given[name])))
+            rows.append((study, float(label), float(own[study][name])))
         elif heard:
-            rows.append((patient[study], float(label), combine(heard)))
+            rows.append((study, float(label), combine(heard)))
         else:
             unanswered += 1
-    patients, labels, scores = zip(*rows, strict=True) if rows else ((), (), ())
     return StudyCases(
-        *(name, np.array(patients, object), np.array(labels, float), np.array(scores, float)),
-        *(from_model, unanswered),
+        name=name,
+        studies=tuple(study for study, _, _ in rows),
+        patients=np.array([patient[study] for study, _, _ in rows], object),
+        label=np.array([label for _, label, _ in rows]),
+        score=np.array([score for _, _, score in rows]),
+        own=from_model,
+        unanswered=unanswered,
     )
 
 
@@ -144,15 +175,6 @@ def _own_scores(predictions: PredictionFile) -> dict[str, dict[str, float]]:
         if study["study_instance_uid"]:
             own[study["study_instance_uid"]] = dict(study["scores"])
     return own
-
-
-def _image_labels(catalog: Catalog, finding: str) -> Float:
-    """(n,) 1, 0 or NaN for each image."""
-    column = f"label_{finding}"
-    if column in catalog.table:
-        return catalog.table[column].to_numpy(np.float64)
-    boxes = [catalog.boxes(row) for row in range(len(catalog))]
-    return np.array([np.nan if b is None else float(finding in b[1]) for b in boxes])
 
 
 def _any(labels: pd.Series[float]) -> float:

@@ -14,6 +14,7 @@ from hilum.fuse.masks import mean_map, remove_small, triplet_mask
 from hilum.fuse.outputs import average_outputs, percentile_shrink, scale_boxes
 from hilum.fuse.scores import (
     classifier_times_detector,
+    combine_by,
     filter_second_place,
     none_score,
     study_score,
@@ -24,6 +25,7 @@ from hilum.fuse.weighted import weighted_boxes
 __all__ = [
     "average_outputs",
     "classifier_times_detector",
+    "combine_by",
     "filter_second_place",
     "keep_best",
     "mean_map",

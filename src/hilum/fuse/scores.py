@@ -6,6 +6,7 @@ brings them there. Knows no model and no file.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -61,6 +62,22 @@ def study_score(
     else:
         raise ConfigError(f"unknown way {how!r}; known: mean, max, noisy-or")
     return float(out) if s.ndim == 1 else np.asarray(out, np.float64)
+
+
+def combine_by(how: str) -> Callable[[Sequence[float]], float]:
+    """`study_score` of one number an image, by its name.
+
+    Raises:
+        ConfigError: an unknown way.
+    """
+    ways: dict[str, Callable[[Sequence[float]], float]] = {
+        "max": lambda scores: float(study_score(scores, "max")),
+        "mean": lambda scores: float(study_score(scores, "mean")),
+        "noisy-or": lambda scores: float(study_score(scores, "noisy-or")),
+    }
+    if how not in ways:
+        raise ConfigError(f"unknown way {how!r} from images to a study; known: {', '.join(ways)}")
+    return ways[how]
 
 
 def filter_second_place(

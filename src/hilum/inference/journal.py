@@ -1,13 +1,15 @@
-"""What a run has finished, flushed to disk record by record, so that a killed run goes on.
+"""What a run has finished, written record by record, so that a killed run goes on.
 
 One JSON line an image, keyed by name, content and everything that decides a result. A line cut
-off by a crash is left out. Knows no pipeline and no pictures.
+off by a crash is left out. A killed process loses nothing that it recorded; a machine that loses
+power loses the last second. Knows no pipeline and no pictures.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import IO, Self
 
@@ -17,6 +19,7 @@ from hilum.core.results import ImageResult
 
 SCHEMA = "hilum.journal/1"
 NAME = Path(OWN_MARK) / "journal.jsonl"
+SYNC_S = 1.0  # a flush to the disk takes as long as analysing an image does
 
 
 class Journal:
@@ -39,6 +42,7 @@ class Journal:
                 f"{folder}: nothing can be written there ({error.strerror}); choose another --out"
             ) from error
         _lock(self._stream, folder)
+        self._synced = time.monotonic()
         self._done = {} if fresh else self._read(fingerprint)
         if not self._done:
             self._stream.truncate(0)
@@ -48,6 +52,7 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
+        os.fsync(self._stream.fileno())
         self._stream.close()
 
     def __len__(self) -> int:
@@ -65,17 +70,19 @@ class Journal:
         result = self._done.get((name, content_sha256))
         if result is None or result.status == "failed":
             return None
-        files = [*result.masks.values(), *result.extras.values()]
-        return result if all((self.folder / file).is_file() for file in files) else None
+        files = [*result.masks.values(), *result.files.values()]
+        return result if all(_is_whole(self.folder / file) for file in files) else None
 
     def append(self, result: ImageResult) -> None:
-        """Record one answer; on return it has reached the disk."""
+        """Record one answer; on return it outlives this process."""
         self._write(result.to_record())
 
     def _write(self, record: object) -> None:
         self._stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self._stream.flush()
-        os.fsync(self._stream.fileno())
+        if time.monotonic() - self._synced >= SYNC_S:
+            os.fsync(self._stream.fileno())
+            self._synced = time.monotonic()
 
     def _read(self, fingerprint: str) -> dict[tuple[str, str | None], ImageResult]:
         self._stream.seek(0)
@@ -84,13 +91,21 @@ class Journal:
             return {}
         if lines and lines[-1]:
             self._write_end_of_line()
-        results = [ImageResult.from_record(r) for r in map(_parse, lines) if r is not None]
+        results = [ImageResult.from_json(r) for r in map(_parse, lines) if r is not None]
         return {(result.name, result.content_sha256): result for result in results}
 
     def _write_end_of_line(self) -> None:
         """After a record cut off by a crash, so that the next one stands on its own line."""
         self._stream.write(b"\n")
         self._stream.flush()
+
+
+def _is_whole(file: Path) -> bool:
+    """Files are renamed into place when they are whole; power lost after that leaves them empty."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _parse(line: bytes) -> dict[str, object] | None:

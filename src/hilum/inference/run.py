@@ -11,12 +11,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hilum.core.errors import ConfigError, HilumError, InputRefused, ModelOutputError
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult
+from hilum.core.results import ImageResult, PipelineInfo
 from hilum.inference.pipeline import Analyser, Pipeline
+
+if TYPE_CHECKING:
+    from hilum.dicom.stored import StoredImage
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +34,18 @@ class Item(Protocol):
 
 
 class Sink(Protocol):
-    """Called in the worker with each analysed image; may write files and name them."""
+    """Called in the worker with each analysed image; may write files and name them.
 
-    def __call__(self, radiograph: Radiograph, result: ImageResult) -> ImageResult: ...
+    `stored` is None for a radiograph that was made in memory.
+    """
+
+    def __call__(
+        self,
+        stored: StoredImage | None,
+        radiograph: Radiograph,
+        result: ImageResult,
+        pipeline: PipelineInfo,
+    ) -> ImageResult: ...
 
 
 Input = Item | Radiograph
@@ -59,6 +71,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self.job, self.analyser = job, Analyser(job.pipeline, threads=job.threads)
+        self.info = job.pipeline.info(self.analyser.bundles)
 
     def __call__(self, source: Input) -> ImageResult:
         started = time.perf_counter()
@@ -74,27 +87,31 @@ class Worker:
             log.debug("analysing %s", answer.result.name, exc_info=True)
             answer.add(status="failed", reason=_failure(error))
         if answer.result.status != "analysed":
-            answer.add(findings=None, masks={}, extras={})
+            answer.add(findings=None, outlines={}, masks={}, files={})
         return replace(answer.result, seconds=time.perf_counter() - started)
 
     def _analyse(self, source: Input, answer: _Answer) -> None:
-        radiograph = self._read(source, answer)
+        stored = self._open(source, answer)
+        radiograph = stored.radiograph() if stored is not None else source
+        assert isinstance(radiograph, Radiograph)
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
         found = self.analyser(radiograph, masks=self.job.masks)
         result = replace(answer.result, status="analysed", findings=found)
         if self.job.sink is not None:
-            result = self.job.sink(radiograph, result).light()
+            result = self.job.sink(stored, radiograph, result, self.info).light()
         answer.result = result
 
     @staticmethod
-    def _read(source: Input, answer: _Answer) -> Radiograph:
+    def _open(source: Input, answer: _Answer) -> StoredImage | None:
         if isinstance(source, Radiograph):
-            return source
-        from hilum.dicom.read import read
+            return None
+        from hilum.dicom.stored import open_stored
 
         data = source.load()
         answer.add(content_sha256=hashlib.sha256(data).hexdigest())
-        return read((source.name, data))
+        stored = open_stored((source.name, data))
+        answer.add(ids=stored.ids)
+        return stored
 
 
 @dataclass(slots=True)

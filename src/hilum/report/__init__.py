@@ -1,0 +1,11 @@
+"""Numbers and findings -> files that people read. Knows no network and trains nothing.
+
+pages, templates/    one base and one style for every page
+figures, curves      drawings with axes: the mechanism, and the figures of an evaluation
+drawing              what is drawn on pixels: boxes, outlines, heat, words, sheets
+evaluation, gallery  the page of an evaluation; its images
+published            figures of others on the same sets
+run                  the pages of a training run and of a sweep
+overlay              findings burned into a picture
+page, results        the page and files of `hilum predict`
+"""

@@ -1,7 +1,7 @@
-"""A judgement as one HTML file that needs no network, with a JSON and a Parquet twin.
+"""An evaluation as one HTML file that needs no network, with a JSON and a Parquet twin.
 
-One model or several side by side. Holds no radiograph unless a gallery is handed in, so it may
-be passed on.
+One model or several side by side. Holds no radiograph unless a gallery is asked for, so it may be
+passed on.
 """
 
 from __future__ import annotations
@@ -12,120 +12,120 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.evaluate import expected_calibration_error
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.compare import Compared
+from hilum.evaluate.metrics.names import text
+from hilum.evaluate.models import EvaluatedModel, EvaluatedModels, Settings
 from hilum.evaluate.thresholds.sweep import Grid
-from hilum.report.gallery import Gallery
-from hilum.report.plots import Judged, figures
+from hilum.report.curves import figures
+from hilum.report.gallery import galleries
+from hilum.report.pages import render
 from hilum.report.published import PUBLISHED
 
-TEXT = {
-    "rsna_score": "RSNA score of the boxes shown",
-    "ap50": "AP at IoU .5",
-    "ap50_95": "AP at IoU .5 to .95",
-    "fp_per_normal_image": "False boxes per image without finding",
-    "auc": "AUC",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "precision": "Precision",
-    "f1": "F1",
-    "f2": "F2",
-    "mcc": "MCC",
-    "dice": "Dice, equal to F1 over pixels",
-    "iou": "IoU",
-    "hd95_px": "Hausdorff distance, 95th percentile, px",
-    "ece": "Expected calibration error (lower is better)",
-    "brier": "Brier score (lower is better)",
-}
+TWINS = (".html", ".json", ".parquet")
+
+
+def check_out(out: Path, inputs: Sequence[Path]) -> None:
+    """Raises ConfigError if the report or a twin of it would overwrite what it is made from."""
+    written = {out.with_suffix(end).resolve() for end in TWINS} | {out.resolve()}
+    for file in inputs:
+        if file.resolve() in written:
+            raise ConfigError(f"--out {out} would overwrite {file}; choose another name")
 
 
 def write_report(
     path: str | Path,
-    models: Sequence[Judged],
+    evaluated: EvaluatedModels,
     *,
-    title: str,
-    about: Sequence[str],
-    compared: Sequence[Compared] = (),
-    pictures: Sequence[Gallery] = (),
+    settings: Settings | None = None,
     epochs: Sequence[Grid] = (),
+    gallery: int = 0,
+    plots: Path | None = None,
 ) -> dict[str, Any]:
     """Write `path` (HTML), and beside it the same name with .json and .parquet.
 
     Args:
-        models: one or more, judged on the same images.
-        title: what was judged.
-        about: sentences on the data and on what the numbers cannot show.
-        compared: the models' differences.
-        pictures: galleries; they put radiographs into the page.
+        evaluated: models on the same images.
         epochs: grids over the epochs of a training.
+        gallery: images of each kind to show; they put radiographs into the page.
+        plots: a folder for the figures as PNG.
 
     Returns:
         The numbers, as in the JSON twin.
     """
-    html = Path(path)
-    document = _document(models, title, about, compared, epochs)
-    write_text(html, _page(models, title, about, compared, pictures, epochs))
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(html.with_suffix(".json"), text + "\n")
+    html, settings = Path(path), settings or Settings()
+    drawn = figures(evaluated.models, epochs)
+    title = f"{settings.finding.capitalize()} on {evaluated.catalog.name}"
+    about = _about(evaluated, settings, epochs)
+    document = {"title": title, "about": about, **_document(evaluated, epochs)}
+    models = evaluated.models
+    page = render(
+        "evaluation.html",
+        title=title,
+        about=about,
+        finding=models[0].cases.finding,
+        counts=_tiles(models[0].cases),
+        accounts=_accounts(models),
+        models=models,
+        compared=evaluated.compared,
+        text=text,
+        figures=drawn,
+        galleries=galleries(evaluated.catalog, models, gallery) if gallery else [],
+        published=PUBLISHED.get(evaluated.catalog.name, ()),
+    )
+    write_text(html, page)
+    numbers = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(html.with_suffix(".json"), numbers + "\n")
     with atomic_path(html.with_suffix(".parquet")) as temporary:
         _rows(models).to_parquet(temporary, index=False)
+    for figure in drawn if plots is not None else ():
+        assert plots is not None
+        plots.mkdir(parents=True, exist_ok=True)
+        figure.save(plots)
     return document
 
 
-def _document(
-    models: Sequence[Judged],
-    title: str,
-    about: Sequence[str],
-    compared: Sequence[Compared],
-    epochs: Sequence[Grid],
-) -> dict[str, Any]:
+def _about(evaluated: EvaluatedModels, settings: Settings, epochs: Sequence[Grid]) -> list[str]:
+    split = f", split {settings.split}" if settings.split else ""
+    about = [f"{evaluated.catalog.name}{split}.", *(f"{n}." for n in evaluated.catalog.notes)]
+    if epochs:
+        where = settings.validation_split or settings.split or "all"
+        about.append(f"Epochs are shown on split {where}.")
+    return about
+
+
+def _document(evaluated: EvaluatedModels, epochs: Sequence[Grid]) -> dict[str, Any]:
     return {
-        **{"title": title, "about": list(about), **_counts(models[0].cases)},
-        "models": [
-            {
-                **{"name": m.name, "unanswered": m.cases.unanswered, **m.judgement.to_json()},
-                "masks": [mask.to_json() for mask in m.masks],
-                "studies": [study.to_json() for study in m.studies],
-                "operating_points": [point.to_json() for point in m.points],
-                "ece_before_calibration": _ece_before(m),
-            }
-            for m in models
-        ],
-        "comparisons": [pair.to_json() for pair in compared],
+        **_counts(evaluated.models[0].cases),
+        "models": [_model(m) for m in evaluated.models],
+        "comparisons": [pair.to_json() for pair in evaluated.compared],
         "epochs": [grid.to_json() for grid in epochs],
     }
 
 
-def _page(
-    models: Sequence[Judged],
-    title: str,
-    about: Sequence[str],
-    compared: Sequence[Compared],
-    pictures: Sequence[Gallery],
-    epochs: Sequence[Grid],
-) -> str:
-    environment = Environment(
-        loader=PackageLoader("hilum.report"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("evaluation.html").render(
-        title=title,
-        about=about,
-        counts=_counts(models[0].cases),
-        models=models,
-        compared=compared,
-        text=TEXT,
-        figures=figures(models, epochs),
-        galleries=pictures,
-        published=PUBLISHED.get(models[0].cases.catalog, ()),
-    )
+def _model(m: EvaluatedModel) -> dict[str, Any]:
+    account = m.cases.account
+    return {
+        **{"name": m.name, "unanswered": m.cases.unanswered, **m.evaluation.to_json()},
+        "account": account.to_json() if account else None,
+        "masks": [mask.to_json() for mask in m.masks],
+        "studies": [study.to_json() for study in m.studies],
+        "classes": [found.to_json() for found in m.classes],
+        "operating_points": [point.to_json() for point in m.points],
+        "ece_before_calibration": _ece_before(m),
+    }
 
 
-def _ece_before(model: Judged) -> float | None:
-    if model.before is None or not model.judgement.image:
+def _accounts(models: Sequence[EvaluatedModel]) -> dict[str, list[str]]:
+    lines = {m.name: m.cases.account.lines() if m.cases.account else [] for m in models}
+    return {name: own for name, own in lines.items() if own}
+
+
+def _ece_before(model: EvaluatedModel) -> float | None:
+    if model.before is None or not model.evaluation.image:
         return None
     rows = model.before.labelled
     return expected_calibration_error(model.before.label[rows], model.before.score[rows])
@@ -143,12 +143,16 @@ def _counts(cases: Cases) -> dict[str, int | str]:
     }
 
 
-def _rows(models: Sequence[Judged]) -> pd.DataFrame:
-    """One row an image and model: what was true and what was said."""
+def _tiles(cases: Cases) -> dict[str, int | str]:
+    return {name.replace("_", " "): value for name, value in _counts(cases).items()}
+
+
+def _rows(models: Sequence[EvaluatedModel]) -> pd.DataFrame:
+    """One row an image and model: what was true and what was predicted."""
     return pd.concat([_rows_of(model) for model in models], ignore_index=True)
 
 
-def _rows_of(model: Judged) -> pd.DataFrame:
+def _rows_of(model: EvaluatedModel) -> pd.DataFrame:
     cases = model.cases
     rows = cases.rows.copy()
     rows.insert(0, "model", model.name)

@@ -6,28 +6,24 @@ its own; which images are shown is decided by the first model.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.geometry import transform_boxes
+from hilum.core.errors import DataError, InputRefused
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.challenges.rsna import rsna_per_image
-from hilum.report.overlay import Canvas, Colour, Picture, base, draw_box
-from hilum.report.plots import Judged
+from hilum.evaluate.models import EvaluatedModel
+from hilum.report.drawing import PREDICTION, TRUTH, Canvas, base, data_uri, draw_boxes
 
 Float = NDArray[np.float64]
 
-SIDE = 300  # px, long side of a picture
-QUALITY = 82  # of JPEG
-TRUE_INK: Colour = (70, 210, 200)
-SAID_INK: Colour = (255, 176, 0)
+SIDE = 380  # px, long side of a picture
+TRIED = 3  # images looked at for each that is shown: some may be unreadable
 WORDS = {
     "Best": "Finding there, highest RSNA score of the image.",
     "Worst": "Finding there and boxes shown, lowest RSNA score of the image.",
@@ -46,7 +42,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One image: its truth, then what each model said."""
+    """One image: its truth, then what each model predicts."""
 
     image_id: str
     panels: tuple[Panel, ...]
@@ -59,29 +55,32 @@ class Gallery:
     title: str
     caption: str
     shots: tuple[Shot, ...]
+    unreadable: int  # images passed over
 
 
-def galleries(catalog: Catalog, models: Sequence[Judged], each: int) -> list[Gallery]:
+def galleries(catalog: Catalog, models: Sequence[EvaluatedModel], each: int) -> list[Gallery]:
     """Up to `each` images of each kind; kinds without an image are left out.
 
     Args:
-        catalog: where the pixels are; images without are passed over.
-        models: judged on the same images.
-
-    Raises:
-        DataError, InputRefused: an image that cannot be read.
+        catalog: where the pixels are; images without, or that cannot be read, are passed over.
+        models: evaluated on the same images.
     """
     place = dict(zip(catalog.table["image_id"], catalog.table["path"], strict=True))
     ids = models[0].cases.rows["image_id"]
     readable = np.array([bool(place[name]) for name in ids], np.bool_)
     out = []
-    for title, rows in chosen(models[0].cases, models[0].judgement.threshold).items():
-        shots = tuple(
-            _shot(catalog, str(place[ids.iat[row]]), models, row)
-            for row in [row for row in rows if readable[row]][:each]
-        )
+    for title, rows in chosen(models[0].cases, models[0].evaluation.threshold).items():
+        shots: list[Shot] = []
+        unreadable = 0
+        for row in [row for row in rows if readable[row]][: TRIED * each]:
+            if len(shots) == each:
+                break
+            try:
+                shots.append(_shot(catalog, str(place[ids.iat[row]]), models, row))
+            except (DataError, InputRefused):
+                unreadable += 1
         if shots:
-            out.append(Gallery(title, WORDS[title], shots))
+            out.append(Gallery(title, WORDS[title], tuple(shots), unreadable))
     return out
 
 
@@ -105,35 +104,27 @@ def chosen(cases: Cases, threshold: float) -> dict[str, list[int]]:
     }
 
 
-def _shot(catalog: Catalog, path: str, models: Sequence[Judged], row: int) -> Shot:
+def _shot(catalog: Catalog, path: str, models: Sequence[EvaluatedModel], row: int) -> Shot:
     radiograph = open_radiograph(catalog.root, path)
-    canvas = Canvas(radiograph.width, radiograph.height, (SIDE, SIDE))
-    clean = base(radiograph, canvas)
+    record = models[0].cases.rows.iloc[row]
+    # Boxes are of the catalog's frame, which may be another size than the file.
+    frame = (int(record["width"]), int(record["height"]))
+    width, height = frame if min(frame) > 0 else (radiograph.width, radiograph.height)
+    canvas = Canvas(width=width, height=height, sides=(SIDE, SIDE))
     truth = models[0].cases.truth[row]
-    panels = [Panel(_count(len(truth)), _encoded(_drawn(clean, canvas, truth, TRUE_INK)))]
+    clean = base(radiograph, canvas)
+    draw_boxes(clean, canvas, truth, TRUTH)
+    panels = [Panel(_count(len(truth)), data_uri(clean))]
     for model in models:
         boxes, scores = model.cases.predictions[row]
-        keep = scores >= model.judgement.threshold
-        with_truth = _drawn(clean, canvas, truth, TRUE_INK)
-        picture = _encoded(_drawn(with_truth, canvas, boxes[keep], SAID_INK))
-        said = ", ".join(f"{s:.2f}" for s in sorted(scores[keep], reverse=True))
+        keep = scores >= model.evaluation.threshold
+        picture = clean.copy()
+        draw_boxes(picture, canvas, boxes[keep], PREDICTION)
+        values = ", ".join(f"{s:.2f}" for s in sorted(scores[keep], reverse=True))
         top = f"image {model.cases.score[row]:.2f}"
-        panels.append(Panel(f"{model.name}: boxes {said or 'none'}; {top}", picture))
-    return Shot(str(models[0].cases.rows["image_id"].iat[row]), tuple(panels))
+        panels.append(Panel(f"{model.name}: boxes {values or 'none'}; {top}", data_uri(picture)))
+    return Shot(str(record["image_id"]), tuple(panels))
 
 
 def _count(boxes: int) -> str:
     return f"Truth: {boxes} box{'' if boxes == 1 else 'es'}"
-
-
-def _drawn(picture: Picture, canvas: Canvas, boxes: Float, colour: Colour) -> Picture:
-    out = picture.copy()
-    for box in transform_boxes(boxes, canvas.matrix).reshape(-1, 4):
-        draw_box(out, canvas, box.astype(np.float32), colour)
-    return out
-
-
-def _encoded(picture: Picture) -> str:
-    bgr = np.ascontiguousarray(picture[:, :, ::-1])
-    _, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hilum.core.findings import Findings
 from hilum.core.geometry import transform_boxes
-from hilum.core.labels import VOCABULARY
+from hilum.core.labels import NOT_SHOWN, VOCABULARY
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.radiograph import Radiograph
 
@@ -27,7 +27,8 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 Word = tuple[str, Colour, Colour | None]  # text, its colour, the colour of a swatch before it
 
-NOTICE = "AI result, research use, not for diagnosis"
+NOTICE = "AI result, not for diagnosis. Research use only: a qualified reader decides"
+NONE_FOUND = "No target finding above the threshold"
 MIN_SIDE, MAX_SIDE = 768, 1600
 STRETCH = (0.5, 99.5)  # percentiles of valid pixels shown as black and white
 STRIP, INK, QUIET, HALO = (16, 20, 26), (255, 255, 255), (176, 188, 200), (0, 0, 0)
@@ -75,46 +76,28 @@ class Canvas:
         return resized
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """What a page shows of one image."""
-
-    overlay: Picture  # radiograph with findings, then the strip with the notice
-    plain: Picture  # the same without a mark on the radiograph
-    thumb: Picture  # small, with boxes and outlines but no words
-
-
-def draw(radiograph: Radiograph, findings: Findings) -> Picture:
+def draw(
+    radiograph: Radiograph,
+    findings: Findings,
+    points: Mapping[str, OperatingPoint] | None = None,
+) -> Picture:
     """The radiograph with its findings and the notice, RGB.
+
+    Args:
+        points: operating points by name, written beside the scores they are for.
 
     Returns:
         (H, W, 3) uint8: the radiograph at `Canvas.size`, then the strip below it.
     """
-    return pictures(radiograph, findings).overlay
-
-
-def pictures(
-    radiograph: Radiograph,
-    findings: Findings,
-    thumb_side: int = 420,
-    points: Mapping[str, OperatingPoint] | None = None,
-) -> Pictures:
-    """All pictures of one image; the radiograph is scaled and stretched once.
-
-    Args:
-        points: operating points by name, written beside the scores they are for.
-    """
     canvas = Canvas(radiograph.width, radiograph.height)
-    small = Canvas(radiograph.width, radiograph.height, (thumb_side, thumb_side))
-    clean = base(radiograph, canvas)
-    thumb = cv2.resize(clean, small.size, interpolation=cv2.INTER_AREA)
-    _mark(thumb, findings, small)
-    marked = clean.copy()
+    marked = base(radiograph, canvas)
     _mark(marked, findings, canvas)
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
     marked = _tags(marked, canvas, boxes, findings)
-    below = strip(canvas, findings.image_scores, _legend(findings), points or {})
-    return Pictures(np.vstack([marked, below]), np.vstack([clean, below]), thumb)
+    below = strip(
+        canvas, findings.image_scores, _legend(findings), points or {}, len(findings.labels)
+    )
+    return np.vstack([marked, below])
 
 
 def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:
@@ -144,14 +127,19 @@ def strip(
     scores: Mapping[str, float],
     legend: Sequence[tuple[str, Colour]],
     points: Mapping[str, OperatingPoint],
+    boxes: int,
 ) -> Picture:
     """What is said about the picture, below it: scores, the meaning of colours, the notice."""
     width, font = canvas.size[0], _font(canvas.unit)
     pad = round(canvas.unit * 0.7)
     words: list[Word] = [
-        (f"{name} {value:.2f}{_limits(name, points)}", INK, None) for name, value in scores.items()
+        (f"{name} {value:.2f}{_limits(name, points)}", INK, None)
+        for name, value in scores.items()
+        if name not in NOT_SHOWN
     ]
     words += [(text, QUIET, colour) for text, colour in legend]
+    if not boxes:
+        words.insert(0, (NONE_FOUND, INK, None))
     words += [
         (f"boxes from {point.threshold:.2f}: {name}", QUIET, None)
         for name, point in points.items()

@@ -1,4 +1,4 @@
-"""Result files of a run: pictures and masks an image, findings.json, findings.csv, index.html.
+"""A result folder: files of each image in the workers, then findings.json, .csv and the page.
 
 Every file appears whole or not at all. File names are made of safe letters and a hash, whatever
 the inputs are called. docs/findings-json.md documents the tables.
@@ -10,23 +10,24 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from hilum.core.errors import HilumError
 from hilum.core.files import write_bytes, write_text
-from hilum.core.manifest import OperatingPoint
+from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, RunResult
-from hilum.report import overlay
+from hilum.core.results import FINDINGS, ImageResult, PipelineInfo, RunResult
+from hilum.report.writers import Writer
 
-THUMB_SIDE = 420
+if TYPE_CHECKING:
+    from hilum.dicom.stored import StoredImage
+
+log = logging.getLogger(__name__)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -40,45 +41,80 @@ def stem(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageWriter:
-    """Writes the pictures of one analysed image. Picklable: it works inside the workers."""
+class ResultFolder:
+    """Where a run's answers go. Picklable: images are written inside the workers."""
 
-    folder: Path
-    masks: bool = True
-    points: Mapping[str, OperatingPoint] = field(default_factory=dict)
+    path: Path
+    writers: Mapping[str, Writer]
 
-    def __call__(self, radiograph: Radiograph, result: ImageResult) -> ImageResult:
-        """The result with the names of its files, relative to the folder.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the files of an image."""
+        return {"write": {name: repr(writer) for name, writer in self.writers.items()}}
 
-        `extras`: "overlay" (PNG), "plain" and "thumb" (JPEG).
+    def __call__(
+        self,
+        stored: StoredImage | None,
+        radiograph: Radiograph,
+        result: ImageResult,
+        pipeline: PipelineInfo,
+    ) -> ImageResult:
+        """The analysed image with its outlines and the names of its files.
+
+        What a writer cannot write, or breaks at, is a warning: the findings are kept.
         """
-        found = result.findings
-        if found is None:
+        if result.findings is None:
             return result
-        name = stem(result.name)
-        drawn = overlay.pictures(radiograph, found, THUMB_SIDE, self.points)
-        files = {
-            "overlay": (f"overlays/{name}.png", _png(drawn.overlay)),
-            "plain": (f"plain/{name}.jpg", _jpeg(drawn.plain)),
-            "thumb": (f"thumbs/{name}.jpg", _jpeg(drawn.thumb)),
-        }
-        for path, content in files.values():
-            write_bytes(self.folder / path, content)
-        masks = {}
-        for mask_name, mask in found.masks.items() if self.masks else ():
-            masks[mask_name] = f"masks/{name}-{mask_name}.png"
-            write_bytes(self.folder / masks[mask_name], _png(mask.astype(np.uint8) * 255))
-        return replace(result, masks=masks, extras={key: path for key, (path, _) in files.items()})
+        masks = dict(result.masks)
+        files, warnings = dict(result.files), list(result.warnings)
+        for name, writer in self.writers.items():
+            try:
+                contents = writer(stored, radiograph, result, pipeline)
+            except Exception as error:
+                log.debug("writing %s", name, exc_info=True)
+                warnings.append(f"not-written: {name}: {_why(error)}")
+                continue
+            for key, content in contents.items():
+                ending = "" if key == name else f"-{key}"
+                path = f"{name}/{stem(result.name)}{ending}{writer.suffix}"
+                # Not flushed one by one: that takes longer than the analysis, and a file that
+                # power loss leaves empty is made again when the run goes on.
+                write_bytes(self.path / path, content, flush=False)
+                (masks if name == "mask" else files)[key] = path
+        return replace(
+            result,
+            outlines={key: svg_path(mask) for key, mask in result.findings.masks.items()},
+            masks=masks,
+            files=files,
+            warnings=tuple(warnings),
+        )
+
+    def finish(self, run: RunResult) -> None:
+        """findings.json, findings.csv and the page, each atomically."""
+        from hilum.report.page import write_page
+
+        write_text(self.path / FINDINGS, to_text(run))
+        write_text(self.path / "findings.csv", to_csv(run))
+        write_page(self.path, run)
 
 
-def write_results(folder: Path, run: RunResult) -> None:
-    """findings.json, findings.csv and index.html, each atomically."""
-    from hilum.report.page import page
+def _why(error: Exception) -> str:
+    if isinstance(error, HilumError):
+        return str(error)
+    # Messages of foreign exceptions may quote the input; their type is enough here.
+    return f"internal: {type(error).__name__}; please report it with the file's properties."
 
-    text = json.dumps(run.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(folder / "findings.json", text + "\n")
-    write_text(folder / "findings.csv", to_csv(run))
-    write_text(folder / "index.html", page(run))
+
+def to_text(run: RunResult) -> str:
+    """findings.json: the head laid out for eyes, then one line an image, for tools that go by
+    lines."""
+    whole = run.to_json()
+    head = {key: value for key, value in whole.items() if key not in ("images", "studies")}
+    parts = [json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False)[:-2]]
+    for key in ("images", "studies"):
+        lines = (json.dumps(one, ensure_ascii=False, allow_nan=False) for one in whole[key])
+        parts.append(f'"{key}": [\n' + ",\n".join(lines) + "\n]")
+    return ",\n".join(parts) + "\n}\n"
 
 
 def to_csv(run: RunResult) -> str:
@@ -116,20 +152,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
     return "" if value is None else value
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    # Level 1 is three times as fast as the default and a tenth larger.
-    return _encoded(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-
-
-def _encoded(kind: str, image: NDArray[np.uint8], options: list[int]) -> bytes:
-    bgr = image[:, :, ::-1] if image.ndim == 3 else image
-    done, buffer = cv2.imencode(kind, np.ascontiguousarray(bgr), options)
-    if not done:
-        raise OSError(f"OpenCV could not encode a {kind} of {image.shape}")
-    return bytes(buffer)

@@ -1,8 +1,7 @@
-"""A training run on one page: its curves, its settings and how its predictions grew."""
+"""A training run on one page, and a sweep of runs: curves, settings, how predictions grew."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hilum.report.page import template
-from hilum.report.plots import COLOURS, INK, LINES, QUIET, Figure, svg
+from hilum.evaluate.metrics.names import METRICS, metric, text
+from hilum.report.figures import COLOURS, INK, LINES, QUIET, Figure, line, png_uri
+from hilum.report.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-METRICS = {
-    "ap50": "AP@.5",
-    "auc": "AUC",
-    "accuracy": "Accuracy",
-    "mcc": "MCC",
-    "dice_opacity": "Dice, opacity",
-    "dice_lungs": "Dice, lungs",
-    "dice_lungs_full": "Dice, lungs with the part behind the heart",
-    "dice_pneumothorax": "Dice, pneumothorax",
-}
 SHOWN = 3  # sheets of samples on the page
+OTHERS = ("epoch", "step", "stage", "loss", "learning_rate", "seconds", "best")
+BOXES = ("rsna_score", "ap50", "ap50_95", "box_precision", "box_recall", "box_f1")
+IMAGES = ("auc", "average_precision", "any_box_auc", "accuracy", "f1", "f2", "mcc")
+CLASSES = tuple(name for name in METRICS if name.startswith("class_"))
+GROUPS = {
+    "Boxes on validation": BOXES,
+    "Images on validation": IMAGES,
+    "Classes on validation": CLASSES,
+}
 
 
 def run_page(
@@ -47,74 +46,109 @@ def run_page(
         results: part -> metric -> value of the finished network.
         samples: sheets of validation images, oldest first.
     """
-    figures = []
-    if len(rows):
-        figures = [(title, svg(partial(draw, rows=rows))) for title, draw in _plots(rows)]
-    chosen = [*samples[:1], *samples[-2:]] if len(samples) > SHOWN else samples
-    sheets = [
-        (path.stem.replace("-", " "), base64.b64encode(path.read_bytes()).decode())
-        for path in chosen
-    ]
-    return template("run.html").render(
+    shown = [*samples[:1], *samples[-2:]] if len(samples) > SHOWN else samples
+    sheets = [(path.stem.replace("-", " "), png_uri(path.read_bytes())) for path in shown]
+    return render(
+        "run.html",
         title=f"Run {name}",
         about=about,
         data=data,
-        results={part: _named(values) for part, values in results.items()},
-        figures=figures,
+        results=results,
+        names=list(dict.fromkeys(n for values in results.values() for n in values)),
+        text=text,
+        figures=run_figures(rows) if len(rows) else [],
         sheets=sheets,
         settings=settings,
         epochs=len(rows),
     )
 
 
-def _named(values: Mapping[str, float]) -> dict[str, float]:
-    return {_title(name): value for name, value in values.items()}
+def run_figures(rows: pd.DataFrame) -> list[Figure]:
+    """Curves of one run; numbers that no epoch has are left out."""
+    parts = _components(rows)
+    figures = [Figure("Loss", "", partial(_loss, rows=rows))]
+    if len(parts) > 1:
+        draw = partial(_curves, rows=rows, names=parts, log=True)
+        figures.append(Figure("Validation loss by component", "", draw))
+    numbers = _numbers(rows)
+    for title, group in GROUPS.items():
+        names = [name for name in numbers if name in group]
+        if names:
+            figures.append(Figure(title, "", partial(_curves, rows=rows, names=names)))
+    masks = [n for n in numbers if n.startswith(("dice", "iou", "f2_mask"))]
+    if masks:
+        draw = partial(_curves, rows=rows, names=masks)
+        figures.append(Figure("Masks on validation", "", draw))
+    return [*figures, Figure("Learning rate", "", partial(_rate, rows=rows))]
 
 
-def _title(name: str) -> str:
-    if name == "val_loss":
-        return "Loss"
-    if name.startswith("val_"):
-        return f"Loss, {name.removeprefix('val_').replace('_', ' ')}"
-    return METRICS.get(name, name.replace("_", " "))
+def sweep_figures(watched: str, curves: Mapping[tuple[str, str], pd.DataFrame]) -> list[Figure]:
+    """All curves of a sweep: of the metric, of the validation loss and of each of its components.
+
+    Args:
+        watched: what is compared.
+        curves: (variant, repetition) -> its epochs.
+    """
+    every = [name for rows in curves.values() for name in map(str, rows)]
+    parts = [name for name in dict.fromkeys(every) if name.startswith("val_")]
+    names = dict.fromkeys((watched, "val_loss", *parts))
+    return [
+        Figure(
+            text(name) if name.startswith("val_") else f"{text(name)} on validation",
+            "Each run thin, the mean of a variant's runs thick.",
+            partial(_variants, curves=curves, name=name),
+        )
+        for name in names
+        if any(name in rows for rows in curves.values())
+    ]
 
 
-def _plots(rows: pd.DataFrame) -> list[tuple[str, Any]]:
-    plots: list[tuple[str, Any]] = [("Loss", _loss)]
-    if len(_components(rows)) > 1:
-        plots.append(("Validation loss by component", _parts))
-    if any(name in rows for name in METRICS):
-        plots.append(("Validation metrics", _metrics))
-    plots.append(("Learning rate", _rate))
-    return plots
+def sweep_page(
+    recipe: str, watched: str, part: str, table: pd.DataFrame, figures: Sequence[Figure]
+) -> str:
+    """A sweep on one page: the table of its variants, and figures.
+
+    Args:
+        table: a row a variant: variant, runs, value, low, high; but for the first difference,
+            difference_low, difference_high, verdict.
+    """
+    return render(
+        "sweep.html",
+        title=f"Sweep of {recipe}",
+        metric=text(watched),
+        part=part,
+        rows=table.rename(columns={"arm": "variant"}).to_dict("records"),
+        figures=figures,
+    )
 
 
 def _components(rows: pd.DataFrame) -> list[str]:
     return [c for c in map(str, rows) if c.startswith("val_") and c != "val_loss"]
 
 
+def _numbers(rows: pd.DataFrame) -> list[str]:
+    """Metrics of the epochs, those of single labels left out where their mean is there."""
+    names = [c for c in map(str, rows) if c not in OTHERS and not c.startswith("val_")]
+    known = [c for c in names if metric(c) is not None and rows[c].notna().any()]
+    return [c for c in known if c in METRICS or not any(c.startswith(f"{m}_") for m in known)]
+
+
 def _loss(axes: Axes, rows: pd.DataFrame) -> None:
     for place, (column, label) in enumerate((("loss", "Training"), ("val_loss", "Validation"))):
         if column in rows:
-            axes.plot(rows["epoch"], rows[column], LINES[place], color=COLOURS[place], label=label)
+            axes.plot(rows["epoch"], rows[column], label=label, **line(place))
     _finish(axes, rows, "Loss")
 
 
-def _parts(axes: Axes, rows: pd.DataFrame) -> None:
-    for place, column in enumerate(_components(rows)):
-        colour, line = COLOURS[place % len(COLOURS)], LINES[place % len(LINES)]
-        label = str(column).removeprefix("val_").replace("_", " ")
-        axes.plot(rows["epoch"], rows[column], line, color=colour, label=label)
-    axes.set_yscale("log")
-    _finish(axes, rows, "Loss (log)")
-
-
-def _metrics(axes: Axes, rows: pd.DataFrame) -> None:
-    for place, column in enumerate(c for c in METRICS if c in rows):
-        colour, line = COLOURS[place % len(COLOURS)], LINES[place % len(LINES)]
-        axes.plot(rows["epoch"], rows[column], line, color=colour, label=METRICS[column])
-    axes.set_ylim(min(0.0, *axes.get_ylim()), 1)
-    _finish(axes, rows, "Metric")
+def _curves(axes: Axes, rows: pd.DataFrame, names: Sequence[str], log: bool = False) -> None:
+    for place, name in enumerate(names):
+        label = text(name).removeprefix("Validation loss, ")
+        axes.plot(rows["epoch"], rows[name], label=label, **line(place))
+    if log:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(min(0.0, *axes.get_ylim()), 1)
+    _finish(axes, rows, "Loss (log)" if log else "Metric")
 
 
 def _rate(axes: Axes, rows: pd.DataFrame) -> None:
@@ -129,50 +163,23 @@ def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label)
-    if len(axes.get_lines()) and axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
 
 
-def sweep_figures(metric: str, curves: Mapping[tuple[str, str], pd.DataFrame]) -> list[Figure]:
-    """All curves of a sweep: of the metric, and of the validation loss.
-
-    Args:
-        metric: what is compared.
-        curves: (arm, repetition) -> its epochs.
-    """
-    return [
-        Figure(f"{_title(name)} on validation", "", partial(_arms, curves=curves, name=name), 4.0)
-        for name in dict.fromkeys((metric, "val_loss"))
-        if any(name in rows for rows in curves.values())
-    ]
-
-
-def sweep_page(
-    recipe: str, metric: str, part: str, table: pd.DataFrame, figures: Sequence[Figure]
-) -> str:
-    """A sweep on one page: the table of its arms, of `hilum.train.sweep.compare`, and figures."""
-    return template("sweep.html").render(
-        title=f"Sweep of {recipe}",
-        metric=METRICS.get(metric, metric),
-        part=part,
-        rows=table.to_dict("records"),
-        figures=figures,
-    )
-
-
-def _arms(axes: Axes, curves: Mapping[tuple[str, str], pd.DataFrame], name: str) -> None:
-    """Each run thin, the mean of an arm's runs thick."""
-    arms = list(dict.fromkeys(arm for arm, _ in curves))
-    for place, arm in enumerate(arms):
+def _variants(axes: Axes, curves: Mapping[tuple[str, str], pd.DataFrame], name: str) -> None:
+    """Each run thin, the mean of a variant's runs thick."""
+    variants = list(dict.fromkeys(variant for variant, _ in curves))
+    for place, variant in enumerate(variants):
         colour = COLOURS[place % len(COLOURS)]
-        line = LINES[place // len(COLOURS) % len(LINES)]
-        own = [rows for (a, _), rows in curves.items() if a == arm and name in rows]
+        dashes = LINES[place // len(COLOURS) % len(LINES)]
+        own = [rows for (v, _), rows in curves.items() if v == variant and name in rows]
         for rows in own:
-            axes.plot(rows["epoch"], rows[name], line, color=colour, linewidth=0.6, alpha=0.5)
+            axes.plot(rows["epoch"], rows[name], dashes, color=colour, linewidth=0.6, alpha=0.5)
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
-            axes.plot(mean.index, mean, line, color=colour, linewidth=2, label=arm)
+            axes.plot(mean.index, mean, dashes, color=colour, linewidth=2, label=variant)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
-    axes.set_ylabel(_title(name))
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_ylabel(text(name))
+    axes.legend(fontsize=8)

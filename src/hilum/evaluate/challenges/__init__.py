@@ -1,0 +1,6 @@
+"""The three challenges' scores, as their organisers compute them.
+
+tables                       reads and checks the challenges' own files
+rsna, siim_covid, siim_acr   the scores
+scores                       the score of a submission file, by the challenge's name
+"""

@@ -1,4 +1,4 @@
-"""Intervals by resampling patients, and comparisons of two models on the same patients.
+"""Bootstrap intervals over patients, and comparisons of two models on the same patients.
 
 Images of one patient are alike, so patients are drawn, never images. Knows metrics as functions
 only: of row indices, or faster, of how often each row was drawn (`Reweighted`, see
@@ -49,8 +49,9 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
-    def to_json(self) -> dict[str, float]:
-        return asdict(self)
+    def to_json(self) -> dict[str, float | None]:
+        """NaN, which JSON lacks, becomes null."""
+        return {name: None if v != v else v for name, v in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def _patients(groups: ArrayLike) -> tuple[int, Int]:
     """Number of patients and (n,) code of each row's patient."""
     raw = np.asarray(groups).reshape(-1)
     if not len(raw):
-        raise DataError("no rows to resample")
+        raise DataError("no rows to draw from")
     missing = [g is None or g == "" or g != g for g in raw.tolist()]
     if any(missing):
         raise DataError(

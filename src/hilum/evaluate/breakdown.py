@@ -38,8 +38,8 @@ class Part:
     found: Interval
 
     def to_json(self) -> dict[str, Any]:
-        share = {k: None if v != v else v for k, v in self.found.to_json().items()}
-        return {"kind": self.kind, "value": self.value, "boxes": self.boxes, "found": share}
+        head = {"kind": self.kind, "value": self.value, "boxes": self.boxes}
+        return {**head, "found": self.found.to_json()}
 
 
 def breakdown(

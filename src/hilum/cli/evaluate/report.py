@@ -1,0 +1,94 @@
+"""`hilum evaluate report`: models against a catalog on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hilum.cli import common
+
+
+def report(
+    catalog: Path = typer.Argument(..., help="A catalog (Parquet)."),
+    predictions: list[Path] = typer.Argument(
+        ..., help="findings.json, or an RSNA or SIIM-COVID CSV; of several models to compare them."
+    ),
+    out: Path = typer.Option(..., "--out", "-o", help="The HTML file; .json, .parquet beside it."),
+    finding: str = typer.Option("opacity", help="Which finding is evaluated."),
+    split: str = typer.Option("", help="Only this split of the catalog."),
+    threshold: list[float] = typer.Option(
+        [0.5], min=0, max=1, help="Operating point, chosen on other data; one, or one a model."
+    ),
+    validation_split: str = typer.Option(
+        "", help="Split on which --choose and --calibrate settle things; give --split, too."
+    ),
+    choose: list[str] = typer.Option(
+        [],
+        help="Operating point by its aim, e.g. sensitivity=.95 (images), false-boxes=1 (boxes); "
+        "an unknown one lists all.",
+    ),
+    calibrate: str = typer.Option("", help="temperature, logistic or isotonic; else none."),
+    study: str = typer.Option("max", help="Study from images: max, mean or noisy-or."),
+    classes: str = typer.Option(
+        "",
+        help="Exclusive classes in their order, e.g. normal,not-normal,opacity; else found where "
+        "every case has exactly one label.",
+    ),
+    epoch: list[str] = typer.Option(
+        [],
+        help="Predictions of an epoch, e.g. 3=epoch3.json, best unsuppressed; repeat for heat-maps "
+        "over epochs.",
+    ),
+    repeats: int = typer.Option(1000, min=1, help="Bootstrap replicates over patients."),
+    gallery: int = typer.Option(
+        0,
+        min=0,
+        help="Images of each kind (best, worst, missed, false alarms) to show. Puts radiographs "
+        "into the file: check the licence of the set before passing it on.",
+    ),
+    plots: Path | None = typer.Option(None, help="Also write the figures as PNG, to this folder."),
+    as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
+) -> None:
+    """Evaluate predictions against a catalog: numbers with intervals, curves, subgroups.
+
+    Example: hilum evaluate report catalog.parquet a/findings.json --split test
+    --validation-split validation --choose sensitivity=.95 --choose false-boxes=1 --out report.html
+    """
+    from hilum.core.extras import require
+
+    require("eval")
+    from hilum.data.catalog import open_catalog
+    from hilum.evaluate.models import Settings, epoch_grids, evaluate_models, parse_epochs
+    from hilum.fuse import combine_by, keep_best
+    from hilum.report.evaluation import check_out, write_report
+
+    check_out(out, [catalog, *predictions])
+    settings = Settings(
+        finding=finding,
+        split=split,
+        validation_split=validation_split,
+        choose=choose,
+        calibrate=calibrate,
+        thresholds=threshold,
+        classes=tuple(name for name in classes.split(",") if name),
+        repeats=repeats,
+    )
+    whole = open_catalog(catalog)
+    evaluated = evaluate_models(whole, predictions, settings, combine_by(study))
+    grids = epoch_grids(
+        whole, parse_epochs(epoch), settings, lambda b, s, iou: keep_best(b, s, iou=iou)
+    )
+    document = write_report(
+        out, evaluated, settings=settings, epochs=grids, gallery=gallery, plots=plots
+    )
+    if as_json:
+        common.print_json(document)
+        return
+    for model in evaluated.models:
+        typer.echo(f"{model.name}: {len(model.cases)} images evaluated")
+        for line in model.lines():
+            typer.echo(f"  {line}")
+    for pair in evaluated.compared:
+        typer.echo(f"{pair.metric}, {pair.first} - {pair.second}: {pair.verdict}")
+    typer.echo(f"written: {out}")

@@ -1,0 +1,311 @@
+"""A path, bytes or stream -> StoredImage (header parsed, pixels undecoded) -> Radiograph.
+
+Knows formats by their content, never by name; does not judge whether the picture is a chest (see
+gate.py) and expands no folders (see discover.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
+
+from hilum.core.errors import ConfigError, UnreadableRefused, UnsupportedRefused
+from hilum.core.radiograph import Decoding, Identifiers, Radiograph
+from hilum.dicom import image, masks, pixels, raster
+from hilum.dicom.frames import Frame, frame
+from hilum.dicom.header import Header
+from hilum.dicom.limits import Limits
+from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
+from hilum.dicom.source import DEFAULT_LIMITS, Source, border, load
+
+Window = tuple[float, float]
+
+OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
+_AGE = re.compile(r"(\d{1,3})([DWMY]?)")
+_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
+_DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName")
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImage:
+    """One object as it was stored: its header, and its pixels not yet decoded.
+
+    Pictures without a header (PNG, JPEG, WebP) have an empty one. Pickles as its bytes.
+    """
+
+    source: str  # where it came from: a path, "zip!member", "bytes"
+    kind: str  # "dicom", "png", "jpeg", "webp"
+    data: bytes = field(repr=False)
+    header: Header = field(repr=False)
+    parsed: Parsed | None = field(repr=False)  # None: no DICOM
+    limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.source, self.data, self.limits)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the bytes, hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def ids(self) -> Identifiers:
+        return Identifiers(
+            patient_id=self.header.text("PatientID"),
+            study_instance_uid=self.header.text("StudyInstanceUID"),
+            series_instance_uid=self.header.text("SeriesInstanceUID"),
+            sop_instance_uid=self.header.text("SOPInstanceUID"),
+        )
+
+    @property
+    def view(self) -> str | None:
+        """ViewPosition as stored."""
+        return self.header.code("ViewPosition")
+
+    @property
+    def modality(self) -> str | None:
+        return self.header.code("Modality")
+
+    @property
+    def body_part(self) -> str | None:
+        """BodyPartExamined as stored."""
+        return self.header.code("BodyPartExamined")
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """Of study, series and protocol, as typed."""
+        return tuple(filter(None, map(self.header.text, _DESCRIPTIONS)))
+
+    @property
+    def sop_class(self) -> str | None:
+        return self.header.text("SOPClassUID")
+
+    @property
+    def own_result(self) -> bool:
+        """Made by hilum: never analysed again."""
+        marks = map(self.header.text, ("ManufacturerModelName", "SeriesDescription"))
+        return any((mark or "").lower().startswith(OWN_MARK) for mark in marks)
+
+    @property
+    def object_name(self) -> str | None:
+        """Its SOP class in words; None where it has none that the standard knows."""
+        name = UID(self.sop_class or "").name
+        return name.removesuffix(" Storage") if name != self.sop_class and name else None
+
+    @property
+    def is_image(self) -> bool:
+        """False for reports, segmentations, documents ...; True where nothing says so."""
+        return self.object_name is None or "Image" in self.object_name
+
+    def dataset(self) -> Dataset:
+        """The header without the pixels, as a data set of one's own, its text decoded.
+
+        Elements whose value is none of their representation are left out.
+
+        Raises:
+            UnsupportedRefused: a picture without a DICOM header.
+        """
+        if self.parsed is None:
+            raise UnsupportedRefused(
+                self.source,
+                f"it is a {self.kind.upper()} picture and has no DICOM header.",
+                "Send the DICOM object.",
+            )
+        with border(self.source):
+            copied = _converted(deepcopy(self.header.dataset))
+            copied.file_meta = FileMetaDataset()
+            copied.file_meta.TransferSyntaxUID = UID(self.parsed.syntax)
+        return copied
+
+    def radiograph(
+        self, *, window: Window | None = None, voi_index: int = 0, full_range: bool = False
+    ) -> Radiograph:
+        """Decode the pixels; arguments as of `hilum.read`.
+
+        Raises:
+            InputRefused: one of its kinds, naming the file, the reason and the remedy.
+            ConfigError: a window that cannot be, or one beside `full_range`.
+        """
+        _check_window(window, full_range)
+        with border(self.source):
+            if self.parsed is None:
+                return _raster(self)
+            return decode(self, window=window, voi_index=voi_index, full_range=full_range)
+
+
+def open_stored(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
+    """Parse a header, decode nothing.
+
+    Args:
+        source: path, bytes, binary stream, or (name, bytes).
+
+    Raises:
+        InputRefused: no such file, no format we know, damaged, or over a limit.
+    """
+    name, data = load(source, limits)
+    with border(name):
+        kind = raster.sniff(data)
+        if kind is not None:
+            return StoredImage(name, kind, data, Header(Dataset(), True), None, limits)
+        if looks_like_dicom(data):
+            parsed = parse(data, limits)
+            return StoredImage(name, "dicom", data, parsed.header, parsed, limits)
+        if data[:4] == b"PK\x03\x04":
+            raise UnreadableRefused("", "it is a zip.", "Name a file in it, or use discover().")
+        raise UnreadableRefused(
+            "", "it is neither DICOM nor PNG, JPEG or WebP.", "Export it as one of these."
+        )
+
+
+def _reopened(source: str, data: bytes, limits: Limits) -> StoredImage:
+    return open_stored((source, data), limits=limits)
+
+
+def _converted(dataset: Dataset) -> Dataset:
+    """Every element converted and its text decoded, here and in sequences."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+            if element.VR == "SQ":
+                for item in element.value:
+                    _converted(item)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001  converters of hostile bytes raise anything
+            del dataset[tag]
+    dataset.decode()
+    return dataset
+
+
+def _check_window(window: Window | None, full_range: bool) -> None:
+    if window is None:
+        return
+    if full_range:
+        raise ConfigError("a window and the full range are asked for; needed: one of them")
+    centre, width = window
+    if not (abs(centre) < float("inf") and 1 <= width < float("inf")):
+        raise ConfigError(f"the window is {centre}, {width}; needed: a number, and a width >= 1")
+
+
+def _raster(stored: StoredImage) -> Radiograph:
+    grey, bits = raster.read_raster(stored.data, stored.kind, stored.limits)
+    decoder = "imagecodecs" if bits == 16 else "pillow"
+    return Radiograph(
+        pixels=grey,
+        source=stored.source,
+        decoding=Decoding(format=stored.kind, decoder=decoder, bits_stored=bits),
+        valid=masks.border_mask(grey),
+    )
+
+
+def decode(
+    stored: StoredImage,
+    *,
+    window: Window | None = None,
+    voi_index: int = 0,
+    full_range: bool = False,
+    plugin: str | None = None,
+) -> Radiograph:
+    """Decode a DICOM object, inside `border`. `plugin` forces one decoder of `codecs.plugins`."""
+    parsed, header = stored.parsed, stored.header
+    assert parsed is not None
+    _check_has_pixels(stored)
+    shape = image.layout(header, stored.limits)
+    read = frame(parsed, shape, plugin)
+    shape = read.layout
+    shown = pixels.display(header, shape, window, voi_index, full_range)
+    grey, unpadded = pixels.to_grey(read.containers, shape, shown)
+    edge = masks.border_mask(grey)
+    shutter = masks.shutter(header, shape.rows, shape.columns)
+    if shutter is not None:
+        grey[~shutter] = 0
+    valid = masks.combine(unpadded, shutter, edge)
+    spacing, spacing_source = _spacing(header)
+    return Radiograph(
+        pixels=grey,
+        source=stored.source,
+        ids=stored.ids,
+        decoding=_decoding(parsed, read, shown, grey, valid),
+        spacing_mm=spacing,
+        spacing_source=spacing_source,
+        view=stored.view,
+        modality=stored.modality,
+        sex=header.code("PatientSex"),
+        age_years=_age(header),
+        patient_orientation=_orientation(header),
+        flipped_horizontally=header.code("FieldOfViewHorizontalFlip") == "YES",
+        body_part=stored.body_part,
+        descriptions=stored.descriptions,
+        sop_class=stored.sop_class,
+        own_result=stored.own_result,
+        valid=valid,
+    )
+
+
+def _decoding(
+    parsed: Parsed,
+    read: Frame,
+    shown: pixels.Display,
+    grey: pixels.Float32,
+    valid: pixels.Bool | None,
+) -> Decoding:
+    black, white, lost = 0.0, 0.0, False
+    if not shown.is_full_range:
+        black, white, lost = pixels.clipped(grey, read.containers, valid)
+    warnings = parsed.warnings + read.warnings + shown.warnings
+    if lost:
+        warnings += (
+            f"{shown.voi} leaves {black:.0%} of the pixels black and {white:.0%} white; it is used "
+            "as the standard says, the full range may show more",
+        )
+    return Decoding(
+        format="dicom",
+        transfer_syntax=parsed.syntax,
+        decoder=read.decoder,
+        photometric=read.layout.photometric,
+        bits_stored=read.layout.bits_stored,
+        voi=shown.voi,
+        clipped_black=black,
+        clipped_white=white,
+        warnings=warnings,
+    )
+
+
+def _check_has_pixels(stored: StoredImage) -> None:
+    if not stored.is_image:
+        raise UnsupportedRefused(
+            "", f"it is no image but a {stored.object_name} object.", "Send the image object."
+        )
+    if stored.parsed is not None and stored.parsed.pixels is not None:
+        return
+    if stored.object_name is not None or stored.header.has("Rows"):
+        raise UnreadableRefused("", "it is cut off before its pixels.", "Copy it again.")
+    raise UnsupportedRefused("", "it holds no picture.", "Send the image object.")
+
+
+def _spacing(header: Header) -> tuple[tuple[float, float] | None, str | None]:
+    """The first usable of three, in the order of how well they fit the patient's plane."""
+    for keyword in _SPACINGS:
+        numbers = header.numbers(keyword)
+        if numbers and len(numbers) == 2 and min(numbers) > 0:
+            return (numbers[0], numbers[1]), keyword
+    return None, None
+
+
+def _age(header: Header) -> float | None:
+    """'064Y', '006M', and the bare '64' that public data sets write."""
+    match = _AGE.fullmatch((header.code("PatientAge") or "").strip())
+    return int(match[1]) * _YEARS[match[2]] if match else None
+
+
+def _orientation(header: Header) -> tuple[str, str] | None:
+    codes = header.codes("PatientOrientation")
+    return (codes[0], codes[1]) if len(codes) == 2 and all(codes) else None

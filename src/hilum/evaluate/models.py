@@ -1,0 +1,343 @@
+"""Prediction files of one model or several against a catalog: settled, evaluated, compared.
+
+What is chosen (operating points, calibration) is chosen on the validation split; everything else
+happens on the images that all models answered. Knows no page and no command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.core.errors import ConfigError
+from hilum.core.manifest import OperatingPoint
+from hilum.data.catalog import Catalog
+from hilum.evaluate.answers import Answers, match_answers
+from hilum.evaluate.cases import Cases, join
+from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, evaluate_classes
+from hilum.evaluate.compare import Compared, answered_by_all, compare
+from hilum.evaluate.evaluation import Evaluation, evaluate_cases
+from hilum.evaluate.measures import Thresholds
+from hilum.evaluate.prediction_files import PredictionFile, read_predictions
+from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks
+from hilum.evaluate.statistics.bootstrap import Interval
+from hilum.evaluate.studies import (
+    Combine,
+    StudyEvaluation,
+    evaluate_studies,
+    study_cases,
+    study_classes,
+)
+from hilum.evaluate.thresholds import validation
+from hilum.evaluate.thresholds.sweep import (
+    Grid,
+    Suppress,
+    nms_by_epoch,
+    score_by_epoch,
+    suppressed,
+)
+from hilum.evaluate.truth import truths_of
+
+Float = NDArray[np.float64]
+EPOCH_NMS = 0.5  # IoU of suppression in the grids of score thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is evaluated, and how things are settled beforehand."""
+
+    finding: str = "opacity"
+    split: str = ""  # of the catalog, "" all
+    validation_split: str = ""
+    choose: Sequence[str] = ()  # operating points by their aims
+    calibrate: str = ""  # temperature, logistic or isotonic
+    thresholds: Sequence[float] = (0.5,)  # one, or one a model
+    classes: Sequence[str] = ()  # exclusive ones; () = found where labels are exclusive
+    repeats: int = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluatedModel:
+    """One model: its name, its cases and its numbers."""
+
+    name: str
+    cases: Cases
+    evaluation: Evaluation
+    masks: tuple[MaskEvaluation, ...] = ()
+    studies: tuple[StudyEvaluation, ...] = ()
+    classes: tuple[ClassEvaluation, ...] = ()  # of images and of studies
+    points: tuple[OperatingPoint, ...] = ()  # chosen on validation cases
+    before: Cases | None = None  # the same cases before calibration
+
+    @property
+    def labels(self) -> tuple[NDArray[np.bool_], Float]:
+        """Truth and score of the images with a label."""
+        rows = self.cases.labelled
+        return self.cases.label[rows] == 1, self.cases.score[rows]
+
+    @property
+    def numbers(self) -> dict[str, Interval]:
+        """Every number by its name; of masks and classes the first kind that has it."""
+        out: dict[str, Interval] = {}
+        for one in self.masks:
+            out = {**one.numbers, **out}
+        for found in self.classes:
+            out = {**found.numbers, **out}
+        return {**out, **self.evaluation.numbers}
+
+    def lines(self) -> list[str]:
+        """What a terminal shows: what was left out, then every number, then why one is missing."""
+        out = self.cases.account.lines() if self.cases.account else []
+        sections = [("", self.evaluation.numbers), *_sections(self)]
+        for heading, numbers in sections:
+            out += [f"{heading}{name:20} {value}" for name, value in numbers.items()]
+        reasons = [*self.evaluation.why_not.items()]
+        reasons += [(f"study {one.name}", one.why_not) for one in self.studies if one.why_not]
+        return out + [f"{name}: {why}" for name, why in reasons]
+
+
+def _sections(model: EvaluatedModel) -> list[tuple[str, dict[str, Interval]]]:
+    """Numbers of masks, studies and classes with what they are of."""
+    return [
+        *((f"mask {one.name}: ", one.numbers) for one in model.masks),
+        *((f"study {one.name}: ", one.numbers) for one in model.studies),
+        *((f"{one.level} classes: ", one.numbers) for one in model.classes),
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluatedModels:
+    """Models on the same images, their differences, and grids over epochs."""
+
+    catalog: Catalog  # the evaluated part
+    models: tuple[EvaluatedModel, ...]
+    compared: tuple[Compared, ...] = ()
+    epochs: tuple[Grid, ...] = field(default=())
+
+
+def evaluate_models(
+    catalog: Catalog,
+    files: Sequence[Path],
+    settings: Settings,
+    combine: Combine,
+) -> EvaluatedModels:
+    """Read, match, settle, evaluate and compare.
+
+    Args:
+        catalog: the whole one: images are matched in all of it, then split.
+        combine: a study's score from those of its images.
+
+    Raises:
+        ConfigError: options that do not fit together.
+        DataError: predictions that do not fit the catalog.
+    """
+    names = model_names(files)
+    thresholds = _one_each(settings.thresholds, len(files))
+    if (settings.choose or settings.calibrate) and not settings.validation_split:
+        raise ConfigError(
+            "--choose and --calibrate need --validation-split: never the evaluated one"
+        )
+    predictions = [read_predictions(file) for file in files]
+    matched = [match_answers(catalog, one) for one in predictions]
+    part, kept = part_of(catalog, settings.split)
+    answers = [_where(one, catalog, kept) for one in matched]
+    shared = answered_by_all(
+        [
+            join(part, file, settings.finding, answers=own)
+            for file, own in zip(predictions, answers, strict=True)
+        ]
+    )
+    chosen_on = [
+        _validation(catalog, file, own, settings)
+        for file, own in zip(predictions, matched, strict=True)
+    ]
+    settled = [
+        _settle(on, cases, settings, threshold)
+        for on, cases, threshold in zip(chosen_on, shared, thresholds, strict=True)
+    ]
+    models = tuple(
+        _evaluated(name, part, file, own, cases, fixed, settings, combine)
+        for name, file, own, cases, fixed in zip(
+            names, predictions, answers, shared, settled, strict=True
+        )
+    )
+    compared = compare(
+        {model.name: model.cases for model in models},
+        [fixed.thresholds for fixed in settled],
+        repeats=settings.repeats,
+    )
+    return EvaluatedModels(catalog=part, models=models, compared=compared)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Settled:
+    """What is fixed of a model before it is evaluated."""
+
+    cases: Cases
+    thresholds: Thresholds
+    points: tuple[OperatingPoint, ...] = ()
+
+
+def _validation(
+    catalog: Catalog, file: PredictionFile, matched: Answers, settings: Settings
+) -> Cases | None:
+    """The cases on which things are settled, if any are."""
+    if not settings.validation_split:
+        return None
+    part, kept = part_of(catalog, settings.validation_split)
+    return join(part, file, settings.finding, answers=_where(matched, catalog, kept))
+
+
+def _settle(on: Cases | None, cases: Cases, settings: Settings, threshold: float) -> _Settled:
+    if on is None:
+        return _Settled(cases=cases, thresholds=Thresholds.of(threshold))
+    validation.check_apart(on, cases)
+    where = f"{on.catalog}, {len(on)} validation images"
+    if settings.calibrate:
+        maps = validation.calibrate(on, settings.calibrate, where)
+        on, cases = validation.calibrated(on, maps), validation.calibrated(cases, maps)
+    points = tuple(validation.choose(text, on, where) for text in settings.choose)
+    boxes, image, _ = validation.thresholds_of(points, threshold)
+    return _Settled(cases=cases, thresholds=Thresholds(boxes=boxes, image=image), points=points)
+
+
+def _evaluated(
+    name: str,
+    part: Catalog,
+    file: PredictionFile,
+    answers: Answers,
+    cases: Cases,
+    fixed: _Settled,
+    settings: Settings,
+    combine: Combine,
+) -> EvaluatedModel:
+    repeats, at = settings.repeats, fixed.thresholds
+    studies = study_cases(part, answers, file, settings.finding, combine)
+    levels = {
+        "image": _image_classes(part, answers, settings.classes),
+        "study": study_classes(studies, settings.classes),
+    }
+    return EvaluatedModel(
+        name=name,
+        cases=fixed.cases,
+        evaluation=evaluate_cases(fixed.cases, threshold=at, repeats=repeats),
+        masks=evaluate_masks(truths_of(part), answers, file, threshold=at.image, repeats=repeats),
+        studies=evaluate_studies(studies, at.image, repeats=repeats),
+        classes=tuple(
+            evaluate_classes(found, level, repeats=repeats)
+            for level, found in levels.items()
+            if found is not None
+        ),
+        points=fixed.points,
+        before=cases if settings.calibrate else None,
+    )
+
+
+def _image_classes(part: Catalog, answers: Answers, classes: Sequence[str]) -> ClassCases | None:
+    nan = float("nan")
+    names = {n for image in answers.images if image for n in image.whole}
+    return class_cases(
+        {n: part.table[f"label_{n}"].to_numpy(np.float64) for n in part.label_names},
+        {
+            n: np.array([image.whole.get(n, nan) if image else nan for image in answers.images])
+            for n in part.label_names
+            if n in names
+        },
+        part.table["patient"].tolist(),
+        classes,
+    )
+
+
+def epoch_grids(
+    catalog: Catalog,
+    files: Mapping[float, Path],
+    settings: Settings,
+    suppress: Suppress,
+) -> tuple[Grid, ...]:
+    """Heat-maps over the epochs of a training, on the images that all epochs answered.
+
+    Of the validation split where there is one, else of the evaluated one. The RSNA score of the
+    NMS grid is that of the boxes from the first threshold on.
+
+    Raises:
+        ConfigError: no true box in these images.
+    """
+    if not files:
+        return ()
+    part, kept = part_of(catalog, settings.validation_split or settings.split)
+    every = []
+    for file in files.values():
+        predictions = read_predictions(file)
+        own = _where(match_answers(catalog, predictions), catalog, kept)
+        every.append(join(part, predictions, settings.finding, answers=own))
+    cases = answered_by_all(every)
+    boxed = cases[0].boxed
+    if not any(len(boxes) for boxes in cases[0].truth):
+        raise ConfigError("--epoch: no true box in these images: nothing to show over epochs")
+    truth = cases[0].where(boxed).truth
+    raw = {n: one.where(boxed).predictions for n, one in zip(files, cases, strict=True)}
+    raw = dict(sorted(raw.items()))
+    apart = {n: suppressed(one, suppress, EPOCH_NMS) for n, one in raw.items()}
+    threshold = settings.thresholds[0]
+    return (
+        *(score_by_epoch(truth, apart, metric=name) for name in ("box_f1", "rsna_score")),
+        *(
+            nms_by_epoch(truth, raw, suppress, metric=name, threshold=threshold)
+            for name in ("ap50", "rsna_score")
+        ),
+    )
+
+
+def parse_epochs(texts: Sequence[str]) -> dict[float, Path]:
+    """ "3=epoch3.json" -> its number and file.
+
+    Raises:
+        ConfigError: no number, no file, or a number twice.
+    """
+    files: dict[float, Path] = {}
+    for text in texts:
+        number, equals, file = text.partition("=")
+        if not equals or not number.isdigit() or float(number) in files:
+            raise ConfigError(f"--epoch {text!r}: needed: N=FILE, each N once")
+        files[float(number)] = Path(file)
+    return files
+
+
+def part_of(catalog: Catalog, split: str) -> tuple[Catalog, NDArray[np.bool_]]:
+    """The images of a split, all without one, and which rows they are.
+
+    Raises:
+        ConfigError: no such split.
+    """
+    keep = (catalog.table["split"] == split).to_numpy() if split else np.ones(len(catalog), bool)
+    if not keep.any():
+        known = ", ".join(sorted(catalog.table["split"].unique()))
+        raise ConfigError(f"no image of split {split!r}; known: {known}")
+    return catalog.where(keep), keep
+
+
+def _where(matched: Answers, catalog: Catalog, keep: NDArray[np.bool_]) -> Answers:
+    return matched.where(keep, catalog.table["image_id"].tolist())
+
+
+def _one_each(thresholds: Sequence[float], models: int) -> list[float]:
+    if len(thresholds) not in (1, models):
+        raise ConfigError(f"{len(thresholds)} thresholds for {models} models; needed: one, or each")
+    return list(thresholds) * (models // len(thresholds))
+
+
+def model_names(files: Sequence[Path]) -> list[str]:
+    """What the models are called: the files' names, else their folders' (findings.json).
+
+    Raises:
+        ConfigError: names that are not different.
+    """
+    folders = [file.absolute().parent.name for file in files]
+    for names in ([file.stem for file in files], folders):
+        if len(set(names)) == len(files):
+            return names
+    raise ConfigError("models need names of their own: rename a prediction file or its folder")

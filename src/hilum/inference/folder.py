@@ -1,0 +1,95 @@
+"""Many inputs -> a result folder that a stopped run goes on filling.
+
+What the command line, a service, a cluster and a notebook call alike:
+
+    analyse(list(discover(paths)), Pipeline.load(), ResultFolder(out, parse("picture,mask,sr")))
+
+Knows no kind of result file; those are written by the `Results` it is given
+(`hilum.report.results.ResultFolder`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from hilum.core.radiograph import Radiograph
+from hilum.core.results import ImageResult, RunResult
+from hilum.inference.journal import Journal
+from hilum.inference.pipeline import Pipeline
+from hilum.inference.run import Input, Job, Sink, content_sha256, run
+
+FEW = 4  # images that are done before a second process has started
+
+
+class Results(Sink, Protocol):
+    """Where the answers go: files of each image in the workers, those of the run at its end."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the files; other settings start anew."""
+        ...
+
+    def finish(self, run: RunResult) -> None: ...
+
+
+def analyse(
+    inputs: Sequence[Input],
+    pipeline: Pipeline,
+    results: Results,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    masks: bool = True,
+    fresh: bool = False,
+    advance: Callable[[], None] = lambda: None,
+) -> RunResult:
+    """Analyse into a result folder, going on where an earlier run of the same settings stopped.
+
+    Args:
+        fresh: analyse again what is already there.
+        advance: called after each image, in this process.
+
+    Raises:
+        ConfigError, BundleError: the pipeline, its bundles or the folder are wrong.
+    """
+    from hilum import __version__
+
+    bundles = pipeline.load_bundles()
+    settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
+    key = pipeline.fingerprint(bundles, **settings)
+    job = Job(pipeline, threads, masks, results)
+    with Journal(results.path, key, fresh=fresh) as journal:
+        answers = _finished(inputs, journal, advance)
+        left = [index for index in range(len(inputs)) if index not in answers]
+
+        def done(position: int, result: ImageResult) -> None:
+            journal.append(result)
+            answers[left[position]] = result
+            advance()
+
+        hands = workers if len(left) > FEW else 1
+        run([inputs[index] for index in left], job, workers=hands, done=done)
+        images = tuple(answers[index] for index in range(len(inputs)))
+        whole = RunResult(pipeline.info(bundles), images, pipeline.combine(images, bundles))
+        results.finish(whole)
+    return whole
+
+
+def _finished(
+    inputs: Sequence[Input], journal: Journal, advance: Callable[[], None]
+) -> dict[int, ImageResult]:
+    """What the journal already answers, for unchanged content."""
+    names, found = journal.names(), {}
+    for index, item in enumerate(inputs):
+        if isinstance(item, Radiograph) or item.name not in names:
+            continue
+        result = journal.find(item.name, content_sha256(item))
+        if result is not None:
+            found[index] = result
+            advance()
+    return found
