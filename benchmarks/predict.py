@@ -35,7 +35,7 @@ from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.read import read
-from hilum.inference.pipeline import BundleSpec, Pipeline
+from hilum.inference.pipeline import Pipeline
 from hilum.inference.pool import Pool
 from hilum.inference.run import Job, Worker
 from hilum.inference.session import RawOutputs
@@ -107,7 +107,7 @@ class EagerJob(Job):
 
     def worker(self) -> Worker:
         worker = Worker(self)
-        predictor = worker.analyser.predictors[0]
+        predictor = worker.loaded.models["chest"]
         predictor.session = EagerSession(predictor.bundle, self.threads)  # type: ignore[assignment]
         return worker
 
@@ -156,8 +156,7 @@ def untrained_bundle(path: Path) -> Bundle:
 
 
 def pipeline_of(bundle: Bundle, precision: str) -> Pipeline:
-    spec = BundleSpec.model_validate({"bundle": str(bundle.path), "precision": precision})
-    return Pipeline.load().model_copy(update={"bundles": (spec,)})
+    return Pipeline.load().with_bundle(bundle.path).changed(precision=precision)
 
 
 def rate(pool: Pool, items: Sequence[Item]) -> tuple[float, float]:
@@ -174,7 +173,7 @@ def rate(pool: Pool, items: Sequence[Item]) -> tuple[float, float]:
 
 def shares(worker: Worker, items: Sequence[Item]) -> dict[str, float]:
     """Median milliseconds of each step, one process x one thread."""
-    predictor = worker.analyser.predictors[0]
+    predictor = worker.loaded.models["chest"]
     decoder = predictor.decoder
     taken: dict[str, list[float]] = {name: [] for name in SHARES}
 
@@ -189,8 +188,8 @@ def shares(worker: Worker, items: Sequence[Item]) -> dict[str, float]:
         radiograph = timed("decode", lambda d=data, n=item.name: read((n, d)))
         image, box = timed("prepare", lambda r=radiograph: prepare(r, predictor.preprocessing))
         raw = timed("infer", lambda i=image: predictor.session.run(i))
-        timed("decode-boxes", lambda r=raw, b=box: decoder(r, b, masks=False))
-        timed("masks", lambda r=raw, b=box: decoder.masks(r, b))
+        said = timed("decode-boxes", lambda r=raw, b=box: decoder(r, b))
+        timed("masks", lambda s=said: [one.cut() for one in s.maps.values()])
     return {name: statistics.median(values) for name, values in taken.items()}
 
 

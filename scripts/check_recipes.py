@@ -26,7 +26,8 @@ from hilum.core.files import write_text
 from hilum.data.catalog import Catalog
 from hilum.data.phantom.phantom import phantom, write_png
 from hilum.dicom.read import read
-from hilum.inference.pipeline import Analyser, Pipeline
+from hilum.inference.loaded import LoadedPipeline
+from hilum.inference.pipeline import Pipeline
 from hilum.models.model import Prediction, Targets
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
@@ -106,7 +107,7 @@ def check(name: str, data: Path, out: Path, threads: int) -> Row:
         export(out, bundle, data)
     image = out / "phantom.png"
     write_png(phantom(1, 512, 512), image)
-    found = Analyser(Pipeline.load().with_bundle(bundle))(read(image))
+    found = LoadedPipeline(Pipeline.load().with_bundle(bundle))(read(image))
     row["bundle"] = f"{len(found.boxes_px)} boxes, {len(found.image_scores)} scores, " + (
         f"{len(found.masks)} masks"
     )

@@ -22,11 +22,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["predict", "read"]
+__all__ = ["load_pipeline", "predict", "read"]
 
 if TYPE_CHECKING:
     from hilum.dicom.read import read
     from hilum.inference.api import predict
+    from hilum.inference.loaded import load_pipeline
 
 
 def __getattr__(name: str) -> Any:
@@ -39,4 +40,8 @@ def __getattr__(name: str) -> Any:
         from hilum.inference.api import predict
 
         return predict
+    if name == "load_pipeline":
+        from hilum.inference.loaded import load_pipeline
+
+        return load_pipeline
     raise AttributeError(f"module 'hilum' has no attribute {name!r}")

@@ -5,6 +5,7 @@ The graph really reads its input: the mask head is the pooled picture, so geomet
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,32 @@ def hot_anchors(boxes: np.ndarray) -> np.ndarray:
     return np.argmax(iou_matrix(boxes, GRID.anchors(SIZE)), axis=1)
 
 
-def toy_graph(boxes: np.ndarray, logits: np.ndarray, *, poison: bool = False) -> bytes:
-    """ONNX bytes that answer `boxes` (n, 4, in the square) with `logits` (n,) on any picture."""
+def toy_graph(
+    boxes: np.ndarray,
+    logits: np.ndarray,
+    *,
+    poison: bool = False,
+    classes: Sequence[float] = (0.0, 1.0, 2.0),
+    findings: Sequence[float] = (0.0,),
+) -> bytes:
+    """ONNX bytes that answer `boxes` (n, 4, in the square) with `logits` (n,) on any picture.
+
+    `classes` and `findings` are the logits of exclusive classes and of findings.
+    """
     anchors = GRID.anchors(SIZE)
-    classes = np.full((1, len(anchors), 1), COLD, np.float32)
+    boxes_scores = np.full((1, len(anchors), 1), COLD, np.float32)
     deltas = np.zeros((1, len(anchors), 4), np.float32)
     if len(boxes):
         hot = hot_anchors(boxes)
-        classes[0, hot, 0] = np.nan if poison else logits
+        boxes_scores[0, hot, 0] = np.nan if poison else logits
         deltas[0, hot] = GRID.encode(boxes, anchors[hot])
     constants = {
-        "classes": classes,
+        "classes": boxes_scores,
         "deltas": deltas,
         "zero": np.zeros((1,), np.float32),
         "gain": np.array([8.0, -8.0], np.float32).reshape(1, 2, 1, 1),
-        "heads": np.array([0.0, 1.0, 2.0], np.float32).reshape(1, 3),
+        "heads": np.array(classes, np.float32).reshape(1, -1),
+        "many": np.array(findings, np.float32).reshape(1, -1),
         "axes": np.array([1, 2, 3], np.int64),
         "two": np.array([2], np.int64),
     }
@@ -51,6 +63,7 @@ def toy_graph(boxes: np.ndarray, logits: np.ndarray, *, poison: bool = False) ->
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
         helper.make_node("Flatten", ["nothing"], ["nothing_b1"]),
         helper.make_node("Add", ["heads", "nothing_b1"], ["global_logits"]),
+        helper.make_node("Add", ["many", "nothing_b1"], ["finding_logits"]),
         helper.make_node("Unsqueeze", ["nothing_b1", "two"], ["nothing_b11"]),
         helper.make_node("Add", ["classes", "nothing_b11"], ["class_logits"]),
         helper.make_node("Add", ["deltas", "nothing_b11"], ["box_deltas"]),
@@ -68,7 +81,8 @@ def toy_graph(boxes: np.ndarray, logits: np.ndarray, *, poison: bool = False) ->
         "class_logits": ["B", len(anchors), 1],
         "box_deltas": ["B", len(anchors), 4],
         "mask_logits": ["B", 2, side, side],
-        "global_logits": ["B", 3],
+        "global_logits": ["B", len(classes)],
+        "finding_logits": ["B", len(findings)],
     }
     graph = helper.make_graph(
         nodes,
@@ -121,17 +135,66 @@ def write_toy(
     logits: Any = (2.0,),
     *,
     poison: bool = False,
+    classes: Sequence[float] = (0.0, 1.0, 2.0),
+    finding_logits: Sequence[float] = (0.0,),
     **changes: Any,
 ) -> Bundle:
     """Write a toy bundle that finds `boxes` (in its square) with `logits` on every picture."""
     boxes, logits = np.array(boxes, np.float32).reshape(-1, 4), np.array(logits, np.float32)
-    graph = toy_graph(boxes, logits, poison=poison)
+    graph = toy_graph(boxes, logits, poison=poison, classes=classes, findings=finding_logits)
     return write_bundle(path, toy_manifest(**changes), toy_files(graph))
+
+
+NO_BOXES: dict[str, Any] = {
+    "labels": [],
+    "anchors": None,
+    "outputs": {"class_logits": None, "box_deltas": None},
+    "operating_points": {},
+}
+
+
+def write_classifier(path: Path, opacity: float = 0.5, **changes: Any) -> Bundle:
+    """A bundle of image scores alone: `opacity` and `normal`, on every picture the same."""
+    logit = float(np.log(opacity / (1 - opacity)))
+    point = {"threshold": 0.4, "reason": "a test", "score": "opacity"}
+    own = NO_BOXES | {
+        "name": path.stem,
+        "outputs": NO_BOXES["outputs"] | {"mask_logits": None},
+        "masks": {},
+        "global_classes": ["normal", "opacity"],
+        "positive": "opacity",
+        "operating_points": {"best-mcc": point},
+    }
+    return write_toy(path, classes=(0.0, logit), **(own | changes))
+
+
+def write_segmenter(path: Path, **changes: Any) -> Bundle:
+    """A bundle of masks alone: `opacity` is bright, `lungs` dark."""
+    outputs = NO_BOXES["outputs"] | {"global_logits": None}
+    own = {"name": path.stem, "outputs": outputs, "global_classes": [], "image_scores": {}}
+    return write_toy(path, **(NO_BOXES | own | changes))
+
+
+PLAIN = {
+    "schema": "hilum.pipeline/2",
+    "name": "toy",
+    "gates": "[header]",
+    "models": "{toy: {bundle: toy.zip}}",
+    "masks": "{lungs: [{use: map, of: toy}, threshold], opacity: [{use: map, of: toy}, threshold]}",
+    "boxes": "[{use: boxes, of: toy}]",
+    "scores": "[{use: scores, of: toy}]",
+}
+
+
+def write_text(path: Path, text: str = "") -> Path:
+    """A plain pipeline around toy.zip; keys that `text` has replace those of the plain one."""
+    given = {line.partition(":")[0] for line in text.splitlines()}
+    rest = [f"{key}: {value}" for key, value in PLAIN.items() if key not in given]
+    path.write_text("\n".join([*rest, text]))
+    return path
 
 
 def write_toy_pipeline(folder: Path, text: str = "", **toy: Any) -> Path:
     """A toy bundle and a pipeline file that uses it."""
     write_toy(folder / "toy.zip", **toy)
-    path = folder / "toy.yaml"
-    path.write_text(f"name: toy\nbundles: [{{bundle: toy.zip}}]\ngates: [header]\n{text}")
-    return path
+    return write_text(folder / "toy.yaml", text)

@@ -1,7 +1,8 @@
-"""A pipeline is what its file says, or an error that helps."""
+"""A pipeline is what its text says, or an error that helps before the first image."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 
 import hilum
 from helpers.pictures import radiograph
-from helpers.toy import write_toy, write_toy_pipeline
+from helpers.toy import write_classifier, write_segmenter, write_text, write_toy, write_toy_pipeline
 from hilum.core.errors import BundleError, ConfigError, NotChestRadiographRefused
 from hilum.core.findings import Findings
 from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult
-from hilum.inference.pipeline import Analyser, Pipeline
+from hilum.inference.loaded import LoadedPipeline, load_pipeline
+from hilum.inference.pipeline import Pipeline, shipped_pipelines
 from hilum.inference.stages import STAGES, StageSpec, make
 
 BOXES = ((30.0, 40.0, 62.0, 80.0), (80.0, 40.0, 110.0, 90.0))
@@ -24,6 +26,7 @@ def test_the_default_pipeline_is_valid() -> None:
     pipeline = Pipeline.load()
     assert pipeline.name == "default"
     assert pipeline == Pipeline.load("default")
+    assert "default" in shipped_pipelines()
 
 
 @pytest.mark.parametrize(
@@ -31,17 +34,26 @@ def test_the_default_pipeline_is_valid() -> None:
     [
         ("treshold: 1\n", "unknown key 'treshold'. Did you mean 'thresholds'"),
         ("thresholds: {box: 0.5}\n", "Did you mean 'boxes'"),
-        ("fusion: {use: weighted-boxs}\n", "Did you mean 'weighted-boxes'"),
-        ("fusion: {use: weighted-boxes, iuo: 0.5}\n", "Did you mean 'iou'"),
-        ("filters: [{use: minimum-score, score: 7}]\n", "less than or equal to 1"),
-        ("study: {use: scores, how: mean}\n", "least"),
+        ("boxes: [{use: weighted-boxs, of: toy}]\n", "Did you mean 'weighted-boxes'"),
+        ("boxes: [{use: weighted-boxes, of: toy, iuo: 0.5}]\n", "Did you mean 'iou'"),
+        ("boxes: [{use: boxes, of: toy}, {use: minimum-score, score: 7}]\n", "less than or equal"),
+        ("boxes: [{of: toy}]\n", "names itself by `use`"),
+        ("study: {use: mean, least: [normal]}\n", "unknown key 'least'"),
         ("version: [1]\n", "version"),
         ("thresholds: {boxes: 7}\n", "less than or equal to 1"),
-        ("filters: []\nfilters: []\n", "'filters' stands there twice"),
+        ("study: max\nstudy: mean\n", "'study' stands there twice"),
+        ("models: {TOY: {bundle: toy.zip}}\n", "model name 'TOY'"),
+        ("models: {toy: {bundle: toy.zip, bundles: [a.zip]}}\n", "both bundle and bundles"),
+        ("models: {toy: {bundles: [a.zip, b.zip]}}\n", "say how they are combined"),
+        ("models: {toy: {bundles: [a.zip, a.zip], combine: mean-maps}}\n", "twice"),
+        ("models: {toy: {bundle: toy.zip, weight: 2}}\n", "unknown key 'weight'"),
+        ("models: {toy: {bundle: toy.zip, views: [plian]}}\n", "Did you mean 'plain'"),
+        ("models: {toy: {bundle: toy.zip, size: 500}}\n", "multiple of 32"),
+        ("schema: hilum.pipeline/1\n", "read no more"),
     ],
 )
 def test_a_wrong_key_names_the_nearest(tmp_path: Path, text: str, message: str) -> None:
-    path = write_toy_pipeline(tmp_path, text)
+    path = write_text(tmp_path / "toy.yaml", text)
     with pytest.raises(ConfigError, match=message) as caught:
         Pipeline.load(path)
     assert str(path) in str(caught.value)
@@ -60,39 +72,161 @@ def test_an_unknown_pipeline_lists_the_known() -> None:
         Pipeline.load("defualt")
 
 
-def test_an_unknown_operating_point_is_named(tmp_path: Path) -> None:
-    path = write_toy_pipeline(tmp_path, "thresholds: {boxes: defautl}\n")
-    with pytest.raises(ConfigError, match="Did you mean 'default'"):
-        Analyser(Pipeline.load(path))
+# What does not fit is known from the text alone: no bundle is there.
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("boxes: [{use: triplet}]\n", "'triplet' is a stage of masks and does not fit into boxes"),
+        ("masks: {lungs: [{use: nms}]}\n", "'nms' is a stage of boxes and does not fit into masks"),
+        ("scores: [{use: map, of: toy}]\n", "'map' is a stage of masks"),
+        ("gates: [max]\n", "'max' is a stage of study"),
+        ("boxes: [{use: boxes, of: tyo}]\n", "unknown model 'tyo'. Did you mean 'toy'"),
+        ("boxes: [{use: nms}]\n", "the first step takes boxes of models"),
+        ("boxes: [{use: boxes, of: toy}, {use: nms, of: toy}]\n", "only the first step does"),
+        ("boxes: [{use: boxes, of: [toy, other]}]\n", "needed: one. To fuse use weighted-boxes"),
+        ("boxes: [{use: boxes, of: toy}, {use: inside-mask, mask: lungz}]\n", "mean 'lungs'"),
+        ("masks: {lungz: [{use: map, of: toy}, threshold]}\n", "Did you mean 'lungs'"),
+        ("masks: {lungs: [{use: map, of: toy}]}\n", "ends with a map"),
+        ("masks: {lungs: [threshold]}\n", "takes a map, but nothing came"),
+        ("masks: {lungs: [{use: map, of: toy}, remove-small]}\n", "takes a mask, but a map came"),
+        ("masks: {lungs: [{use: map, of: toy}, threshold, triplet]}\n", "but a mask came"),
+        (
+            "masks: {opacity: [{use: map, of: toy}, threshold, inside-mask], "
+            "lungs: [{use: map, of: toy}, threshold]}\n",
+            "mask 'lungs' is made later",
+        ),
+        ("boxes: []\nscores: [none]\n", "no flow of boxes"),
+        ("boxes: [{use: boxes, of: toy}, {use: classifier-check, of: a.b.c}]\n", "at"),
+        (
+            "models: {toy: {bundle: toy.zip}, spare: {bundle: b.zip}}\n",
+            "models.spare: no flow, gate or `when` uses it",
+        ),
+        ("boxes: [{use: union, of: {toy: 2, other: 1}}]\n", "weights of models do not count"),
+        ("boxes: [{use: union, of: toy, confident: {tyo: 0.5}}]\n", "confident names tyo"),
+        ("masks: {lungs: [{use: map, of: toy}, {use: triplet, bottom: 0.8}]}\n", "above top"),
+        ("models: {toy: {bundle: t.zip, fuse: scale}}\n", "needed: a fusion of boxes without"),
+        ("boxes: []\nmasks: {}\nscores: []\n", "nothing would come out"),
+    ],
+)
+def test_a_misfit_is_refused_with_its_reason(tmp_path: Path, text: str, message: str) -> None:
+    if "other" in text or "spare" in text:
+        models = "{toy: {bundle: toy.zip}, other: {bundle: other.zip}}"
+        text = text if "models" in text else f"{text}models: {models}\n"
+    with pytest.raises(ConfigError, match=message):
+        Pipeline.load(write_text(tmp_path / "toy.yaml", text))
+
+
+# What does not fit is known from the bundles' manifests: no image is needed.
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("boxes: [{use: weighted-boxes, of: [toy, cls]}]\n", "'cls' has no boxes"),
+        ("boxes: [{use: boxes, of: seg}]\n", "'seg' has no boxes"),
+        ("masks: {pneumothorax: [{use: map, of: seg}, threshold]}\n", "mask 'pneumothorax'"),
+        ("masks: {lungs: [{use: map, of: cls}, threshold]}\n", "unknown mask 'lungs'"),
+        ("scores: [{use: scores, of: seg}]\n", "'seg' has no image scores"),
+        ("scores: [{use: scores, of: cls, only: [opaciti]}]\n", "Did you mean 'opacity'"),
+        ("scores: [{use: scores, of: cls}, {use: scores, of: toy}]\n", "'normal' is there already"),
+        (
+            "boxes: [{use: boxes, of: toy}, {use: times-image-score, of: cls.opaciti}]\n",
+            "Did you mean 'opacity'",
+        ),
+        (
+            "boxes: [{use: boxes, of: toy}, {use: times-image-score, of: toy}]\n",
+            "several scores; say which: toy.normal or toy.opacity",
+        ),
+        (
+            "boxes: [{use: boxes, of: toy}, {use: classifier-check, of: cls, at: best-mc}]\n",
+            "Did you mean 'best-mcc'",
+        ),
+        (
+            "boxes: [{use: boxes, of: toy}, "
+            "{use: classifier-check, of: cls.normal, at: best-mcc}]\n",
+            "is for 'opacity', not for 'normal'",
+        ),
+        ("study: {use: max, least: [nromal]}\n", "Did you mean 'normal'"),
+        ("operating_points: {a: {threshold: 0.1, reason: r, score: opaciti}}\n", "'opaciti'"),
+        ("calibration: {scores: {opaciti: []}}\n", "Did you mean 'opacity'"),
+        ("calibration: {class_temperature: 2}\n", "temperatures and biases are on logits"),
+        ("thresholds: {boxes: defautl}\n", "Did you mean 'default'"),
+        ("thresholds: {images: [default]}\n", "is for the score 'box'"),
+        (
+            "thresholds: {boxes: cls.best-mcc}\nscores: [{use: scores, of: cls}]\n",
+            "is for the score 'opacity'",
+        ),
+    ],
+)
+def test_a_misfit_of_bundles_is_refused_when_loaded(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    write_toy(tmp_path / "toy.zip")
+    write_classifier(tmp_path / "cls.zip")
+    write_segmenter(tmp_path / "seg.zip")
+    used = {name for name in ("cls", "seg") if name in text}
+    models = ", ".join(f"{name}: {{bundle: {name}.zip}}" for name in ("toy", *sorted(used)))
+    with pytest.raises(ConfigError, match=message):
+        load_pipeline(write_text(tmp_path / "p.yaml", f"{text}models: {{{models}}}"))
+
+
+def test_models_that_wait_for_each_other_are_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        write_classifier(tmp_path / f"{name}.zip")
+    path = write_text(
+        tmp_path / "p.yaml",
+        "models:\n"
+        "  a: {bundle: a.zip, when: {score: b.opacity, at: 0.5}}\n"
+        "  b: {bundle: b.zip, when: {score: a.opacity, at: 0.5}}\n"
+        "masks: {}\nboxes: []\nscores: [{use: mean-scores, of: [a, b]}]\n",
+    )
+    with pytest.raises(ConfigError, match="may be missing, since its model has a `when`"):
+        Pipeline.load(path)
+
+
+def test_a_graph_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = write_toy_pipeline(tmp_path, "models: {toy: {bundle: toy.zip, size: 256}}\n")
+    with pytest.raises(BundleError, match=r"128 x 128 px and is asked for 256.*--size 256"):
+        load_pipeline(path)
+
+
+def test_a_missing_bundle_is_a_bundle_error_and_one_without_a_name_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(BundleError, match=r"toy\.zip"):
+        load_pipeline(write_text(tmp_path / "p.yaml"))
+    path = write_text(tmp_path / "p.yaml", "models: {toy: {recipe: rsna-yolo}}\n")
+    with pytest.raises(ConfigError, match=r"train recipe rsna-yolo .* --bundle toy=PATH"):
+        load_pipeline(path)
+    write_toy(tmp_path / "mine.zip")
+    named = Pipeline.load(path).with_bundles({"toy": [tmp_path / "mine.zip"]})
+    assert load_pipeline(named)(radiograph()).labels == ("opacity",)
+    with pytest.raises(ConfigError, match="Did you mean 'toy'"):
+        named.with_bundles({"tyo": [tmp_path / "mine.zip"]})
+    with pytest.raises(ConfigError, match="takes one bundle, 2 came"):
+        named.with_bundles({"toy": ["a.zip", "b.zip"]})
 
 
 def test_boxes_below_the_operating_point_are_not_shown(tmp_path: Path) -> None:
     path = write_toy_pipeline(tmp_path, boxes=BOXES, logits=(2.0, -2.0))
-    assert len(Analyser(Pipeline.load(path))(radiograph()).scores) == 1
-    low = Pipeline.load(path).changed(threshold=0.06)
-    assert len(Analyser(low)(radiograph()).scores) == 2
+    assert len(load_pipeline(path)(radiograph()).scores) == 1
+    assert len(load_pipeline(path, threshold=0.06)(radiograph()).scores) == 2
 
 
-def test_a_missing_bundle_is_a_bundle_error(tmp_path: Path) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text("name: p\nbundles: [{bundle: absent.zip}]\n")
-    with pytest.raises(BundleError, match=r"absent\.zip"):
-        Analyser(Pipeline.load(path))
+def test_masks_stay_out_of_borders_and_shutters(tmp_path: Path) -> None:
+    valid = np.zeros((100, 100), bool)
+    valid[20:80, 20:80] = True
+    dark = Radiograph(np.zeros((100, 100), np.float32), valid=valid)
+    found = load_pipeline(write_toy_pipeline(tmp_path))(dark)
+    assert found.masks["lungs"].any()
+    assert not any((mask & ~valid).any() for mask in found.masks.values())
 
 
-def test_two_equal_bundles_fuse_to_the_same_boxes(tmp_path: Path) -> None:
-    write_toy(tmp_path / "a.zip")
-    write_toy(tmp_path / "b.zip", logits=(1.0,))
-    text = (
-        "name: p\nbundles: [{bundle: a.zip, weight: 3}, {bundle: b.zip}]\nfusion: weighted-boxes\n"
-    )
-    (tmp_path / "p.yaml").write_text(text)
-    (tmp_path / "single.yaml").write_text("name: p\nbundles: [{bundle: a.zip}]\n")
-    fused = Analyser(Pipeline.load(tmp_path / "p.yaml"))(radiograph())
-    alone = Analyser(Pipeline.load(tmp_path / "single.yaml"))(radiograph())
-    np.testing.assert_allclose(fused.boxes_px, alone.boxes_px, atol=1e-3)
-    assert fused.image_scores == pytest.approx(alone.image_scores)
-    np.testing.assert_array_equal(fused.masks["lungs"], alone.masks["lungs"])
+def test_without_masks_the_boxes_are_the_same(tmp_path: Path) -> None:
+    inside = "boxes: [{use: boxes, of: toy}, {use: inside-mask, part: 0.01}]\n"
+    loaded = load_pipeline(write_toy_pipeline(tmp_path, inside, boxes=BOXES, logits=(2.0, 1.0)))
+    whole, bare = loaded(radiograph()), loaded(radiograph(), masks=False)
+    np.testing.assert_array_equal(whole.boxes_px, bare.boxes_px)
+    assert set(whole.masks) == {"lungs", "opacity"}
+    assert bare.masks == {}
 
 
 def test_the_fingerprint_follows_content_not_places(tmp_path: Path) -> None:
@@ -100,16 +234,30 @@ def test_the_fingerprint_follows_content_not_places(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         paths.append(write_toy_pipeline(tmp_path / name))
-    a, b = (Pipeline.load(path) for path in paths)
-    first = a.fingerprint(a.load_bundles(), masks=True)
-    assert first == b.fingerprint(b.load_bundles(), masks=True)
-    assert first != a.fingerprint(a.load_bundles(), masks=False)
-    changed = a.changed(threshold=0.5)
-    assert first != changed.fingerprint(a.load_bundles(), masks=True)
+    a, b = (LoadedPipeline(Pipeline.load(path)) for path in paths)
+    assert a.fingerprint == b.fingerprint
+    assert a.fingerprint != load_pipeline(paths[0], threshold=0.5).fingerprint
+    write_toy(paths[1].parent / "toy.zip", logits=(1.0,))
+    assert a.fingerprint != LoadedPipeline(Pipeline.load(paths[1])).fingerprint
 
 
-def test_a_blank_or_tiny_picture_is_refused() -> None:
-    gates = [make("gate", StageSpec(use=use), "test") for use in ("not-blank", "minimum-size")]
+def test_a_loaded_pipeline_travels_as_its_description(tmp_path: Path) -> None:
+    loaded = load_pipeline(write_toy_pipeline(tmp_path), threshold=0.1)
+    sent = pickle.loads(pickle.dumps(loaded))  # noqa: S301  our own
+    np.testing.assert_array_equal(sent(radiograph()).boxes_px, loaded(radiograph()).boxes_px)
+    assert sent.fingerprint == loaded.fingerprint
+
+
+def test_analyse_never_raises_because_of_one_input(tmp_path: Path) -> None:
+    loaded = hilum.load_pipeline(write_toy_pipeline(tmp_path, "gates: [not-blank]\n"))
+    blank = Radiograph(np.full((100, 100), 0.5, np.float32))
+    assert loaded.analyse(radiograph()).status == "analysed"
+    refused = loaded.analyse(blank)
+    assert (refused.status, refused.findings) == ("refused", None)
+
+
+def test_a_blank_or_tiny_image_is_refused() -> None:
+    gates = [make("gates", StageSpec(use=use), "test") for use in ("not-blank", "minimum-size")]
     with pytest.raises(NotChestRadiographRefused, match="blank"):
         gates[0](Radiograph(np.full((100, 100), 0.5, np.float32)))
     with pytest.raises(NotChestRadiographRefused, match="20 x 100"):
@@ -118,50 +266,75 @@ def test_a_blank_or_tiny_picture_is_refused() -> None:
         gate(radiograph())
 
 
-def findings(**scores: float) -> Findings:
-    boxes = np.array([[10, 10, 50, 50], [60, 60, 64, 64]], np.float32)
-    lungs = np.zeros((100, 100), bool)
-    lungs[:55] = True
-    return Findings(
-        100,
-        100,
-        boxes,
-        np.array([0.8, 0.4], np.float32),
-        ("opacity",) * 2,
-        scores,
-        {"lungs": lungs},
+@pytest.mark.parametrize(("opacity", "refused"), [(0.2, True), (0.6, False)])
+def test_the_gate_on_pixels_says_what_it_saw(tmp_path: Path, opacity: float, refused: bool) -> None:
+    write_classifier(
+        tmp_path / "gate.zip",
+        opacity,
+        global_classes=["other-body-part", "frontal-chest"],
+        image_scores={"other-body-part": "other-body-part", "frontal-chest": "frontal-chest"},
+        positive="frontal-chest",
+        operating_points={"default": {"threshold": 0.5, "reason": "r", "score": "frontal-chest"}},
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "kept"),
-    [
-        ({"use": "minimum-score", "score": 0.5}, 1),
-        ({"use": "minimum-area", "part": 0.01}, 1),
-        ({"use": "at-most", "boxes": 1}, 1),
-        ({"use": "at-most", "boxes": 0}, 0),
-        ({"use": "inside-mask"}, 1),
-        ({"use": "times-image-score"}, 2),
-    ],
-)
-def test_filters_keep_what_they_say(options: dict[str, object], kept: int) -> None:
-    stage = make("filter", StageSpec.model_validate(options), "test")
-    assert len(stage(findings(opacity=0.5)).boxes_px) == kept
+    path = write_toy_pipeline(tmp_path, "gates: [{use: frontal-chest, bundle: gate.zip}]\n")
+    loaded = load_pipeline(path)
+    assert [name for name, _ in loaded.info.bundles] == ["toy", "gate"]
+    if refused:
+        with pytest.raises(NotChestRadiographRefused, match="looks like: other body part"):
+            loaded(radiograph())
+    else:
+        assert len(loaded(radiograph()).scores) == 1
+    with pytest.raises(ConfigError, match="unknown operating point 'sure'"):
+        load_pipeline(
+            write_toy_pipeline(
+                tmp_path, "gates: [{use: frontal-chest, bundle: gate.zip, at: sure}]\n"
+            )
+        )
 
 
 def test_every_registered_stage_exists() -> None:
     needed = {
-        "minimum-score": {"score": 0.5},
-        "minimum-area": {"part": 0.1},
-        "at-most": {"boxes": 3},
+        "boxes": {
+            **{"boxes": {"of": "a"}, "times-image-score": {"of": "a"}},
+            **{"classifier-check": {"of": "a", "at": 0.5}, "minimum-score": {"score": 0.5}},
+            **{"minimum-area": {"part": 0.1}, "at-most": {"boxes": 3}},
+            "calibrate": {"map": {"kind": "temperature", "temperature": 2}},
+        },
+        "masks": {"map": {"of": "a"}, "mean-maps": {"of": ["a", "b"]}},
+        "scores": {
+            **{"scores": {"of": "a"}, "mean-scores": {"of": ["a", "b"]}},
+            "best-box": {"name": "opacity"},
+        },
     }
     for kind, names in STAGES.items():
         for name in names:
-            stage = make(kind, StageSpec(use=name, options=needed.get(name, {})), "test")
-            assert callable(getattr(stage, "average", stage))
+            options = needed.get(kind, {}).get(name, {})
+            assert make(kind, StageSpec(use=name, options=options), "test")
 
 
-def test_a_study_is_as_normal_as_its_least_normal_image(tmp_path: Path) -> None:
+def findings(**scores: float) -> Findings:
+    return Findings(
+        width=9,
+        height=9,
+        boxes_px=np.zeros((0, 4), np.float32),
+        scores=np.zeros(0, np.float32),
+        labels=(),
+        image_scores=scores,
+    )
+
+
+@pytest.mark.parametrize(
+    ("study", "scores"),
+    [
+        ("max", {"opacity": 0.7, "normal": 0.2}),
+        ("{use: max, least: []}", {"opacity": 0.7, "normal": 0.9}),
+        ("mean", {"opacity": 0.4, "normal": 0.55}),
+        ("noisy-or", {"opacity": 1 - 0.9 * 0.3, "normal": 1 - 0.1 * 0.8}),
+    ],
+)
+def test_a_study_is_combined_from_its_analysed_images(
+    tmp_path: Path, study: str, scores: dict[str, float]
+) -> None:
     ids = Identifiers(study_instance_uid="1.2")
     images = [
         ImageResult("a", "analysed", findings=findings(opacity=0.1, normal=0.9), ids=ids),
@@ -169,56 +342,11 @@ def test_a_study_is_as_normal_as_its_least_normal_image(tmp_path: Path) -> None:
         ImageResult("c", "analysed", findings=findings(opacity=0.7, normal=0.2), ids=ids),
         ImageResult("d", "analysed", findings=findings(opacity=0.3, normal=0.6)),
     ]
-    first, alone = Pipeline.load(write_toy_pipeline(tmp_path)).combine(images, [])
+    path = write_toy_pipeline(tmp_path, f"study: {study}\n")
+    first, alone = LoadedPipeline(Pipeline.load(path)).combine(images)
     assert first.images == (0, 2)
-    assert first.scores == pytest.approx({"opacity": 0.7, "normal": 0.2})
+    assert first.scores == pytest.approx(scores)
     assert (alone.study_instance_uid, alone.images) == (None, (3,))
-
-
-def _ensemble(folder: Path, fusion: str, **second: object) -> Findings:
-    write_toy(folder / "a.zip", boxes=BOXES, logits=(2.0, 1.0))
-    write_toy(folder / "b.zip", **({"boxes": BOXES, "logits": (0.5, 3.0)} | second))
-    (folder / "p.yaml").write_text(
-        f"name: p\nbundles: [{{bundle: a.zip}}, {{bundle: b.zip}}]\nfusion: {fusion}\n"
-        "thresholds: {boxes: 0.01}\n"
-    )
-    return Analyser(Pipeline.load(folder / "p.yaml"))(radiograph())
-
-
-def test_raw_outputs_are_averaged_before_suppression(tmp_path: Path) -> None:
-    found = _ensemble(tmp_path, "mean-outputs")
-    p = 1 / (1 + np.exp(-np.array([[2.0, 1.0], [0.5, 3.0]])))
-    np.testing.assert_allclose(found.scores, np.sort(p.mean(axis=0))[::-1], atol=1e-5)
-    single = Pipeline.load(write_toy_pipeline(tmp_path, boxes=BOXES, logits=(2.0, 1.0)))
-    alone = Analyser(single.changed(threshold=0.01))(radiograph())
-    np.testing.assert_allclose(
-        np.sort(found.boxes_px, axis=0), np.sort(alone.boxes_px, axis=0), atol=1e-2
-    )
-    np.testing.assert_array_equal(found.masks["lungs"], alone.masks["lungs"])
-
-
-def test_raw_outputs_of_different_networks_are_not_averaged(tmp_path: Path) -> None:
-    masks = {"opacity": {"channel": 1}, "lungs": {"channel": 0}}
-    with pytest.raises(ConfigError, match="differ in masks"):
-        _ensemble(tmp_path, "mean-outputs", masks=masks)
-
-
-@pytest.mark.parametrize("use", ["nms", "soft-nms", "nmw", "union", "vote", "weighted-boxes"])
-def test_every_fusion_keeps_boxes_on_which_bundles_agree(tmp_path: Path, use: str) -> None:
-    found = _ensemble(tmp_path, f"{{use: {use}}}")
-    strong = found.above(0.5)
-    assert len(strong.scores) == 2
-    assert (np.diff(found.scores) <= 0).all()
-
-
-def test_bundles_are_calibrated_before_they_are_fused(tmp_path: Path) -> None:
-    half = {"kind": "logistic", "slope": 1.0, "shift": -2.0}
-    found = _ensemble(
-        tmp_path, "weighted-boxes", logits=(2.0, 1.0), calibration={"scores": {"box": [half]}}
-    )
-    raw = np.array([2.0, 1.0])
-    want = (1 / (1 + np.exp(-raw)) + 1 / (1 + np.exp(-(raw - 2)))) / 2
-    np.testing.assert_allclose(found.scores, want, atol=1e-4)
 
 
 def test_operating_points_and_calibration_stand_beside_the_scores(tmp_path: Path) -> None:
@@ -245,6 +373,60 @@ def test_operating_points_and_calibration_stand_beside_the_scores(tmp_path: Path
     assert head["calibrated_on"] == "a test"
     assert list(head["operating_points"]) == ["default", "sure"]
     assert head["operating_points"]["sure"]["threshold"] == 0.9
-    swapped = write_toy_pipeline(tmp_path, "thresholds: {boxes: sure}\n", operating_points=points)
-    with pytest.raises(ConfigError, match="'opacity'"):
-        Analyser(Pipeline.load(swapped))
+
+
+def test_a_fused_pipeline_has_its_own_calibration_and_operating_points(tmp_path: Path) -> None:
+    for name in "ab":
+        write_toy(tmp_path / f"{name}.zip")
+    text = (
+        "models: {a: {bundle: a.zip}, b: {bundle: b.zip}}\n"
+        "masks: {}\nboxes: [{use: weighted-boxes, of: [a, b]}]\n"
+        "scores: [{use: mean-scores, of: [a, b]}]\n"
+    )
+    with pytest.raises(ConfigError, match="were not chosen for all"):
+        load_pipeline(write_text(tmp_path / "p.yaml", text))
+    own = (
+        "operating_points: {default: {threshold: 0.2, reason: best F1}}\n"
+        "calibration: {fitted_on: own, scores: {box: [{kind: logistic, slope: 1, shift: -2}], "
+        "'study:opacity': [{kind: isotonic, scores: [0, 1], probabilities: [0, 0.5]}]}}\n"
+    )
+    loaded = load_pipeline(write_text(tmp_path / "p.yaml", text + own))
+    found = loaded(radiograph())
+    assert found.scores == pytest.approx([0.5])  # logit 2 of both, shifted by -2
+    assert loaded.info.operating_points["default"].threshold == 0.2
+    assert loaded.info.calibrated_on == "own"
+    result = ImageResult("a", "analysed", findings=found)
+    (study,) = loaded.combine([result])
+    assert study.scores["opacity"] == pytest.approx(found.image_scores["opacity"] / 2)
+    of_one = write_text(tmp_path / "p.yaml", text + "thresholds: {boxes: b.default}\n")
+    assert load_pipeline(of_one).threshold == 0.3
+
+
+@pytest.mark.parametrize(
+    "falling",
+    [
+        "{kind: isotonic, scores: [0.2, 0.8], probabilities: [0.9, 0.1]}",
+        "{kind: isotonic, scores: [0.8, 0.2], probabilities: [0.1, 0.9]}",
+        "{kind: logistic, slope: -1}",
+        "{kind: temperature, temperature: -2}",
+    ],
+)
+def test_a_calibration_map_that_falls_is_refused(tmp_path: Path, falling: str) -> None:
+    for text in (
+        f"calibration: {{scores: {{box: [{falling}]}}}}\n",
+        f"boxes: [{{use: boxes, of: toy}}, {{use: calibrate, map: {falling}}}]\n",
+        f"models: {{toy: {{bundle: t.zip, calibration: {{scores: {{box: [{falling}]}}}}}}}}\n",
+    ):
+        with pytest.raises(ConfigError):
+            Pipeline.load(write_text(tmp_path / "p.yaml", text))
+
+
+def test_the_default_pipeline_takes_what_another_bundle_has(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "cls.zip")
+    write_segmenter(tmp_path / "seg.zip")
+    scores = load_pipeline(Pipeline.load().with_bundle(tmp_path / "cls.zip"))
+    found = scores(radiograph())
+    assert (len(found.scores), found.masks) == (0, {})
+    assert set(found.image_scores) == {"opacity", "normal"}
+    masks = load_pipeline(Pipeline.load().with_bundle(tmp_path / "seg.zip"))(radiograph())
+    assert set(masks.masks) == {"opacity", "lungs"}

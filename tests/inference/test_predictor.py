@@ -13,8 +13,9 @@ from helpers.toy import SIZE, toy_files, toy_manifest, write_toy
 from hilum.core.bundle import write_bundle
 from hilum.core.errors import BundleError, ConfigError, ModelOutputError
 from hilum.core.geometry import Letterbox
+from hilum.core.prediction import sigmoid
 from hilum.core.radiograph import Radiograph
-from hilum.inference.decode import Decoder, mean_inside, sigmoid
+from hilum.inference.decode import Decoder, mean_inside
 from hilum.inference.predictor import Predictor
 from hilum.inference.session import RawOutputs, Session
 
@@ -37,9 +38,9 @@ def test_box_sits_at_the_inverse_of_the_map(tmp_path: Path, shape: tuple[int, in
     square = Letterbox(width, height, SIZE).boxes_to_square(truth)
     predictor = Predictor(write_toy(tmp_path / "b.zip", square))
     found = predictor(blob(height, width, truth[0]))
-    assert np.abs(found.boxes_px - truth).max() <= 0.5
-    assert found.labels == ("opacity",)
-    assert found.scores == pytest.approx([1 / (1 + np.exp(-2))])
+    assert np.abs(found.boxes.boxes_px - truth).max() <= 0.5
+    assert found.boxes.labels == ("opacity",)
+    assert found.boxes.scores == pytest.approx([1 / (1 + np.exp(-2))])
 
 
 @pytest.mark.parametrize("shape", [(300, 700), (911, 407), (512, 512)])
@@ -47,11 +48,11 @@ def test_mask_sits_where_the_picture_is_bright(tmp_path: Path, shape: tuple[int,
     height, width = shape
     truth = np.array([width // 2, height // 3, width - 20, height // 3 + height // 2])
     found = Predictor(write_toy(tmp_path / "b.zip"))(blob(height, width, truth))
-    ys, xs = np.nonzero(found.masks["opacity"])
+    ys, xs = np.nonzero(found.maps["opacity"].cut())
     cell = max(shape) / SIZE * 4  # one cell of the toy's mask head at source size
     edges = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
     assert np.abs(edges - truth).max() <= cell
-    assert not (found.masks["opacity"] & found.masks["lungs"])[5:-5, 5:-5].all()
+    assert not (found.maps["opacity"].cut() & found.maps["lungs"].cut())[5:-5, 5:-5].all()
 
 
 def test_the_same_input_gives_the_same_output(tmp_path: Path) -> None:
@@ -60,8 +61,8 @@ def test_the_same_input_gives_the_same_output(tmp_path: Path) -> None:
     first = Predictor(bundle)(picture)
     for predictor in (Predictor(bundle), Predictor(bundle, threads=2)):
         again = predictor(picture)
-        np.testing.assert_array_equal(first.boxes_px, again.boxes_px)
-        np.testing.assert_array_equal(first.masks["lungs"], again.masks["lungs"])
+        np.testing.assert_array_equal(first.boxes.boxes_px, again.boxes.boxes_px)
+        np.testing.assert_array_equal(first.maps["lungs"].logits, again.maps["lungs"].logits)
         assert first.image_scores == again.image_scores
 
 
@@ -78,17 +79,8 @@ def test_nothing_is_found_in_the_padding(tmp_path: Path) -> None:
     found = Predictor(write_toy(tmp_path / "b.zip", boxes, (2.0, 1.0)))(
         Radiograph(np.zeros((200, 400), np.float32))
     )
-    assert len(found.boxes_px) == 1
-    assert found.boxes_px[0, 1] == 0
-
-
-def test_masks_stay_out_of_borders_and_shutters(tmp_path: Path) -> None:
-    valid = np.zeros((100, 100), bool)
-    valid[20:80, 20:80] = True
-    found = Predictor(write_toy(tmp_path / "b.zip"))(
-        Radiograph(np.zeros((100, 100), np.float32), valid=valid)
-    )
-    assert not any((mask & ~valid).any() for mask in found.masks.values())
+    assert len(found.boxes.boxes_px) == 1
+    assert found.boxes.boxes_px[0, 1] == 0
 
 
 def test_nan_is_a_failure_not_a_normal_image(tmp_path: Path) -> None:
@@ -124,15 +116,15 @@ def test_image_weights_lower_boxes_on_calm_images(tmp_path: Path) -> None:
     plain = Predictor(write_toy(tmp_path / "a.zip"))(picture)
     weighted = Predictor(write_toy(tmp_path / "b.zip", decoding=decoding))(picture)
     # Prepared black is -1; the toy's lung logit there is +8.
-    expected = plain.scores * plain.image_scores["normal"] * sigmoid(8.0)
-    np.testing.assert_allclose(weighted.scores, expected, rtol=1e-5)
+    expected = plain.boxes.scores * plain.image_scores["normal"] * sigmoid(8.0)
+    np.testing.assert_allclose(weighted.boxes.scores, expected, rtol=1e-5)
 
 
 def test_a_higher_temperature_calms_the_scores(tmp_path: Path) -> None:
     picture = Radiograph(np.zeros((64, 64), np.float32))
     calibration = {"class_temperature": 2.0, "class_bias": -0.5}
     found = Predictor(write_toy(tmp_path / "b.zip", calibration=calibration))(picture)
-    assert found.scores == pytest.approx([1 / (1 + np.exp(-0.5))])
+    assert found.boxes.scores == pytest.approx([1 / (1 + np.exp(-0.5))])
 
 
 def test_overlapping_boxes_of_one_label_are_one_finding(tmp_path: Path) -> None:
@@ -144,9 +136,9 @@ def test_overlapping_boxes_of_one_label_are_one_finding(tmp_path: Path) -> None:
     logits[:50] = 1  # neighbouring anchors of the first cells
     raw = RawOutputs(logits, np.zeros((n, 4), np.float32))
     found = decoder(raw, Letterbox(256, 256, SIZE))
-    assert 0 < len(found.boxes_px) < 50
+    assert 0 < len(found.boxes.boxes_px) < 50
     assert found.image_scores == {}
-    assert (np.diff(found.scores) <= 0).all()
+    assert (np.diff(found.boxes.scores) <= 0).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -163,7 +155,7 @@ def test_mean_inside_is_the_mean_of_the_touched_cells(seed: int) -> None:
 
 
 def test_specks_of_a_mask_go_and_its_large_parts_stay() -> None:
-    from hilum.inference.decode import without_specks
+    from hilum.core.prediction import without_specks
 
     logits = np.full((32, 32), -3, np.float32)
     logits[2:20, 2:10] = 2  # one lung

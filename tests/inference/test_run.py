@@ -79,7 +79,7 @@ def test_a_hanging_input_is_given_up(pipeline: Pipeline) -> None:
 
 
 def test_a_wrong_job_is_an_error_not_a_hundred_failures(pipeline: Pipeline) -> None:
-    Path(pipeline.bundles[0].bundle).unlink()
+    Path(str(pipeline.models["toy"].bundle)).unlink()
     for workers in (1, 2):
         with pytest.raises(BundleError, match="no such bundle"):
             run([GoodItem("a"), GoodItem("b")], Job(pipeline), workers=workers)

@@ -69,7 +69,7 @@ def test_findings_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert list(value["images"][0]) == [
         *("path", "content_sha256", "sop_instance_uid", "series_instance_uid"),
         *("study_instance_uid", "status", "reason", "warnings", "width", "height", "scores"),
-        *("findings", "outlines", "masks", "files", "seconds"),
+        *("findings", "outlines", "masks", "files", "declined", "seconds"),
     ]
     assert value["images"][0]["sop_instance_uid"] is None
     assert value["images"][0]["findings"][0]["box_px"] == [20.0, 10.0, 50.0, 30.12]

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from hilum.core.errors import ConfigError, DataError
 from hilum.data.phantom.phantom import phantom, write_png
 from hilum.dicom.read import read
-from hilum.inference.pipeline import Analyser, Pipeline
+from hilum.inference.loaded import LoadedPipeline
+from hilum.inference.pipeline import Pipeline
 from hilum.train import run as running
 from hilum.train import sweep as sweeping
 from hilum.train.recipe import Recipe, load_recipe
@@ -107,7 +108,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
     bundle = export(whole, tmp_path / "made.zip")
     assert set(bundle.manifest.precisions) == {"fp32", "int8"}
     assert "rsna-retinanet" in bundle.read("card.md").decode()
-    analyser = Analyser(Pipeline.load().with_bundle(tmp_path / "made.zip"))
+    analyser = LoadedPipeline(Pipeline.load().with_bundle(tmp_path / "made.zip"))
     write_png(phantom(3, 200, 160), tmp_path / "image.png")
     found = analyser(read(tmp_path / "image.png"))
     assert (found.width, found.height) == (200, 160)

@@ -120,18 +120,33 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     return Bundle(source, manifest, sha256)
 
 
+def shipped_bundles() -> dict[str, Path]:
+    """The bundles that come with the package, by name."""
+    folder = Path(str(resources.files("hilum").joinpath("bundles")))
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.name: path for path in found if (path / MANIFEST).is_file()}
+
+
+def open_bundle(name: str | os.PathLike[str]) -> Bundle:
+    """A bundle that comes with the package, by its name, or that of a path.
+
+    Raises:
+        BundleError: as `load_bundle`.
+    """
+    return load_bundle(shipped_bundles().get(os.fspath(name), Path(name)))
+
+
 def default_bundle() -> Bundle:
     """The bundle that comes with the package.
 
     Raises:
         BundleError: this installation came without one.
     """
-    path = Path(str(resources.files("hilum").joinpath("bundles", "default")))
-    if not path.is_dir():
+    if "default" not in shipped_bundles():
         raise BundleError(
             "this installation has no default bundle; name one (a folder or .zip) in the pipeline"
         )
-    return load_bundle(path)
+    return open_bundle("default")
 
 
 def write_bundle(

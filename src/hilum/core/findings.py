@@ -1,9 +1,11 @@
-"""What a model says about a radiograph, in source pixels. Knows no model, no file format."""
+"""What is left of predictions after thresholds, in source pixels. Knows no model and no file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,17 @@ from hilum.core.geometry import check_boxes
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """One finding: what, how sure, where."""
+
+    id: str  # the same for the same label at the same place; unique in its image
+    label: str
+    score: float
+    box_px: tuple[float, float, float, float]  # x1, y1, x2, y2
+    mask: Bool | None = None  # the part of its label's mask in the whole pixels of the box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +42,8 @@ class Findings:
     labels: tuple[str, ...]  # (n,) names of core.labels.VOCABULARY
     image_scores: Mapping[str, float] = field(default_factory=dict)  # e.g. {"opacity": 0.93}
     masks: Mapping[str, Bool] = field(default_factory=dict)  # name -> (height, width)
+    # Models that were not asked, and why: no boxes of theirs, an empty mask. Not a negative answer.
+    declined: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_boxes(self.boxes_px)
@@ -45,18 +60,47 @@ class Findings:
                     f"mask {name!r} is {mask.shape}; needed: the image, {(self.height, self.width)}"
                 )
 
-    def above(self, threshold: float) -> Findings:
+    def __iter__(self) -> Iterator[Finding]:
+        rows = zip(self.ids, self.labels, self.scores, self.boxes_px, strict=True)
+        for name, label, score, box in rows:
+            x1, y1, x2, y2 = (float(edge) for edge in box)
+            yield Finding(
+                id=name,
+                label=label,
+                score=float(score),
+                box_px=(x1, y1, x2, y2),
+                mask=self._inside(label, box),
+            )
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(n,) stable names of the findings: of label and place, as findings.json rounds it."""
+        names: list[str] = []
+        for label, box in zip(self.labels, self.boxes_px, strict=True):
+            place = ",".join(f"{round(float(edge), 2):.2f}" for edge in box)
+            names.append(hashlib.sha256(f"{label} {place}".encode()).hexdigest()[:12])
+        seen: dict[str, int] = {}
+        for index, name in enumerate(names):  # two findings at one place
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                names[index] = f"{name}-{seen[name]}"
+        return tuple(names)
+
+    def above(self, threshold: float) -> Self:
         """The same findings with only the boxes of at least `threshold`."""
-        keep = self.scores >= threshold
-        return Findings(
-            self.width,
-            self.height,
-            self.boxes_px[keep],
-            self.scores[keep],
-            tuple(np.array(self.labels, dtype=object)[keep]),
-            self.image_scores,
-            self.masks,
+        keep = np.flatnonzero(self.scores >= threshold)
+        return replace(
+            self,
+            boxes_px=self.boxes_px[keep],
+            scores=self.scores[keep],
+            labels=tuple(self.labels[row] for row in keep),
         )
+
+    def _inside(self, label: str, box: Float32) -> Bool | None:
+        if label not in self.masks:
+            return None
+        (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+        return self.masks[label][y1:y2, x1:x2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,21 @@ def warp_matrix(matrix: ArrayLike) -> Float64:
     return compose(shift, matrix, np.linalg.inv(shift))
 
 
+def resample(values: NDArray[Any], matrix: ArrayLike, shape: tuple[int, int]) -> Float32:
+    """(H, W) of `shape`, read linearly from (h, w) values where `matrix` (3, 3) sends its points.
+
+    Points are pixel edges on both sides; beyond the rim the outermost values go on.
+    """
+    out: Float32 = cv2.warpAffine(
+        np.ascontiguousarray(values, np.float32),
+        warp_matrix(matrix)[:2],
+        (shape[1], shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class Letterbox:
     """Aspect-preserving resize of a (height, width) image into a square of `size`, centred.
@@ -210,27 +225,23 @@ class Letterbox:
         out[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=method)
         return out
 
-    def restore(self, image: NDArray[Any]) -> Float32:
-        """(s, s) map over the square (any s, as from a mask head) to (height, width) float32."""
-        if image.ndim != 2 or image.shape[0] != image.shape[1]:
-            raise GeometryError(f"map is {image.shape}; needed: a square over the letterbox")
+    def to_cells(self, side: int) -> Float64:
+        """(3, 3) from source pixels to the cells of a (side, side) map over the square."""
         x, y, w, h = self.inner
-        ratio = image.shape[0] / self.size  # a mask head's stride
-        to_map = np.array(
+        ratio = side / self.size  # a mask head's stride
+        return np.array(
             [
                 [w * ratio / self.width, 0, x * ratio],
                 [0, h * ratio / self.height, y * ratio],
                 [0, 0, 1.0],
             ]
         )
-        restored: Float32 = cv2.warpAffine(
-            np.ascontiguousarray(image, np.float32),
-            warp_matrix(to_map)[:2],
-            (self.width, self.height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return restored
+
+    def restore(self, image: NDArray[Any]) -> Float32:
+        """(s, s) map over the square (any s, as from a mask head) to (height, width) float32."""
+        if image.ndim != 2 or image.shape[0] != image.shape[1]:
+            raise GeometryError(f"map is {image.shape}; needed: a square over the letterbox")
+        return resample(image, self.to_cells(image.shape[0]), (self.height, self.width))
 
     def boxes_to_square(self, boxes: ArrayLike) -> Float32:
         return transform_boxes(boxes, self.matrix)

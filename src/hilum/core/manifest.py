@@ -67,6 +67,12 @@ class AnchorSpec(Strict):
         return AnchorGrid(self.levels, self.ratios, self.scales, self.box_weights)
 
 
+class ProposalSpec(Strict):
+    """How the deltas on the graph's own proposals are coded: divided by these, as on anchors."""
+
+    box_weights: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+
+
 class Outputs(Strict):
     """Names in the graph of the input and of each raw output; None where a head is absent.
 
@@ -217,11 +223,16 @@ class Manifest(Strict):
     preprocessing: PreprocessingSpec
     outputs: Outputs = Outputs()
     anchors: AnchorSpec | None = None  # None: no boxes, or on proposals
+    proposals: ProposalSpec | None = None  # with outputs.proposals only
     decoding: Decoding = Decoding()
     masks: dict[str, MaskSpec] = Field(default_factory=dict)
     global_classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
     findings: tuple[str, ...] = ()  # (F,)
-    image_scores: dict[str, str] = Field(default_factory=lambda: {"opacity": "opacity"})
+    # Name -> the class or finding it is the probability of, or the exclusive classes it sums.
+    image_scores: dict[str, str | tuple[str, ...]] = Field(
+        default_factory=lambda: dict[str, str | tuple[str, ...]](opacity="opacity")
+    )
+    positive: str | None = None  # the image score that says "there is a finding"
     operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
     calibration: Calibration | None = None
     provenance: Provenance
@@ -264,15 +275,30 @@ class Manifest(Strict):
         graphs, boxes = set(self.precisions.values()), self.outputs.class_logits is not None
         placed = self.anchors is not None or self.outputs.proposals is not None
         heads = boxes == (self.outputs.box_deltas is not None) == bool(self.labels)
+        coded = (self.outputs.proposals is None) == (self.proposals is None)
+        sources = self.image_scores.values()
+        summed = {name for of in sources for name in ((of,) if isinstance(of, str) else of)}
         wrong: dict[str, set[str]] = {
             "labels not in the vocabulary": (set(self.labels) | set(self.masks)) - set(VOCABULARY),
             "class logits without box deltas or labels, or these without the first": {
                 *(() if heads else ("outputs",))
             },
             "boxes without anchors or proposals": {*(() if placed or not boxes else ("anchors",))},
-            "image scores of unknown global classes or findings": set(self.image_scores.values())
+            "image scores of unknown global classes or findings": summed
             - known
             - set(self.findings if self.outputs.finding_logits else ()),
+            "sums of what is no exclusive class": {
+                name
+                for of in self.image_scores.values()
+                if not isinstance(of, str)
+                for name in of
+                if name not in known
+            },
+            "a positive score that is no image score": {self.positive or ""}
+            - {"", *self.image_scores},
+            "proposals without their box coding, or this without them": {
+                *(() if coded else ("proposals",))
+            },
             "weights of unknown global classes": set(self.decoding.image_weights) - known,
             "weights of unknown masks": (
                 set(self.decoding.mask_weights) | set(self.decoding.component_weights)
@@ -295,6 +321,16 @@ class Manifest(Strict):
             - {str(name) for name in self.precisions},
         }
         return [f"{what}: {', '.join(sorted(bad))}" for what, bad in wrong.items() if bad]
+
+    @property
+    def has_boxes(self) -> bool:
+        return self.outputs.class_logits is not None
+
+    @property
+    def positive_score(self) -> str | None:
+        """The image score that is meant where none is named: the stated one, or the only one."""
+        only = next(iter(self.image_scores)) if len(self.image_scores) == 1 else None
+        return self.positive or only
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as it stands in the file."""

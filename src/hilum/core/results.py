@@ -68,6 +68,7 @@ class ImageResult:
             "outlines": dict(self.outlines),
             "masks": dict(self.masks),
             "files": dict(self.files),
+            "declined": dict(found.declined) if found else {},
             "seconds": round(self.seconds, 4),
         }
 
@@ -288,14 +289,15 @@ def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _boxes_to_json(found: Findings) -> list[dict[str, Any]]:
-    rows = zip(found.labels, found.scores, found.boxes_px, strict=True)
+    rows = zip(found.ids, found.labels, found.scores, found.boxes_px, strict=True)
     return [
         {
+            "id": name,
             "label": label,
             "score": round(float(score), 6),
             "box_px": [round(float(edge), 2) for edge in box],
         }
-        for label, score, box in rows
+        for name, label, score, box in rows
     ]
 
 
@@ -308,6 +310,7 @@ def _findings_from_json(record: Mapping[str, Any]) -> Findings:
         scores=np.array([box["score"] for box in boxes], np.float32),
         labels=tuple(box["label"] for box in boxes),
         image_scores=record["scores"],
+        declined=record["declined"],
     )
 
 

@@ -1,12 +1,17 @@
-"""Bundle + Radiograph -> Findings. ONNX Runtime and NumPy, no PyTorch.
+"""Bundle + StoredImage -> Prediction -> Findings. ONNX Runtime and NumPy, no PyTorch.
 
 session.py    a bundle's graph in ONNX Runtime, explicit threads
-decode.py     raw outputs -> boxes, scores and masks in source pixels
-predictor.py  one bundle, one radiograph -> Findings
-stages.py     the exchangeable parts of a pipeline: gates, fusion, filters, study combination
-pipeline.py   the parts in order, read from YAML
+decode.py     raw outputs -> Prediction in source pixels
+predictor.py  one bundle, one radiograph -> Prediction
+views.py      the same, mirrored or smaller, mapped back
+stages/       the exchangeable parts: gates, combine, boxes, masks, scores, study; one registry
+pipelines/    the texts that come with hilum
+pipeline.py   the text of a pipeline as a value
+check.py      does it fit together? Everything that is known before the first image
+loaded.py     a pipeline with its bundles open -> Findings
 journal.py    what a run has finished, on disk, so that it can go on
 run.py        many inputs, one answer each, in order
 pool.py       worker processes under supervision; a crash loses one input
+folder.py     many inputs -> a result folder that a stopped run goes on filling
 api.py        `hilum.predict(...)`
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import RunResult
+from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.run import Input, Job, run
 
@@ -52,8 +53,8 @@ def predict(
     chosen = Pipeline.load(pipeline).changed(precision=precision, threshold=threshold)
     job = Job(chosen, threads, masks)
     images = tuple(run(_inputs(paths_or_radiographs), job, workers=workers))
-    bundles = chosen.load_bundles()
-    return RunResult(chosen.info(bundles), images, chosen.combine(images, bundles))
+    loaded = LoadedPipeline(chosen)
+    return RunResult(loaded.info, images, loaded.combine(images))
 
 
 def _inputs(given: Given | Iterable[Given]) -> list[Input]:

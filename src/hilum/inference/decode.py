@@ -1,4 +1,4 @@
-"""Raw outputs of a dense detector -> boxes, scores and masks in source pixels, in NumPy.
+"""Raw outputs of a network -> a Prediction in source pixels, in NumPy.
 
 Knows the manifest's numbers; knows no runtime, file or threshold of a reader.
 Legend: N anchors, K labels, n candidates, S input side, s mask side.
@@ -6,37 +6,25 @@ Legend: N anchors, K labels, n candidates, S input side, s mask side.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hilum.core.anchors import AnchorGrid
 from hilum.core.errors import ModelOutputError
-from hilum.core.findings import Findings
 from hilum.core.geometry import Letterbox, clip_boxes
 from hilum.core.manifest import BOX, Calibration, Manifest
+from hilum.core.prediction import Boxes, Prediction, ProbabilityMap, logit, sigmoid
 from hilum.fuse.suppress import keep_best
 from hilum.fuse.weighted import weighted_boxes
 from hilum.inference.session import RawOutputs
 
 Float32 = NDArray[np.float32]
-Bool = NDArray[np.bool_]
 
 # Parts of the square: smaller components are dropped, from SURE on they count in full.
 SPECK, SURE = 3e-4, 6e-3
-
-
-def sigmoid(x: ArrayLike) -> Float32:
-    """Without overflow for any finite input."""
-    clipped = np.clip(np.asarray(x, np.float32), -80, 80)
-    return (1 / (1 + np.exp(-clipped))).astype(np.float32)
-
-
-def logit(p: float) -> float:
-    return math.log(p / (1 - p))
 
 
 def softmax(x: Float32) -> Float32:
@@ -51,33 +39,47 @@ class Decoder:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        # Proposals come with the image and are coded as the default grid's boxes are.
-        self.grid = manifest.anchors.value() if manifest.anchors else AnchorGrid()
+        if manifest.proposals is not None:
+            self.grid = AnchorGrid(box_weights=manifest.proposals.box_weights)
+        else:
+            self.grid = manifest.anchors.value() if manifest.anchors else AnchorGrid()
         self.size = manifest.preprocessing.size
         self.anchors = self.grid.anchors(self.size) if manifest.anchors else None
         self.calibration = manifest.calibration or Calibration()
 
-    def __call__(self, raw: RawOutputs, box: Letterbox, *, masks: bool = True) -> Findings:
-        """Findings in the source pixels of `box`.
+    def __call__(self, raw: RawOutputs, box: Letterbox) -> Prediction:
+        """Every box above the floor, image scores and probability maps.
 
         Raises:
             ModelOutputError: the outputs do not fit the anchors.
         """
         classes = self.probabilities(raw)
-        boxes, scores, labels = self._boxes(raw, box, classes)
-        return Findings(
+        return Prediction(
             width=box.width,
             height=box.height,
-            boxes_px=boxes,
-            scores=self.calibration.apply(BOX, scores).astype(np.float32),
-            labels=tuple(self.manifest.labels[label] for label in labels),
-            image_scores={
-                name: float(self.calibration.apply(name, classes[of]))
-                for name, of in self.manifest.image_scores.items()
-                if of in classes
-            },
-            masks=self.masks(raw, box) if masks else {},
+            boxes=self.boxes(raw, box, classes) if self.manifest.has_boxes else None,
+            image_scores=self.image_scores(classes),
+            maps=self.maps(raw, box),
         )
+
+    def boxes(self, raw: RawOutputs, box: Letterbox, classes: Mapping[str, float]) -> Boxes:
+        """Calibrated boxes in the source pixels of `box`."""
+        boxes, scores, labels = self._boxes(raw, box, classes)
+        return Boxes.of(
+            boxes,
+            self.calibration.apply(BOX, scores),
+            [self.manifest.labels[label] for label in labels],
+        )
+
+    def image_scores(self, classes: Mapping[str, float]) -> dict[str, float]:
+        """Calibrated scores by name, of those classes that the network has."""
+        out = {}
+        for name, of in self.manifest.image_scores.items():
+            parts = (of,) if isinstance(of, str) else of
+            if all(part in classes for part in parts):
+                total = min(1.0, sum(classes[part] for part in parts))
+                out[name] = float(self.calibration.apply(name, total))
+        return out
 
     def probabilities(self, raw: RawOutputs) -> dict[str, float]:
         """Probability of each global class and each finding; empty without those heads."""
@@ -92,16 +94,19 @@ class Decoder:
             out |= dict(zip(self.manifest.global_classes, softmax(logits).tolist(), strict=True))
         return out
 
-    def masks(self, raw: RawOutputs, box: Letterbox) -> dict[str, Bool]:
-        """Each mask at source size. Logits are interpolated, then cut: smoother than the cells."""
+    def maps(self, raw: RawOutputs, box: Letterbox) -> dict[str, ProbabilityMap]:
+        """Each mask's probabilities, uncut."""
         if raw.mask_logits is None:
             return {}
-        out = {}
-        for name, spec in self.manifest.masks.items():
-            cut = logit(spec.threshold)
-            cells = without_specks(raw.mask_logits[spec.channel], cut, spec.least_part)
-            out[name] = box.restore(cells) >= cut
-        return out
+        return {
+            name: ProbabilityMap.of(
+                raw.mask_logits[spec.channel],
+                box,
+                threshold=spec.threshold,
+                least_part=spec.least_part,
+            )
+            for name, spec in self.manifest.masks.items()
+        }
 
     def places(self, raw: RawOutputs) -> Float32:
         """(N, 4) what the deltas rest on: the grid's anchors, or this image's proposals.
@@ -212,22 +217,6 @@ def mean_inside(values: Float32, boxes: Float32) -> Float32:
     area = (x2 - x1) * (y2 - y1)
     mean = (total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]) / area
     out: Float32 = np.clip(mean, 0, 1).astype(np.float32)
-    return out
-
-
-def without_specks(logits: Float32, cut: float, least_part: float) -> Float32:
-    """(s, s) logits with connected parts smaller than a part of the largest pushed below `cut`."""
-    if not least_part:
-        return logits
-    count, which, stats, _ = cv2.connectedComponentsWithStats(
-        (logits >= cut).astype(np.uint8), connectivity=8
-    )
-    area = stats[:, cv2.CC_STAT_AREA]
-    if count < 3:  # the background and at most one part
-        return logits
-    small = np.flatnonzero(area < least_part * area[1:].max())
-    mirrored = 2 * np.float32(cut) - logits
-    out: Float32 = np.where(np.isin(which, small[small > 0]), mirrored, logits)
     return out
 
 

@@ -10,6 +10,7 @@ Knows no kind of result file; those are written by the `Results` it is given
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.inference.journal import Journal
+from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.run import Input, Job, Sink, content_sha256, run
 
@@ -59,9 +61,9 @@ def analyse(
     """
     from hilum import __version__
 
-    bundles = pipeline.load_bundles()
+    loaded = LoadedPipeline(pipeline)
     settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
-    key = pipeline.fingerprint(bundles, **settings)
+    key = json.dumps([loaded.fingerprint, settings], sort_keys=True)
     job = Job(pipeline, threads, masks, results)
     with Journal(results.path, key, fresh=fresh) as journal:
         answers = _finished(inputs, journal, advance)
@@ -75,7 +77,7 @@ def analyse(
         hands = workers if len(left) > FEW else 1
         run([inputs[index] for index in left], job, workers=hands, done=done)
         images = tuple(answers[index] for index in range(len(inputs)))
-        whole = RunResult(pipeline.info(bundles), images, pipeline.combine(images, bundles))
+        whole = RunResult(loaded.info, images, loaded.combine(images))
         results.finish(whole)
     return whole
 

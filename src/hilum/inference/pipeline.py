@@ -1,261 +1,355 @@
-"""Gates -> bundles -> fusion -> filters -> study combination -> thresholds, read from YAML.
+"""The text of a pipeline (schema hilum.pipeline/2) as a value: models, three flows, thresholds.
 
-Knows no files of images and no worker processes.
+Models answer; the flows of masks, boxes and scores turn answers into findings, each read from top
+to bottom. Reading checks names, kinds and options; whether the bundles fit is checked when the
+pipeline is loaded (check.py). Knows no bundle's content and no image.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from hilum.core.bundle import Bundle, default_bundle, load_bundle
+from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
 from hilum.core.errors import ConfigError
-from hilum.core.findings import Findings, StudyResult
-from hilum.core.manifest import BOX, STUDY, Calibration, OperatingPoint
+from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
 from hilum.core.options import Options, checked, load_yaml, unknown
-from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, PipelineInfo, group_studies
-from hilum.inference.predictor import Predictor
-from hilum.inference.stages import MeanOutputs, StageSpec, make
+from hilum.inference.stages import Kind, StageSpec, make
+from hilum.inference.stages.base import MODEL, ScoreName, Threshold
 
 MAX_YAML_BYTES = 2**20
+SCHEMA = "hilum.pipeline/2"
 Precision = Literal["fp32", "int8"]
 
 
-class BundleSpec(Options):
-    """One bundle: "default" or a path, its precision and its weight in the fusion."""
+class View(Options):
+    """How an image is shown to a model: as it is, mirrored, smaller in the same square."""
 
-    bundle: str = "default"
+    flip: bool = False
+    scale: float = Field(default=1.0, ge=0.25, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        names: dict[str, dict[str, Any]] = {"plain": {}, "flip": {"flip": True}}
+        if isinstance(value, str):
+            if value not in names:
+                raise ValueError(unknown("view", value, (*names, "{scale: 0.8}")))
+            return names[value]
+        return value
+
+
+class DecodingChange(Options):
+    """Decoding constants of a model other than its bundle's."""
+
+    score_floor: float | None = Field(default=None, gt=0, lt=1)
+    nms_iou: float | None = Field(default=None, gt=0, le=1)
+    max_boxes: int | None = Field(default=None, ge=1, le=1000)
+
+    def of(self, decoding: Decoding) -> Decoding:
+        return decoding.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class When(Options):
+    """A model is asked only if a score of another one reaches a threshold."""
+
+    score: ScoreName
+    at: Threshold
+
+
+class ModelSpec(Options):
+    """One model: a bundle, or several combined; how images are shown to it; when it is asked.
+
+    Without bundles the user names them (`--bundle NAME=PATH`); `recipe` is then the training
+    recipe that makes one.
+    """
+
+    bundle: str | None = None
+    bundles: tuple[str, ...] = ()
+    recipe: str | None = None
+    combine: StageSpec | None = None
+    views: tuple[View, ...] = Field(default=(View(),), min_length=1)
+    fuse: StageSpec = StageSpec(use="weighted-boxes")  # boxes of several views
+    size: int | None = Field(default=None, ge=32, le=4096, multiple_of=32)
     precision: Precision | None = None
-    weight: float = Field(default=1.0, gt=0)
+    decoding: DecodingChange = DecodingChange()
+    calibration: Calibration | None = None  # instead of the bundle's
+    when: When | None = None
 
-    def load(self) -> Bundle:
-        return default_bundle() if self.bundle == "default" else load_bundle(self.bundle)
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.bundle and self.bundles:
+            raise ValueError("both bundle and bundles; needed: one of them")
+        if len(set(self.paths)) < len(self.paths):
+            raise ValueError("a bundle stands there twice")
+        if len(self.bundles) > 1 and self.combine is None:
+            raise ValueError(
+                f"{len(self.bundles)} bundles; say how they are combined: mean-outputs, mean-maps "
+                "or mean-scores"
+            )
+        if len(set(map(str, self.views))) < len(self.views):
+            raise ValueError("a view stands there twice")
+        return self
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.bundle,) if self.bundle else self.bundles
+
+    def with_paths(self, paths: Iterable[str]) -> Self:
+        return self.model_copy(update={"bundle": None, "bundles": tuple(paths)})
+
+    def adapted(self, bundle: Bundle) -> Manifest:
+        """The bundle's manifest with this model's size, decoding and calibration."""
+        manifest = bundle.manifest
+        changes: dict[str, Any] = {"decoding": self.decoding.of(manifest.decoding)}
+        if self.size is not None:
+            size = {"size": self.size}
+            changes["preprocessing"] = manifest.preprocessing.model_copy(update=size)
+        if self.calibration is not None:
+            changes["calibration"] = self.calibration
+        return manifest.model_copy(update=changes)
 
 
 class Thresholds(Options):
-    """`boxes`: a number, or the name of an operating point of the first bundle.
+    """`boxes`: a number, or the name of an operating point; boxes below are not shown.
 
-    `images`: names of its operating points to stand beside image and study scores. They hide
-    nothing.
+    `images`: names of points that stand beside image and study scores. They hide nothing. A name
+    is one of the pipeline's own points, or of the only model that the flow rests on, or
+    `model.name`.
     """
 
-    boxes: Annotated[float, Field(ge=0, le=1)] | str = "default"
+    boxes: Threshold = "default"
     images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """All stages of a pipeline, made and their options checked."""
+
+    gates: tuple[Any, ...]
+    combine: Mapping[str, Any]  # model -> stage, of models with one
+    fuse: Mapping[str, Any]  # model -> fusion of its views' boxes
+    masks: Mapping[str, tuple[Any, ...]]
+    boxes: tuple[Any, ...]
+    scores: tuple[Any, ...]
+    study: Any
 
 
 class Pipeline(Options):
     """The whole description, as a value: frozen, picklable, equal when its YAML is."""
 
-    schema_: Literal["hilum.pipeline/1"] = Field(default="hilum.pipeline/1", alias="schema")
+    schema_: Literal["hilum.pipeline/2"] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = "1"
+    about: str = ""
     gates: tuple[StageSpec, ...] = ()
-    bundles: tuple[BundleSpec, ...] = Field(min_length=1)
-    fusion: StageSpec = StageSpec(use="single")
-    filters: tuple[StageSpec, ...] = ()
-    study: StageSpec = StageSpec(use="scores")
+    models: dict[str, ModelSpec] = Field(min_length=1)
+    masks: dict[str, tuple[StageSpec, ...]] = Field(default_factory=dict)
+    boxes: tuple[StageSpec, ...] = ()
+    scores: tuple[StageSpec, ...] = ()
+    study: StageSpec = StageSpec(use="max")
     thresholds: Thresholds = Thresholds()
+    operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
+    calibration: Calibration | None = None  # of the final scores: a fused pipeline's own
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
+
+    @field_validator("models")
+    @classmethod
+    def _model_names(cls, models: dict[str, ModelSpec]) -> dict[str, ModelSpec]:
+        for name in models:
+            if not MODEL.fullmatch(name):
+                raise ValueError(f"model name {name!r}; needed: a-z, 0-9, - and _")
+        return models
 
     @classmethod
     def load(cls, source: Pipeline | str | os.PathLike[str] | None = None) -> Pipeline:
         """A pipeline from a YAML file, one that comes with hilum by its name, or the default.
 
         Raises:
-            ConfigError: no such pipeline, not YAML, or an unknown key or stage.
+            ConfigError: no such pipeline, not YAML, or a key, stage, option, model or kind that
+                does not fit.
         """
         if isinstance(source, Pipeline):
             return source
         path = _find(source)
-        raw = _read_yaml(path)
-        pipeline = checked(cls, raw, str(path))
-        pipeline.stages(str(path))  # a wrong option is an error now, not at the first image
-        bundles = tuple(_resolved(spec, path.parent) for spec in pipeline.bundles)
-        return pipeline.model_copy(update={"bundles": bundles})
+        pipeline = checked(cls, _read_yaml(path), str(path))
+        pipeline.flows(str(path))  # a wrong option is an error now, not at the first image
+        from hilum.inference.check import check_text
 
-    def stages(self, source: str = "pipeline") -> dict[str, Any]:
-        """All stages, made and checked."""
-        return {
-            "gates": [make("gate", spec, source) for spec in self.gates],
-            "fusion": make("fusion", self.fusion, source),
-            "filters": [make("filter", spec, source) for spec in self.filters],
-            "study": make("study", self.study, source),
-        }
+        check_text(pipeline, str(path))
+        return pipeline._resolved(path.parent)
+
+    def flows(self, source: str | None = None) -> Flows:
+        """All stages, made and checked.
+
+        Raises:
+            ConfigError: unknown stage, stage of another kind, or a wrong option.
+        """
+        where = source or f"pipeline {self.name}"
+
+        def made(kind: Kind, specs: Sequence[StageSpec], place: str = "") -> tuple[Any, ...]:
+            return tuple(make(kind, spec, f"{where}: {place or kind}") for spec in specs)
+
+        return Flows(
+            gates=made("gates", self.gates),
+            combine={
+                name: make("combine", spec.combine, f"{where}: models.{name}.combine")
+                for name, spec in self.models.items()
+                if spec.combine is not None
+            },
+            fuse={
+                name: make("boxes", spec.fuse, f"{where}: models.{name}.fuse")
+                for name, spec in self.models.items()
+            },
+            masks={
+                name: made("masks", steps, f"masks.{name}") for name, steps in self.masks.items()
+            },
+            boxes=made("boxes", self.boxes),
+            scores=made("scores", self.scores),
+            study=made("study", [self.study])[0],
+        )
+
+    def bundle_paths(self) -> Iterator[str]:
+        """Every bundle, of models and of gates, once each, in the order of the text.
+
+        Raises:
+            ConfigError: a model without a bundle.
+        """
+        paths: dict[str, None] = {}
+        for name, spec in self.models.items():
+            if not spec.paths:
+                raise ConfigError(f"pipeline {self.name}: {self.missing(name)}")
+            paths |= dict.fromkeys(spec.paths)
+        for gate in self.flows().gates:
+            if hasattr(gate, "bundle"):
+                paths[gate.bundle] = None
+        return iter(paths)
+
+    def missing(self, model: str) -> str:
+        """What to do about a model without a bundle."""
+        recipe = self.models[model].recipe
+        made = f"train recipe {recipe} and export it, then name" if recipe else "name"
+        return f"model {model!r} has no bundle; {made} it: --bundle {model}=PATH"
 
     def changed(self, *, precision: str | None = None, threshold: float | None = None) -> Pipeline:
-        """The same with another precision for all bundles, or another threshold for boxes."""
+        """The same with another precision for all models, or another threshold for boxes."""
         update: dict[str, Any] = {}
         if precision is not None:
             if precision not in ("fp32", "int8"):
                 raise ConfigError(unknown("precision", precision, ("fp32", "int8")))
             new = {"precision": precision}
-            update["bundles"] = tuple(spec.model_copy(update=new) for spec in self.bundles)
+            update["models"] = {n: spec.model_copy(update=new) for n, spec in self.models.items()}
         if threshold is not None:
             if not 0 <= threshold <= 1:
                 raise ConfigError(f"threshold is {threshold}; needed: 0..1")
             update["thresholds"] = self.thresholds.model_copy(update={"boxes": threshold})
         return self.model_copy(update=update)
 
+    def with_bundles(self, paths: Mapping[str, Sequence[str | os.PathLike[str]]]) -> Pipeline:
+        """The same with other bundles for models by name.
+
+        Raises:
+            ConfigError: no such model, or several bundles for one that does not combine.
+        """
+        models = dict(self.models)
+        for name, given in paths.items():
+            if name not in models:
+                raise ConfigError(f"pipeline {self.name}: {unknown('model', name, models)}")
+            if len(given) > 1 and models[name].combine is None:
+                raise ConfigError(
+                    f"pipeline {self.name}: model {name!r} takes one bundle, {len(given)} came; "
+                    "to use several write `combine` into its text"
+                )
+            models[name] = models[name].with_paths(str(Path(path).resolve()) for path in given)
+        return self.model_copy(update={"models": models})
+
     def with_bundle(self, path: str | os.PathLike[str]) -> Pipeline:
-        """The same around one other bundle; of the points those that it has, boxes from .5 on
-        where it names none."""
-        spec = BundleSpec(bundle=str(Path(path).resolve()))
-        known = spec.load().manifest.operating_points
-        boxes = self.thresholds.boxes
-        points = Thresholds(
-            boxes=boxes if isinstance(boxes, float) or boxes in known else 0.5,
-            images=tuple(name for name in self.thresholds.images if name in known),
-        )
-        return self.model_copy(update={"bundles": (spec,), "thresholds": points})
+        """The same around one other bundle.
 
-    def load_bundles(self) -> list[Bundle]:
-        return [spec.load() for spec in self.bundles]
-
-    def info(self, bundles: Sequence[Bundle]) -> PipelineInfo:
-        calibration = bundles[0].manifest.calibration or Calibration()
-        return PipelineInfo(
-            *(self.name, self.version, tuple((b.name, b.sha256) for b in bundles)),
-            *(self.operating_points(bundles), calibration.fitted_on),
-        )
-
-    def operating_points(self, bundles: Sequence[Bundle]) -> dict[str, OperatingPoint]:
-        """The points that stand beside scores, by name; the first is that of the boxes.
+        The default pipeline takes whatever the bundle has: its boxes, masks and scores, and those
+        of its own operating points that the bundle knows (boxes from .5 on without one).
 
         Raises:
-            ConfigError: the first bundle has no point of that name, or for another score.
+            ConfigError: a pipeline of several models; they have names (`with_bundles`).
         """
-        known = bundles[0].manifest.operating_points
-        value = self.thresholds.boxes
-        wanted = [*([value] if isinstance(value, str) else []), *self.thresholds.images]
-        for name in wanted:
-            if name not in known:
-                problem = unknown("operating point", name, known)
-                raise ConfigError(f"pipeline {self.name}: thresholds: {problem}")
-            if (known[name].score == BOX) != (name == value):
-                raise ConfigError(
-                    f"pipeline {self.name}: thresholds: operating point {name!r} is for the score "
-                    f"{known[name].score!r}; `boxes` takes one for 'box', `images` one for others"
-                )
-        points = {name: known[name] for name in wanted}
-        if isinstance(value, str):
-            return points
-        given = OperatingPoint(threshold=value, reason="given", chosen_on="no data")
-        return {"given": given, **points}
-
-    def fingerprint(self, bundles: Sequence[Bundle], **settings: Any) -> str:
-        """SHA-256 of everything that decides a result, wherever the files lie."""
-        described = self.model_dump(mode="json", by_alias=True)
-        for spec, bundle in zip(described["bundles"], bundles, strict=True):
-            spec["bundle"] = bundle.sha256
-        text = json.dumps([described, settings], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def combine(
-        self, images: Sequence[ImageResult], bundles: Sequence[Bundle]
-    ) -> tuple[StudyResult, ...]:
-        """Scores of each study from those of its analysed images.
-
-        They are calibrated where a single bundle says how for this way of combining.
-        """
-        study = make("study", self.study, self.name)
-        maps = (bundles[0].manifest.calibration if len(bundles) == 1 else None) or Calibration()
-        fits = maps.study_how == study.how
-        out = []
-        for uid, indices in group_studies(images):
-            found = [images[index].findings for index in indices]
-            scores = study([one.image_scores for one in found if one is not None])
-            if fits:
-                scores = {n: float(maps.apply(STUDY + n, s)) for n, s in scores.items()}
-            out.append(StudyResult(uid, scores, indices))
-        return tuple(out)
-
-
-class Analyser:
-    """A pipeline with its bundles in memory: `Analyser(pipeline)(radiograph)`."""
-
-    def __init__(self, pipeline: Pipeline, *, threads: int = 1) -> None:
-        stages = pipeline.stages(pipeline.name)
-        self.pipeline = pipeline
-        self.gates, self.fusion = stages["gates"], stages["fusion"]
-        self.filters = stages["filters"]
-        self.bundles = pipeline.load_bundles()
-        self.predictors = [
-            Predictor(bundle, precision=spec.precision, threads=threads)
-            for bundle, spec in zip(self.bundles, pipeline.bundles, strict=True)
-        ]
-        self.weights = [spec.weight for spec in pipeline.bundles]
-        if isinstance(self.fusion, MeanOutputs):
-            _check_one_network(self.bundles)
-        self.threshold = next(iter(pipeline.operating_points(self.bundles).values())).threshold
-        self._filters_need_masks = any(spec.use == "inside-mask" for spec in pipeline.filters)
-
-    def __call__(self, radiograph: Radiograph, *, masks: bool = True) -> Findings:
-        """Findings above the threshold, best first.
-
-        Raises:
-            InputRefused: a gate refuses the radiograph.
-            ModelOutputError: a model gave numbers that mean nothing.
-        """
-        for gate in self.gates:
-            gate(radiograph)
-        wanted = masks or self._filters_need_masks
-        fused = self._fused(radiograph, wanted)
-        for stage in self.filters:
-            fused = stage(fused)
-        shown = fused.above(self.threshold)
-        return (
-            shown
-            if masks
-            else Findings(
-                shown.width,
-                shown.height,
-                shown.boxes_px,
-                shown.scores,
-                shown.labels,
-                shown.image_scores,
+        if len(self.models) > 1:
+            raise ConfigError(
+                f"pipeline {self.name} has the models {', '.join(self.models)}; name one: "
+                "--bundle NAME=PATH"
             )
+        (name,) = self.models
+        if self.name != "default":
+            return self.with_bundles({name: [path]})
+        manifest = load_bundle(path).manifest
+        points, boxes = manifest.operating_points, self.thresholds.boxes
+        known = not isinstance(boxes, str) or boxes in points
+        take = {"of": name}
+        update: dict[str, Any] = {
+            "models": {name: ModelSpec(bundle=str(Path(path).resolve()))},
+            "masks": {
+                mask: (StageSpec(use="map", options=take), StageSpec(use="threshold"))
+                for mask in manifest.masks
+            },
+            "boxes": (StageSpec(use="boxes", options=take),) if manifest.has_boxes else (),
+            "scores": (StageSpec(use="scores", options=take),) if manifest.image_scores else (),
+            "study": StageSpec(use="max"),
+            "thresholds": Thresholds(
+                boxes=boxes if known else 0.5,
+                images=tuple(point for point in self.thresholds.images if point in points),
+            ),
+        }
+        return self.model_copy(update=update)
+
+    def _resolved(self, folder: Path) -> Pipeline:
+        """Bundles relative to the folder of the text, but for those that come with hilum."""
+        models = {
+            name: spec.model_copy(
+                update={
+                    "bundle": spec.bundle and resolved(spec.bundle, folder),
+                    "bundles": tuple(resolved(path, folder) for path in spec.bundles),
+                }
+            )
+            for name, spec in self.models.items()
+        }
+        gates = tuple(
+            gate.model_copy(
+                update={
+                    "options": gate.options | {"bundle": resolved(gate.options["bundle"], folder)}
+                }
+            )
+            if "bundle" in gate.options
+            else gate
+            for gate in self.gates
         )
-
-    def _fused(self, radiograph: Radiograph, masks: bool) -> Findings:
-        if isinstance(self.fusion, MeanOutputs):
-            answers = [predictor.raw(radiograph) for predictor in self.predictors]
-            raw = self.fusion.average([raw for raw, _ in answers], self.weights)
-            return self.predictors[0].decoded(raw, answers[0][1], radiograph, masks=masks)
-        found = [predictor(radiograph, masks=masks) for predictor in self.predictors]
-        fused: Findings = self.fusion(found, self.weights)
-        return fused
+        return self.model_copy(update={"models": models, "gates": gates})
 
 
-def _check_one_network(bundles: Sequence[Bundle]) -> None:
-    """Raises ConfigError unless the raw outputs of all bundles mean the same."""
-    first = bundles[0].manifest
-    for other in (bundle.manifest for bundle in bundles[1:]):
-        for name in ("labels", "preprocessing", "anchors", "outputs", "masks", "global_classes"):
-            if getattr(other, name) != getattr(first, name):
-                raise ConfigError(
-                    f"fusion mean-outputs: bundles {first.name!r} and {other.name!r} differ in "
-                    f"{name}; needed: one network. For different ones use weighted-boxes"
-                )
+def resolved(path: str, folder: Path) -> str:
+    """A bundle's place: a name that comes with hilum stays, a path is taken from `folder`."""
+    return path if path in shipped_bundles() else str((folder / path).resolve())
+
+
+def shipped_pipelines() -> dict[str, Path]:
+    """The pipelines that come with hilum, by name."""
+    folder = Path(str(resources.files("hilum.inference").joinpath("pipelines")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def _find(source: str | os.PathLike[str] | None) -> Path:
-    shipped = Path(str(resources.files("hilum").joinpath("pipelines")))
     name = "default" if source is None else os.fspath(source)
     if Path(name).is_file():
         return Path(name)
-    known = sorted(path.stem for path in shipped.glob("*.yaml"))
+    known = shipped_pipelines()
     if name in known:
-        return shipped / f"{name}.yaml"
+        return known[name]
     raise ConfigError(f"there is no such pipeline file, and {unknown('pipeline', name, known)}")
 
 
@@ -269,10 +363,9 @@ def _read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a pipeline is a mapping of keys, see the default one")
+    if raw.get("schema") != SCHEMA:
+        raise ConfigError(
+            f"{path}: schema {raw.get('schema')!r}; needed: {SCHEMA}. Texts of an older schema are "
+            "read no more; docs/pipelines.md shows the new one"
+        )
     return raw
-
-
-def _resolved(spec: BundleSpec, folder: Path) -> BundleSpec:
-    if spec.bundle == "default":
-        return spec
-    return spec.model_copy(update={"bundle": str((folder / spec.bundle).resolve())})

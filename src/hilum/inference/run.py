@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hilum.core.errors import ConfigError, HilumError, InputRefused, ModelOutputError
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
-from hilum.inference.pipeline import Analyser, Pipeline
+from hilum.inference.loaded import LoadedPipeline
+from hilum.inference.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from hilum.dicom.stored import StoredImage
@@ -69,9 +70,10 @@ class Job:
 class Worker:
     """Answers one input after the other; never raises because of an input."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.analyser = job, Analyser(job.pipeline, threads=job.threads)
-        self.info = job.pipeline.info(self.analyser.bundles)
+    def __init__(self, job: Job, loaded: LoadedPipeline | None = None) -> None:
+        self.job = job
+        self.loaded = loaded or LoadedPipeline(job.pipeline, threads=job.threads).opened()
+        self.info = self.loaded.info
 
     def __call__(self, source: Input) -> ImageResult:
         started = time.perf_counter()
@@ -92,10 +94,11 @@ class Worker:
 
     def _analyse(self, source: Input, answer: _Answer) -> None:
         stored = self._open(source, answer)
+        self.loaded.check_header(stored or source)  # before anything is decoded
         radiograph = stored.radiograph() if stored is not None else source
         assert isinstance(radiograph, Radiograph)
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
-        found = self.analyser(radiograph, masks=self.job.masks)
+        found = self.loaded.findings(radiograph, masks=self.job.masks)
         result = replace(answer.result, status="analysed", findings=found)
         if self.job.sink is not None:
             result = self.job.sink(stored, radiograph, result, self.info).light()

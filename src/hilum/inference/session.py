@@ -70,6 +70,13 @@ class Session:
                 f"{self.bundle.path}: the graph does not take {names.image!r} alone or lacks "
                 f"{sorted(missing)}; the manifest says otherwise"
             )
+        sides = self._session.get_inputs()[0].shape[2:]
+        if any(isinstance(side, int) and side != self.size for side in sides):
+            raise BundleError(
+                f"{self.bundle.path}: the graph takes images of {' x '.join(map(str, sides))} px "
+                f"and is asked for {self.size}; export the run at that size: "
+                f"hilum export RUN --size {self.size}"
+            )
 
     def run(self, image: Float32) -> RawOutputs:
         """(1, S, S) prepared image to raw outputs.

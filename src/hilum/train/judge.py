@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hilum.core.findings import Findings
 from hilum.core.geometry import Letterbox
 from hilum.core.manifest import Figure, Manifest
+from hilum.core.prediction import Boxes as Marked
+from hilum.core.prediction import Prediction
 from hilum.core.prepare import Preprocessing, prepare
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_mask, open_radiograph
@@ -115,11 +116,13 @@ def decoded(
     """Through the bundle's own decoding."""
     decoder = Decoder(manifest)
     pairs = zip(raw, cases, strict=True)
-    return [_answer(decoder(one, case.box, masks=masks)) for one, case in pairs]
+    return [_answer(decoder(one, case.box), masks) for one, case in pairs]
 
 
-def _answer(found: Findings) -> Answer:
-    return Answer(found.boxes_px, found.scores, dict(found.image_scores), dict(found.masks))
+def _answer(said: Prediction, masks: bool) -> Answer:
+    boxes = said.boxes or Marked.none()
+    cut = {name: one.cut() for name, one in said.maps.items()} if masks else {}
+    return Answer(boxes.boxes_px, boxes.scores, dict(said.image_scores), cut)
 
 
 def baseline_answers(net: Model, cases: Sequence[Case]) -> list[Answer]:

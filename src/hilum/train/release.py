@@ -32,6 +32,7 @@ from hilum.core.manifest import (
     OperatingPoint,
     Outputs,
     PreprocessingSpec,
+    ProposalSpec,
     Provenance,
 )
 from hilum.core.prepare import normalise
@@ -158,16 +159,16 @@ def bundle_predictions(
         raw = session.run(image)
         found = decoder(raw, box)
         said = Prediction()
-        if raw.class_logits is not None:
-            said.boxes = torch.from_numpy(found.boxes_px)
-            said.scores = torch.from_numpy(found.scores)
+        if found.boxes is not None:
+            said.boxes = torch.from_numpy(found.boxes.boxes_px)
+            said.scores = torch.from_numpy(found.boxes.scores)
         if raw.global_logits is not None:
             said.classes = torch.tensor([found.image_scores[name] for name in targets.classes])
         if raw.finding_logits is not None:
             said.findings = torch.tensor([found.image_scores[name] for name in targets.findings])
         if raw.mask_logits is not None:
             said.masks = torch.from_numpy(
-                np.stack([found.masks[name].astype(np.float32) for name in targets.masks])
+                np.stack([found.maps[name].cut().astype(np.float32) for name in targets.masks])
             )
         out.append(said)
     return out
@@ -195,6 +196,7 @@ def _manifest(
             "preprocessing": PreprocessingSpec(**spec_of(recipe).to_json()),
             "outputs": Outputs.model_validate({n: n if n in names else None for n in HEADS}),
             "anchors": AnchorSpec(**grid.to_json()) if isinstance(grid, AnchorGrid) else None,
+            "proposals": ProposalSpec() if "proposals" in names else None,
             "masks": {name: MaskSpec(channel=i) for i, name in enumerate(targets.masks)}
             if masks
             else {},

@@ -1,0 +1,104 @@
+"""Gates: what must not be analysed is refused, with a reason; that is never a normal result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+
+from hilum.core.errors import NotChestRadiographRefused
+from hilum.core.radiograph import Radiograph
+from hilum.inference.predictor import Model
+from hilum.inference.stages.base import Facts, Stage, Threshold
+
+if TYPE_CHECKING:
+    from hilum.dicom.stored import StoredImage
+
+
+class Gate(Stage):
+    """Called with the image; raises NotChestRadiographRefused."""
+
+    of_header: ClassVar[bool] = False  # asked before pixels are decoded
+
+
+class Header(Gate):
+    """Refuses what its own header says is no frontal chest radiograph."""
+
+    of_header: ClassVar[bool] = True
+
+    def __call__(self, image: StoredImage | Radiograph) -> None:
+        from hilum.dicom.gate import check_chest_header
+
+        check_chest_header(image)
+
+
+class MinimumSize(Gate):
+    """Refuses images too small to show a finding."""
+
+    pixels: int = Field(default=64, ge=1)
+
+    def __call__(self, radiograph: Radiograph) -> None:
+        if min(radiograph.width, radiograph.height) < self.pixels:
+            raise NotChestRadiographRefused(
+                radiograph.source,
+                f"it is {radiograph.width} x {radiograph.height} px; needed: {self.pixels} px.",
+                "Send the image at its original size.",
+            )
+
+
+class NotBlank(Gate):
+    """Refuses images without any structure: a blank image is never reported normal."""
+
+    spread: float = Field(default=0.005, gt=0, lt=1)  # 5th to 95th percentile, in [0, 1]
+
+    def __call__(self, radiograph: Radiograph) -> None:
+        step = max(1, max(radiograph.width, radiograph.height) // 512)
+        pixels = radiograph.pixels[::step, ::step]
+        if radiograph.valid is not None:
+            pixels = pixels[radiograph.valid[::step, ::step]]
+        low, high = np.percentile(pixels, (5, 95)) if pixels.size else (0.0, 0.0)
+        if high - low < self.spread:
+            raise NotChestRadiographRefused(
+                radiograph.source, "it is blank: it shows no structure.", "Send another image."
+            )
+
+
+class FrontalChest(Gate):
+    """Refuses what a small classifier does not take for a frontal chest radiograph.
+
+    `bound` to its model when the pipeline is loaded.
+    """
+
+    bundle: str = "gate"
+    at: Threshold = "default"
+    _model: Model | None = PrivateAttr(default=None)
+    _score: str = PrivateAttr(default="")
+    _limit: float = PrivateAttr(default=1.0)
+
+    def bound(self, facts: Facts, model: Model) -> Self:
+        """The same gate with its model.
+
+        Raises:
+            ConfigError: the bundle has no such operating point, or does not say which of its
+                scores is that of a frontal chest radiograph.
+        """
+        made = self.model_copy()
+        made._model, made._score = model, facts.score(facts.name)
+        made._limit = facts.threshold(facts.name, self.at)
+        return made
+
+    def __call__(self, radiograph: Radiograph) -> None:
+        assert self._model is not None  # bound by the loaded pipeline
+        scores = self._model(radiograph).image_scores
+        if scores[self._score] >= self._limit:
+            return
+        rivals = {name: value for name, value in scores.items() if name != self._score}
+        like = max(rivals, key=lambda name: rivals[name]).replace("-", " ") if rivals else ""
+        raise NotChestRadiographRefused(
+            radiograph.source,
+            "by its pixels it is no frontal chest radiograph"
+            + (f" but looks like: {like}" if like else "")
+            + f" (frontal chest {scores[self._score]:.2f}; needed: {self._limit:.2f}).",
+            "Send a frontal chest radiograph, or leave the gate out of the pipeline.",
+        )

@@ -1,0 +1,127 @@
+"""Scores: what stands beside an image. Every step adds names; no name may come twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from hilum.core.prediction import Boxes
+from hilum.fuse.scores import none_score
+from hilum.inference.stages.base import Answers, Facts, Members, Needs, ScoreName, Stage
+
+
+class ScoreStage(Stage):
+    """Called with the final boxes and what is known of the image; gives scores by name."""
+
+    @property
+    def of_boxes(self) -> bool:
+        """Does it need a flow of boxes?"""
+        return False
+
+    def names(self, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+        """The scores that it adds, known when the text is loaded."""
+        raise NotImplementedError
+
+    def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
+        raise NotImplementedError
+
+
+class Scores(ScoreStage):
+    """The image scores of one model; `only` some, or under other names (`rename: {old: new}`)."""
+
+    of: str
+    only: tuple[str, ...] | None = None
+    rename: dict[str, str] = Field(default_factory=dict)
+
+    def needs(self) -> Needs:
+        named = tuple(f"{self.of}.{name}" for name in (*(self.only or ()), *self.rename))
+        return Needs(answers=(self.of,), scores=tuple((name, None) for name in named))
+
+    def names(self, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+        return tuple(
+            self.rename.get(name, name)
+            for name in facts[self.of].manifest.image_scores
+            if self.only is None or name in self.only
+        )
+
+    def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
+        if self.of not in image.said:
+            return {}
+        return {
+            self.rename.get(name, name): value
+            for name, value in image.said[self.of].image_scores.items()
+            if self.only is None or name in self.only
+        }
+
+
+class MeanScores(ScoreStage):
+    """Weighted means of scores by name over the models that give them; who was not asked has no
+    voice."""
+
+    of: Members
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if len(self.of) < 2:
+            raise ValueError("one model has no mean; use scores")
+        return self
+
+    def needs(self) -> Needs:
+        return Needs(answers=tuple(self.of))
+
+    def names(self, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(n for m in self.of for n in facts[m].manifest.image_scores))
+
+    def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
+        asked = [model for model in self.of if model in image.said]
+        return weighted_means(
+            [image.said[model].image_scores for model in asked], [self.of[m] for m in asked]
+        )
+
+
+class NoFinding(ScoreStage):
+    """1 - the best box's score, or 1 - another score (SIIM-COVID's `none`)."""
+
+    name: str = "none"
+    of: ScoreName | None = None
+
+    @property
+    def of_boxes(self) -> bool:
+        return self.of is None
+
+    def needs(self) -> Needs:
+        return Needs(scores=((self.of, None),) if self.of else ())
+
+    def names(self, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+        return (self.name,)
+
+    def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
+        return {self.name: none_score([image.score(self.of)] if self.of else boxes.scores)}
+
+
+class BestBox(ScoreStage):
+    """The best box's score as the image's (B10)."""
+
+    name: str
+
+    @property
+    def of_boxes(self) -> bool:
+        return True
+
+    def names(self, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+        return (self.name,)
+
+    def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
+        return {self.name: float(np.max(boxes.scores, initial=0.0))}
+
+
+def weighted_means(said: list[Mapping[str, float]], weights: list[float]) -> dict[str, float]:
+    """Weighted mean of each score over those who give it."""
+    out = {}
+    for name in dict.fromkeys(name for scores in said for name in scores):
+        pairs = [(one[name], w) for one, w in zip(said, weights, strict=True) if name in one]
+        out[name] = sum(value * w for value, w in pairs) / sum(w for _, w in pairs)
+    return out
