@@ -88,7 +88,7 @@ def test_boxes_beyond_the_image_are_of_another_size() -> None:
 def test_sizes_that_nobody_states_are_told() -> None:
     account = match_answers(_catalog(["a", "b"]), _perfect(["a", "b"], None)).account
     assert account.unstated == 1
-    assert "state no size" in " ".join(account.lines())
+    assert "without a stated size" in " ".join(account.lines())
 
 
 def test_images_of_one_name_in_two_folders_are_told_apart() -> None:
@@ -118,7 +118,7 @@ def test_a_split_does_not_make_an_ambiguous_name_unique() -> None:
     paths = ["train/1.png", "val/1.png"]
     catalog = _catalog(paths, split=["train", "val"])
     whole = match_answers(catalog, _file({"1.png": _empty((1024, 1024))}))
-    part = whole.where(np.array([False, True]), paths)
+    part = whole.where(np.array([False, True]))
     assert part.images == (None,)
     assert part.account.ambiguous == ("val/1.png",)
 

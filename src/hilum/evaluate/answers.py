@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ BEYOND = 1.01  # boxes may reach this far past the image before the frame must b
 SHOWN = 3  # names in a sentence, and in JSON
 
 
+Fate = Literal["answered", "refused", "failed", "missing", "ambiguous"]
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What became of the images of a catalog and of the predictions."""
@@ -37,7 +40,7 @@ class Account:
     failed: int
     missing: tuple[str, ...]  # images without a prediction
     ambiguous: tuple[str, ...]  # images that several predictions may mean, or share one
-    unknown: tuple[str, ...]  # predictions of no image of the catalog
+    unknown: tuple[str, ...]  # predictions of no image of the whole catalog
     by_name: tuple[str, ...]  # predictions matched by file name: their folders differ
     scaled: int  # predictions of another size than the catalog's
     unstated: int  # predictions that do not say the size of their image
@@ -58,54 +61,73 @@ class Account:
     def lines(self) -> list[str]:
         """What a reader must know, in sentences; none if every image has its one prediction."""
         told = (
-            (self.refused, "images were refused by the model", ()),
-            (self.failed, "images failed in the model", ()),
-            (len(self.missing), "images have no prediction", self.missing),
-            (len(self.ambiguous), "images have no one prediction that is theirs", self.ambiguous),
-            (len(self.unknown), "predictions are of no image of the catalog", self.unknown),
-            (len(self.by_name), "predictions were matched by file name alone", self.by_name),
-            (self.scaled, "predictions were made at another size and scaled to the catalog's", ()),
-            (
-                self.unstated,
-                "predictions or their images state no size: taken to be of the catalog's pixels",
-                (),
-            ),
+            (self.refused, "image|refused by the model", ()),
+            (self.failed, "image|failed in the model", ()),
+            (len(self.missing), "image|without a prediction", self.missing),
+            (len(self.ambiguous), "image|without one prediction of its own", self.ambiguous),
+            (len(self.unknown), "prediction|of no image of the catalog", self.unknown),
+            (len(self.by_name), "prediction|matched by file name alone", self.by_name),
+            (self.scaled, "prediction|made at another size, scaled to the catalog's", ()),
+            (self.unstated, "prediction|without a stated size, taken in the catalog's pixels", ()),
         )
-        return [f"{n:,} {words}{_first(names)}" for n, words, names in told if n]
+        return [_sentence(n, words, names) for n, words, names in told if n]
 
 
-def _first(names: Sequence[str]) -> str:
+def _sentence(count: int, words: str, names: Sequence[str]) -> str:
+    noun, _, rest = words.partition("|")
     more = ", …" if len(names) > SHOWN else ""
-    return f": {', '.join(names[:SHOWN])}{more}" if names else ""
+    listed = f": {', '.join(names[:SHOWN])}{more}" if names else ""
+    return f"{count:,} {noun}{'' if count == 1 else 's'} {rest}{listed}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """(n,) predictions of the catalog's images, in the catalog's pixels."""
+    """(n,) predictions of a catalog's images, in the catalog's pixels."""
 
-    names: tuple[str | None, ...]  # which prediction, None without one
+    ids: tuple[str, ...]
     images: tuple[ImagePredictions | None, ...]  # None without an answer
-    account: Account
+    fates: tuple[Fate, ...]
+    names: tuple[str | None, ...]  # which prediction
+    by_name: frozenset[str]
+    scaled: NDArray[np.bool_]
+    unstated: NDArray[np.bool_]
+    unknown: tuple[str, ...]  # predictions of none of the whole catalog's images
 
     @property
     def answered(self) -> NDArray[np.bool_]:
         """(n,) whether the image has an answer."""
         return np.array([image is not None for image in self.images], np.bool_)
 
-    def where(self, keep: NDArray[np.bool_], ids: Sequence[str]) -> Answers:
-        """The images for which `keep` is true; `ids` are those of all."""
-        chosen = np.flatnonzero(keep).tolist()
-        names = tuple(self.names[i] for i in chosen)
-        images = tuple(self.images[i] for i in chosen)
-        kept = {ids[i] for i in chosen}
-        account = replace(
-            self.account,
-            images=len(chosen),
-            answered=sum(one is not None for one in images),
-            missing=tuple(i for i in self.account.missing if i in kept),
-            ambiguous=tuple(i for i in self.account.ambiguous if i in kept),
+    @property
+    def account(self) -> Account:
+        def of(fate: Fate) -> tuple[str, ...]:
+            return tuple(i for i, own in zip(self.ids, self.fates, strict=True) if own == fate)
+
+        return Account(
+            images=len(self.ids),
+            answered=len(of("answered")),
+            refused=len(of("refused")),
+            failed=len(of("failed")),
+            missing=of("missing"),
+            ambiguous=of("ambiguous"),
+            unknown=self.unknown,
+            by_name=tuple(n for n in self.names if n in self.by_name),
+            scaled=int(self.scaled.sum()),
+            unstated=int(self.unstated.sum()),
         )
-        return Answers(names=names, images=images, account=account)
+
+    def where(self, keep: NDArray[np.bool_]) -> Answers:
+        """The images for which `keep` is true."""
+        rows = np.flatnonzero(keep).tolist()
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in rows),
+            images=tuple(self.images[i] for i in rows),
+            fates=tuple(self.fates[i] for i in rows),
+            names=tuple(self.names[i] for i in rows),
+            scaled=self.scaled[keep],
+            unstated=self.unstated[keep],
+        )
 
 
 def match_answers(catalog: Catalog, predictions: PredictionFile) -> Answers:
@@ -118,47 +140,37 @@ def match_answers(catalog: Catalog, predictions: PredictionFile) -> Answers:
         DataError: a prediction whose size is neither that of the image nor of a scaled copy, or
             boxes that lie outside.
     """
+    truths = truths_of(catalog)
     names = tuple(n for n in predictions.images if not n.endswith("_study"))
-    ids = catalog.table["image_id"].astype(str).tolist()
+    ids = [truth.image_id for truth in truths]
     matched, ambiguous, by_name = match_names(ids, catalog.table["path"].tolist(), names)
-    sizes = [truth.size for truth in truths_of(catalog)]
-    images: list[ImagePredictions | None] = []
-    for row, name in enumerate(matched):
-        one = None if name is None else predictions.images[name]
-        analysed = one is not None and one.status == "analysed"
-        images.append(in_frame(one, sizes[row], ids[row]) if one and analysed else None)
-    given = [predictions.images[n] for n in matched if n is not None]
-    heard = [one for one in given if one.status == "analysed"]
-    account = Account(
-        images=len(ids),
-        answered=len(heard),
-        refused=sum(one.status == "refused" for one in given),
-        failed=sum(one.status == "failed" for one in given),
-        missing=tuple(
-            i for i, n in zip(ids, matched, strict=True) if n is None and i not in ambiguous
+    given = [None if name is None else predictions.images[name] for name in matched]
+    heard = [one if one is not None and one.status == "analysed" else None for one in given]
+    pairs, used = list(zip(heard, truths, strict=True)), set(matched)
+    return Answers(
+        ids=tuple(ids),
+        images=tuple(one and in_frame(one, t.size, t.image_id) for one, t in pairs),
+        fates=tuple(_fate(one, i in ambiguous) for one, i in zip(given, ids, strict=True)),
+        names=tuple(matched),
+        by_name=frozenset(by_name),
+        scaled=np.array([one is not None and t.size.scales(one.size) for one, t in pairs], bool),
+        unstated=np.array(
+            [
+                one is not None and len(one.boxes) > 0 and (one.size is None or not t.size.known)
+                for one, t in pairs
+            ],
+            bool,
         ),
-        ambiguous=tuple(i for i in ids if i in ambiguous),
-        unknown=tuple(n for n in names if n not in set(matched)),
-        by_name=by_name,
-        scaled=sum(
-            one.size is not None and size.known and one.size != size.own
-            for one, size in _both(matched, predictions, sizes)
-        ),
-        unstated=sum(
-            (one.size is None or not size.known) and len(one.boxes) > 0
-            for one, size in _both(matched, predictions, sizes)
-        ),
+        unknown=tuple(dict.fromkeys(n for n in names if n not in used)),
     )
-    return Answers(names=tuple(matched), images=tuple(images), account=account)
 
 
-def _both(
-    matched: Sequence[str | None], predictions: PredictionFile, sizes: Sequence[Size]
-) -> Iterator[tuple[ImagePredictions, Size]]:
-    """Analysed predictions with the size of their image."""
-    for name, size in zip(matched, sizes, strict=True):
-        if name is not None and predictions.images[name].status == "analysed":
-            yield predictions.images[name], size
+def _fate(given: ImagePredictions | None, ambiguous: bool) -> Fate:
+    if given is None:
+        return "ambiguous" if ambiguous else "missing"
+    if given.status == "analysed":
+        return "answered"
+    return "refused" if given.status == "refused" else "failed"
 
 
 def in_frame(one: ImagePredictions, size: Size, image: str) -> ImagePredictions:

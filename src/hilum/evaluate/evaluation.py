@@ -306,7 +306,8 @@ def _subgroups(
     out = []
     for column in (name for name in SUBGROUPS if name in cases.rows):
         values = cases.rows[column].to_numpy()
-        for value in sorted({str(v) for v in values[labelled]} - {""}):
+        known = sorted({str(v) for v in values[labelled]} - {""})
+        for value in known if len(known) > 1 else ():  # one group is all cases
             rows = labelled & (values == value)
             label = cases.label[rows] == 1
             out.append(

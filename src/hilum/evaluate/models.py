@@ -144,7 +144,7 @@ def evaluate_models(
     predictions = [read_predictions(file) for file in files]
     matched = [match_answers(catalog, one) for one in predictions]
     part, kept = part_of(catalog, settings.split)
-    answers = [_where(one, catalog, kept) for one in matched]
+    answers = [one.where(kept) for one in matched]
     shared = answered_by_all(
         [
             join(part, file, settings.finding, answers=own)
@@ -189,7 +189,7 @@ def _validation(
     if not settings.validation_split:
         return None
     part, kept = part_of(catalog, settings.validation_split)
-    return join(part, file, settings.finding, answers=_where(matched, catalog, kept))
+    return join(part, file, settings.finding, answers=matched.where(kept))
 
 
 def _settle(on: Cases | None, cases: Cases, settings: Settings, threshold: float) -> _Settled:
@@ -272,7 +272,7 @@ def epoch_grids(
     every = []
     for file in files.values():
         predictions = read_predictions(file)
-        own = _where(match_answers(catalog, predictions), catalog, kept)
+        own = match_answers(catalog, predictions).where(kept)
         every.append(join(part, predictions, settings.finding, answers=own))
     cases = answered_by_all(every)
     boxed = cases[0].boxed
@@ -318,10 +318,6 @@ def part_of(catalog: Catalog, split: str) -> tuple[Catalog, NDArray[np.bool_]]:
         known = ", ".join(sorted(catalog.table["split"].unique()))
         raise ConfigError(f"no image of split {split!r}; known: {known}")
     return catalog.where(keep), keep
-
-
-def _where(matched: Answers, catalog: Catalog, keep: NDArray[np.bool_]) -> Answers:
-    return matched.where(keep, catalog.table["image_id"].tolist())
 
 
 def _one_each(thresholds: Sequence[float], models: int) -> list[float]:

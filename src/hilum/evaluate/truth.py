@@ -34,6 +34,10 @@ class Size:
     def known(self) -> bool:
         return min(self.own) > 0
 
+    def scales(self, size: tuple[int, int] | None) -> bool:
+        """Whether what is of `size` must be scaled to this one."""
+        return size is not None and self.known and size != self.own
+
     def scale(self, size: tuple[int, int]) -> tuple[float, float] | None:
         """Pixels of the image per pixel of a copy of `size`; None if it is no copy of it."""
         x, y = self.own[0] / size[0], self.own[1] / size[1]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.classes import ClassEvaluation
-from hilum.evaluate.metrics.names import text
 from hilum.evaluate.models import EvaluatedModel
 from hilum.evaluate.segmentation import SizeSweep
 from hilum.evaluate.thresholds.sweep import Grid, threshold_curve
@@ -77,9 +76,9 @@ def _of_boxes(models: Models) -> Iterator[Figure]:
 
 
 def _of_epochs(grid: Grid) -> Figure:
-    words = f"{text(grid.metric)}, {EPOCHS[grid.rows[0]]} The best is framed; shown, not chosen."
+    words = f"{_short(grid.metric)} {EPOCHS[grid.rows[0]]} The best is framed; shown, not chosen."
     title = f"{ROWS[grid.rows[0]]} × epoch: {_short(grid.metric)}"
-    width = max(4.8, 1.4 + 0.42 * len(grid.columns[1]))
+    width = max(4.8, 1.3 + 0.34 * len(grid.columns[1]))
     return Figure(title, words, partial(heat, grid=grid, best=True), width=width)
 
 

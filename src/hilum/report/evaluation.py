@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.evaluate import expected_calibration_error
 from hilum.evaluate.cases import Cases
+from hilum.evaluate.classes import ClassEvaluation
 from hilum.evaluate.metrics.names import text
 from hilum.evaluate.models import EvaluatedModel, EvaluatedModels, Settings
+from hilum.evaluate.segmentation import MaskEvaluation
+from hilum.evaluate.statistics.bootstrap import Interval
+from hilum.evaluate.studies import StudyEvaluation
 from hilum.evaluate.thresholds.sweep import Grid
 from hilum.report.curves import figures
 from hilum.report.gallery import galleries
@@ -70,6 +75,7 @@ def write_report(
         counts=_tiles(models[0].cases),
         accounts=_accounts(models),
         models=models,
+        blocks={kind: _blocks(models, kind) for kind in ("classes", "masks", "studies")},
         compared=evaluated.compared,
         text=text,
         figures=drawn,
@@ -117,6 +123,51 @@ def _model(m: EvaluatedModel) -> dict[str, Any]:
         "operating_points": [point.to_json() for point in m.points],
         "ece_before_calibration": _ece_before(m),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Numbers of one kind, model by model, under a heading."""
+
+    heading: str
+    notes: tuple[str, ...]  # what differs from model to model
+    numbers: dict[str, tuple[Interval | None, ...]]  # name -> one a model
+
+
+def _blocks(models: Sequence[EvaluatedModel], kind: str) -> list[Block]:
+    """The masks, studies or classes of all models, each thing of one name a block."""
+    every = [{_heading(one): one for one in getattr(model, kind)} for model in models]
+    out = []
+    for heading in dict.fromkeys(name for own in every for name in own):
+        has = [own.get(heading) for own in every]
+        names = dict.fromkeys(n for one in has if one for n in one.numbers)
+        notes = [
+            f"{model.name}: {_counted(one)}"
+            for model, one in zip(models, has, strict=True)
+            if one is not None
+        ]
+        numbers = {n: tuple(one.numbers.get(n) if one else None for one in has) for n in names}
+        out.append(Block(heading, tuple(notes), numbers))
+    return out
+
+
+Part = MaskEvaluation | StudyEvaluation | ClassEvaluation
+
+
+def _heading(one: Part) -> str:
+    if isinstance(one, ClassEvaluation):
+        return f"{one.level.capitalize()} classes: {', '.join(one.classes)}".replace("_", " ")
+    return one.name.replace("_", " ").capitalize()
+
+
+def _counted(one: Part) -> str:
+    if isinstance(one, ClassEvaluation):
+        return f"{one.cases} cases, {one.left_out} left out"
+    if isinstance(one, MaskEvaluation):
+        return f"{one.images} images, {one.both_empty} both empty, {one.one_empty} one empty"
+    told = f"{one.studies} studies, {one.positives} positive, {one.own} of the model's own score"
+    missing = f", {one.unanswered} without an answer" if one.unanswered else ""
+    return told + missing + (f"; not evaluated: {one.why_not}" if one.why_not else "")
 
 
 def _accounts(models: Sequence[EvaluatedModel]) -> dict[str, list[str]]:

@@ -68,11 +68,6 @@ class Figure:
         # Numbers drawn by matplotlib; words of the data are escaped by it.
         return Markup(re.sub(r"^.*?(?=<svg)", "", text, flags=re.DOTALL))  # noqa: S704
 
-    @property
-    def wide(self) -> bool:
-        """Whether it asks for the whole width of a page."""
-        return self.width > 1.5 * WIDTH
-
     def save(self, folder: Path) -> Path:
         """As PNG on white, for a document, under a name made of the title."""
         name = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")

@@ -64,8 +64,7 @@ def calibrate_bundle(
     """
     _check_source(old, predictions)
     part, kept = part_of(catalog, split)
-    ids = catalog.table["image_id"].tolist()
-    answers = match_answers(catalog, predictions).where(kept, ids)
+    answers = match_answers(catalog, predictions).where(kept)
     cases = join(part, predictions, aims.finding, answers=answers)
     where = f"{part.name}, split {split or 'all'}, {len(cases)} images"
     maps = Calibration(fitted_on=where)
