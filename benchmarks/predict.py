@@ -69,7 +69,7 @@ def peak_mib() -> float:
 
 def eager_network(bundle: Bundle) -> Any:
     """The recipe's network in PyTorch, evaluating; its weights do not matter for speed."""
-    from hilum.train.arm import build_net
+    from hilum.models.registry import build_model
     from hilum.train.recipe import load_recipe
 
     known = (bundle.manifest.provenance.recipe, "default")
@@ -80,7 +80,7 @@ def eager_network(bundle: Bundle) -> Any:
         except ValueError:
             continue
     model = recipe.model.model_copy(update={"pretrained": False})
-    return build_net(recipe.model_copy(update={"model": model})).eval()
+    return build_model(model, recipe.preprocessing.size, recipe.names, recipe.seed).eval()
 
 
 class EagerSession:
@@ -133,25 +133,31 @@ def files(folder: Path) -> tuple[list[Path], str]:
 
 def untrained_bundle(path: Path) -> Bundle:
     """The recipe's network, exported as it comes."""
-    from hilum.train.arm import build_net
-    from hilum.train.build import manifest
-    from hilum.train.export import to_int8, to_onnx
+    from hilum.models.registry import build_model
+    from hilum.train.export.int8 import to_int8
+    from hilum.train.export.manifest import manifest_of
+    from hilum.train.export.onnx import answers, to_onnx
+    from hilum.train.heads import heads_of
     from hilum.train.recipe import load_recipe
 
-    data = os.environ.get("HILUM_DATA")
-    if data is None:
-        raise SystemExit("set HILUM_DATA, or name a bundle: --bundle PATH")
     recipe = load_recipe("default")
-    net = build_net(recipe).eval()
-    graph = to_onnx(net, recipe.preprocessing.size)
-    rng = np.random.default_rng(0)
     size = recipe.preprocessing.size
-    images = rng.normal(size=(8, 1, size, size)).astype(np.float32)
-    raw = manifest(recipe, Path(data), ()).to_json()
-    raw["operating_points"] = {
-        "default": {"threshold": 0.3, "reason": "benchmark", "chosen_on": "nothing"}
-    }
+    net = build_model(recipe.model, size, recipe.names, recipe.seed).eval()
+    graph = to_onnx(net, size)
+    images = np.random.default_rng(0).normal(size=(8, 1, size, size)).astype(np.float32)
+    point = {"threshold": 0.3, "reason": "benchmark", "chosen_on": "nothing"}
     contents = {"model.onnx": graph, "model.int8.onnx": to_int8(graph, images)}
+    raw = manifest_of(
+        recipe,
+        net,
+        heads_of(answers(graph, images[:1])[0]),
+        recipe.spec,
+        files=list(contents),
+        fingerprints={},
+        licences=(),
+        commit="unknown",
+        settings={"operating_points": {"default": point}},
+    ).to_json()
     return write_bundle(path, raw, contents | {"card.md": b"untrained", "LICENSE.md": b"-"})
 
 

@@ -149,9 +149,7 @@ def empty() -> None:
 
 
 def series_of(study: str) -> int:
-    _, answer = http(
-        "GET", f"/dicom-web/studies/{study}/series", Accept="application/dicom+json"
-    )
+    _, answer = http("GET", f"/dicom-web/studies/{study}/series", Accept="application/dicom+json")
     return len(json.loads(answer))
 
 

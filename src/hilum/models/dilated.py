@@ -60,7 +60,7 @@ def dilate(features: nn.Module) -> None:
         for layer in layers if dilated else []:
             if isinstance(layer, nn.Conv2d) and layer not in strided:
                 layer.dilation = (2, 2)
-                layer.padding = tuple(2 * int(side) for side in layer.padding)  # type: ignore[assignment]
+                layer.padding = tuple(2 * int(side) for side in layer.padding)
         for layer in strided:
             layer.stride = (1, 1) if isinstance(layer, nn.Conv2d) else 1
         dilated = dilated or bool(strided)

@@ -19,19 +19,26 @@ from hilum.core.findings import Findings
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.data.pixels import open_mask
-from hilum.evaluate.evaluation import ImageTruth, evaluate_predictions
-from hilum.evaluate.truth import Size
+from hilum.evaluate.answers import in_frame
+from hilum.evaluate.cases import Cases, cases_of
+from hilum.evaluate.evaluation import evaluate_predictions
+from hilum.evaluate.measures import Thresholds
+from hilum.evaluate.prediction_files import from_findings
+from hilum.evaluate.truth import ImageTruth, Size
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
 from hilum.models.model import Model, evaluating
-from hilum.train.export.manifest import draft
-from hilum.train.heads import raw_outputs
+from hilum.train.export.manifest import SUM, draft
+from hilum.train.heads import heads_of, raw_outputs
 from hilum.train.loader import plain
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage
 from hilum.train.sources import Source
 
 Bool = NDArray[np.bool_]
+IMAGE_NUMBERS = frozenset(
+    ("auc", "average_precision", "accuracy", "precision", "sensitivity", "specificity")
+) | {"f1", "f2", "mcc", "brier", "ece"}
 
 
 @dataclass(slots=True)
@@ -69,6 +76,8 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     named = [] if found is None else source.target_labels(found[1])
     keep = [name is not None for name in named]
     labels = {name: _label(record, name) for name in (*targets.classes, *targets.findings)}
+    if len(targets.positive) > 1:
+        labels[SUM] = float(np.max([labels.get(name, np.nan) for name in targets.positive]))
     return ImageTruth(
         image_id=image.image_id,
         patient=image.patient,
@@ -79,7 +88,8 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
         masks={
             name: partial(_opened, source, [str(record[c]) for c in columns])
             for name in targets.masks
-            if all(isinstance(record.get(c), str) for c in (columns := _mask_columns(source, name)))
+            if (columns := _mask_columns(source, name))
+            and all(isinstance(record.get(column), str) for column in columns)
         },
     )
 
@@ -98,21 +108,33 @@ def _label(record: pd.Series[Any], name: str) -> float:
     return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
 
 
-def evaluate(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing
-) -> dict[str, float]:
+def evaluate(net: Model, held: Held, recipe: Recipe, spec: Preprocessing) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name."""
     found = predictions(net, held.images, recipe, spec)
     return losses(net, held.images, recipe, spec) | numbers(held, found, recipe)
 
 
 def numbers(
-    held: Held, found: Sequence[Findings], recipe: Recipe, threshold: float = 0.5
+    held: Held,
+    found: Sequence[Findings],
+    recipe: Recipe,
+    threshold: float | Thresholds = 0.5,
 ) -> dict[str, float]:
-    """What `evaluate.evaluation` says of these predictions."""
-    return evaluate_predictions(
-        held.truths, found, threshold=threshold, classes=recipe.names.classes
-    )
+    """What `evaluate.evaluation` says of these predictions; of exclusive classes `auc` and the like
+    are those of the positive ones."""
+    targets = recipe.names
+    out = evaluate_predictions(held.truths, found, threshold=threshold, classes=targets.classes)
+    if targets.classes:
+        positive = targets.positive[0] if len(targets.positive) == 1 else SUM
+        own = {
+            k: v for k, v in out.items() if k.endswith(f"_{positive}") and _of_scores(k, positive)
+        }
+        out |= {name.removesuffix(f"_{positive}"): value for name, value in own.items()}
+    return out
+
+
+def _of_scores(name: str, positive: str) -> bool:
+    return name.removesuffix(f"_{positive}") in IMAGE_NUMBERS
 
 
 def losses(
@@ -138,9 +160,7 @@ def predictions(
     raw = raw_outputs(net, [tensor(one, spec) for one in images], recipe.train.batch)
     if not raw:
         return []
-    names = [n for n in exported_names(raw[0])]
-    decoder = Decoder(draft(recipe, net, names, spec))
-    return decoded(decoder, raw, images)
+    return decoded(Decoder(draft(recipe, net, heads_of(raw[0]), spec)), raw, images)
 
 
 def tensor(image: PreparedImage, spec: Preprocessing) -> NDArray[np.float32]:
@@ -148,19 +168,19 @@ def tensor(image: PreparedImage, spec: Preprocessing) -> NDArray[np.float32]:
     return normalise(image.image.astype(np.float32), spec)[None]
 
 
-def exported_names(raw: RawOutputs) -> list[str]:
-    return [name for name in raw.__slots__ if getattr(raw, name) is not None]
-
-
 def decoded(
-    decoder: Decoder, raw: Sequence[RawOutputs], images: Sequence[PreparedImage]
+    decoder: Decoder,
+    raw: Sequence[RawOutputs],
+    images: Sequence[PreparedImage],
+    *,
+    masks: bool = True,
 ) -> list[Findings]:
     """Raw heads through a bundle's decoding."""
     pairs = zip(raw, images, strict=True)
-    return [whole(decoder(one, image.frame)) for one, image in pairs]
+    return [whole(decoder(one, image.frame), masks=masks) for one, image in pairs]
 
 
-def whole(found: Prediction) -> Findings:
+def whole(found: Prediction, *, masks: bool = True) -> Findings:
     """A prediction as findings: every box, masks cut where the model cuts them."""
     boxes = found.boxes or Boxes.none()
     return Findings(
@@ -170,5 +190,14 @@ def whole(found: Prediction) -> Findings:
         scores=boxes.scores,
         labels=boxes.labels,
         image_scores=found.image_scores,
-        masks={name: one.cut() for name, one in found.maps.items()},
+        masks={name: one.cut() for name, one in found.maps.items()} if masks else {},
     )
+
+
+def cases_of_held(held: Held, found: Sequence[Findings], finding: str) -> Cases:
+    """Truth and prediction of one finding."""
+    images = [
+        in_frame(from_findings(one), truth.size, truth.image_id)
+        for truth, one in zip(held.truths, found, strict=True)
+    ]
+    return cases_of(held.truths, images, finding)

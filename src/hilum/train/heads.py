@@ -38,11 +38,16 @@ class RawHeads(nn.Module):
         return exported(self.net(image))
 
 
+def heads_of(raw: RawOutputs) -> list[str]:
+    """Names of the heads that are there."""
+    return [name for name in HEADS if getattr(raw, name) is not None]
+
+
 @torch.inference_mode()
 def raw_outputs(
     net: Model, images: Sequence[NDArray[np.float32]], batch: int = 16
 ) -> list[RawOutputs]:
-    """The raw heads of (1, S, S) prepared images, from PyTorch, as a bundle's session gives them."""
+    """The raw heads of (1, S, S) prepared images from PyTorch, as a bundle's session gives them."""
     out = []
     device = next(net.parameters()).device
     with evaluating(net):

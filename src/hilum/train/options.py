@@ -61,10 +61,11 @@ class StageOptions(Options):
     def _possible(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("needed: either steps or epochs")
-        taken_over = {"learning_rate", "schedule", "freeze", "frozen_batch_norm"}
-        if self.continues and self.model_fields_set & taken_over:
+        own = (self.learning_rate, self.schedule, self.freeze, self.frozen_batch_norm)
+        if self.continues and own != (None, ScheduleOptions(), "none", False):
             raise ValueError(
-                f"continues: {', '.join(sorted(taken_over))} are those of the stage before"
+                "continues: learning_rate, schedule, freeze and frozen_batch_norm are those of the "
+                "stage before"
             )
         if not self.continues and self.learning_rate is None:
             raise ValueError("needed: a learning_rate")
@@ -91,6 +92,7 @@ class TrainOptions(Options):
     ema: float = Field(default=0.99, ge=0, lt=1)  # 0: no average
     clip_norm: float = Field(default=5.0, gt=0)
     save_every: int = Field(default=50, ge=1)  # steps, where a stage has no epochs of its own
+    save_s: float = Field(default=300.0, ge=0)  # between two states saved inside an epoch
     # An epoch shows all images with a finding, and others until these are so large a share.
     positives: float | None = Field(default=None, gt=0, le=1)
     watch: str = "val_loss"  # what the best epoch is best at; val_... is minimised, else maximised
@@ -108,7 +110,9 @@ class HoldOut(Options):
     @model_validator(mode="after")
     def _some_are_left(self) -> Self:
         if not 0 < self.validation + self.test <= 1:
-            raise ValueError("needed: shares of validation and test that add up to above 0, at most 1")
+            raise ValueError(
+                "needed: shares of validation and test that add up to above 0, at most 1"
+            )
         return self
 
 
@@ -125,6 +129,7 @@ class SourceOptions(Options):
     pool: str = ""
     weight: float | None = Field(default=None, ge=0)  # share of every batch, where no mix is given
     options: dict[str, Any] = Field(default={})  # what the set's reader offers
+    cache: bool = False  # prepared images on disk, memory-mapped
     # Which rows.
     known: tuple[str, ...] = ()  # catalog columns that must be annotated
     unknown: tuple[str, ...] = ()  # and columns that must not be

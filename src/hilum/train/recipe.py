@@ -1,4 +1,4 @@
-"""Recipes: frozen, validated settings of one training, read from YAML. `options` has the sections."""
+"""Recipes: frozen, validated settings of one training, read from YAML (sections: `options`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from hilum.augment.policy import policy
 from hilum.core.errors import ConfigError
+from hilum.core.manifest import Decoding
 from hilum.core.options import load_yaml, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
@@ -38,6 +39,7 @@ class Recipe(Options):
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     model: ModelOptions = OpacityNetOptions()
     targets: TargetOptions = TargetOptions()
+    decoding: Decoding = Decoding(score_floor=0.01, max_boxes=100)  # of boxes, in every evaluation
     train: TrainOptions = TrainOptions()
     optimiser: OptimiserOptions = OptimiserOptions()
     data: tuple[SourceOptions, ...] = Field(min_length=1)

@@ -20,7 +20,6 @@ from hilum.core.errors import DataError, InputRefused
 from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing, square
 from hilum.data.pixels import open_mask, open_radiograph
-from hilum.models.model import Targets
 from hilum.train.progress import counted
 from hilum.train.sources import Source
 
@@ -168,7 +167,7 @@ def _mask(
 ) -> NDArray[np.bool_] | None:
     """The union of the masks that make up a target's, None where one is not annotated."""
     references = [record.get(f"mask_{part}") for part in source.masks_of(name)]
-    if any(reference is None or pd.isna(reference) for reference in references):
+    if not references or any(one is None or pd.isna(one) for one in references):
         return None
     parts = [open_mask(source.catalog.root, str(r), height, width) for r in references]
     whole: NDArray[np.bool_] = np.logical_or.reduce(parts)

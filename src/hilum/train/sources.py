@@ -70,7 +70,7 @@ class Source:
         return Catalog(self.catalog.name, table, self.catalog.root, self.catalog.notes)
 
     def masks_of(self, target: str) -> tuple[str, ...]:
-        """The set's masks that make up a target's."""
+        """The set's masks that make up a target's; none where it has nothing of the kind."""
         return self.options.masks.get(target, (target,))
 
     def target_labels(self, names: Sequence[str]) -> list[str | None]:
@@ -127,7 +127,7 @@ def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
             f"source {options.own_name}: none of {len(table)} images is left: "
             + ", ".join(f"{count} {reason}" for reason, count in left_out.items())
             + f". The recipe learns {_wanted(recipe.names)}; the set annotates "
-            + f"{', '.join(annotations(catalog)) or 'nothing'}."
+            + f"{', '.join(annotated_names(catalog)) or 'nothing'}."
         )
     chosen = sample(chosen, options.sample) if options.sample else chosen
     return Source(options, chosen, recipe.names, left_out)
@@ -135,6 +135,8 @@ def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
 
 def read_catalog(options: SourceOptions, data: Path, *, alone: bool = True) -> Catalog:
     """A source's catalog as it is.
+
+    NAME.parquet in the folder of the sets, a cleaned catalog perhaps, takes the place of set NAME.
 
     Raises:
         DataError: it is not there, or no catalog.
@@ -149,12 +151,15 @@ def read_catalog(options: SourceOptions, data: Path, *, alone: bool = True) -> C
     if options.set.endswith(CATALOG):
         beside = data / options.set
         return open_catalog(beside if beside.is_file() else Path(options.set))
+    instead = data / f"{options.set}{CATALOG}"
+    if instead.is_file():
+        return open_catalog(instead)
     own = data / options.set
     folder = own if own.is_dir() and options.set not in SETS else data
     return load(options.set, folder, **options.options)
 
 
-def annotations(catalog: Catalog) -> list[str]:
+def annotated_names(catalog: Catalog) -> list[str]:
     """What a catalog says anything of: boxes by label, labels, masks."""
     table = catalog.table
     named = {str(n) for names in table["box_labels"].dropna() for n in names}
@@ -184,7 +189,7 @@ def _annotated(source: Source) -> Bool:
                 out |= table[column].notna().to_numpy()
     for name in targets.masks:
         columns = [f"mask_{part}" for part in source.masks_of(name)]
-        if all(column in table for column in columns):
+        if columns and all(column in table for column in columns):
             out |= table[columns].notna().all(axis=1).to_numpy()
     return out
 
@@ -198,7 +203,7 @@ def _check_names(recipe: Recipe, sources: list[Source]) -> None:
         if lacking:
             say("no image shows %s", ", ".join(lacking))
         return
-    known = {one.name: ", ".join(annotations(one.catalog)) or "nothing" for one in sources}
+    known = {one.name: ", ".join(annotated_names(one.catalog)) or "nothing" for one in sources}
     raise DataError(
         f"recipe {recipe.name}: no image shows any of {', '.join(n for _, n in wanted)}, which a "
         f"{recipe.model.kind} learns. Annotated: "
@@ -242,13 +247,13 @@ def _wanted(targets: Targets) -> str:
     return ", ".join(f"{kind} {name}" for kind, names in parts.items() for name in names)
 
 
-def _any_holds(
-    table: pd.DataFrame, conditions: Mapping[str, float | None], source: str
-) -> Bool:
+def _any_holds(table: pd.DataFrame, conditions: Mapping[str, float | None], source: str) -> Bool:
     out = np.zeros(len(table), bool)
     for column, value in conditions.items():
         if column not in table:
-            raise DataError(f"source {source}: distrust: {unknown('column', column, map(str, table))}")
+            raise DataError(
+                f"source {source}: distrust: {unknown('column', column, map(str, table))}"
+            )
         own = table[column]
         out |= (own.isna() if value is None else own == value).to_numpy(bool)
     return out

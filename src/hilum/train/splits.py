@@ -83,8 +83,8 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
 
 
 def _pools(sources: Sequence[Source]) -> Iterable[list[Source]]:
-    """Sources that are split, by pool; those that hold most out first, so that a set kept for a test
-    stays whole."""
+    """Sources that are split, by pool; those that hold most out first: a set kept for a test stays
+    whole."""
     pools: dict[str, list[Source]] = {}
     for source in filter(_splits, sources):
         pools.setdefault(source.options.pool or source.name, []).append(source)
@@ -130,14 +130,16 @@ def _made(source: Source, people: pd.DataFrame, seed: int) -> pd.Series[Any]:
         return pd.Series(next(iter(shares)), index=people["image_id"])
     table = hold_out(catalog, tuple(shares.values()), seed).table
     if len(shares) == 2:  # data.split calls two parts train and test
-        table = table.assign(part=table["part"].map(dict(zip(("train", "test"), shares))))
+        table = table.assign(
+            part=table["part"].map(dict(zip(("train", "test"), shares, strict=True)))
+        )
     return table.set_index("image_id")["part"]
 
 
 def _own_parts(members: list[Source], sources: Sequence[Source]) -> pd.Series[Any] | None:
     """Image -> part where a catalog brings its own; None where it does not."""
     own = [_people(one, sources).set_index("image_id")["split"] for one in members]
-    named = pd.concat(own).map(lambda part: ALIASES.get(part, part))
+    named: pd.Series[Any] = pd.concat(own).map(lambda part: ALIASES.get(part, part))
     found = set(named.unique())
     if found <= {*PARTS, ""} and {"train", "validation"} <= found:
         return named

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hilum.core.errors import ModelOutputError
+from hilum.inference.session import RawOutputs
 from hilum.train.heads import RawHeads
 
 SWAPPED = 0.01  # of the proposals: so many may enter or leave the list by rounding
@@ -65,6 +66,17 @@ def without_traces(graph: bytes) -> bytes:
         node.ClearField("doc_string")
     stripped: bytes = model.SerializeToString()
     return stripped
+
+
+def answers(graph: bytes, images: NDArray[np.float32]) -> list[RawOutputs]:
+    """What the graph says of (n, 1, S, S) prepared images, one at a time as in `hilum predict`."""
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    out = []
+    for image in images:
+        values = session.run(names, {"image": image[None]})
+        out.append(RawOutputs(**{n: v[0] for n, v in zip(names, values, strict=True)}))
+    return out
 
 
 def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]) -> float:
