@@ -1,6 +1,6 @@
 """Evaluate finished runs on the images that they held out; the report of docs/worked.md.
 
-    python scripts/worked_report.py --run default=runs/default --run lite0=runs/v/retinanet-lite0/seed-7 \\
+    python scripts/worked_report.py --run default=runs/default --run lite0=runs/lite0 \\
         --source rsna_128 --source covid_opacity_512 --data $HILUM_DATA --out worked
 
 The runs share one split. For each source its held-out images become a catalog, every run answers

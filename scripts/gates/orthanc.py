@@ -170,7 +170,8 @@ def check(name: str, path: Path, folder: Path) -> list[str]:
             sent = c_store(file) and data_set(wado(content)) == data_set(content)
             print(
                 f"{name:28} {shown:6} {kind:17} {len(content):9,} bytes  "
-                f"dciodvfy {len(errors)}  STOW {'=' if kept else 'X'}  C-STORE {'=' if sent else 'X'}"
+                f"dciodvfy {len(errors)}  "
+                f"STOW {'=' if kept else 'X'}  C-STORE {'=' if sent else 'X'}"
             )
             if errors or not kept or not sent:
                 problems.append(f"{name} {shown} {kind}: {errors or 'not returned as sent'}")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import hilum
 from helpers.pictures import radiograph
-from helpers.toy import write_toy
+from helpers.toy import write_text, write_toy
 from hilum.cli.main import app
 from hilum.core.bundle import Bundle, load_bundle
 from hilum.core.errors import ConfigError, DataError
@@ -84,10 +84,8 @@ def test_a_new_bundle_carries_points_and_maps_and_the_runtime_applies_them(tmp_p
 
     scores = []
     for name in ("old.zip", "new.zip"):
-        (tmp_path / "p.yaml").write_text(
-            f"name: p\nbundles: [{{bundle: {name}}}]\nthresholds: {{boxes: 0.0}}\n"
-        )
-        (image,) = hilum.predict(radiograph(), pipeline=tmp_path / "p.yaml")
+        text = f"models: {{toy: {{bundle: {name}}}}}\nthresholds: {{boxes: 0.0}}"
+        (image,) = hilum.predict(radiograph(), pipeline=write_text(tmp_path / "p.yaml", text))
         scores.append(image.findings.scores[0])
     want = new.manifest.calibration.apply("box", scores[0])
     assert scores[1] == pytest.approx(float(want), abs=1e-6)

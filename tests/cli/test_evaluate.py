@@ -55,6 +55,16 @@ def test_an_rsna_submission_is_scored(tmp_path: Path) -> None:
     )
 
 
+def test_a_submission_in_other_pixels_is_noted(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", LABELS)
+    half = write(tmp_path / "half.csv", "patientId,PredictionString\na,0.9 50 50 100 100\nb,\nc,\n")
+    got = json.loads(
+        run("evaluate", "challenge", "rsna", "--truth", truth, "--submission", half, "--json")
+    )
+    assert got["score"] == 0
+    assert "reach to 150 px, true ones to 300" in got["note"]
+
+
 def test_a_siim_covid_submission_is_scored_against_the_published_tables(tmp_path: Path) -> None:
     studies, images = write(tmp_path / "s.csv", STUDIES), write(tmp_path / "i.csv", IMAGES)
     given = write(
@@ -89,7 +99,7 @@ def test_a_submission_with_missing_images_is_refused(tmp_path: Path) -> None:
         run("evaluate", "challenge", "rsna", "--truth", truth, "--submission", given)
 
 
-@pytest.mark.parametrize("method", ["weighted", "nms", "soft-nms", "nmw", "union", "vote"])
+@pytest.mark.parametrize("method", ["weighted-boxes", "nms", "soft-nms", "nmw", "union", "vote"])
 def test_rsna_files_are_fused_in_their_own_form(tmp_path: Path, method: str) -> None:
     text = "patientId,PredictionString\na,0.8 0 0 100 100\nb,\n"
     files = [write(tmp_path / f"{i}.csv", text) for i in range(2)]
@@ -103,16 +113,21 @@ def test_rsna_files_are_fused_in_their_own_form(tmp_path: Path, method: str) -> 
 
 def test_siim_scores_without_a_place_become_weighted_means(tmp_path: Path) -> None:
     head = "id,PredictionString\n"
-    a = write(tmp_path / "a.csv", head + "i_image,none 0.2 0 0 1 1\ns_study,typical 1 0 0 1 1\n")
+    a = write(
+        tmp_path / "a.csv",
+        head + "i_image,none 0.2 0 0 1 1\nj_image,opacity 0.4 1 1 9 9\ns_study,typical 1 0 0 1 1\n",
+    )
     b = write(
         tmp_path / "b.csv",
-        head + "s_study,typical 0.4 0 0 1 1\ni_image,opacity 0.6 5 5 9 9 none 0.8 0 0 1 1\n",
+        head + "s_study,typical 0.4 0 0 1 1\ni_image,opacity 0.6 5 5 9 9 none 0.8 0 0 1 1\n"
+        "j_image,\n",
     )
     out = tmp_path / "fused.csv"
     run("ensemble", a, b, "--weights", "1,3", "--out", out)
     assert out.read_text().splitlines() == [
         "id,PredictionString",
         "i_image,opacity 0.45 5 5 9 9 none 0.65 0 0 1 1",
+        "j_image,opacity 0.1 1 1 9 9",
         "s_study,typical 0.55 0 0 1 1",
     ]
 
@@ -160,6 +175,93 @@ def test_a_model_that_failed_has_no_voice(tmp_path: Path) -> None:
     assert image["status"] == "analysed"
     assert image["scores"]["opacity"] == 0.9
     assert image["findings"][0]["score"] == pytest.approx(0.9)  # not halved by a silent model
+
+
+def test_a_file_without_any_box_has_no_voice_among_detectors(tmp_path: Path) -> None:
+    """A classifier's file was counted as a detector that found nothing, and halved every score."""
+    detector, classifier = _findings(tmp_path / "d.json", 0.9), tmp_path / "c.json"
+    document = json.loads(detector.read_text())
+    document["images"][0] |= {"findings": [], "scores": {"opacity": 0.5}}
+    write(classifier, json.dumps(document))
+    out = tmp_path / "fused.json"
+    said = json.loads(run("ensemble", detector, classifier, "--out", out, "--json"))
+    assert said["without_boxes"] == ["c"]
+    image = json.loads(out.read_text())["images"][0]
+    assert image["findings"][0]["score"] == pytest.approx(0.9)
+    assert image["scores"]["opacity"] == pytest.approx(0.7)
+    # Of a detector the head says so, though it found nothing.
+    document["pipeline"]["operating_points"] = {"given": {"threshold": 0.1, "score": "box"}}
+    write(classifier, json.dumps(document))
+    run("ensemble", detector, classifier, "--out", out)
+    halved = json.loads(out.read_text())["images"][0]["findings"][0]["score"]
+    assert halved == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("order", [("full", "half"), ("half", "full")])
+def test_boxes_of_a_smaller_copy_are_scaled_to_the_first_file(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    files = {name: _findings(tmp_path / f"{name}.json", 0.9) for name in order}
+    document = json.loads(files["half"].read_text())
+    document["images"][0] |= {"width": 50, "height": 50}
+    document["images"][0]["findings"][0]["box_px"] = [5.0, 5.0, 25.0, 25.0]
+    write(files["half"], json.dumps(document))
+    out = tmp_path / "fused.json"
+    said = json.loads(run("ensemble", *files.values(), "--out", out, "--json"))
+    assert said["scaled"] == 1
+    (one,) = json.loads(out.read_text())["images"][0]["findings"]
+    want = [10.0, 10.0, 50.0, 50.0] if order[0] == "full" else [5.0, 5.0, 25.0, 25.0]
+    assert one["box_px"] == want
+    assert one["score"] == pytest.approx(0.9)  # one box of two voices, not two of one
+
+
+def test_boxes_of_an_image_of_another_shape_are_refused(tmp_path: Path) -> None:
+    files = [_findings(tmp_path / f"{name}.json", 0.9) for name in "ab"]
+    document = json.loads(files[1].read_text())
+    document["images"][0] |= {"width": 50, "height": 80}
+    write(files[1], json.dumps(document))
+    with pytest.raises(DataError, match="another shape"):
+        run("ensemble", *files, "--out", tmp_path / "fused.json")
+
+
+def test_the_fused_file_is_what_its_name_says(tmp_path: Path) -> None:
+    files = [_findings(tmp_path / f"{name}.json", 0.9) for name in "ab"]
+    for file in files:
+        whole = {"reason": None, "warnings": [], "seconds": 0.1, "outlines": {}, "files": {}}
+        whole |= dict.fromkeys(("content_sha256", "sop_instance_uid", "series_instance_uid"))
+        document = json.loads(file.read_text())
+        document["images"][0] |= whole | {"study_instance_uid": None, "declined": {}}
+        write(file, json.dumps(document))
+    table = tmp_path / "fused.csv"
+    run("ensemble", *files, "--out", table)
+    (row,) = pd.read_csv(table).to_dict("records")
+    assert (row["label"], row["x1"], row["y2"]) == ("opacity", 10.0, 50.0)
+    assert row["score"] == pytest.approx(0.9)
+    rsna = write(tmp_path / "r.csv", "patientId,PredictionString\na,\n")
+    with pytest.raises(ConfigError, match=r"fused\.json.*needed: a name that ends in \.csv"):
+        run("ensemble", rsna, rsna, "--out", tmp_path / "fused.json")
+    with pytest.raises(ConfigError, match=r"\.json or \.csv"):
+        run("ensemble", *files, "--out", tmp_path / "fused.txt")
+
+
+def test_the_stages_of_pipelines_are_those_of_an_ensemble(tmp_path: Path) -> None:
+    files = [_findings(tmp_path / f"{name}.json", 0.9) for name in "ab"]
+    out = tmp_path / "fused.json"
+    run("ensemble", *files, "--then", "{use: scale, sides: 0.5}", "--then", "nms", "--out", out)
+    (one,) = json.loads(out.read_text())["images"][0]["findings"]
+    assert one["box_px"] == [20.0, 20.0, 40.0, 40.0]
+    for words, message in (
+        (("--method", "weighted"), "Did you mean 'weighted-boxes'"),
+        (("--method", "triplet"), "is a stage of masks"),
+        (("--set", "iuo=0.5"), "Did you mean 'iou'"),
+        (("--set", "iou"), "KEY=VALUE"),
+        (("--method", "union", "--weights", "1,2"), "weights of models do not count"),
+        (("--method", "scale"), "does not fuse"),
+        (("--then", "inside-mask"), "needs lungs, which prediction files do not hold"),
+        (("--weights", "1,0"), "greater than 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run("ensemble", *files, *words, "--out", out)
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
@@ -220,8 +322,9 @@ def test_a_search_finds_options_on_validation_folds_and_writes_them(tmp_path: Pa
     assert found["score"] >= max(np.mean(t["fold_scores"]) for t in found["tried"]) - 1e-12
     best = found["options"]
     again = tmp_path / "again.csv"
-    words = [f"--{k}={best[k]}" for k in ("iou", "skip", "mode")]
-    run("ensemble", *files, *words, "--weights", ",".join(map(str, best["weights"])), "-o", again)
+    words = [word for k in ("iou", "skip", "mode") for word in ("--set", f"{k}={best[k]}")]
+    weights = ",".join(map(str, best["weights"].values()))
+    run("ensemble", *files, *words, "--weights", weights, "-o", again)
     assert again.read_text() == out.read_text()
     with pytest.raises(ConfigError, match="split"):
         run("ensemble", *files, "--search", catalog, "--search-split", "x", "--out", out)

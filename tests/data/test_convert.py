@@ -195,7 +195,7 @@ def test_what_cannot_be_converted_says_why(catalog: Catalog, tmp_path: Path) -> 
         convert(catalog, "coco", catalog.root)
     with pytest.raises(DataError, match="no mask 'lungs'; name one of: opacity"):
         convert(catalog, "rle", tmp_path / "x", "lungs")
-    unsized = Catalog("x", catalog.table.assign(width=0), catalog.root)
+    unsized = Catalog("x", catalog.table.assign(width=0, path=""), catalog.root)
     with pytest.raises(DataError, match="no known size"):
         convert(unsized, "coco", tmp_path / "x")
 

@@ -179,3 +179,96 @@ def test_real_sets_split_in_seconds(hilum_data: Path) -> None:
     assert (done.groupby("patient")["split"].nunique() == 1).all()
     hernia = done.groupby("split")["label_hernia"].mean()
     assert hernia.max() / hernia.min() < 1.2
+
+
+def with_test(truth: bool = False) -> Catalog:
+    """As a challenge has it: 30 images to train on, 10 to be judged by somebody else."""
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(40)],
+            "patient": [f"p{i // 2}" for i in range(40)],
+            "split": ["train"] * 30 + ["test"] * 10,
+            "label_opacity": [float(i % 3 == 0) for i in range(30)]
+            + [1.0 if truth else np.nan] * 10,
+        }
+    )
+    return build("challenge", rows, Path())
+
+
+def test_test_images_without_truth_are_in_no_split_fold_or_sample() -> None:
+    catalog = with_test()
+    assert catalog.withheld.sum() == 10
+    for made in (hold_out(catalog, (0.8, 0.2)), folds(catalog, 3)):
+        assert set(made.table["image_id"]) == {f"i{i}" for i in range(30)}
+        applied = made.apply(catalog)
+        assert len(applied) == 30
+        assert applied.skips == {"not-in-split": 10}
+    assert set(sample(catalog, 20).table["split"]) == {"train"}
+    assert len(sample(catalog, 1000)) == 30
+    assert len(hold_out(with_test(truth=True), (0.8, 0.2)).table) == 40
+    keys = pd.Series([f"k{i}" for i in range(40)], dtype=object)
+    assert hold_out(catalog, (0.8, 0.2), pictures=keys).proof()["pictures_compared"] == 30
+
+
+def test_the_proof_can_fail() -> None:
+    """A split made from other patient ids than the catalog now has tears patients apart."""
+    catalog = made_up(60, 60)
+    made = folds(catalog, 3)
+    honest = made.proof(catalog)
+    assert set(honest["patients_in_both"].values()) == {0}
+    people = [f"p{i // 4}" for i in range(60)]
+    other = Catalog("other", catalog.table.assign(patient=people), catalog.root)
+    shared = made.proof(other)["patients_in_both"]
+    assert sum(shared.values()) > 0
+    with pytest.raises(DataError, match="is in more than one part of the split"):
+        made.apply(other)
+
+
+@pytest.mark.parametrize("ids", [("0", "0"), ("001", "1"), ("1", "01")])
+def test_a_patient_is_one_however_it_is_written(ids: tuple[str, str]) -> None:
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(60)],
+            "patient": [ids[i % 2] if i < 20 else f"p{i}" for i in range(60)],
+        }
+    )
+    catalog = build("x", rows, Path())
+    for seed in range(5):
+        parts = folds(catalog, 4, seed).table["part"]
+        assert parts[:20].nunique() == 1
+    assert set(folds(catalog, 4).proof(catalog)["patients_in_both"].values()) == {0}
+
+
+@pytest.mark.parametrize("name", ["age", "sex", "view"])
+def test_what_nobody_knows_is_no_stratum(name: str) -> None:
+    catalog = build("x", made_up(40, 20).table.drop(columns=["age", "sex", "view"]), Path())
+    with pytest.raises(DataError, match=f"cannot stratify by {name}: .* of no image"):
+        folds(catalog, 3, stratify=[name])
+
+
+def test_the_command_leaves_unreadable_images_out_and_lists_them(tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    (tmp_path / "set").mkdir()
+    for i in range(6):
+        data = dicom_bytes(phantom(i, 40, 40).pixels, seed=i, patient_id=f"p{i}")
+        (tmp_path / f"set/{i}.dcm").write_bytes(data if i else data[:900])
+    words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["left_out"] == ["0.dcm"]
+    assert answer["skips"]["unreadable"] == 1
+    assert sum(answer["images"].values()) == 5
+    assert "note: 1 files have no readable header" in result.stderr
+
+
+def test_a_damaged_split_is_a_data_error(tmp_path: Path) -> None:
+    for content in (
+        '{"schema": "hilum.split/1"}',
+        '{"schema": "hilum.split/1", "parts": [1]}',
+        "[",
+    ):
+        (tmp_path / "s.json").write_text(content)
+        with pytest.raises(DataError):
+            open_split(tmp_path / "s.json")

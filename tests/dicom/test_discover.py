@@ -180,6 +180,14 @@ def test_a_name_that_occurs_twice_in_a_zip_is_refused_not_answered_twice(tmp_pat
     assert "2 files of this name" in reason(twice)
 
 
+def test_a_zip_with_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    """zipfile itself fails on it (found by scripts/gates/fuzz.sh)."""
+    path = pack(tmp_path / "s.zip", {"NAME": FILE})
+    path.write_bytes(path.read_bytes().replace(b"NAME", b"\0AME"))  # it reads up to the zero
+    (item,) = discover([path])
+    assert "damaged" in reason(item)
+
+
 def test_damaged_and_empty_zips_are_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "s.zip", {"a.dcm": FILE})
     data = bytearray(path.read_bytes())
@@ -225,6 +233,42 @@ def test_dicomdir_is_followed_also_in_lower_case(tmp_path: Path) -> None:
     assert second.open().radiograph().height == first.open().radiograph().height == 24
     assert "not there" in reason(gone, NotFoundRefused)
     assert "DICOMDIR" not in {Path(n).name for n in names(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "name", ["A.dcm", "a.DCM", "a.ima", "A.;1", "a.dcm;1", "A.DICOM"], ids=lambda n: n
+)
+@pytest.mark.parametrize("folder", ["IMAGES", "images", "Images"])
+def test_files_of_a_dicomdir_may_have_got_a_suffix(tmp_path: Path, folder: str, name: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / name).write_bytes(FILE)
+    (item,) = discover([directory(tmp_path, [["IMAGES", "A"]])])
+    assert item.name == str(tmp_path / folder / name)
+    assert item.open().radiograph().height == 24
+
+
+def test_the_very_name_comes_before_any_other(tmp_path: Path) -> None:
+    for name in ("A", "a", "A.dcm"):
+        (tmp_path / name).write_bytes(FILE)
+    (item,) = discover([directory(tmp_path, [["A"]])])
+    assert item.name == str(tmp_path / "A")
+
+
+def test_a_reference_that_may_mean_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("A.dcm", "A.ima"):
+        (tmp_path / name).write_bytes(FILE)
+    (item,) = discover([directory(tmp_path, [["A"]])])
+    assert "may mean A.dcm and A.ima" in reason(item)
+
+
+def test_missing_files_of_a_medium_are_named_also_when_its_folder_is_given(tmp_path: Path) -> None:
+    (tmp_path / "IMAGES").mkdir()
+    (tmp_path / "IMAGES" / "A.dcm").write_bytes(FILE)
+    path = directory(tmp_path, [["IMAGES", "A"], ["IMAGES", "GONE"]])
+    missing, found = discover([tmp_path])
+    assert found.name == str(tmp_path / "IMAGES" / "A.dcm")
+    assert missing.name == f"{path}!IMAGES/GONE"
+    assert "not there" in reason(missing, NotFoundRefused)
 
 
 @pytest.mark.parametrize("parts", [["..", "A"], ["A", "..", "..", "A"], ["/etc/passwd"], ["A/B"]])

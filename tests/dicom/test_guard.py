@@ -1,31 +1,134 @@
-"""The child process gives the same radiograph, and survives what the parent should not see."""
+"""The guarded child gives the same images, and survives what the parent should not see."""
 
 from __future__ import annotations
 
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import imagecodecs
 import numpy as np
 import pytest
+from pydicom import uid as uids
 
-from helpers.dicom_files import image, stored
-from hilum.core.errors import LimitRefused, UnreadableRefused
-from hilum.dicom.guard import read_guarded
+from helpers.dicom_files import dataset, image, stored, to_bytes
+from hilum.core.errors import (
+    ConfigError,
+    LimitRefused,
+    NotChestRadiographRefused,
+    NotFoundRefused,
+    UnreadableRefused,
+)
+from hilum.dicom import guard as guards
+from hilum.dicom.gate import check_chest_header
+from hilum.dicom.guard import Guard, open_guarded, read_guarded
+from hilum.dicom.limits import Limits
 from hilum.dicom.read import read
 
+DEEP = image(stored(bits=12), 12, ViewPosition="PA", WindowCenter=9, WindowWidth=99)
 
-def test_guarded_reading_is_the_same() -> None:
-    file = image(stored(bits=12), 12, ViewPosition="PA")
-    guarded, plain = read_guarded(("a", file)), read(("a", file))
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[Guard]:
+    made = Guard()
+    yield made
+    made.close()
+
+
+def pid(guard: Guard) -> int:
+    process = guard._running()
+    return process.pid
+
+
+@pytest.mark.parametrize("file", [DEEP, bytes(imagecodecs.png_encode(stored()))])
+@pytest.mark.parametrize("options", [{}, {"full_range": True}, {"window": (100, 200)}])
+def test_guarded_reading_is_the_same(guard: Guard, file: bytes, options: dict[str, Any]) -> None:
+    guarded, plain = guard.open(("a", file)).radiograph(**options), read(("a", file), **options)
     np.testing.assert_array_equal(guarded.pixels, plain.pixels)
-    assert (guarded.source, guarded.view, guarded.ids) == ("a", "PA", plain.ids)
+    assert (guarded.source, guarded.view, guarded.ids) == ("a", plain.view, plain.ids)
+    assert guarded.decoding == plain.decoding
+    if plain.valid is not None:
+        np.testing.assert_array_equal(guarded.valid, plain.valid)
 
 
-def test_refusals_come_back_typed() -> None:
+def test_a_guarded_image_is_gated_pickled_and_written_like_any_other() -> None:
+    opened = open_guarded(("a", image(stored(), Modality="MR")))
+    with pytest.raises(NotChestRadiographRefused, match="of modality MR"):
+        check_chest_header(opened)
+    assert opened.dataset().Modality == "MR"
+    again = pickle.loads(pickle.dumps(opened))  # noqa: S301  our own bytes
+    assert type(again) is type(opened)
+    np.testing.assert_array_equal(again.radiograph().pixels, opened.radiograph().pixels)
+
+
+def test_one_child_serves_many_files_and_is_replaced_in_the_end(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pid(guard)
+    assert pid(guard) == first
+    monkeypatch.setattr(guards, "FILES_A_CHILD", 1)
+    assert pid(guard) != first
+
+
+def test_refusals_come_back_typed(guard: Guard) -> None:
     with pytest.raises(UnreadableRefused, match=r"a: .*truncated"):
-        read_guarded(("a", image(stored())[:-100]))
+        guard.open(("a", image(stored())[:-100]))
+    damaged = to_bytes(dataset(stored()), None, uids.JPEG2000, frame=b"nothing")
+    opened = guard.open(("b", damaged))
+    with pytest.raises(UnreadableRefused, match=r"b: .*JPEG 2000"):
+        opened.radiograph()
+    with pytest.raises(NotFoundRefused):
+        guard.open("no such file")
+    with pytest.raises(LimitRefused):
+        guard.open(DEEP, limits=Limits(file_bytes=100))
+    with pytest.raises(ConfigError):
+        guard.open(DEEP).radiograph(window=(1, 0))
 
 
-def test_time_and_memory_are_limited() -> None:
-    with pytest.raises(LimitRefused, match="longer than"):
-        read_guarded(image(stored()), timeout_s=0.01)
+def test_time_and_memory_are_limited_and_the_next_file_is_served() -> None:
     large = image(stored((5000, 4000), bits=12), 12)
-    with pytest.raises(LimitRefused, match="MiB"):
-        read_guarded(large, memory_bytes=220 * 2**20)
+    with pytest.raises(LimitRefused, match="longer than"):
+        read_guarded(large, timeout_s=0.001)
+    small = Guard(memory_bytes=500 * 2**20)
+    try:
+        with pytest.raises(LimitRefused, match="more than 500 MiB"):
+            small.open(large).radiograph()
+        assert small.open(DEEP).radiograph().view == "PA"
+    finally:
+        small.close()
+
+
+def test_a_child_that_dies_costs_one_file(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = guard.open(("a", DEEP))
+    os.kill(pid(guard), 9)
+    time.sleep(0.2)
+    assert opened.radiograph().view == "PA"  # seen before the question: a new one is asked
+    monkeypatch.setattr(guards, "_send", lambda *_: os.kill(pid(guard), 9))
+    with pytest.raises(UnreadableRefused, match="a: it crashes its decoder"):
+        opened.radiograph()
+    monkeypatch.undo()
+    assert opened.radiograph().view == "PA"
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 3",)
+
+
+def test_a_child_that_was_taken_over_cannot_make_the_parent_run_code(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(os, "system", ran.append)
+    monkeypatch.setattr(guards, "_received", lambda *_: pickle.dumps(_Evil()))
+    with pytest.raises(UnreadableRefused, match="no answer"):
+        guard.open(DEEP)
+    assert not ran
+
+
+def test_what_decoders_print_is_no_answer() -> None:
+    """A child's own standard output goes nowhere; its errors, which may quote a file, neither."""
+    opened = open_guarded(("CANARY", image(stored(), PatientName="CANARY")))
+    assert opened.radiograph().source == "CANARY"

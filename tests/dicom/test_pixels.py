@@ -289,6 +289,25 @@ def test_a_lut_that_loses_nearly_all_is_said_too() -> None:
     assert "lut 4096 leaves 0% of the pixels black and 100% white" in warning
 
 
+def test_a_part_that_a_window_whitened_is_no_frame_around_the_picture() -> None:
+    decoding = read(image(stored((64, 64), 12), 12, WindowCenter=127, WindowWidth=256)).decoding
+    assert decoding.clipped_white == pytest.approx(1 - 256 / 4096, abs=0.01)
+    assert len(decoding.warnings) == 1
+
+
+@pytest.mark.parametrize("blank", ["PixelPaddingValue", "shutter"])
+def test_padding_and_shutters_are_no_loss(blank: str) -> None:
+    pixels = stored((64, 64), 12)
+    kw: dict[str, Any] = {"WindowCenter": 4000, "WindowWidth": 192}
+    if blank == "shutter":
+        kw |= {"ShutterShape": "RECTANGULAR", "ShutterUpperHorizontalEdge": 62}
+    else:
+        kw |= {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 3900}
+    decoding = read(image(pixels, 12, **kw)).decoding
+    assert decoding.clipped_black < 0.1
+    assert decoding.warnings == ()
+
+
 @pytest.mark.parametrize(("centre", "width"), [(2048, 4096), (2048, 2000), (1200, 1800)])
 def test_usual_windows_are_not_warned_of(centre: float, width: float) -> None:
     decoding = read(chest_like(WindowCenter=centre, WindowWidth=width)).decoding

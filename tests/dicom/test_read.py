@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import warnings
 import zlib
@@ -124,6 +125,80 @@ def test_exif_orientation_is_honoured(kind: str, orientation: int) -> None:
     data = pillow(picture, kind, exif=exif, **({"quality": 100} if kind == "JPEG" else {}))
     want = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))))
     np.testing.assert_array_equal(np.rint(read(data).pixels * 255), want)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_exif_orientation_is_honoured_with_deep_pixels(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    deep = stored((32, 24), bits=12) * (16 if kind == "png" else 1)
+    if kind == "png":
+        raw = exif.tobytes().removeprefix(b"Exif\0\0")
+        data = bytes(imagecodecs.png_encode(deep))
+        chunk = b"eXIf" + raw
+        chunk = len(raw).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+        data = data[:33] + chunk + data[33:]
+    else:
+        data = bytes(imagecodecs.jpeg8_encode(deep, lossless=True, bitspersample=12))
+        raw = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+        data = data[:2] + b"\xff\xe1" + (len(raw) + 2).to_bytes(2) + raw + data[2:]
+    turned = {
+        1: deep,
+        2: deep[:, ::-1],
+        3: np.rot90(deep, 2),
+        4: deep[::-1],
+        5: deep.T,
+        6: np.rot90(deep, -1),
+        7: np.rot90(deep, 2).T,
+        8: np.rot90(deep, 1),
+    }[orientation]
+    top = 65535 if kind == "png" else 4095
+    np.testing.assert_array_equal(read(data).pixels, (turned / top).astype(np.float32))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_pngs_of_few_bits_use_the_whole_range(bits: int) -> None:
+    values = stored((30, 24)) >> (8 - bits)
+    packed = np.packbits(
+        np.unpackbits(values[..., None], axis=2)[..., 8 - bits :].reshape(30, -1), axis=1
+    )
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+    head = struct.pack(">IIBBBBB", 24, 30, bits, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
+    data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    np.testing.assert_array_equal(read(data).pixels, (values / (2**bits - 1)).astype(np.float32))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_alpha_beside_grey_is_ignored(bits: int) -> None:
+    grey = stored((30, 20), bits=bits)
+    data = bytes(imagecodecs.png_encode(np.stack([grey, grey[::-1]], axis=-1)))
+    np.testing.assert_array_equal(read(data).pixels, read(imagecodecs.png_encode(grey)).pixels)
+
+
+def test_transparent_webp_and_cmyk_jpeg_are_the_grey_picture() -> None:
+    rgba = np.stack([GREY] * 3 + [np.zeros_like(GREY)], axis=-1)
+    webp = pillow(Image.fromarray(rgba), "WEBP", lossless=True, exact=True)
+    np.testing.assert_array_equal(np.rint(read(webp).pixels * 255), GREY)
+    cmyk = Image.fromarray(rgba[..., :3]).convert("CMYK")
+    got = read(pillow(cmyk, "JPEG", quality=100)).pixels
+    np.testing.assert_allclose(got * 255, GREY, atol=4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("TIFF", "a TIFF"), ("BMP", "a BMP"), ("GIF", "a GIF"), ("PDF", "a PDF")]
+)
+def test_other_formats_are_refused_by_their_name(kind: str, name: str) -> None:
+    assert f"but {name}" in refused(pillow(Image.fromarray(GREY), kind), UnreadableRefused)
+
+
+def test_a_bare_jpeg_ls_stream_is_refused_by_its_name() -> None:
+    assert "JPEG-LS" in refused(bytes(imagecodecs.jpegls_encode(GREY)), UnsupportedRefused)
 
 
 def test_the_header_is_kept() -> None:

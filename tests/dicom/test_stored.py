@@ -25,6 +25,7 @@ from hilum.core.errors import (
     UnsupportedRefused,
 )
 from hilum.dicom import codecs
+from hilum.dicom.dump import elements
 from hilum.dicom.gate import check_chest_header
 from hilum.dicom.limits import Limits
 from hilum.dicom.read import read
@@ -108,6 +109,22 @@ def test_the_data_set_is_a_copy_of_ones_own() -> None:
     opened.dataset().PatientID = "other"
     assert opened.dataset().PatientID == "p1"
     assert opened.radiograph().ids.patient_id == "p1"
+
+
+def test_damaged_elements_are_shown_as_such() -> None:
+    whole = image(GREY, ExposureTimeInms=5.0)
+    damaged = whole.replace(b"FD\x08\0" + struct.pack("<d", 5), b"FD\x04\0abcd")
+    shown = {element["name"]: element["value"] for element in elements(open_stored(damaged))}
+    assert shown["Exposure Time in ms"].startswith("(unreadable")
+    assert shown["Rows"] == "30"
+
+
+def test_looking_at_all_elements_changes_nothing() -> None:
+    opened = open_stored(image(GREY, WindowCenter=9, WindowWidth=99))
+    assert any(element["name"] == "Rows" for element in elements(opened))
+    opened.dataset()
+    assert opened.header.integer("Rows") == 30
+    assert opened.radiograph().decoding.voi == "window 9/99 linear"
 
 
 def test_values_that_are_none_are_left_out_of_the_data_set() -> None:

@@ -20,9 +20,11 @@ from hilum.fuse import (
     triplet_mask,
 )
 
+GOLDEN = Path(__file__).parent / "golden"  # each file names its source
 
-def test_percentile_shrink_is_the_second_places(oracles: Path) -> None:
-    stored = json.loads((oracles / "rsna_box_shrink.json").read_text())["p20_p80"]
+
+def test_percentile_shrink_is_the_second_places() -> None:
+    stored = json.loads((GOLDEN / "rsna_box_shrink.json").read_text())["p20_p80"]
     for k, want in stored["by_scale"].items():
         got = percentile_shrink(stored["regression_outputs"], k=float(k))
         np.testing.assert_allclose(got, want, atol=1e-9)
@@ -33,8 +35,8 @@ def test_runs_that_agree_do_not_shrink() -> None:
     np.testing.assert_allclose(percentile_shrink([delta] * 5), delta)
 
 
-def test_uniform_shrink_scales_sides_about_the_centre(oracles: Path) -> None:
-    stored = json.loads((oracles / "rsna_box_shrink.json").read_text())
+def test_uniform_shrink_scales_sides_about_the_centre() -> None:
+    stored = json.loads((GOLDEN / "rsna_box_shrink.json").read_text())
     for case in stored["ipan_reduce"]["cases"]:
         x, y, w, h = case["box_xywh"]
         x1, y1, x2, y2 = scale_boxes([[x, y, x + w, y + h]], 0.875)[0]
@@ -51,8 +53,8 @@ def test_raw_outputs_are_averaged_before_suppression() -> None:
         average_outputs([[[0, 0, 0, 0]]], [[[0.2], [0.3]]])
 
 
-def test_triplet_masks_are_the_winners(oracles: Path) -> None:
-    stored = json.loads((oracles / "siim_acr_triplet.json").read_text())
+def test_triplet_masks_are_the_winners() -> None:
+    stored = json.loads((GOLDEN / "siim_acr_triplet.json").read_text())
     for case in stored["triplets"]:
         top, area, bottom = case["triplet"]
         got = triplet_mask(stored["prob"], top, area, bottom)

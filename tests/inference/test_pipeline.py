@@ -256,6 +256,40 @@ def test_analyse_never_raises_because_of_one_input(tmp_path: Path) -> None:
     assert (refused.status, refused.findings) == ("refused", None)
 
 
+def test_the_header_is_asked_before_pixels_are_decoded(tmp_path: Path) -> None:
+    class Stored:
+        """A CT slice whose pixels nobody may touch."""
+
+        source, modality, view, body_part, sop_class = "slice", "CT", None, None, None
+        descriptions, own_result = (), False
+
+        def radiograph(self) -> Radiograph:
+            raise AssertionError("decoded")
+
+    loaded = load_pipeline(write_toy_pipeline(tmp_path))
+    with pytest.raises(NotChestRadiographRefused):
+        loaded(Stored())  # type: ignore[arg-type]
+    bare = load_pipeline(write_toy_pipeline(tmp_path, "gates: []\n"))
+    with pytest.raises(AssertionError, match="decoded"):
+        bare(Stored())  # type: ignore[arg-type]
+
+
+def test_findings_have_stable_ids_and_their_part_of_the_mask(tmp_path: Path) -> None:
+    loaded = load_pipeline(write_toy_pipeline(tmp_path, boxes=BOXES, logits=(2.0, 1.0)))
+    first, second = loaded(radiograph())
+    again = loaded(radiograph())
+    assert [one.id for one in again] == [first.id, second.id]
+    assert first.id != second.id
+    entry = ImageResult("a", "analysed", findings=again, width=160, height=128).to_json()
+    assert [one["id"] for one in entry["findings"]] == [first.id, second.id]
+    read = ImageResult.from_json(entry).findings
+    assert read is not None
+    assert read.ids == again.ids  # as far as findings.json rounds
+    x1, y1, x2, y2 = first.box_px
+    assert first.mask is not None
+    assert first.mask.shape == (np.ceil(y2) - np.floor(y1), np.ceil(x2) - np.floor(x1))
+
+
 def test_a_blank_or_tiny_image_is_refused() -> None:
     gates = [make("gates", StageSpec(use=use), "test") for use in ("not-blank", "minimum-size")]
     with pytest.raises(NotChestRadiographRefused, match="blank"):

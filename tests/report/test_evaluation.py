@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError, DataError
-from hilum.data.catalog import Catalog, build
+from hilum.data.catalog import Catalog, build, open_catalog
 from hilum.evaluate.answers import match_answers
 from hilum.evaluate.cases import join
 from hilum.evaluate.compare import answered_by_all, compare
 from hilum.evaluate.evaluation import evaluate_cases
-from hilum.evaluate.models import EvaluatedModel
+from hilum.evaluate.models import EvaluatedModel, Settings, evaluate_models
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, read_predictions
 from hilum.evaluate.studies import evaluate_studies, study_cases
 from hilum.report.gallery import SIDE, chosen, galleries
@@ -175,6 +175,30 @@ def test_several_models_stand_side_by_side(tmp_path: Path) -> None:
             [str(a) for a in (*arguments[:3], files[0], files[0], "--out", out)],
             catch_exceptions=False,
         )
+
+
+def test_masks_of_all_models_are_of_the_same_images(tmp_path: Path) -> None:
+    mask = np.zeros((80, 80), np.uint8)
+    mask[10:60, 10:60] = 255
+    assert cv2.imwrite(str(tmp_path / "m.png"), mask)
+    catalog = _catalog(12)
+    table = catalog.table.assign(mask_lungs="m.png", width=80, height=80)
+    Catalog("toy", table, tmp_path).save(tmp_path / "c.parquet")
+    files = []
+    for name, images in (("a", 12), ("b", 8)):
+        file = _predictions(tmp_path / f"{name}.json", images=images)
+        document = json.loads(file.read_text())
+        for entry in document["images"]:
+            entry["masks"] = {"lungs": "m.png"}
+        file.write_text(json.dumps(document))
+        files.append(file)
+    evaluated = evaluate_models(
+        open_catalog(tmp_path / "c.parquet"), files, Settings(repeats=2), max
+    )
+    assert [len(model.cases) for model in evaluated.models] == [7, 7]  # i5 is refused
+    assert [model.masks[0].images for model in evaluated.models] == [7, 7]
+    accounts = [model.cases.account for model in evaluated.models]
+    assert [account and len(account.missing) for account in accounts] == [0, 4]
 
 
 def test_galleries_show_what_their_titles_say(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hilum.core.findings import Findings
 from hilum.core.labels import VOCABULARY
 from hilum.core.radiograph import Radiograph
 from hilum.data.phantom.phantom import phantom
-from hilum.report.overlay import MAX_SIDE, MIN_SIDE, Canvas, base, draw
+from hilum.report.drawing import MAX_SIDE, MIN_SIDE, Canvas, base
+from hilum.report.overlay import draw
 
 SHAPES = {"wide": (1400, 500), "tall": (407, 911), "square": (512, 512), "large": (2500, 2048)}
 

@@ -88,7 +88,7 @@ def test_every_key_is_documented() -> None:
 def test_every_writer_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "findings-json.md").read_text()
     for name in WRITERS:
-        assert f"`{name}/" in text
+        assert f"`{name}/" in text, name
 
 
 def test_a_result_folder_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from hilum.cli import common
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.dicom.discover import Item
+    from hilum.dicom.stored import StoredImage
 
 
 def inspect(
@@ -20,6 +23,9 @@ def inspect(
     full: bool = typer.Option(False, "--full", help="Every element of the header."),
     show_identifiers: bool = typer.Option(
         False, "--show-identifiers", help="Also names, ids, UIDs, dates, free and private text."
+    ),
+    full_range: bool = typer.Option(
+        False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
     ),
     as_json: bool = typer.Option(False, "--json", help="One JSON document."),
 ) -> None:
@@ -29,7 +35,8 @@ def inspect(
     """
     from hilum.dicom.discover import discover
 
-    rows = (_row(item, full, show_identifiers) for item in discover(paths))
+    look = _Look(full, show_identifiers, full_range)
+    rows = (look.at(item) for item in discover(paths))
     refused = 0
     if as_json:
         found = list(rows)
@@ -44,30 +51,45 @@ def inspect(
         raise typer.Exit(common.SOME_REFUSED)
 
 
-def _row(item: Item, full: bool, show_identifiers: bool) -> dict[str, Any]:
-    import time
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How closely to look at each file."""
 
-    from hilum.core.errors import InputRefused
-    from hilum.dicom.dump import elements
-    from hilum.dicom.gate import chest_header_reason
-    from hilum.dicom.read import read
+    full: bool
+    show_identifiers: bool
+    full_range: bool
 
-    row: dict[str, Any] = {"path": item.name}
-    try:
-        data = item.load()
-        start = time.perf_counter()
-        radiograph = read((item.name, data))
-        row |= {"status": "read", **_facts(radiograph)}
-        row["decode_ms"] = round(1000 * (time.perf_counter() - start), 1)
-        row["not_a_chest_radiograph"] = chest_header_reason(radiograph)
-        if show_identifiers:
-            row["identifiers"] = _identifiers(radiograph)
-        if full:
-            row["elements"] = elements(data, show_identifiers)
-    except InputRefused as error:
-        row |= {"status": "refused", "code": error.code, "reason": error.reason}
-        row["remedy"] = error.remedy
-    return row
+    def at(self, item: Item) -> dict[str, Any]:
+        from hilum.core.errors import InputRefused
+
+        row: dict[str, Any] = {"path": item.name}
+        try:
+            stored = item.open()
+            row |= self._header(stored)
+            start = time.perf_counter()
+            radiograph = stored.radiograph(full_range=self.full_range)
+            row |= {"status": "read", **_facts(radiograph)}
+            row["decode_ms"] = round(1000 * (time.perf_counter() - start), 1)
+        except InputRefused as error:
+            row |= {"status": "refused", "code": error.code, "reason": error.reason}
+            row["remedy"] = error.remedy
+        return row
+
+    def _header(self, stored: StoredImage) -> dict[str, Any]:
+        """What is known before a pixel is decoded."""
+        from hilum.dicom.dump import elements
+        from hilum.dicom.gate import chest_header_reason
+
+        row: dict[str, Any] = {
+            "format": stored.kind,
+            "object": stored.object_name,
+            "not_a_chest_radiograph": chest_header_reason(stored),
+        }
+        if self.show_identifiers:
+            row["identifiers"] = asdict(stored.ids)
+        if self.full:
+            row["elements"] = elements(stored, self.show_identifiers)
+        return row
 
 
 def _facts(radiograph: Radiograph) -> dict[str, Any]:
@@ -75,12 +97,14 @@ def _facts(radiograph: Radiograph) -> dict[str, Any]:
     return {
         "height": radiograph.height,
         "width": radiograph.width,
-        "format": decoding.format,
         "bits": decoding.bits_stored,
         "photometric": decoding.photometric,
         "transfer_syntax": decoding.transfer_syntax,
         "decoder": decoding.decoder,
         "voi": decoding.voi,
+        "clipped_black": round(decoding.clipped_black, 4),
+        "clipped_white": round(decoding.clipped_white, 4),
+        "warnings": list(decoding.warnings),
         "spacing_mm": radiograph.spacing_mm,
         "spacing_source": radiograph.spacing_source,
         "view": radiograph.view,
@@ -92,21 +116,13 @@ def _facts(radiograph: Radiograph) -> dict[str, Any]:
     }
 
 
-def _identifiers(radiograph: Radiograph) -> dict[str, str | None]:
-    ids = radiograph.ids
-    return {
-        "patient_id": ids.patient_id,
-        "study_instance_uid": ids.study_instance_uid,
-        "series_instance_uid": ids.series_instance_uid,
-        "sop_instance_uid": ids.sop_instance_uid,
-    }
-
-
 def _lines(row: dict[str, Any]) -> Iterator[str]:
     if row["status"] == "refused":
         yield f"{row['path']}: refused ({row['code']}): {row['reason']} {row['remedy']}".rstrip()
-        return
-    yield f"{row['path']}: " + " · ".join(_summary(row))
+    else:
+        yield f"{row['path']}: " + " · ".join(_summary(row))
+    for warning in row.get("warnings", []):
+        yield f"    warning: {warning}"
     for keyword, value in (row.get("identifiers") or {}).items():
         yield f"    {keyword} = {value or '-'}"
     for element in row.get("elements", []):

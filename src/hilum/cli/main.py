@@ -15,7 +15,10 @@ from hilum.cli import (
     evaluate,
     export,
     inspect,
+    pipeline,
     predict,
+    report,
+    submit,
     sweep,
     train,
 )
@@ -31,11 +34,14 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(inspect.inspect)
 app.command()(predict.predict)
+app.command()(report.report)
 app.command()(deidentify.deidentify)
 app.command()(train.train)
 app.command()(sweep.sweep)
 app.command()(export.export)
 app.command()(ensemble.ensemble)
+app.command()(submit.submit)
+app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 

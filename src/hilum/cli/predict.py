@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import common
+from hilum.cli.pipeline import BUNDLE_HELP
 
 if TYPE_CHECKING:
     from hilum.core.results import RunResult
@@ -28,9 +29,7 @@ def predict(
     paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
-    bundle: Path | None = typer.Option(
-        None, help="Another model in the pipeline: a bundle's folder or .zip."
-    ),
+    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
     precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
     workers: int = typer.Option(0, min=0, help="Processes; 0: one a core, at most 8."),
     threads: int = typer.Option(1, min=1, help="Threads of each process."),
@@ -39,6 +38,12 @@ def predict(
     ),
     no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
     write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
+    full_range: bool = typer.Option(
+        False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
+    ),
+    untrusted: bool = typer.Option(
+        False, "--untrusted", help="Open files in a child process with limits of time and memory."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
     fresh: bool = typer.Option(False, "--fresh", help="Analyse again what is already there."),
 ) -> None:
@@ -50,15 +55,14 @@ def predict(
     Example: hilum predict studies/ more.zip --out results --write picture,mask,overlay
     """
     from hilum.dicom.discover import discover
+    from hilum.dicom.reading import Reading
     from hilum.inference.folder import analyse
     from hilum.inference.pipeline import Pipeline
     from hilum.report.results import ResultFolder
     from hilum.report.writers import parse
 
     results = ResultFolder(out.resolve(), parse(write))
-    described = Pipeline.load(pipeline)
-    if bundle is not None:
-        described = described.with_bundle(bundle)
+    described = Pipeline.load(pipeline).with_named(bundle)
     inputs = list(discover(paths))
     with progress("analysing", len(inputs)) as advance:
         run = analyse(
@@ -68,6 +72,7 @@ def predict(
             workers=workers or common.cores(),
             threads=threads,
             masks=not no_masks,
+            reading=Reading(full_range=full_range, untrusted=untrusted),
             fresh=fresh,
             advance=advance,
         )
@@ -81,7 +86,9 @@ def predict(
 
 def exit_code(run: RunResult) -> int:
     """Everything analysed, and every file written that was asked for?"""
-    lost = any(text.startswith("not-written:") for image in run for text in image.warnings)
+    from hilum.report.results import NOT_WRITTEN
+
+    lost = any(text.startswith(NOT_WRITTEN) for image in run for text in image.warnings)
     whole = run.counts["analysed"] == len(run) and not lost
     return common.DONE if whole else common.SOME_REFUSED
 

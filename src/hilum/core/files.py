@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +12,12 @@ from pathlib import Path
 # A folder that holds OWN_MARK was written by hilum; what lies in these folders of it are pictures
 # of radiographs or objects about them, so that a second look at the same folder leaves them out.
 OWN_MARK = ".hilum"
-OWN_PICTURES = frozenset(("picture", "mask", "overlay", "sr", "seg", "gsps", "sc"))
+OWN_PICTURES = frozenset(("picture", "mask", "masks", "overlay", "sr", "seg", "gsps", "sc"))
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], *, flush: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed onto it when the block ends without an error.
-
-    Without `flush` it is whole for every reader, too, but power lost within seconds may leave it
-    empty: for files that can be made again and are many.
-    """
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed onto it when the block ends without an error."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
@@ -34,18 +31,34 @@ def atomic_path(path: str | os.PathLike[str], *, flush: bool = True) -> Iterator
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        if flush:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes, *, flush: bool = True) -> None:
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file atomically."""
-    with atomic_path(path, flush=flush) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_quickly(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that is whole for every reader, and that power lost within seconds may leave
+    empty: for files that are many and can be made again. Waiting for the disk takes as long as
+    analysing an image.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}-{os.getpid()}-{threading.get_ident()}")
+    os.makedirs(folder, exist_ok=True)
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,16 +75,7 @@ class Findings:
     @property
     def ids(self) -> tuple[str, ...]:
         """(n,) stable names of the findings: of label and place, as findings.json rounds it."""
-        names: list[str] = []
-        for label, box in zip(self.labels, self.boxes_px, strict=True):
-            place = ",".join(f"{round(float(edge), 2):.2f}" for edge in box)
-            names.append(hashlib.sha256(f"{label} {place}".encode()).hexdigest()[:12])
-        seen: dict[str, int] = {}
-        for index, name in enumerate(names):  # two findings at one place
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1:
-                names[index] = f"{name}-{seen[name]}"
-        return tuple(names)
+        return finding_ids(self.labels, self.boxes_px)
 
     def above(self, threshold: float) -> Self:
         """The same findings with only the boxes of at least `threshold`."""
@@ -101,6 +92,20 @@ class Findings:
             return None
         (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
         return self.masks[label][y1:y2, x1:x2]
+
+
+def finding_ids(labels: Sequence[str], boxes_px: NDArray[Any]) -> tuple[str, ...]:
+    """(n,) names of label and place (n, 4), unique among them and the same in every run."""
+    names: list[str] = []
+    for label, box in zip(labels, boxes_px, strict=True):
+        place = ",".join(f"{round(float(edge), 2):.2f}" for edge in box)
+        names.append(hashlib.sha256(f"{label} {place}".encode()).hexdigest()[:12])
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):  # two findings at one place
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            names[index] = f"{name}-{seen[name]}"
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)

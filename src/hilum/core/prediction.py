@@ -7,7 +7,7 @@ Legend: s cells of a map's side, H, W the source.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -31,6 +31,7 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 SLIVER_PX = 0.5  # a box thinner than this is none
+FAR = 1e6  # cells: beyond every image
 
 
 def sigmoid(x: ArrayLike) -> Float32:
@@ -144,8 +145,27 @@ class ProbabilityMap:
         at = logit(self.threshold if threshold is None else threshold)
         part = self.least_part if least_part is None else least_part
         cells = without_specks(self.logits, at, part)
-        out: Bool = resample(cells, self.to_cells, (self.height, self.width)) >= at
+        out = np.zeros((self.height, self.width), np.bool_)
+        # Only where a cell of the four around a pixel is above can the pixel be.
+        x1, y1, x2, y2 = self._reach(cells >= at)
+        if x1 < x2 and y1 < y2:
+            to_cells = compose([[1, 0, x1], [0, 1, y1]], self.to_cells)
+            out[y1:y2, x1:x2] = resample(cells, to_cells, (y2 - y1, x2 - x1)) >= at
         return out
+
+    def _reach(self, inside: Bool) -> tuple[int, int, int, int]:
+        """x1, y1, x2, y2 in whole source pixels around all that some cells have a part in."""
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        if not len(rows):
+            return 0, 0, 0, 0
+        last = len(inside) - 1
+        ends = [(columns[0], columns[-1]), (rows[0], rows[-1])]
+        # A cell counts as far as the middle of the next; the outermost ones go on for ever.
+        low = [first - 0.5 if first > 0 else -FAR for first, _ in ends]
+        high = [end + 1.5 if end < last else FAR for _, end in ends]
+        box = transform_boxes([[*low, *high]], invert(self.to_cells))
+        x1, y1, x2, y2 = clip_boxes(box, self.width, self.height)[0]
+        return math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)
 
     def seen_through(self, matrix: ArrayLike, width: int, height: int) -> Self:
         """The same map of a source that `matrix` (3, 3) maps onto the one it was made of."""
@@ -187,17 +207,6 @@ class Prediction:
             boxes=None if self.boxes is None else self.boxes.moved(back, width, height),
             maps={n: one.seen_through(matrix, width, height) for n, one in self.maps.items()},
         )
-
-
-def mean_map(maps: Sequence[ProbabilityMap], weights: Sequence[float]) -> ProbabilityMap:
-    """Weighted mean of probabilities, on the grid of the first; threshold and specks are its."""
-    first = maps[0]
-    if len(maps) == 1:
-        return first
-    mean = np.average(
-        np.stack([one.probabilities_on(first) for one in maps]), axis=0, weights=weights
-    )
-    return replace(first, logits=logits_of(mean))
 
 
 def without_specks(logits: Float32, cut: float, least_part: float) -> Float32:

@@ -33,7 +33,7 @@ class Decoding:
     photometric: str = "MONOCHROME2"
     bits_stored: int = 8
     voi: str = "none"  # "window 2048/4096 linear", "lut", "none"
-    clipped_black: float = 0.0  # share of valid pixels that the window or LUT leaves at 0
+    clipped_black: float = 0.0  # share of pixels that the window or LUT leaves at 0
     clipped_white: float = 0.0  # ... at 1
     warnings: tuple[str, ...] = ()  # what the file contradicts itself in, and what was done
 

@@ -1,5 +1,27 @@
 """A data set on disk -> Catalog. `from hilum.data import load`: any set in its own directory.
 
+In the order of the flow:
+    download/    a set from its hub, licence accepted, verified
+    phantom/     made-up radiographs with their truth, for tests
+    registry     `load(name, folder)`: any set below
+    adapters/    one module a public set or format: its directory -> Catalog
+    sets/        the training sets of $HILUM_DATA
+    catalog      the value: one row an image; its file
+    columns      the columns of a catalog, and what makes a table one
+    frames       the size that boxes and masks were drawn in, and the way into another
+    references   "file" and "archive.zip!member"
+    pixels       a catalog's references -> radiographs and masks
+    formats/     masks and annotations in the forms of others: run lengths, COCO, VOC, YOLO
+    check/       what is wrong with a set, and a cleaned copy
+    duplicates   which images are the same picture
+    explore/     what is in a set: numbers, figures, one page
+    split        parts by patient, with their proof; sampling: which rows an epoch sees
+    convert      annotations -> formats/
+    images       radiographs -> PNG or WebP of any size, annotations along
+    enrich       augmented copies beside them
+    resume       one piece of work a file, remembered
+    page_style   how the pages of check and explore look
+
 Imported on demand: phantoms and run lengths need no pandas.
 """
 

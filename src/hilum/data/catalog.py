@@ -1,20 +1,15 @@
 """Catalog: the typed table that every adapter produces and everything else reads.
 
-One row per image. Knows no data set's own format and decodes no pixels.
-
-Columns beside the fixed ones below:
-    label_<name>   float32, image level: 1 present, 0 absent, NaN not annotated
-    study_<name>   float32, study level, likewise
-    mask_<name>    reference of a mask ("file", "archive.zip!member" or "rle:..."), "" annotated
-                   and empty, null not annotated
-and, where the pictures are resized copies (`hilum data convert --to png`), those of `COPIES`,
-where augmented ones stand beside them (`--enrich`), those of `ENRICHED`.
+One row per image; `width` and `height` are the frame its boxes were drawn in, which need not be
+the size of its file (`boxes_in` leads from one to the other). Knows no data set's own format and
+decodes no pixels; its columns stand in `columns`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +21,12 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
+from hilum.data.columns import PREFIXES, checked, filled
+from hilum.data.frames import into
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-
-TEXT = (
-    *("image_id", "path", "patient", "study", "series", "view", "sex"),
-    *("modality", "photometric", "source", "split"),
-)
-NUMBERS = {"age": "float32", "width": "int32", "height": "int32"}  # years, px; NaN / 0 unknown
-LISTS = ("boxes", "box_labels")  # flat x1, y1, x2, y2 per box, px; null = not annotated
-FIXED = (*TEXT, *NUMBERS, *LISTS)
-PREFIXES = ("label_", "study_", "mask_")
-COPIES = (
-    "original",  # path of the file that the picture was made from, below the set's own directory
-    *("scale_x", "scale_y"),  # pixels of the picture per pixel of the original
-    *("spacing_row_mm", "spacing_column_mm"),  # of the picture's pixels
-)
-ENRICHED = (
-    "copy_of",  # image id of the row that an augmented copy was made from, "" for no copy
-    "augment",  # policy and its augmentation, e.g. "pneumothorax: 2 Optical"
-)
+Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,15 +34,18 @@ class Catalog:
     """A checked table with one row per image.
 
     `path` is relative to `root`, "archive.zip!member" inside an archive, "" without pixels.
+    `notes` say in words what the adapter assumed and left out; `skips` count by kind what it could
+    not use (kinds: docs/data.md).
     """
 
     name: str
     table: pd.DataFrame
     root: Path = Path()
-    notes: tuple[str, ...] = field(default=())  # what the adapter assumed, e.g. about patients
+    notes: tuple[str, ...] = ()
+    skips: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", _checked(self.table, self.name))
+        object.__setattr__(self, "table", checked(self.table, self.name))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -71,30 +54,87 @@ class Catalog:
     def label_names(self) -> list[str]:
         return [c.removeprefix("label_") for c in self.table.columns if c.startswith("label_")]
 
+    @property
+    def box_names(self) -> list[str]:
+        """The labels that boxes have, sorted."""
+        return sorted({name for names in self.table["box_labels"].dropna() for name in names})
+
+    @property
+    def annotated(self) -> Bool:
+        """(n,) whether anything at all is known of an image: a label, a mask or boxes."""
+        columns = [c for c in map(str, self.table) if c.startswith(PREFIXES)]
+        known = self.table[[*columns, "boxes"]].notna().any(axis=1)
+        return known.to_numpy(bool)
+
+    @property
+    def withheld(self) -> Bool:
+        """(n,) images of a challenge's test part whose truth the organisers keep.
+
+        They belong into no split, fold or sample: nothing can be learnt from or tested on them.
+        """
+        test = (self.table["split"] == "test").to_numpy(bool)
+        return np.asarray(test & ~self.annotated)
+
     def boxes(self, row: int) -> tuple[Float32, list[str]] | None:
-        """(n, 4) boxes and their n labels of one image, None where nobody annotated boxes."""
-        flat = self.table["boxes"].iat[row]
-        if flat is None:
+        """(n, 4) boxes of one image in its frame and their n labels, None where nobody annotated
+        boxes."""
+        exact = self.exact_boxes(row)
+        return None if exact is None else (exact[0].astype(np.float32), exact[1])
+
+    def boxes_in(self, row: int, width: int, height: int) -> tuple[Float64, list[str]] | None:
+        """As `boxes`, but float64 in the pixels of a picture of that size.
+
+        Raises:
+            DataError: the picture is of another shape than the frame the boxes were drawn in.
+        """
+        exact = self.exact_boxes(row)
+        if exact is None:
             return None
-        boxes = np.asarray(flat, np.float32).reshape(-1, 4)
-        names: Any = self.table["box_labels"].iat[row]
-        return boxes, list(names)
+        frame = self.frame(row)
+        image = str(self.table["image_id"].iat[row])
+        return into(exact[0], frame, (width, height), image), exact[1]
+
+    def frame(self, row: int) -> tuple[int, int]:
+        """Width and height that an image's boxes were drawn in, px; 0, 0 unknown."""
+        width, height = self.table[["width", "height"]].iloc[row].tolist()
+        return int(width), int(height)
 
     def original_boxes(self, row: int) -> tuple[Float64, list[str]] | None:
-        """As `boxes`, but (n, 4) float64 in the pixels of the file that a picture was made from."""
+        """As `boxes`, but (n, 4) float64 in the pixels of the file that a copy was made from."""
+        exact = self.exact_boxes(row)
+        if exact is None or "scale_x" not in self.table:
+            return exact
+        x, y = self.table["scale_x"].iat[row], self.table["scale_y"].iat[row]
+        return exact[0] / [x, y, x, y], exact[1]
+
+    def exact_boxes(self, row: int) -> tuple[Float64, list[str]] | None:
+        """As `boxes`, but float64, as they are stored."""
         flat: Any = self.table["boxes"].iat[row]
         names: Any = self.table["box_labels"].iat[row]
         if flat is None:
             return None
-        boxes = np.asarray(flat, np.float64).reshape(-1, 4)
-        if "scale_x" in self.table:
-            x, y = self.table["scale_x"].iat[row], self.table["scale_y"].iat[row]
-            boxes = boxes / [x, y, x, y]
-        return boxes, list(names)
+        return np.asarray(flat, np.float64).reshape(-1, 4), list(names)
 
     def where(self, keep: pd.Series[bool] | NDArray[np.bool_]) -> Catalog:
         """The rows for which `keep` is true."""
-        return Catalog(self.name, self.table[np.asarray(keep)], self.root, self.notes)
+        return replace(self, table=self.table[np.asarray(keep)])
+
+    def without(self, skip: Bool, kind: str, text: str) -> Catalog:
+        """The rows for which `skip` is false; the others are counted as `kind`, and noted."""
+        count = int(np.count_nonzero(skip))
+        if not count:
+            return self
+        skips = {**self.skips, kind: self.skips.get(kind, 0) + count}
+        notes = (*self.notes, f"{count} {text}")
+        return replace(self, table=self.table[~np.asarray(skip)], notes=notes, skips=skips)
+
+    def need_files(self) -> None:
+        """Raises DataError where the catalog names files but its folder is not there."""
+        if (self.table["path"] != "").any() and not self.root.is_dir():
+            raise DataError(
+                f"catalog {self.name!r}: its images lie below {self.root}, which is not there. "
+                "If they were moved: hilum data catalog CATALOG --root FOLDER --out NEW"
+            )
 
     def parts(self) -> Iterator[tuple[str, Catalog]]:
         """Each split's name and rows."""
@@ -112,7 +152,8 @@ class Catalog:
         own = {
             b"hilum.name": self.name.encode(),
             b"hilum.root": str(root).encode(),
-            b"hilum.notes": "\n".join(self.notes).encode(),
+            b"hilum.notes": json.dumps(self.notes).encode(),
+            b"hilum.skips": json.dumps(dict(self.skips)).encode(),
         }
         with atomic_path(path) as temporary:
             pq.write_table(
@@ -120,88 +161,55 @@ class Catalog:
             )
 
 
-def open_catalog(path: str | Path) -> Catalog:
+def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
     """Read what `Catalog.save` wrote.
 
+    Args:
+        root: where the images lie now, if they were moved.
+
     Raises:
-        DataError: not a Parquet file of ours.
+        DataError: not a Parquet file of ours, or one that lacks columns.
     """
+    if not Path(path).is_file():
+        raise DataError(f"there is no catalog {path}")
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} is not a readable catalog (Parquet): {error}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} is not a readable catalog (Parquet): {str(error).splitlines()[0]}. From a "
+            "set's directory or a table: hilum data catalog DIRECTORY --set NAME --out C.parquet"
+        ) from error
     meta = table.schema.metadata or {}
-    if b"hilum.name" not in meta:
-        raise DataError(f"{path} is a Parquet file, but not a hilum catalog")
-    notes = meta[b"hilum.notes"].decode()
-    return Catalog(
-        meta[b"hilum.name"].decode(),
-        table.to_pandas(),
-        Path(path).parent / meta[b"hilum.root"].decode(),
-        tuple(notes.split("\n")) if notes else (),
-    )
-
-
-def build(name: str, rows: pd.DataFrame, root: Path, notes: tuple[str, ...] = ()) -> Catalog:
-    """A catalog from the columns an adapter knows; missing fixed ones are unknown."""
-    table = rows.copy()
-    for column in TEXT:
-        values = table[column] if column in table else pd.Series("", index=table.index)
-        # As objects first: an empty column read from CSV is all NaN and numeric.
-        table[column] = values.astype(object).where(values.notna(), "").astype(str)
-    for column, kind in NUMBERS.items():
-        values = table[column] if column in table else pd.Series(np.nan, index=table.index)
-        numeric = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
-        table[column] = (numeric if kind == "float32" else np.nan_to_num(numeric)).astype(kind)
-    for column in LISTS:
-        if column not in table:
-            table[column] = pd.Series([None] * len(table), index=table.index, dtype=object)
-    table.loc[table["source"] == "", "source"] = name
-    order = [*FIXED, *(c for c in table.columns if c not in FIXED)]
-    return Catalog(name, table[order], root, notes)
-
-
-def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    missing = [column for column in FIXED if column not in table]
-    if missing:
-        raise DataError(f"catalog {name!r} lacks the columns {', '.join(missing)}")
-    known = (*FIXED, *COPIES, *ENRICHED)
-    unknown = [c for c in table.columns if c not in known and not c.startswith(PREFIXES)]
-    if unknown:
+    if b"hilum.name" not in meta or b"hilum.root" not in meta:
         raise DataError(
-            f"catalog {name!r} has unknown columns {', '.join(unknown)}; allowed beside the fixed "
-            f"ones: {', '.join(p + '*' for p in PREFIXES)}, " + ", ".join((*COPIES, *ENRICHED))
+            f"{path} is a Parquet file, but not a hilum catalog; hilum data catalog writes one"
         )
-    table = table.reset_index(drop=True)
-    nobody = table["patient"] == ""
-    if nobody.any():
-        raise DataError(
-            f"catalog {name!r}: {int(nobody.sum())} images have no patient, the first is "
-            f"{table.loc[nobody, 'image_id'].iat[0]!r}; where a set has none, use the study"
+    notes, skips = meta.get(b"hilum.notes", b"[]"), meta.get(b"hilum.skips", b"{}")
+    try:
+        return Catalog(
+            name=meta[b"hilum.name"].decode(),
+            table=table.to_pandas(),
+            root=Path(root) if root else Path(path).parent / meta[b"hilum.root"].decode(),
+            notes=tuple(json.loads(notes)),
+            skips=json.loads(skips),
         )
-    twice = table["image_id"].duplicated()
-    if twice.any():
-        raise DataError(
-            f"catalog {name!r}: image id {table.loc[twice, 'image_id'].iat[0]!r} stands twice"
-        )
-    for column in table.columns:
-        if column.startswith(("label_", "study_")):
-            table[column] = table[column].astype("float32")
-        if column.startswith("mask_"):
-            references = table[column].astype(object)
-            table[column] = references.where(references.notna(), None)
-    _check_box_lengths(table, name)
-    return table
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: its notes are damaged: {error}") from error
 
 
-def _check_box_lengths(table: pd.DataFrame, name: str) -> None:
-    known = table["boxes"].notna()
-    counts = table.loc[known, "boxes"].map(len)
-    labels: Any = table.loc[known, "box_labels"].map(lambda v: -1 if v is None else len(v))
-    wrong = counts != 4 * labels
-    if wrong.any():
-        row = wrong.idxmax()
-        raise DataError(
-            f"catalog {name!r}, image {table['image_id'][row]!r}: {counts[row]} box numbers for "
-            f"{labels[row]} labels; needed: four numbers a box"
-        )
+def build(
+    name: str,
+    rows: pd.DataFrame,
+    root: Path,
+    notes: tuple[str, ...] = (),
+    skips: Mapping[str, int] | None = None,
+) -> Catalog:
+    """A catalog from the columns an adapter knows; missing fixed ones are unknown.
+
+    Raises:
+        DataError: as `columns.filled` and `columns.checked`.
+    """
+    table = filled(rows, name)
+    return Catalog(name=name, table=table, root=root, notes=notes, skips=skips or {})

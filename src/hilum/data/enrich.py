@@ -8,7 +8,7 @@ square shape has square copies, padded with black, as augmentation wants it.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from hilum.augment.sample import Sample, Step
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_bytes
 from hilum.core.geometry import Letterbox
-from hilum.data.catalog import COPIES, Catalog
+from hilum.data.catalog import Catalog
+from hilum.data.columns import COPIES
 from hilum.data.formats.file_names import file_names
 from hilum.data.images import Pictures, mask_bytes, picture_bytes
 from hilum.data.pixels import open_mask, open_radiograph
@@ -104,21 +105,25 @@ def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int =
         new = {str(k): v for k, v in out.iloc[len(catalog) + place].items()}
         rows[str(catalog.table["path"].iat[row])].append(new | {"place": place, "step": number})
 
+    places = {path: i for i, path in enumerate(catalog.table["path"])}
+
     def work(path: str) -> Facts:
-        own = _sample(catalog, rows[path][0])
+        own = _sample(catalog, places[path])
         return {
+            "of": _drawn_on(catalog, places[path]),
             "copies": [
                 _write(own, new, wanted, files, catalog.root, stems[new["image_id"]])
                 for new in rows[path]
-            ]
+            ],
         }
 
     def holds(facts: Facts) -> bool:
         made = [(copy["place"], copy["step"]) for copy in facts["copies"]]
         names = [n for copy in facts["copies"] for n in (copy["path"], *copy["masks"].values())]
-        return made == [(new["place"], new["step"]) for new in rows[facts["path"]]] and all(
-            (catalog.root / name).is_file() for name in names
-        )
+        wanted_ones = [(new["place"], new["step"]) for new in rows[facts["path"]]]
+        same = facts.get("of") == _drawn_on(catalog, places[facts["path"]])
+        there = all((catalog.root / name).is_file() for name in names)
+        return same and there and made == wanted_ones
 
     facts = each_file(catalog.root, rows, work, memory, workers, holds)
     for copy in (copy for one in facts for copy in one["copies"]):
@@ -128,7 +133,15 @@ def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int =
         for column, name in copy["masks"].items():
             out.at[at, column] = name
     note = f"enriched by {wanted.policy} for {wanted.label}: {len(plan)} augmented copies"
-    return Catalog(catalog.name, out, catalog.root, (*catalog.notes, note))
+    return replace(catalog, table=out, notes=(*catalog.notes, note))
+
+
+def _drawn_on(catalog: Catalog, row: int) -> str:
+    """What is drawn on an image, as text: copies of an earlier run count while it is the same."""
+    columns = [c for c in map(str, catalog.table) if c.startswith("mask_")]
+    boxes = catalog.boxes(row)
+    drawn = None if boxes is None else (boxes[0].tolist(), boxes[1])
+    return repr([drawn, [catalog.table[c].iat[row] for c in columns]])
 
 
 def _with_copies(catalog: Catalog, plan: list[tuple[int, int]], wanted: Enrichment) -> pd.DataFrame:
@@ -146,13 +159,14 @@ def _with_copies(catalog: Catalog, plan: list[tuple[int, int]], wanted: Enrichme
     return out
 
 
-def _sample(catalog: Catalog, row: dict[str, Any]) -> Sample:
+def _sample(catalog: Catalog, place: int) -> Sample:
     """The picture of a row as it is, padded to a square, and what is drawn on it."""
+    row = {str(k): v for k, v in catalog.table.iloc[place].items()}
     radiograph = open_radiograph(catalog.root, row["path"])
     width, height = radiograph.width, radiograph.height
     square = Letterbox(width, height, max(width, height))
-    boxed = row["boxes"] is not None
-    boxes = np.reshape(row["boxes"] if boxed else [], (-1, 4)).astype(np.float32)
+    drawn = catalog.boxes_in(place, width, height)
+    boxes, labels = (np.zeros((0, 4)), []) if drawn is None else drawn
     masks = {
         name: square.apply(open_mask(catalog.root, reference, height, width).astype(np.uint8))
         for name, reference in row.items()
@@ -160,10 +174,10 @@ def _sample(catalog: Catalog, row: dict[str, Any]) -> Sample:
     }
     return Sample(
         square.apply(radiograph.pixels),
-        square.boxes_to_square(boxes),
-        tuple(row["box_labels"]) if boxed else (),
+        square.boxes_to_square(boxes.astype(np.float32)),
+        tuple(labels),
         masks,
-        boxed=boxed,
+        boxed=drawn is not None,
     )
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +26,7 @@ from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog, build
 from hilum.data.formats.file_names import file_names
 from hilum.data.pixels import open_mask, open_radiograph
-from hilum.data.resume import Facts, each_file
+from hilum.data.resume import Facts, each_file, stamp
 
 FORMS = ("png", "webp")
 BITS = (8, 16)
@@ -81,30 +80,35 @@ def write_pictures(
     Raises:
         ConfigError: the folder holds something else than an earlier run.
     """
+    catalog.need_files()
     folder = Path(out)
     memory = folder / f"done-{wanted.form}-{wanted.bits}-{wanted.side}.jsonl"
     if folder.exists() and any(folder.iterdir()) and not memory.is_file():
         raise ConfigError(f"{folder} is not empty and of no earlier run with these options")
     names = file_names(catalog.table["image_id"])
-    rows: dict[str, dict[str, Any]] = {
-        str(row["path"]): {str(k): v for k, v in row.items()}
-        for row in catalog.table.to_dict("records")
-        if row["path"]
-    }
+    masks = [c for c in map(str, catalog.table) if c.startswith("mask_")]
+    rows = {path: i for i, path in enumerate(catalog.table["path"]) if path}
+
+    def mark(path: str) -> list[str]:
+        """What the files of an earlier run must have been made of to count."""
+        drawn = [str(r or "") for r in catalog.table[masks].iloc[rows[path]]]
+        stem = names[str(catalog.table["image_id"].iat[rows[path]])]
+        return [stem, *(f"{r} {stamp(catalog.root, r)}" for r in drawn)]
 
     def work(path: str) -> Facts:
-        row = rows[path]
-        stem = names[str(row["image_id"])]
+        own = mark(path)
         try:
-            facts = _write(catalog.root, row, wanted, folder, stem)
+            catalog_row = catalog.table.iloc[rows[path]]
+            references = {m: catalog_row[m] for m in masks}
+            facts = _write(catalog.root, path, references, wanted, folder, own[0])
         except InputRefused as refusal:
             facts = {"reason": f"{refusal.code}: {refusal.reason}"}
         except DataError as error:
             facts = {"reason": str(error)}
-        return {"reason": None, **facts}
+        return {"reason": None, "mark": own, **facts}
 
     def holds(facts: Facts) -> bool:
-        if facts["reason"]:
+        if facts["reason"] or facts.get("mark") != mark(facts["path"]):
             return False
         own = [facts["picture"], *filter(None, facts["masks"].values())]
         return all((folder / name).is_file() for name in own)
@@ -113,24 +117,46 @@ def write_pictures(
 
 
 def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catalog, pd.DataFrame]:
-    """The catalog of the copies, and what was left out: image_id, path, reason."""
-    found = {f["path"]: f for f in facts}
+    """The catalog of the copies, and what was left out: image_id, path, reason.
+
+    Boxes go from the frame they were drawn in to the copy; an image whose file is of another shape
+    than that is left out.
+    """
+    by_path = {f["path"]: f for f in facts}
     table = catalog.table
-    reasons = [
-        found[p]["reason"] if p in found else "labelled, but there is no such file"
-        for p in table["path"]
-    ]
-    bad = pd.Series(reasons, index=table.index, dtype=object)
+    scaled = [_scaled(catalog, row, by_path.get(path)) for row, path in enumerate(table["path"])]
+    bad = pd.Series([why for why, _ in scaled], index=table.index, dtype=object)
     left = table.loc[bad.notna(), ["image_id", "path"]].assign(reason=bad[bad.notna()])
-    kept = table[bad.isna()].reset_index(drop=True)
-    if kept.empty:
+    if len(left) == len(table):
         raise DataError(f"catalog {catalog.name!r}: no picture could be written: {bad.iloc[0]}")
-    own = [found[p] for p in kept["path"]]
-    notes = (*catalog.notes, f"resized copies: {len(left)} of {len(table)} images left out")
-    return build(catalog.name, _copies(kept, own), Path(out), notes), left
+    kept = catalog.without(bad.notna().to_numpy(bool), "left-out", "images could not be written")
+    own = [by_path[p] for p in kept.table["path"]]
+    boxes = [b for (_, b), why in zip(scaled, bad, strict=True) if why is None]
+    rows = _copies(kept.table, own, boxes)
+    empty = sum(len(f["empty_masks"]) for f in own)
+    notes = (*kept.notes, *([f"{empty} mask files hold nothing"] if empty else []))
+    return build(catalog.name, rows, Path(out), notes, kept.skips), left
 
 
-def _copies(kept: pd.DataFrame, own: list[Facts]) -> pd.DataFrame:
+def _scaled(
+    catalog: Catalog, row: int, facts: Facts | None
+) -> tuple[str | None, list[float] | None]:
+    """Why an image is left out (None if it is not), and its boxes in the pixels of the copy."""
+    if facts is None:
+        return "labelled, but there is no such file", None
+    if facts["reason"]:
+        return str(facts["reason"]), None
+    try:
+        found = catalog.boxes_in(row, *facts["size"])
+    except DataError as error:
+        return str(error), None
+    if found is None:
+        return None, None
+    scale = np.array([facts["scale_x"], facts["scale_y"]] * 2)
+    return None, [float(v) for v in (found[0] * scale).ravel()]
+
+
+def _copies(kept: pd.DataFrame, own: list[Facts], boxes: list[list[float] | None]) -> pd.DataFrame:
     out = kept.copy()
     new = pd.DataFrame(own)
     if "original" not in out:  # copies of copies keep their first file and the whole scale
@@ -141,39 +167,39 @@ def _copies(kept: pd.DataFrame, own: list[Facts]) -> pd.DataFrame:
     out["scale_y"] *= new["scale_y"]
     for side in ("row", "column"):
         out[f"spacing_{side}_mm"] = new[f"spacing_{side}_mm"].astype("float64")
-    out["boxes"] = pd.Series(
-        [_scaled(b, f) for b, f in zip(kept["boxes"], own, strict=True)], dtype=object
-    )
+    out["boxes"] = pd.Series(boxes, dtype=object)
     for name in own[0]["masks"]:
         out[name] = pd.Series([f["masks"][name] for f in own], dtype=object)
     for name in own[0]["header"]:
-        said = pd.Series([f["header"][name] for f in own], dtype=object)
+        given = pd.Series([f["header"][name] for f in own], dtype=object)
         blank = out[name].isna() if name == "age" else out[name] == ""
-        out[name] = out[name].where(~(blank & said.notna()), said)
+        out[name] = out[name].where(~(blank & given.notna()), given)
     return out
 
 
-def _scaled(flat: Any, facts: Facts) -> list[float] | None:
-    if flat is None:
-        return None
-    x, y = facts["scale_x"], facts["scale_y"]
-    scaled = np.asarray(flat, np.float64).reshape(-1, 4) * [x, y, x, y]
-    return [float(v) for v in scaled.ravel()]
-
-
-def _write(root: Path, row: dict[str, Any], wanted: Pictures, folder: Path, stem: str) -> Facts:
-    radiograph = open_radiograph(root, row["path"])
+def _write(
+    root: Path,
+    path: str,
+    references: dict[str, str | None],
+    wanted: Pictures,
+    folder: Path,
+    stem: str,
+) -> Facts:
+    radiograph = open_radiograph(root, path)
     width, height = wanted.size(radiograph.width, radiograph.height)
     if wanted.form == "webp" and max(width, height) > WEBP_LIMIT:
         raise DataError(f"{width}×{height} px is more than WebP holds; give a smaller size")
     scale = width / radiograph.width, height / radiograph.height
+    masks, empty = _masks(root, references, radiograph, (width, height), folder, stem)
     picture = f"images/{stem}.{wanted.form}"
     write_bytes(folder / picture, _coded(radiograph, (width, height), wanted))
     return {
         "picture": picture,
+        "size": (radiograph.width, radiograph.height),
         **{"width": width, "height": height, "scale_x": scale[0], "scale_y": scale[1]},
         **_spacing(radiograph, scale),
-        "masks": _masks(root, row, radiograph, (width, height), folder, stem),
+        "masks": masks,
+        "empty_masks": empty,
         "header": {
             "view": radiograph.view,
             "sex": radiograph.sex,
@@ -225,23 +251,26 @@ def _spacing(radiograph: Radiograph, scale: tuple[float, float]) -> dict[str, fl
 
 def _masks(
     root: Path,
-    row: dict[str, Any],
+    references: dict[str, str | None],
     radiograph: Radiograph,
     size: tuple[int, int],
     folder: Path,
     stem: str,
-) -> dict[str, str | None]:
-    """mask_<name> -> its copy; "" (annotated, empty) and None (not annotated) stay."""
-    out: dict[str, str | None] = {}
-    for name in (c for c in row if c.startswith("mask_")):
-        out[name] = row[name]
-        if not row[name]:
+) -> tuple[dict[str, str | None], list[str]]:
+    """mask_<name> -> its copy, and those that hold nothing; "" (annotated, empty) and None (not
+    annotated) stay."""
+    out = dict(references)
+    empty = []
+    for name, reference in references.items():
+        if not reference:
             continue
-        mask = open_mask(root, row[name], radiograph.height, radiograph.width)
+        mask = open_mask(root, reference, radiograph.height, radiograph.width)
+        if not mask.any():
+            empty.append(name)
         small = mask.astype(np.uint8) * 255
         if size != (radiograph.width, radiograph.height):  # a pixel is set where most of it was
             small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
         target = f"masks/{name.removeprefix('mask_')}/{stem}.png"
         write_bytes(folder / target, mask_bytes(small > 127))
         out[name] = target
-    return out
+    return out, empty

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from zipfile import ZipFile
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hilum.core.errors import DataError
 from hilum.core.radiograph import Radiograph
-from hilum.data.formats import runs as rle
+from hilum.data.formats.runs import union_of
+from hilum.data.frames import same_shape, turn
+from hilum.data.references import archive_and_member
 from hilum.dicom.read import read
+
+Bool = NDArray[np.bool_]
+
+ORIENTATION = 0x0112  # EXIF
+BLURRED = ("JPEG", "WEBP")  # formats that may lose sharp edges
+DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)
+FAINT = 16  # of 255: what is darker all over is an empty mask and noise
 
 
 @lru_cache(maxsize=16)
@@ -27,13 +40,14 @@ def reference_bytes(root: Path, reference: str) -> bytes:
     Raises:
         DataError: no such file or member.
     """
-    name, _, member = reference.partition("!")
+    archive, member = archive_and_member(reference)
     try:
-        if member:
-            return _archive(root / name).read(member)
-        return (root / name).read_bytes()
-    except (OSError, KeyError) as error:
-        raise DataError(f"{reference!r} is not below {root}: {error}") from error
+        if archive:
+            return _archive(root / archive).read(member)
+        return (root / member).read_bytes()
+    except (OSError, KeyError, BadZipFile, RuntimeError, NotImplementedError) as error:
+        hint = "" if root.is_dir() else ", which is not there: were the images moved?"
+        raise DataError(f"{reference!r} is not below {root}{hint or f': {error}'}") from error
 
 
 def open_radiograph(root: Path, reference: str) -> Radiograph:
@@ -41,31 +55,100 @@ def open_radiograph(root: Path, reference: str) -> Radiograph:
     return read((reference, reference_bytes(root, reference)))
 
 
-def open_mask(root: Path, reference: str, height: int, width: int) -> NDArray[np.bool_]:
+def open_mask(root: Path, reference: str, height: int, width: int) -> Bool:
     """(height, width) mask; "" is an annotated empty one, "rle:..." holds it as text.
 
     A mask stored smaller or larger than its image (some sets do) is resized, nearest neighbour.
+
+    Raises:
+        DataError: unreadable, or of another shape than the image.
     """
     if not reference:
         return np.zeros((height, width), bool)
-    coded = reference.startswith("rle:")
-    mask = _run_lengths(reference) if coded else _picture(root, reference)
-    if mask.shape != (height, width):
-        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-    found: NDArray[np.bool_] = mask > 127
-    return found
+    mask = union_of(reference) if reference.startswith("rle:") else read_mask(root, reference)
+    if mask.shape == (height, width):
+        return mask
+    rows, columns = mask.shape
+    if not same_shape((columns, rows), (width, height)):
+        raise DataError(
+            f"mask {reference[:60]!r} is {columns}×{rows} px, its image {width}×{height}: of "
+            "another shape; needed: one of the image's own size, or a copy of the same shape"
+        )
+    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized > 0)
 
 
-def _picture(root: Path, reference: str) -> NDArray[np.uint8]:
-    content = np.frombuffer(reference_bytes(root, reference), np.uint8)
-    mask: NDArray[np.uint8] | None = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise DataError(f"mask {reference!r} is not a readable picture")
+def read_mask(root: Path, reference: str) -> Bool:
+    """The (height, width) mask of a picture: what is not background, the picture upright.
+
+    Background is 0 (black); grey, 16 bit, palette, colour and alpha are read alike. A channel of
+    alpha that varies says what is drawn. JPEG and WebP blur, so there half of the brightest counts.
+
+    Raises:
+        DataError: no readable picture, or one without any background to tell from what is drawn.
+    """
+    content = reference_bytes(root, reference)
+    try:
+        with Image.open(BytesIO(content)) as image:
+            turned = int(image.getexif().get(ORIENTATION, 1))
+            image.load()
+            mask = _foreground(image, content)
+    except DAMAGE as error:
+        raise DataError(f"mask {reference!r} is not a readable picture: {error}") from error
+    return turn(mask, turned)
+
+
+def _foreground(image: Image.Image, content: bytes) -> Bool:
+    if image.mode == "P" and "transparency" not in image.info:
+        return _drawn(_of_palette(image))
+    if image.mode in ("P", "PA", "RGBa", "La"):
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    if image.format == "PNG" and content[24] == 16:
+        array = np.asarray(imagecodecs.png_decode(content))  # Pillow cuts 16-bit colour to 8
+    else:
+        array = np.asarray(image)
+    array = array.reshape(*array.shape[:2], -1)
+    if array.shape[2] in (2, 4) and image.mode != "CMYK":
+        colour, alpha = array[..., :-1], array[..., -1]
+        if alpha.min() != alpha.max():
+            return _shown(colour, alpha > 0)
+        array = colour
+    return _blurred(array) if image.format in BLURRED else _drawn(array)
+
+
+def _shown(colour: NDArray[Any], shown: Bool) -> Bool:
+    """What is not transparent, without the black in it if it has several colours."""
+    lit = (colour != 0).any(axis=2)
+    flat = (colour[shown] == colour[shown][0]).all()
+    return shown if flat else shown & lit
+
+
+def _of_palette(image: Image.Image) -> NDArray[Any]:
+    """Brightness of each pixel's colour where black is one of them, else its number."""
+    colours = np.asarray(image.convert("RGB")).max(axis=2)
+    told = colours.min() == 0 and any(image.getpalette() or ())
+    return (colours if told else np.asarray(image))[..., None]
+
+
+def _drawn(array: NDArray[Any]) -> Bool:
+    """(H, W) where any channel of (H, W, channels) is not 0.
+
+    Raises:
+        ValueError: nowhere is 0, and there are several values: nobody knows which is background.
+    """
+    mask = np.asarray((array != 0).any(axis=2))
+    if mask.all() and (array != array[0, 0]).any():
+        raise ValueError(
+            f"no pixel is 0 (background); values go from {array.min()} to {array.max()}"
+        )
     return mask
 
 
-def _run_lengths(reference: str) -> NDArray[np.uint8]:
-    """The 0/255 mask of "rle:HEIGHTxWIDTH:rows", the rows joined by ";"."""
-    _, size, rows = reference.split(":", 2)
-    height, width = (int(side) for side in size.split("x"))
-    return rle.union(rows.split(";"), height, width).astype(np.uint8) * 255
+def _blurred(array: NDArray[Any]) -> Bool:
+    grey = array.max(axis=2)
+    top = int(grey.max())
+    mask = np.asarray(grey > top / 2) if top >= FAINT else np.zeros(grey.shape, bool)
+    spread = (array.max(axis=(0, 1)) - array.min(axis=(0, 1))).max()
+    if mask.all() and spread > 4 * FAINT:
+        raise ValueError("it is bright all over, in several colours: which one is background?")
+    return mask

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from hilum.data.references import archive_and_member
+
 Facts = dict[str, Any]
 
 
@@ -35,27 +37,29 @@ def each_file(
     for path in paths:
         if not path:
             continue
-        stamp = _stamp(root, path)
+        now = stamp(root, path)
         facts = known.get(path, {})
-        if facts.get("stamp") == stamp and holds(facts):
+        if facts.get("stamp") == now and holds(facts):
             yield facts
         else:
-            todo.append((path, stamp))
+            todo.append((path, now))
     memory.parent.mkdir(parents=True, exist_ok=True)
     with memory.open("a", encoding="utf-8") as stream, ThreadPoolExecutor(workers) as pool:
         # In slices, so that an interrupt does not wait for thousands of queued files.
         for start in range(0, len(todo), 64 * workers):
             part = todo[start : start + 64 * workers]
             done = pool.map(work, [path for path, _ in part])
-            for (path, stamp), found in zip(part, done, strict=True):
-                facts = {"path": path, "stamp": stamp, **found}
+            for (path, now), own in zip(part, done, strict=True):
+                facts = {"path": path, "stamp": now, **own}
                 stream.write(json.dumps(facts, ensure_ascii=False) + "\n")
                 yield facts
             stream.flush()
 
 
-def _stamp(root: Path, reference: str) -> str:
-    file = root / reference.partition("!")[0]
+def stamp(root: Path, reference: str) -> str:
+    """Size and time of a file, or of the archive that it is in."""
+    archive, member = archive_and_member(reference)
+    file = root / (archive or member)
     try:
         status = file.stat()
     except OSError:

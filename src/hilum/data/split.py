@@ -1,14 +1,15 @@
 """Catalog -> parts by patient: hold-out or folds, stratified, seeded, written down and proved.
 
-Patients, and pictures that stand under several ids, never fall apart. Reads no pixels (picture
-keys come from `duplicates`) and trains nothing.
+Patients, and pictures that stand under several ids, never fall apart. Images whose truth nobody
+here knows (`Catalog.withheld`) are in no part. Reads no pixels (picture keys come from
+`duplicates`) and trains nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Split:
     """Which image, patient and picture is in which part.
 
     `table` has image_id, patient, part, picture (a key that equal pictures share; null where the
-    picture was not compared); every image of the catalog once.
+    picture was not compared); every image of the catalog once, but for the withheld ones.
     """
 
     table: pd.DataFrame
@@ -57,8 +58,11 @@ class Split:
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog's rows that the split names, with its parts in column `split`.
 
+        Rows that it does not name are left out, and counted.
+
         Raises:
-            DataError: the split names images that the catalog lacks.
+            DataError: the split names images that the catalog lacks, or a patient of the catalog
+                would be in two parts (the split was made from other patient ids).
         """
         parts = self.table.set_index("image_id")["part"]
         lost = ~parts.index.isin(catalog.table["image_id"])
@@ -67,16 +71,31 @@ class Split:
                 f"the split names {int(lost.sum())} images that catalog {catalog.name!r} lacks, "
                 f"the first is {parts.index[lost][0]!r}"
             )
-        kept = catalog.where(catalog.table["image_id"].isin(parts.index))
+        unnamed = ~catalog.table["image_id"].isin(parts.index).to_numpy(bool)
+        kept = catalog.without(unnamed, "not-in-split", "images are in no part of the split")
         table = kept.table.assign(split=kept.table["image_id"].map(parts))
-        return Catalog(catalog.name, table, catalog.root, catalog.notes)
+        torn = table.groupby(table["patient"].map(person))["split"].nunique() > 1
+        if torn.any():
+            raise DataError(
+                f"patient {torn.idxmax()!r} of catalog {catalog.name!r} is in more than one part "
+                "of the split, which knows other patients: make it again from this catalog"
+            )
+        return replace(kept, table=table)
 
-    def proof(self) -> dict[str, Any]:
-        """Counts, and how many patients and pictures each two parts share (always none).
+    def proof(self, catalog: Catalog | None = None) -> dict[str, Any]:
+        """Counts, and how many patients and pictures each two parts share: none, or it is broken.
 
         Pictures are counted among those compared, which may be none of them.
+
+        Args:
+            catalog: whose patients are counted, as they are now; else those the split was made of.
         """
-        people, pictures = self._sets("patient"), self._sets("picture")
+        rows = self.table
+        if catalog is not None:
+            now = catalog.table.set_index("image_id")["patient"]
+            rows = rows.assign(patient=rows["image_id"].map(now))
+        people = _sets(rows.assign(patient=rows["patient"].map(person)), "patient")
+        pictures = _sets(rows, "picture")
         compared = self.table["picture"].dropna()
         return {
             "images": {p: int((self.table["part"] == p).sum()) for p in self.parts},
@@ -86,9 +105,6 @@ class Split:
             "pictures_that_stand_twice": int(compared.duplicated().sum()),
             "pictures_in_both": _shared(pictures),
         }
-
-    def _sets(self, what: str) -> dict[str, set[str]]:
-        return {str(p): set(rows[what].dropna()) for p, rows in self.table.groupby("part")}
 
     def save(self, path: str | Path) -> None:
         """Write one JSON file.
@@ -116,7 +132,7 @@ def open_split(path: str | Path) -> Split:
     """Read what `Split.save` wrote; patients and pictures are checked again.
 
     Raises:
-        DataError: not a split, or a patient or picture stands in two parts.
+        DataError: not a split, a damaged one, or a patient or picture stands in two parts.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -124,10 +140,13 @@ def open_split(path: str | Path) -> Split:
         raise DataError(f"{path} is not a readable split: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
-    rows = [(part, *(*row, None)[:3]) for part, rows in content["parts"].items() for row in rows]
-    table = pd.DataFrame(rows, columns=["part", "image_id", "patient", "picture"])
-    table = table[["image_id", "patient", "part", "picture"]]
-    return Split(table, int(content["seed"]), str(content["catalog"]))
+    try:
+        rows = [(part, *(*row, None)[:3]) for part, own in content["parts"].items() for row in own]
+        table = pd.DataFrame(rows, columns=["part", "image_id", "patient", "picture"])
+        table = table[["image_id", "patient", "part", "picture"]]
+        return Split(table=table, seed=int(content["seed"]), catalog=str(content["catalog"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is a damaged split: {error!r}") from error
 
 
 def hold_out(
@@ -170,6 +189,7 @@ def folds(
 
 def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
     """About `images` rows (whole patients) with the classes in the catalog's proportions."""
+    catalog = known(catalog)
     if images >= len(catalog):
         return catalog
     if images < 1:
@@ -180,6 +200,17 @@ def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
     return catalog.where(catalog.table["image_id"].isin(kept))
 
 
+def known(catalog: Catalog) -> Catalog:
+    """Without the images of a challenge's test part whose truth nobody here knows; counted."""
+    text = "test images without truth are in no split and no sample"
+    return catalog.without(catalog.withheld, "withheld", text)
+
+
+def person(patient: str) -> str:
+    """A patient id as all ways to write it are compared: "001" and "1" are one person."""
+    return (patient.lstrip("0") or "0") if patient.isdigit() else patient
+
+
 def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
     """(images, n) 0/1: one column all ones, one a class and one each age decade, sex and view."""
     unknown = set(extra) - set(EXTRA_STRATA)
@@ -188,6 +219,12 @@ def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
             f"cannot stratify by {', '.join(sorted(unknown))}; known: {', '.join(EXTRA_STRATA)}"
         )
     table = catalog.table
+    unknown = {n for n in extra if not (table[n].notna() & (table[n] != "")).any()}
+    if unknown:
+        raise DataError(
+            f"cannot stratify by {', '.join(sorted(unknown))}: catalog {catalog.name!r} knows it "
+            "of no image; load the set with its headers, or leave it out"
+        )
     columns: list[Float64] = [np.ones(len(table))]
     for name in table.columns[table.columns.str.startswith(("label_", "study_"))]:
         columns += [np.asarray(table[name] == value, np.float64) for value in (0, 1)]
@@ -205,7 +242,12 @@ def _split(
     stratify: Sequence[str],
     pictures: pd.Series[str] | None,
 ) -> Split:
-    groups = _groups(catalog.table["patient"], pictures)
+    whole, catalog = catalog, known(catalog)
+    if pictures is not None:
+        pictures = pictures[~whole.withheld].reset_index(drop=True)
+    if not len(catalog):
+        raise DataError(f"catalog {catalog.name!r} has no image to split")
+    groups = _groups(catalog.table["patient"].map(person), pictures)
     if groups.max(initial=-1) + 1 < len(parts):
         raise DataError(
             f"catalog {catalog.name!r} has {groups.max(initial=-1) + 1} independent patients; "
@@ -215,7 +257,11 @@ def _split(
     table = catalog.table[["image_id", "patient"]].assign(part=np.array(list(parts))[chosen])
     if pictures is not None:
         table["picture"] = pictures.to_numpy(object)
-    return Split(table, seed, catalog.name)
+    return Split(table=table, seed=seed, catalog=catalog.name)
+
+
+def _sets(rows: pd.DataFrame, what: str) -> dict[str, set[str]]:
+    return {str(part): set(own[what].dropna()) for part, own in rows.groupby("part")}
 
 
 def _shared(sets: Mapping[str, set[str]]) -> dict[str, int]:

@@ -93,10 +93,12 @@ def discover(
 def _skip(name: str) -> bool:
     base = name.rsplit("/", 1)[-1]
     return (
-        base.startswith(".")
-        or base.upper() == "DICOMDIR"
-        or os.path.splitext(base)[1].lower() in SIDECARS
+        base.startswith(".") or _is_dicomdir(base) or os.path.splitext(base)[1].lower() in SIDECARS
     )
+
+
+def _is_dicomdir(name: str) -> bool:
+    return _plain(name).partition(".")[0] == "dicomdir"
 
 
 def _folder(root: str, limits: Limits) -> Iterator[Item]:
@@ -107,9 +109,12 @@ def _folder(root: str, limits: Limits) -> Iterator[Item]:
         kept = (f for f in sorted(folders) if not f.startswith(".") and f not in ("__MACOSX", *own))
         folders[:] = [f for f in kept if _is_new(os.path.join(folder, f), seen)]
         for file in sorted(files):
+            path = os.path.join(folder, file)
+            if _is_dicomdir(file):  # its files are met anyway, but for those that are missing
+                yield from (i for i in _dicomdir(path, limits) if i.refusal and i.name != path)
             if not _skip(file):
                 found = True
-                yield from _file(os.path.join(folder, file), limits)
+                yield from _file(path, limits)
     for error in closed:
         name = os.fspath(error.filename)
         refusal = NotFoundRefused(name, "the folder cannot be opened.", "Check its permissions.")
@@ -139,7 +144,7 @@ def _file(path: str, limits: Limits) -> Iterator[Item]:
         return
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         yield from _zip(path, limits)
-    elif os.path.basename(path).upper() == "DICOMDIR" and looks_like_dicom(start):
+    elif _is_dicomdir(os.path.basename(path)) and looks_like_dicom(start):
         yield from _dicomdir(path, limits)
     else:
         yield Item(path, path)
@@ -159,7 +164,7 @@ def _archive(path: str) -> zipfile.ZipFile:
 def _zip(path: str, limits: Limits) -> Iterator[Item]:
     try:
         members = [m for m in _archive(path).infolist() if not m.is_dir()]
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+    except Exception:  # noqa: BLE001  zipfile raises anything on a damaged directory
         refusal = UnreadableRefused(path, "its zip directory is damaged.", "Copy it again.")
         yield Item(path, path, refusal=refusal)
         return
@@ -216,9 +221,9 @@ def _dicomdir(path: str, limits: Limits) -> Iterator[Item]:
     except Exception:  # noqa: BLE001  the same border as in read()
         yield Item(path, path, refusal=UnreadableRefused(path, "the DICOMDIR is damaged."))
         return
-    root = Path(path).parent
+    medium = _Medium(Path(path).parent)
     for parts in references:
-        yield _referenced(path, root, parts)
+        yield _referenced(path, medium, parts)
     if not references:
         yield Item(path, path, refusal=NotFoundRefused(path, "the DICOMDIR names no images."))
 
@@ -232,17 +237,65 @@ def _references(path: str, limits: Limits) -> list[tuple[str, ...]]:
     return [tuple(part.strip(" ") for part in text.split("\\")) for text in texts if text]
 
 
-def _referenced(path: str, root: Path, parts: tuple[str, ...]) -> Item:
+def _referenced(path: str, medium: _Medium, parts: tuple[str, ...]) -> Item:
     shown = f"{path}!{'/'.join(parts)}"
     if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
         reason = "the DICOMDIR refers outside its folder."
         return Item(shown, path, refusal=UnreadableRefused(shown, reason))
-    lower = [part.lower() for part in parts]
-    for candidate in (root.joinpath(*parts), root.joinpath(*lower)):
-        if candidate.is_file():
-            if candidate.resolve().is_relative_to(root.resolve()):
-                return Item(str(candidate), str(candidate))
-            reason = "the DICOMDIR refers outside its folder."
-            return Item(shown, path, refusal=UnreadableRefused(shown, reason))
-    reason = "the DICOMDIR names a file that is not there."
-    return Item(shown, path, refusal=NotFoundRefused(shown, reason, "Copy the whole medium."))
+    found = medium.find(parts)
+    if not found:
+        reason = "the DICOMDIR names a file that is not there."
+        return Item(shown, path, refusal=NotFoundRefused(shown, reason, "Copy the whole medium."))
+    if len(found) > 1:
+        names = " and ".join(file.name for file in found[:2])
+        reason = f"the DICOMDIR may mean {names}."
+        return Item(shown, path, refusal=UnreadableRefused(shown, reason, "Name the file itself."))
+    if not found[0].resolve().is_relative_to(medium.root.resolve()):
+        reason = "the DICOMDIR refers outside its folder."
+        return Item(shown, path, refusal=UnreadableRefused(shown, reason))
+    return Item(str(found[0]), str(found[0]))
+
+
+class _Medium:
+    """The files below a DICOMDIR, by the names it may have for them: the very name, else in other
+    case, else with a suffix. Media are copied by systems that change names, or by hand."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folders: dict[Path, dict[tuple[int, str], list[Path]]] = {}
+
+    def find(self, parts: tuple[str, ...]) -> list[Path]:
+        """The files that a reference fits best; [] when there is none, several if undecided."""
+        fits = [(0, self.root)]
+        for part in parts:
+            fits = [
+                (distance + more, path)
+                for distance, folder in fits
+                for more, wanted in enumerate((part, _plain(part), _plain(part)))
+                for path in self._names(folder).get((more, wanted), ())
+            ]
+        best_last = sorted(fits, reverse=True)
+        files = {path: distance for distance, path in best_last if path.is_file()}
+        return sorted(path for path in files if files[path] == min(files.values()))
+
+    def _names(self, folder: Path) -> dict[tuple[int, str], list[Path]]:
+        if folder not in self.folders:
+            names: dict[tuple[int, str], list[Path]] = {}
+            for path in _listed(folder):
+                plain = _plain(path.name)
+                for distance, name in enumerate((path.name, plain, plain.rpartition(".")[0])):
+                    names.setdefault((distance, name), []).append(path)
+            self.folders[folder] = names
+        return self.folders[folder]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []  # no folder, or a closed one: its files are not there
+
+
+def _plain(name: str) -> str:
+    """Without case, and without the version that some systems show (ISO 9660: "A.;1")."""
+    return name.lower().partition(";")[0].rstrip(".")

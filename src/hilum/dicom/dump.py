@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
@@ -15,8 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from hilum.dicom.header import quiet
-from hilum.dicom.limits import Limits
-from hilum.dicom.part10 import looks_like_dicom, parse
+from hilum.dicom.stored import StoredImage
 
 HIDDEN = "(hidden)"
 _LONGEST = 120
@@ -63,25 +63,23 @@ def syntax_name(uid: str | None) -> str:
     return UID(uid).name if uid else "no transfer syntax"
 
 
-def elements(
-    data: bytes, show_identifiers: bool = False, limits: Limits | None = None
-) -> list[dict[str, Any]]:
+def elements(stored: StoredImage, show_identifiers: bool = False) -> list[dict[str, Any]]:
     """The elements before the pixels, nested ones with their depth in the tag.
 
     Empty for pictures that are no DICOM.
     """
-    if not looks_like_dicom(data):
-        return []
     with quiet():
-        header = parse(data, limits or Limits()).header
-        return list(_walk(header.dataset, show_identifiers, ""))
+        # Looking converts elements; the header's own stay raw.
+        return list(_walk(deepcopy(stored.header.dataset), show_identifiers, ""))
 
 
 def _walk(dataset: Dataset, show: bool, indent: str) -> Iterator[dict[str, Any]]:
     for tag in sorted(dataset.keys()):
         try:
             element = dataset[tag]
-        except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError) as error:
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:  # noqa: BLE001  converters of hostile bytes raise anything
             value = f"(unreadable: {type(error).__name__})"
             yield {"tag": indent + str(tag), "vr": "??", "name": _name(tag), "value": value}
             continue

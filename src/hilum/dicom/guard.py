@@ -1,86 +1,292 @@
-"""Reading in a child process with an address-space limit and a clock, for untrusted files.
+"""Opening and decoding in a child process with an address-space limit and a clock, for untrusted
+files.
 
-Whatever a decoder does (crash, hang, eat memory), the caller gets a Radiograph or a typed
-refusal. The child is started anew for each file, which costs its imports (about half a second).
+Whatever a parser or decoder does (crash, hang, eat memory), the caller gets a StoredImage and a
+Radiograph, or a typed refusal. One child serves file after file, since starting one costs half a
+second; after a failure, or a hundred files, the next file gets a new one.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import io
+import os
 import pickle
+import selectors
 import subprocess
 import sys
-from dataclasses import asdict
+import time
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
 from hilum.core.radiograph import Radiograph
+from hilum.dicom import codecs
 from hilum.dicom.limits import Limits
-from hilum.dicom.read import read
 from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
+from hilum.dicom.stored import StoredImage, Window, check_window, open_stored
 
-_CHILD = "from hilum.dicom.guard import child; child()"
-OUT_OF_MEMORY = 17  # exit status of a child that ran into its limit
+TIMEOUT_S, MEMORY_BYTES = 10.0, 2**30
+FILES_A_CHILD = 100
+_ANSWERS = frozenset(
+    (
+        "hilum.core.radiograph.Radiograph",
+        "hilum.core.radiograph.Identifiers",
+        "hilum.core.radiograph.Decoding",
+        "numpy.dtype",
+        "numpy.ndarray",
+        "numpy._core.numeric._frombuffer",
+        *(f"hilum.core.errors.{kind.__name__}" for kind in InputRefused.__subclasses__()),
+    )
+)
+_START_S = 60.0  # importing the decoders on a busy machine
+_OUT_OF_MEMORY = 17  # exit status of a child that ran into its limit
+_CHILD = "import sys; from hilum.dicom.guard import child; child(int(sys.argv[1]))"
+
+
+@dataclass(frozen=True, eq=False)
+class GuardedImage(StoredImage):
+    """A StoredImage whose pixels are decoded in the child. Its header was parsed there first, so
+    parsing it here again is known to end."""
+
+    guard: Guard | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        guard = self.guard or _shared(TIMEOUT_S, MEMORY_BYTES)
+        key = (guard.timeout_s, guard.memory_bytes)
+        return _reopened, (self.source, self.data, self.limits, *key)
+
+    def radiograph(
+        self, *, window: Window | None = None, voi_index: int = 0, full_range: bool = False
+    ) -> Radiograph:
+        check_window(window, full_range)
+        options = {"window": window, "voi_index": voi_index, "full_range": full_range}
+        guard = self.guard or _shared(TIMEOUT_S, MEMORY_BYTES)
+        answer = guard.ask(self.source, self.data, self.limits, options)
+        if not isinstance(answer, Radiograph):
+            raise UnreadableRefused(self.source, "its reader gave no answer.", "Export it again.")
+        return answer
+
+
+class Guard:
+    """A child process that is asked about one file at a time."""
+
+    def __init__(self, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.timeout_s, self.memory_bytes = timeout_s, memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner, self._files = os.getpid(), 0
+
+    def open(self, source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
+        """As `open_stored`, parsed in the child first."""
+        name, data = load(source, limits)
+        self.ask(name, data, limits, None)
+        opened = open_stored((name, data), limits=limits)
+        return GuardedImage(
+            source=opened.source,
+            kind=opened.kind,
+            data=data,
+            header=opened.header,
+            parsed=opened.parsed,
+            limits=limits,
+            guard=self,
+        )
+
+    def ask(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
+        """Parse, and decode where there are `options`; the answer of the child.
+
+        Raises:
+            InputRefused: what the child refuses, or more time or memory than it may use.
+        """
+        process = self._running()
+        try:
+            _send(process.stdin, pickle.dumps((name, data, limits, options), protocol=5))
+            content = _received(process.stdout, self.timeout_s)
+        except TimeoutError as error:
+            self.close()
+            reason = f"reading takes longer than {self.timeout_s:g} s."
+            raise LimitRefused(name, reason, "Raise the limit if you trust it.") from error
+        except OSError as error:
+            if _exit_status(process) == _OUT_OF_MEMORY:
+                raise self._too_large(name) from error
+            self.close()
+            raise UnreadableRefused(name, "it crashes its decoder.", "Export it again.") from error
+        try:
+            answer = _Answer(io.BytesIO(content)).load()
+        except Exception as error:
+            self.close()
+            raise UnreadableRefused(
+                name, "its reader gave no answer.", "Export it again."
+            ) from error
+        if isinstance(answer, InputRefused):
+            raise answer
+        return answer
+
+    def _too_large(self, name: str) -> LimitRefused:
+        self.close()
+        reason = f"reading needs more than {self.memory_bytes >> 20} MiB."
+        return LimitRefused(name, reason, "Raise the limit if you trust it.")
+
+    def close(self) -> None:
+        """End the child; the next question starts another one."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):  # what was not sent is of no use
+                    stream.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._owner != os.getpid():  # forked: the child belongs to the parent
+            self._process, self._owner = None, os.getpid()
+        if self._files >= FILES_A_CHILD or (self._process and self._process.poll() is not None):
+            self.close()
+        if self._process is None:
+            self._files = 0
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, str(self.memory_bytes)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
+            )
+            _received(self._process.stdout, _START_S)
+        self._files += 1
+        return self._process
+
+
+_guards: dict[tuple[float, int], Guard] = {}
+
+
+def _shared(timeout_s: float, memory_bytes: int) -> Guard:
+    key = (timeout_s, memory_bytes)
+    if key not in _guards:
+        _guards[key] = Guard(timeout_s=timeout_s, memory_bytes=memory_bytes)
+    return _guards[key]
+
+
+@atexit.register
+def _close_all() -> None:
+    for guard in _guards.values():
+        guard.close()
+
+
+def open_guarded(
+    source: Source,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    timeout_s: float = TIMEOUT_S,
+    memory_bytes: int = MEMORY_BYTES,
+) -> StoredImage:
+    """As `open_stored`, parsed and later decoded in this process's guarded child.
+
+    Raises:
+        LimitRefused: more time or memory than allowed.
+        UnreadableRefused: the parser or decoder crashed.
+        InputRefused: whatever `open_stored` and its `radiograph` refuse.
+    """
+    return _shared(timeout_s, memory_bytes).open(source, limits=limits)
 
 
 def read_guarded(
     source: Source,
     *,
     limits: Limits = DEFAULT_LIMITS,
-    timeout_s: float = 10.0,
-    memory_bytes: int = 2**30,
+    timeout_s: float = TIMEOUT_S,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Radiograph:
-    """As `read`, in a child process.
+    """`open_guarded(source).radiograph()`."""
+    opened = open_guarded(source, limits=limits, timeout_s=timeout_s, memory_bytes=memory_bytes)
+    return opened.radiograph()
+
+
+def _reopened(
+    source: str, data: bytes, limits: Limits, timeout_s: float, memory_bytes: int
+) -> StoredImage:
+    return open_guarded(
+        (source, data), limits=limits, timeout_s=timeout_s, memory_bytes=memory_bytes
+    )
+
+
+class _Answer(pickle.Unpickler):
+    """Unpickles what a child may answer, and nothing else: it has read hostile bytes."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" in _ANSWERS:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
+
+
+def _exit_status(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(1)
+    except subprocess.TimeoutExpired:
+        return None  # it closed its answers and goes on: it will be killed
+
+
+def _send(stream: Any, content: bytes) -> None:
+    stream.write(len(content).to_bytes(8, "little"))
+    stream.write(content)
+    stream.flush()
+
+
+def _received(stream: Any, seconds: float) -> bytes:
+    """One message within a time.
 
     Raises:
-        LimitRefused: more time or memory than allowed.
-        UnreadableRefused: the decoder crashed.
-        InputRefused: whatever `read` refuses.
+        TimeoutError: it took longer.
+        ConnectionError: the other side has ended.
     """
-    name, data = load(source, limits)
-    request = pickle.dumps((memory_bytes, asdict(limits), name, data))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _CHILD],
-            input=request,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        reason = f"reading takes longer than {timeout_s:g} s."
-        raise LimitRefused(name, reason, "Raise the limit if you trust it.") from error
-    if done.returncode == OUT_OF_MEMORY:
-        reason = f"reading needs more than {memory_bytes >> 20} MiB."
-        raise LimitRefused(name, reason, "Raise the limit if you trust it.")
-    if done.returncode != 0:
-        raise UnreadableRefused(name, "it crashes its decoder.", "Export it again.")
-    # Written by our own child, which unpickles nothing but our own request.
-    answer = pickle.loads(done.stdout)  # noqa: S301
-    if isinstance(answer, InputRefused):
-        raise answer
-    if not isinstance(answer, Radiograph):
-        raise UnreadableRefused(name, "its reader gave no answer.", "Export it again.")
-    return answer
+    deadline, content = time.monotonic() + seconds, bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while len(content) < 8 or len(content) < 8 + int.from_bytes(content[:8], "little"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            part = os.read(stream.fileno(), 1 << 20)
+            if not part:
+                raise ConnectionError
+            content += part
+    return bytes(content[8:])
 
 
-def child() -> None:
-    """The child's side: request on stdin, answer on stdout."""
+def child(memory_bytes: int) -> None:
+    """The child's side: questions on stdin, answers on what was stdout."""
     import resource
 
-    memory_bytes, limits, name, data = pickle.loads(sys.stdin.buffer.read())  # noqa: S301
     import cv2
 
     cv2.setNumThreads(1)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what decoders print is no answer
+    _warm_up()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    answer: Radiograph | InputRefused
+    _send(answers, b"ready")
     try:
-        answer = read((name, data), limits=Limits(**limits))
-        out = pickle.dumps(answer, protocol=5)
+        while size := sys.stdin.buffer.read(8):
+            _send(answers, _answer(sys.stdin.buffer, int.from_bytes(size, "little")))
+    except MemoryError:
+        os._exit(_OUT_OF_MEMORY)
+
+
+def _warm_up() -> None:
+    """Loads what is loaded at the first use, while there is no limit."""
+    from PIL import JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
+
+    for syntax in codecs.SUPPORTED:
+        codecs.plugins(syntax)
+
+
+def _answer(questions: BinaryIO, size: int) -> bytes:
+    # Written by our own parent.
+    name, data, limits, options = pickle.loads(questions.read(size))  # noqa: S301
+    try:
+        opened = open_stored((name, data), limits=limits)
+        answer = opened.radiograph(**options) if options is not None else None
+        return pickle.dumps(answer, protocol=5)
     except InputRefused as error:
         if error.reason == NO_MEMORY:
-            sys.exit(OUT_OF_MEMORY)
-        out = pickle.dumps(error)
-    except MemoryError:
-        sys.exit(OUT_OF_MEMORY)
-    sys.stdout.buffer.write(out)
-    sys.stdout.buffer.flush()
+            raise MemoryError from error
+        return pickle.dumps(error)

@@ -120,16 +120,19 @@ def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Floa
     return grey, ~padded if padded.any() else None
 
 
-def clipped(grey: Float32, containers: Containers, valid: Bool | None) -> tuple[float, float, bool]:
-    """Shares of valid pixels at 0 and at 1, and whether a window lost nearly all in them.
+def clipped(
+    grey: Float32, containers: Containers, shown_part: Bool | None
+) -> tuple[float, float, bool]:
+    """Shares of pixels at 0 and at 1, and whether a window lost nearly all in them.
 
-    A pixel is lost where others of another stored value have the same grey: an empty black
+    Not counted are padding and shutters, but frames are: what a window has made white looks like
+    one. A pixel is lost where others of another stored value have the same grey; an empty black
     background of one value is not.
     """
-    count = grey.size if valid is None else max(1, int(np.count_nonzero(valid)))
+    count = grey.size if shown_part is None else max(1, int(np.count_nonzero(shown_part)))
     ends = [grey <= 0, grey >= 1]
-    if valid is not None:
-        ends = [end & valid for end in ends]
+    if shown_part is not None:
+        ends = [end & shown_part for end in ends]
     black, white = (int(np.count_nonzero(end)) for end in ends)
     lost = black + white
     if lost > LOST_SHARE * count:  # seldom: only then is a closer look worth its time

@@ -17,12 +17,23 @@ from PIL import Image
 from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
 from hilum.dicom.limits import Limits
 from hilum.dicom.pixels import look_up
-from hilum.dicom.stream import describe
+from hilum.dicom.stream import LS, describe
 
 Float32 = NDArray[np.float32]
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_OTHERS = {
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 file",
+    b"\xff\x4f\xff\x51": "a bare JPEG 2000 stream",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "packed by gzip",
+    b"PK\3\4": "a zip",
+}
 
 
 def sniff(data: bytes) -> str | None:
@@ -36,6 +47,11 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
+def other_format(data: bytes) -> str | None:
+    """The name of a known format that is not read here."""
+    return next((name for start, name in _OTHERS.items() if data.startswith(start)), None)
+
+
 def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
     """(H, W) pixels in [0, 1] and the bits they were stored with.
 
@@ -45,9 +61,12 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
         UnsupportedRefused: an animation.
     """
     stream = describe(data) if kind == "jpeg" else None
+    if stream is not None and stream.codec == LS:
+        raise UnsupportedRefused("", "it is a bare JPEG-LS stream.", "Export it as DICOM or PNG.")
     if stream is not None and stream.bits > 8:
         _check_size(stream.rows, stream.columns, limits)
-        return _grey(_deep_jpeg(data), stream.bits), stream.bits
+        deep_grey = _grey(_deep_jpeg(data), stream.bits)
+        return np.ascontiguousarray(_upright(deep_grey, _jpeg_orientation(data))), stream.bits
     with _open(data, kind) as image:
         width, height = image.size
         _check_size(height, width, limits)
@@ -86,11 +105,18 @@ def _png_16(data: bytes) -> NDArray[np.uint16]:
 
 
 def _deep_jpeg(data: bytes) -> NDArray[np.uint16]:
-    # Pillow knows no JPEG of 12 bits, nor lossless ones of 16; a viewer's turn is not in these.
+    # Pillow knows no JPEG of 12 bits, nor lossless ones of 16.
     if b"\xff\xd9" not in data[-64:]:  # the decoder fills what is missing with grey
         raise UnreadableRefused("", "it is truncated.", "Copy it again.")
     array: NDArray[np.uint16] = imagecodecs.jpeg8_decode(data)
     return array
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    start = data.find(_EXIF_MARK, 0, 1 << 16)
+    exif = Image.Exif()
+    exif.load(data[start : start + (1 << 16)] if start > 0 else b"")
+    return int(exif.get(_ORIENTATION, 1))
 
 
 def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:

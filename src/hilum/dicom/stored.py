@@ -44,7 +44,7 @@ class StoredImage:
     source: str  # where it came from: a path, "zip!member", "bytes"
     kind: str  # "dicom", "png", "jpeg", "webp"
     data: bytes = field(repr=False)
-    header: Header = field(repr=False)
+    header: Header = field(repr=False)  # raw elements; `dataset()` has converted ones
     parsed: Parsed | None = field(repr=False)  # None: no DICOM
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
 
@@ -134,7 +134,7 @@ class StoredImage:
             InputRefused: one of its kinds, naming the file, the reason and the remedy.
             ConfigError: a window that cannot be, or one beside `full_range`.
         """
-        _check_window(window, full_range)
+        check_window(window, full_range)
         with border(self.source):
             if self.parsed is None:
                 return _raster(self)
@@ -158,11 +158,11 @@ def open_stored(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredIma
         if looks_like_dicom(data):
             parsed = parse(data, limits)
             return StoredImage(name, "dicom", data, parsed.header, parsed, limits)
-        if data[:4] == b"PK\x03\x04":
+        came = raster.other_format(data)
+        if came == "a zip":
             raise UnreadableRefused("", "it is a zip.", "Name a file in it, or use discover().")
-        raise UnreadableRefused(
-            "", "it is neither DICOM nor PNG, JPEG or WebP.", "Export it as one of these."
-        )
+        reason = "it is neither DICOM nor PNG, JPEG or WebP" + (f", but {came}." if came else ".")
+        raise UnreadableRefused("", reason, "Export it as one of these.")
 
 
 def _reopened(source: str, data: bytes, limits: Limits) -> StoredImage:
@@ -185,7 +185,7 @@ def _converted(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _check_window(window: Window | None, full_range: bool) -> None:
+def check_window(window: Window | None, full_range: bool) -> None:
     if window is None:
         return
     if full_range:
@@ -197,7 +197,7 @@ def _check_window(window: Window | None, full_range: bool) -> None:
 
 def _raster(stored: StoredImage) -> Radiograph:
     grey, bits = raster.read_raster(stored.data, stored.kind, stored.limits)
-    decoder = "imagecodecs" if bits == 16 else "pillow"
+    decoder = "imagecodecs" if bits > 8 else "pillow"
     return Radiograph(
         pixels=grey,
         source=stored.source,
@@ -227,13 +227,13 @@ def decode(
     shutter = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
         grey[~shutter] = 0
-    valid = masks.combine(unpadded, shutter, edge)
+    shown_part = masks.combine(unpadded, shutter)
     spacing, spacing_source = _spacing(header)
     return Radiograph(
         pixels=grey,
         source=stored.source,
         ids=stored.ids,
-        decoding=_decoding(parsed, read, shown, grey, valid),
+        decoding=_decoding(parsed, read, shown, grey, shown_part),
         spacing_mm=spacing,
         spacing_source=spacing_source,
         view=stored.view,
@@ -246,7 +246,7 @@ def decode(
         descriptions=stored.descriptions,
         sop_class=stored.sop_class,
         own_result=stored.own_result,
-        valid=valid,
+        valid=masks.combine(shown_part, edge),
     )
 
 
@@ -255,11 +255,11 @@ def _decoding(
     read: Frame,
     shown: pixels.Display,
     grey: pixels.Float32,
-    valid: pixels.Bool | None,
+    shown_part: pixels.Bool | None,
 ) -> Decoding:
     black, white, lost = 0.0, 0.0, False
     if not shown.is_full_range:
-        black, white, lost = pixels.clipped(grey, read.containers, valid)
+        black, white, lost = pixels.clipped(grey, read.containers, shown_part)
     warnings = parsed.warnings + read.warnings + shown.warnings
     if lost:
         warnings += (

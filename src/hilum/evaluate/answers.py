@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class Account:
 
     def lines(self) -> list[str]:
         """What a reader must know, in sentences; none if every image has its one prediction."""
-        told = (
+        sentences = (
             (self.refused, "image|refused by the model", ()),
             (self.failed, "image|failed in the model", ()),
             (len(self.missing), "image|without a prediction", self.missing),
@@ -70,7 +70,7 @@ class Account:
             (self.scaled, "prediction|made at another size, scaled to the catalog's", ()),
             (self.unstated, "prediction|without a stated size, taken in the catalog's pixels", ()),
         )
-        return [_sentence(n, words, names) for n, words, names in told if n]
+        return [_sentence(n, words, names) for n, words, names in sentences if n]
 
 
 def _sentence(count: int, words: str, names: Sequence[str]) -> str:
@@ -115,6 +115,11 @@ class Answers:
             scaled=int(self.scaled.sum()),
             unstated=int(self.unstated.sum()),
         )
+
+    def only(self, ids: Collection[str]) -> Answers:
+        """The same, with the answers of these images alone."""
+        pairs = zip(self.ids, self.images, strict=True)
+        return replace(self, images=tuple(one if i in ids else None for i, one in pairs))
 
     def where(self, keep: NDArray[np.bool_]) -> Answers:
         """The images for which `keep` is true."""
@@ -223,21 +228,21 @@ def match_names(
     steps = [_exact(sides), _under_root(sides)]
     steps += [_only_ones(sides, sides.ends(k)) for k in range(depth, 0, -1)]
     steps.append(_only_ones(sides, sides.stems()))
-    found: dict[int, str] = {}
+    by_row: dict[int, str] = {}
     used: set[str] = set()
     for pairs in steps:
         for row, name in pairs:
-            if row not in found and name not in used:
-                found[row] = name
+            if row not in by_row and name not in used:
+                by_row[row] = name
                 used.add(name)
-    left = {_stem(name) for name in names if name not in used}
+    left = {image_stem(name) for name in names if name not in used}
     ambiguous = {
         image
         for row, image in enumerate(ids)
-        if row not in found and {_stem(paths[row]), _stem(image)} & left
+        if row not in by_row and {image_stem(paths[row]), image_stem(image)} & left
     }
-    by_name = tuple(n for row, n in found.items() if _folders_differ(sides, row, n))
-    return [found.get(row) for row in range(len(ids))], ambiguous, by_name
+    by_name = tuple(n for row, n in by_row.items() if _folders_differ(sides, row, n))
+    return [by_row.get(row) for row in range(len(ids))], ambiguous, by_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,10 +266,10 @@ class _Sides:
     def stems(self) -> tuple[list[set[Parts]], dict[str, Parts]]:
         """Stems of path and id, and of each prediction's name."""
         images: list[set[Parts]] = [
-            {(_stem(image),), *([(_stem(parts[-1]),)] if parts else [])}
+            {(image_stem(image),), *([(image_stem(parts[-1]),)] if parts else [])}
             for image, parts in zip(self.ids, self.paths, strict=True)
         ]
-        return images, {name: (_stem(parts[-1]),) for parts, name in self.names.items()}
+        return images, {name: (image_stem(parts[-1]),) for parts, name in self.names.items()}
 
 
 Pairs = Iterable[tuple[int, str]]
@@ -317,7 +322,7 @@ def _parts(name: str) -> Parts:
     return tuple(p for p in re.split(r"[/\\!]+", name) if p not in ("", ".")) or ("",)
 
 
-def _stem(name: str) -> str:
+def image_stem(name: str) -> str:
     """The file's name without its ending, or the id; those of uids are no endings."""
     last = re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", _parts(name)[-1])
     return last.removesuffix("_image")

@@ -53,7 +53,7 @@ def breakdown(
     part = cases.where(cases.boxed)
     table = box_table(part.truth, part.shown(threshold))
     image = np.repeat(np.arange(len(part)), table.truths_per_image)
-    found = found_truths(table, iou)
+    hit = found_truths(table, iou)
     patients = part.rows["patient"].to_numpy()
     out = []
     for (kind, value), member in _members(part, table.truth, image).items():
@@ -61,7 +61,7 @@ def breakdown(
             continue
         every, hits = (
             np.bincount(image[rows], minlength=len(part)).astype(np.float64)
-            for rows in (member, member & found)
+            for rows in (member, member & hit)
         )
         share = bootstrap(ratio_of(hits, every), patients, repeats=repeats, seed=seed)
         out.append(Part(kind, value, int(member.sum()), share))

@@ -108,9 +108,9 @@ def compare(
         if metric in own[a][1]
     ]
     repeats = max(repeats, FINE * len(pairs))
-    found = [_pair(metric, a, b, own[a], own[b], repeats, seed) for metric, a, b in pairs]
-    corrected = holm([pair.comparison.p_value for pair in found])
-    return tuple(replace(pair, corrected=p) for pair, p in zip(found, corrected, strict=True))
+    comparisons = [_pair(metric, a, b, own[a], own[b], repeats, seed) for metric, a, b in pairs]
+    corrected = holm([pair.comparison.p_value for pair in comparisons])
+    return tuple(replace(pair, corrected=p) for pair, p in zip(comparisons, corrected, strict=True))
 
 
 Model = tuple[Cases, dict[str, Measure]]
@@ -124,7 +124,7 @@ def _pair(
     patients = cases.rows["patient"].to_numpy()[rows]
     if metric == "auc" and len(set(patients)) == len(patients):
         truth = cases.label[rows] == 1
-        found = delong(truth, cases.score[rows], second[0].score[rows])
-        return Compared(metric, a, b, "DeLong", found, 1.0)
-    found = paired_bootstrap(one.metric, two.metric, patients, repeats=repeats, seed=seed)
-    return Compared(metric, a, b, "paired bootstrap", found, 1.0)
+        comparison = delong(truth, cases.score[rows], second[0].score[rows])
+        return Compared(metric, a, b, "DeLong", comparison, 1.0)
+    comparison = paired_bootstrap(one.metric, two.metric, patients, repeats=repeats, seed=seed)
+    return Compared(metric, a, b, "paired bootstrap", comparison, 1.0)

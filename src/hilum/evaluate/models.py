@@ -83,10 +83,9 @@ class EvaluatedModel:
     def numbers(self) -> dict[str, Interval]:
         """Every number by its name; of masks and classes the first kind that has it."""
         out: dict[str, Interval] = {}
-        for one in self.masks:
-            out = {**one.numbers, **out}
-        for found in self.classes:
-            out = {**found.numbers, **out}
+        parts: tuple[MaskEvaluation | ClassEvaluation, ...] = (*self.masks, *self.classes)
+        for part in parts:
+            out = {**part.numbers, **out}
         return {**out, **self.evaluation.numbers}
 
     def lines(self) -> list[str]:
@@ -159,8 +158,9 @@ def evaluate_models(
         _settle(on, cases, settings, threshold)
         for on, cases, threshold in zip(chosen_on, shared, thresholds, strict=True)
     ]
+    ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
-        _evaluated(name, part, file, own, cases, fixed, settings, combine)
+        _evaluated(name, part, file, own.only(ids), cases, fixed, settings, combine)
         for name, file, own, cases, fixed in zip(
             names, predictions, answers, shared, settled, strict=True
         )
@@ -228,9 +228,9 @@ def _evaluated(
         masks=evaluate_masks(truths_of(part), answers, file, threshold=at.image, repeats=repeats),
         studies=evaluate_studies(studies, at.image, repeats=repeats),
         classes=tuple(
-            evaluate_classes(found, level, repeats=repeats)
-            for level, found in levels.items()
-            if found is not None
+            evaluate_classes(one, level, repeats=repeats)
+            for level, one in levels.items()
+            if one is not None
         ),
         points=fixed.points,
         before=cases if settings.calibrate else None,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_text
-from hilum.core.findings import Findings
+from hilum.core.findings import Findings, finding_ids
 from hilum.core.geometry import check_boxes
 from hilum.core.results import SCHEMA
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
@@ -92,12 +92,17 @@ def read_predictions(path: str | Path) -> PredictionFile:
     return PredictionFile(forms[key], {name: read(text, name) for name, text in texts})
 
 
+def document(predictions: PredictionFile) -> dict[str, Any]:
+    """The whole of a findings.json."""
+    images = [_to_entry(image) for image in predictions.images.values()]
+    return {"schema": SCHEMA, **predictions.header, "images": images}
+
+
 def write_predictions(path: str | Path, predictions: PredictionFile) -> None:
     """Write a prediction file in its form, atomically."""
     if predictions.form == "findings":
-        images = [_to_entry(image) for image in predictions.images.values()]
-        document = {"schema": SCHEMA, **predictions.header, "images": images}
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        whole = document(predictions)
+        text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
         write_text(path, text + "\n")
         return
     rsna = predictions.form == "rsna"
@@ -105,7 +110,7 @@ def write_predictions(path: str | Path, predictions: PredictionFile) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["patientId" if rsna else "id", "PredictionString"])
     for name, image in predictions.images.items():
-        writer.writerow([name, _to_rsna(image) if rsna else _to_siim(image)])
+        writer.writerow([name, rsna_text(image) if rsna else siim_text(image)])
     write_text(path, out.getvalue())
 
 
@@ -125,31 +130,35 @@ def _from_siim(text: str, name: str) -> ImagePredictions:
     )
 
 
-def _to_rsna(image: ImagePredictions) -> str:
+def rsna_text(image: ImagePredictions) -> str:
+    """score x y width height of each box."""
     sides = image.boxes[:, 2:] - image.boxes[:, :2]
     rows = np.concatenate([image.scores[:, None], image.boxes[:, :2], sides], axis=1)
-    return " ".join(_text(value) for value in rows.ravel())
+    return " ".join(number_text(value) for value in rows.ravel())
 
 
-def _to_siim(image: ImagePredictions) -> str:
+def siim_text(image: ImagePredictions) -> str:
+    """label score x1 y1 x2 y2 of each box, and of scores without a place in the box 0 0 1 1."""
     rows = list(zip(image.labels, image.scores, image.boxes.tolist(), strict=True))
     rows += [(label, score, WHOLE) for label, score in image.whole.items()]
     return " ".join(
-        " ".join([label, *(_text(value) for value in (score, *box))]) for label, score, box in rows
+        " ".join([label, *(number_text(value) for value in (score, *box))])
+        for label, score, box in rows
     )
 
 
-def _text(value: float) -> str:
+def number_text(value: float) -> str:
+    """Six digits, without zeros at the end."""
     return f"{float(value):.6f}".rstrip("0").rstrip(".")
 
 
 def _read_json(file: Path) -> PredictionFile:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        if document["schema"] != SCHEMA:
-            raise DataError(f"{file}: schema {document['schema']!r}; needed: {SCHEMA}")
-        images = {entry["path"]: _from_entry(entry) for entry in document["images"]}
-        counts = Counter(entry["path"] for entry in document["images"])
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise DataError(f"{file}: schema {found['schema']!r}; needed: {SCHEMA}")
+        images = {entry["path"]: _from_entry(entry) for entry in found["images"]}
+        counts = Counter(entry["path"] for entry in found["images"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
@@ -160,7 +169,7 @@ def _read_json(file: Path) -> PredictionFile:
             f"{file}: {len(doubled)} images stand in it more than once, {doubled[0]!r} first; "
             "needed: one answer an image"
         )
-    header = {key: document.get(key) for key in ("pipeline", "studies")}
+    header = {key: found.get(key) for key in ("pipeline", "studies")}
     return PredictionFile("findings", images, header, file.parent)
 
 
@@ -178,17 +187,20 @@ def _from_entry(entry: Mapping[str, Any]) -> ImagePredictions:
 
 
 def _to_entry(image: ImagePredictions) -> dict[str, Any]:
-    rows = zip(image.labels, image.scores, image.boxes, strict=True)
+    names = finding_ids(image.labels, image.boxes)
+    rows = zip(names, image.labels, image.scores, image.boxes, strict=True)
     return {
         **image.entry,
         "scores": {name: round(float(score), 6) for name, score in image.whole.items()},
         "findings": [
             {
+                "id": name,
                 "label": str(label),
                 "score": round(float(score), 6),
                 "box_px": [round(float(edge), 2) for edge in box],
             }
-            for label, score, box in rows
+            for name, label, score, box in rows
         ],
-        "masks": {},
+        # Masks are not fused, and pictures show another model's boxes.
+        **{"masks": {}, "outlines": {}, "files": {}},
     }

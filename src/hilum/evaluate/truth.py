@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,27 +92,31 @@ class ImageTruth:
 def truths_of(catalog: Catalog) -> list[ImageTruth]:
     """Of every row, in the catalog's order and pixels."""
     table = catalog.table
-    labels = [c for c in table.columns if c.startswith("label_")]
-    masks = [c for c in table.columns if c.startswith("mask_")]
-    return [_truth(catalog, row, labels, masks) for row in range(len(table))]
+    kept = ["image_id", "patient", "width", "height"]
+    kept += [c for c in table.columns if c.startswith(("label_", "mask_", "scale_"))]
+    columns = {name: table[name].tolist() for name in kept}
+    return [
+        _truth(catalog, row, {name: values[row] for name, values in columns.items()})
+        for row in range(len(table))
+    ]
 
 
-def _truth(catalog: Catalog, row: int, labels: list[str], masks: list[str]) -> ImageTruth:
-    record = catalog.table.iloc[row]
+def _truth(catalog: Catalog, row: int, record: Mapping[str, Any]) -> ImageTruth:
     annotated = catalog.boxes(row)
     own = int(record["width"]), int(record["height"])
     scale = (record["scale_x"], record["scale_y"]) if "scale_x" in record else (1.0, 1.0)
-    known = {c.removeprefix("label_"): float(record[c]) for c in labels if record[c] == record[c]}
+    labels = {c.removeprefix("label_"): v for c, v in record.items() if c.startswith("label_")}
+    masks = {c.removeprefix("mask_"): v for c, v in record.items() if c.startswith("mask_")}
     return ImageTruth(
         image_id=str(record["image_id"]),
         patient=str(record["patient"]),
         size=Size(own=own, original=(own[0] / scale[0], own[1] / scale[1])),
         boxes_px=None if annotated is None else annotated[0].astype(np.float64),
         box_labels=() if annotated is None else tuple(annotated[1]),
-        image_labels=known,
+        image_labels={name: float(value) for name, value in labels.items() if value == value},
         masks={
-            c.removeprefix("mask_"): partial(open_mask, catalog.root, str(record[c]))
-            for c in masks
-            if isinstance(record[c], str)
+            name: partial(open_mask, catalog.root, reference)
+            for name, reference in masks.items()
+            if isinstance(reference, str)
         },
     )

@@ -21,7 +21,6 @@ from hilum.fuse.lists import (
     Int,
     Pool,
     check_fraction,
-    check_scores,
     check_weights,
     pool,
 )
@@ -152,23 +151,15 @@ def union(
     *,
     thresholds: float | Sequence[float] = 0.5,
     iou: float = 0.5,
-    image_score: float | None = None,
-    image_threshold: float = 0.0,
 ) -> Fused:
     """Every box of which its own detector is confident, doubles removed (B9).
 
     Args:
         thresholds: the score from which a detector counts as confident, one or one a model.
-        image_score: what a classifier says of the image; below `image_threshold` no box stays
-            (the sanity check).
     """
     check_fraction("iou", iou)
     p = pool(boxes, scores, labels)
     limits = np.broadcast_to(np.asarray(thresholds, np.float64), (len(boxes),))
-    if image_score is not None:
-        check_scores(np.array([image_score]))
-        if image_score < image_threshold:
-            return _result(p, np.zeros(0, np.int64), np.zeros(0))
     p = p.at(p.scores >= limits[p.models])
     keep = keep_best(p.boxes, p.scores, p.labels, iou=iou)
     return _result(p, keep, p.scores[keep])

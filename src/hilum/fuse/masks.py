@@ -12,7 +12,7 @@ from hilum.core.errors import GeometryError
 from hilum.fuse.lists import check_weights
 
 Bool = NDArray[np.bool_]
-Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 
 def triplet_mask(
@@ -54,12 +54,10 @@ def remove_small(mask: ArrayLike, min_area: float) -> Bool:
     return np.asarray(keep[regions], np.bool_)
 
 
-def mean_map(maps: Sequence[ArrayLike], weights: ArrayLike | None = None) -> Float32:
+def mean_map(maps: Sequence[ArrayLike], weights: ArrayLike | None = None) -> Float64:
     """Weighted mean of the probability maps of several models, all of one shape."""
-    arrays = [np.asarray(m, np.float32) for m in maps]
+    arrays = [np.asarray(m, np.float64) for m in maps]
     if not arrays or any(m.shape != arrays[0].shape for m in arrays):
         raise GeometryError(f"maps are {[m.shape for m in arrays]}; needed: some, of one shape")
-    out: Float32 = np.average(
-        np.stack(arrays), axis=0, weights=check_weights(weights, len(arrays))
-    ).astype(np.float32)
+    out: Float64 = np.average(np.stack(arrays), axis=0, weights=check_weights(weights, len(arrays)))
     return out

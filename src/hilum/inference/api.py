@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import RunResult
+from hilum.dicom.reading import Reading
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.run import Input, Job, run
@@ -24,6 +25,8 @@ def predict(
     workers: int = 1,
     threads: int = 1,
     masks: bool = True,
+    full_range: bool = False,
+    untrusted: bool = False,
 ) -> RunResult:
     """Analyse chest radiographs. Research use only: a qualified reader decides.
 
@@ -36,6 +39,8 @@ def predict(
         workers: processes (with more than one, call from under `if __name__ == "__main__"`).
         threads: threads of each process.
         masks: compute masks at source size.
+        full_range: read the whole stored range, without windows and VOI LUTs.
+        untrusted: open files in a child process with limits of time and memory.
 
     Returns:
         One ImageResult for each input, in order; what cannot be analysed has a status and a
@@ -51,7 +56,8 @@ def predict(
         ...     print(image.status, image.findings.image_scores["opacity"])
     """
     chosen = Pipeline.load(pipeline).changed(precision=precision, threshold=threshold)
-    job = Job(chosen, threads, masks)
+    reading = Reading(full_range=full_range, untrusted=untrusted)
+    job = Job(chosen, threads, masks, reading=reading)
     images = tuple(run(_inputs(paths_or_radiographs), job, workers=workers))
     loaded = LoadedPipeline(chosen)
     return RunResult(loaded.info, images, loaded.combine(images))

@@ -25,6 +25,7 @@ Float32 = NDArray[np.float32]
 
 # Parts of the square: smaller components are dropped, from SURE on they count in full.
 SPECK, SURE = 3e-4, 6e-3
+ROUNDING = 1e-3  # of logits, far more than float32 loses
 
 
 def softmax(x: Float32) -> Float32:
@@ -225,15 +226,23 @@ def components(logits: Float32, size: int, threshold: float) -> tuple[Float32, F
 
     A component's score is its mean probability, less for specks: their outline is guesswork.
     """
-    fine = sigmoid(cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR))
+    fine_logits = cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR)
+    # Most masks fill a small part of the square: nothing else is looked at.
+    near = fine_logits >= logit(threshold) - ROUNDING
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    if not len(rows):
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    left, top = int(columns[0]), int(rows[0])
+    fine = sigmoid(fine_logits[top : rows[-1] + 1, left : columns[-1] + 1])
     inside = (fine >= threshold).astype(np.uint8)
     count, which, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     x, y, w, h, area = stats[1:].T
     big = area >= SPECK * size**2
     boxes = np.stack([x, y, x + w, y + h], axis=1)[big].astype(np.float32)
+    boxes = boxes.reshape(-1, 4) + np.array([left, top, left, top], np.float32)
     mean = np.bincount(which.ravel(), fine.ravel(), count)[1:] / np.maximum(area, 1)
     scores = mean * np.minimum(1, (area / (SURE * size**2)) ** 0.25)
-    return boxes.reshape(-1, 4), scores[big].astype(np.float32)
+    return boxes, scores[big].astype(np.float32)
 
 
 def _clip_to_inner(boxes: Float32, box: Letterbox) -> Float32:

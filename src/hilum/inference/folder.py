@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
+from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.inference.journal import Journal
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
@@ -47,12 +48,14 @@ def analyse(
     workers: int = 1,
     threads: int = 1,
     masks: bool = True,
+    reading: Reading = DEFAULT_READING,
     fresh: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Analyse into a result folder, going on where an earlier run of the same settings stopped.
 
     Args:
+        reading: whether windows are used, and whether files are opened in a guarded child.
         fresh: analyse again what is already there.
         advance: called after each image, in this process.
 
@@ -63,8 +66,9 @@ def analyse(
 
     loaded = LoadedPipeline(pipeline)
     settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
+    settings["full_range"] = reading.full_range
     key = json.dumps([loaded.fingerprint, settings], sort_keys=True)
-    job = Job(pipeline, threads, masks, results)
+    job = Job(pipeline, threads, masks, results, reading)
     with Journal(results.path, key, fresh=fresh) as journal:
         answers = _finished(inputs, journal, advance)
         left = [index for index in range(len(inputs)) if index not in answers]

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.bundle import Bundle, open_bundle
-from hilum.core.errors import ConfigError
+from hilum.core.errors import BundleError, ConfigError
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.manifest import BOX, STUDY, Calibration, OperatingPoint
 from hilum.core.options import unknown
 from hilum.core.prediction import Boxes
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
-from hilum.inference.check import check_bundles, needs_of
+from hilum.inference.check import bundle_problems, check_bundles, needs_of
 from hilum.inference.pipeline import ModelSpec, Pipeline, View
 from hilum.inference.predictor import Model, Predictor
 from hilum.inference.stages.base import Answers, Facts
@@ -63,6 +63,7 @@ class LoadedPipeline:
         check_bundles(description, self.flows, adapted)
         self.facts = {name: Facts(name, manifests[0]) for name, manifests in adapted.items()}
         self.operating_points = self._operating_points()
+        self._needed = {masks: self._models_of_flows(masks) for masks in (True, False)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Sessions do not travel; another process opens its own.
@@ -112,7 +113,7 @@ class LoadedPipeline:
                 gate(radiograph)
         image = self._asked(radiograph, masks)
         for name in self._mask_names(masks):
-            image.masks[name] = self._mask(name, image)
+            image.masks[name] = self._mask(name, image, radiograph.valid)
         boxes = self._boxes(image)
         found = Findings(
             width=radiograph.width,
@@ -210,11 +211,11 @@ class LoadedPipeline:
 
     def _asked(self, radiograph: Radiograph, masks: bool) -> Answers:
         """The answers of the models that the wanted flows need."""
-        image = Answers(radiograph, self.facts)
+        image = Answers(width=radiograph.width, height=radiograph.height, facts=self.facts)
         # Who decides whether others are asked comes first, and is always asked itself.
         models = sorted(self.description.models.items(), key=lambda item: item[1].when is not None)
         for name, spec in models:
-            if name not in self._needed(masks):
+            if name not in self._needed[masks]:
                 continue
             when = spec.when
             if when is not None and not image.reaches(when.score, when.at):
@@ -228,7 +229,8 @@ class LoadedPipeline:
         name = f" ({at})" if isinstance(at, str) else ""
         return f"not asked: {score} {image.score(score):.3f} is below {limit:.3f}{name}"
 
-    def _needed(self, masks: bool) -> frozenset[str]:
+    def _models_of_flows(self, masks: bool) -> frozenset[str]:
+        """Models that must be asked for the masks, or for boxes and scores alone."""
         wanted = set(self._mask_names(masks))
         names = set[str]()
         for place, needs in needs_of(self.description, self.flows):
@@ -249,18 +251,17 @@ class LoadedPipeline:
                 wanted |= {m for stage in self.flows.masks[name] for m in stage.needs().masks}
         return tuple(name for name in self.flows.masks if name in wanted)
 
-    def _mask(self, name: str, image: Answers) -> Bool:
+    def _mask(self, name: str, image: Answers, valid: Bool | None) -> Bool:
         value: Any = None
         for stage in self.flows.masks[name]:
             if isinstance(stage, MeanMaps):
                 value = stage.of_flow(name, image)
             elif value is not None:
                 value = stage(value, image)
-        radiograph = image.radiograph
         if value is None:  # no model was asked
-            return np.zeros((radiograph.height, radiograph.width), np.bool_)
-        if radiograph.valid is not None:
-            value &= radiograph.valid  # nothing is outlined in borders and shutters
+            return np.zeros((image.height, image.width), np.bool_)
+        if valid is not None:
+            value &= valid  # nothing is outlined in borders and shutters
         mask: Bool = value
         return mask
 
@@ -389,6 +390,50 @@ def load_pipeline(
     """
     description = Pipeline.load(source).changed(precision=precision, threshold=threshold)
     return LoadedPipeline(description, threads=threads).opened()
+
+
+def examine(description: Pipeline) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """What the bundles of each model give, and everything that keeps the pipeline from running."""
+    models: dict[str, list[dict[str, Any]]] = {}
+    problems: list[str] = []
+    for name, spec in description.models.items():
+        models[name] = []
+        if not spec.paths:
+            problems.append(description.missing(name))
+        for path in spec.paths:
+            try:
+                models[name].append(_gives(spec, open_bundle(path)))
+            except BundleError as error:
+                problems.append(f"model {name!r}: {error}")
+    if problems:
+        return models, problems
+    try:
+        adapted = {
+            name: [spec.adapted(open_bundle(path)) for path in spec.paths]
+            for name, spec in description.models.items()
+        }
+        problems += bundle_problems(description, description.flows(), adapted)
+        if not problems:
+            LoadedPipeline(description).opened()
+    except (BundleError, ConfigError) as error:
+        problems.append(str(error))
+    return models, problems
+
+
+def _gives(spec: ModelSpec, bundle: Bundle) -> dict[str, Any]:
+    manifest = spec.adapted(bundle)
+    gives = [f"boxes of {', '.join(manifest.labels)}"] if manifest.has_boxes else []
+    gives += [f"mask {name}" for name in manifest.masks]
+    gives += [f"score {name}" for name in manifest.image_scores]
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.sha256,
+        "size": manifest.preprocessing.size,
+        "precision": spec.precision or manifest.default_precision,
+        "gives": gives,
+        "operating_points": list(manifest.operating_points),
+    }
 
 
 def _opened(description: Pipeline, threads: int) -> LoadedPipeline:

@@ -179,12 +179,11 @@ class Pipeline(Options):
         """
         if isinstance(source, Pipeline):
             return source
-        path = _find(source)
-        pipeline = checked(cls, _read_yaml(path), str(path))
-        pipeline.flows(str(path))  # a wrong option is an error now, not at the first image
         from hilum.inference.check import check_text
 
-        check_text(pipeline, str(path))
+        path = _find(source)
+        pipeline = checked(cls, _read_yaml(path), str(path))
+        check_text(pipeline, str(path))  # what is wrong is an error now, not at the first image
         return pipeline._resolved(path.parent)
 
     def flows(self, source: str | None = None) -> Flows:
@@ -268,8 +267,24 @@ class Pipeline(Options):
                     f"pipeline {self.name}: model {name!r} takes one bundle, {len(given)} came; "
                     "to use several write `combine` into its text"
                 )
-            models[name] = models[name].with_paths(str(Path(path).resolve()) for path in given)
+            models[name] = models[name].with_paths(resolved(str(path), Path()) for path in given)
         return self.model_copy(update={"models": models})
+
+    def with_named(self, words: Sequence[str]) -> Pipeline:
+        """The same with bundles as the command line names them: "NAME=PATH", or a path alone.
+
+        Raises:
+            ConfigError: see `with_bundles` and `with_bundle`.
+        """
+        named: dict[str, list[str]] = {}
+        changed = self
+        for word in words:
+            name, equals, path = word.partition("=")
+            if equals and MODEL.fullmatch(name):
+                named.setdefault(name, []).append(path)
+            else:
+                changed = changed.with_bundle(word)
+        return changed.with_bundles(named)
 
     def with_bundle(self, path: str | os.PathLike[str]) -> Pipeline:
         """The same around one other bundle.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hilum.core.errors import ConfigError, HilumError, InputRefused, ModelOutputError
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
+from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 
@@ -61,6 +62,7 @@ class Job:
     threads: int = 1
     masks: bool = True
     sink: Sink | None = None
+    reading: Reading = DEFAULT_READING
 
     def worker(self) -> Worker:
         """What does the work in a process; other jobs may make another one."""
@@ -93,26 +95,24 @@ class Worker:
         return replace(answer.result, seconds=time.perf_counter() - started)
 
     def _analyse(self, source: Input, answer: _Answer) -> None:
-        stored = self._open(source, answer)
-        self.loaded.check_header(stored or source)  # before anything is decoded
-        radiograph = stored.radiograph() if stored is not None else source
-        assert isinstance(radiograph, Radiograph)
+        given = source if isinstance(source, Radiograph) else self._open(source, answer)
+        self.loaded.check_header(given)  # before anything is decoded
+        stored = None if isinstance(given, Radiograph) else given
+        reading = self.job.reading
+        radiograph = given if isinstance(given, Radiograph) else reading.decode(given)
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
+        notes = tuple(f"reading: {words}" for words in radiograph.decoding.warnings)
+        answer.add(warnings=notes)
         found = self.loaded.findings(radiograph, masks=self.job.masks)
         result = replace(answer.result, status="analysed", findings=found)
         if self.job.sink is not None:
             result = self.job.sink(stored, radiograph, result, self.info).light()
         answer.result = result
 
-    @staticmethod
-    def _open(source: Input, answer: _Answer) -> StoredImage | None:
-        if isinstance(source, Radiograph):
-            return None
-        from hilum.dicom.stored import open_stored
-
+    def _open(self, source: Item, answer: _Answer) -> StoredImage:
         data = source.load()
         answer.add(content_sha256=hashlib.sha256(data).hexdigest())
-        stored = open_stored((source.name, data))
+        stored = self.job.reading.open((source.name, data))
         answer.add(ids=stored.ids)
         return stored
 

@@ -73,7 +73,12 @@ class Segmenter(Model):
             )
         source = source_weights(options.encoder, options.pretrained)
         self.net = _network(options, timm_name, count)
-        prepare_encoder(self.net.encoder.model, options.encoder, options.pretrained, source)
+        prepare_encoder(
+            self.net.encoder.model,
+            options.encoder,
+            options.pretrained,
+            source,
+        )
         self.options, self.masks = options, targets.masks
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:

@@ -104,14 +104,14 @@ def _of_images(models: Models) -> Iterator[Figure]:
 
 def _of_classes(models: Models) -> Iterator[Figure]:
     for model in models:
-        for found in model.classes:
+        for one in model.classes:
             words = (
-                f"{found.cases} cases of exactly one class; rows are the truth, columns the class "
+                f"{one.cases} cases of exactly one class; rows are the truth, columns the class "
                 "of the highest score. Colour: share of the row."
             )
-            title = f"Confusion of {found.level} classes{_of(model, models)}"
-            side = 1.8 + 0.7 * len(found.classes)
-            draw = partial(_confusion, found=found)
+            title = f"Confusion of {one.level} classes{_of(model, models)}"
+            side = 1.8 + 0.7 * len(one.classes)
+            draw = partial(_confusion, classes=one)
             yield Figure(title, words, draw, height=max(3.4, side), width=max(4.8, side + 1))
 
 
@@ -213,9 +213,9 @@ def _reliability(axes: Axes, models: Models) -> None:
     axes.plot([0, 1], [0, 1], ":", color=QUIET)
     for k, model in enumerate(models):
         curve = reliability(*model.labels)
-        axes.plot(curve.said, curve.came, linewidth=1, label=plain(model.name), **line(k))
+        axes.plot(curve.score, curve.share, linewidth=1, label=plain(model.name), **line(k))
         size = 15 + 200 * curve.counts / curve.counts.max()
-        axes.scatter(curve.said, curve.came, s=size, color=COLOURS[k % len(COLOURS)], alpha=0.6)
+        axes.scatter(curve.score, curve.share, s=size, color=COLOURS[k % len(COLOURS)], alpha=0.6)
     axes.set(xlabel="Score", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
     _legend(axes, models, "upper left")
 
@@ -227,10 +227,10 @@ def heat(axes: Axes, grid: Grid, best: bool = False) -> None:
     axes.set(xlabel=AXES[grid.columns[0]], ylabel=AXES[grid.rows[0]])
 
 
-def _confusion(axes: Axes, found: ClassEvaluation) -> None:
-    counts = found.matrix.astype(np.float64)
+def _confusion(axes: Axes, classes: ClassEvaluation) -> None:
+    counts = classes.matrix.astype(np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [plain(name.replace("_", " ")) for name in found.classes]
+    names = [plain(name.replace("_", " ")) for name in classes.classes]
     order = slice(None, None, -1)  # the first class on top
     shown = iter(counts[order].ravel().astype(int).tolist())
     tiles(axes, share[order], names[order], names, shown=lambda _: f"{next(shown):,}")

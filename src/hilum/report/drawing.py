@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hilum.core.geometry import transform_boxes
+from hilum.core.percentiles import percentiles
 from hilum.core.radiograph import Radiograph
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -29,7 +30,9 @@ Kind = Literal["png", "jpg"]
 TRUTH: Colour = (70, 210, 200)  # what a reader drew
 PREDICTION: Colour = (255, 176, 0)  # what a network says
 PLATE, INK, HALO = (16, 20, 26), (255, 255, 255), (0, 0, 0)
+MIN_SIDE, MAX_SIDE = 768, 1600  # px, where nothing else is asked for
 STRETCH = (0.5, 99.5)  # percentiles of valid pixels shown as black and white
+SAMPLE = 384  # px, long side of the grid that contrast is taken from
 SUBPIXEL = 6  # bits of fraction that OpenCV's drawing takes
 GAP = 4  # px between the pictures of a sheet
 HEAT = 0.45  # share of a heat-map where it is strongest
@@ -44,7 +47,7 @@ class Canvas:
 
     width: int
     height: int
-    sides: tuple[int, int]  # smallest and largest long side of the picture, px
+    sides: tuple[int, int] = (MIN_SIDE, MAX_SIDE)  # smallest and largest long side, px
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,7 +91,7 @@ def base(image: Radiograph | NDArray[np.floating[Any]], canvas: Canvas) -> Pictu
         image: a radiograph, or (height, width) in [0, 1] shown as it is.
     """
     if isinstance(image, Radiograph):
-        pixels, (low, high) = image.pixels, _levels(image)
+        pixels, (low, high) = image.pixels, contrast(image)
     else:
         pixels, (low, high) = np.asarray(image, np.float32), (0.0, 1.0)
     gain = 255 / max(high - low, 1e-6)
@@ -97,13 +100,13 @@ def base(image: Radiograph | NDArray[np.floating[Any]], canvas: Canvas) -> Pictu
     return np.repeat(levels.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
-def _levels(radiograph: Radiograph) -> tuple[float, float]:
-    step = max(1, max(radiograph.width, radiograph.height) // 384)
-    sample = radiograph.pixels[::step, ::step]
+def contrast(radiograph: Radiograph) -> tuple[float, float]:
+    """The values shown as black and as white: percentiles of valid pixels."""
+    step = max(1, max(radiograph.width, radiograph.height) // SAMPLE)
+    sample = np.ascontiguousarray(radiograph.pixels[::step, ::step])
     if radiograph.valid is not None:
         sample = sample[radiograph.valid[::step, ::step]]
-    low, high = np.percentile(sample, STRETCH) if sample.size else (0.0, 1.0)
-    return float(low), float(high)
+    return percentiles(sample.reshape(-1), STRETCH) if sample.size else (0.0, 1.0)
 
 
 def draw_boxes(picture: Picture, canvas: Canvas, boxes_px: ArrayLike, colour: Colour) -> None:

@@ -119,7 +119,7 @@ def _model(m: EvaluatedModel) -> dict[str, Any]:
         "account": account.to_json() if account else None,
         "masks": [mask.to_json() for mask in m.masks],
         "studies": [study.to_json() for study in m.studies],
-        "classes": [found.to_json() for found in m.classes],
+        "classes": [one.to_json() for one in m.classes],
         "operating_points": [point.to_json() for point in m.points],
         "ece_before_calibration": _ece_before(m),
     }
@@ -165,9 +165,9 @@ def _counted(one: Part) -> str:
         return f"{one.cases} cases, {one.left_out} left out"
     if isinstance(one, MaskEvaluation):
         return f"{one.images} images, {one.both_empty} both empty, {one.one_empty} one empty"
-    told = f"{one.studies} studies, {one.positives} positive, {one.own} of the model's own score"
+    counts = f"{one.studies} studies, {one.positives} positive, {one.own} of the model's own score"
     missing = f", {one.unanswered} without an answer" if one.unanswered else ""
-    return told + missing + (f"; not evaluated: {one.why_not}" if one.why_not else "")
+    return counts + missing + (f"; not evaluated: {one.why_not}" if one.why_not else "")
 
 
 def _accounts(models: Sequence[EvaluatedModel]) -> dict[str, list[str]]:

@@ -7,73 +7,34 @@ the picture stand on a strip outside it. Line widths and letters grow with the p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hilum.core.findings import Findings
 from hilum.core.geometry import transform_boxes
 from hilum.core.labels import NOT_SHOWN, VOCABULARY
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.radiograph import Radiograph
-
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+from hilum.report.drawing import (
+    INK,
+    PLATE,
+    Canvas,
+    Colour,
+    Font,
+    Picture,
+    base,
+    draw_box,
+    draw_outline,
+)
+from hilum.report.drawing import font as letters
 
 Word = tuple[str, Colour, Colour | None]  # text, its colour, the colour of a swatch before it
 
 NOTICE = "AI result, not for diagnosis. Research use only: a qualified reader decides"
 NONE_FOUND = "No target finding above the threshold"
-MIN_SIDE, MAX_SIDE = 768, 1600
-STRETCH = (0.5, 99.5)  # percentiles of valid pixels shown as black and white
-STRIP, INK, QUIET, HALO = (16, 20, 26), (255, 255, 255), (176, 188, 200), (0, 0, 0)
-SUBPIXEL = 6  # bits of fraction that OpenCV's drawing takes
-
-
-@dataclass(frozen=True, slots=True)
-class Canvas:
-    """Where a radiograph of (width, height) lies in its picture: at the top left, scaled.
-
-    Small radiographs are enlarged, or their letters could not be read; large ones shrink.
-    """
-
-    width: int
-    height: int
-    sides: tuple[int, int] = (MIN_SIDE, MAX_SIDE)  # smallest and largest long side, px
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the radiograph in the picture, px."""
-        longest = max(self.width, self.height)
-        scale = min(max(longest, self.sides[0]), self.sides[1]) / longest
-        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """(3, 3) from source to picture pixels."""
-        w, h = self.size
-        return np.diag([w / self.width, h / self.height, 1.0])
-
-    @property
-    def unit(self) -> float:
-        """Letter height, px; lines are a fraction of it."""
-        return max(self.size) * 0.0185
-
-    @property
-    def line(self) -> int:
-        return max(1, round(self.unit / 11))
-
-    def resize(self, image: NDArray[Any]) -> NDArray[Any]:
-        """(height, width) to picture size."""
-        shrinks = self.size[0] < self.width
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        resized: NDArray[Any] = cv2.resize(image, self.size, interpolation=how)
-        return resized
+QUIET: Colour = (176, 188, 200)
 
 
 def draw(
@@ -103,23 +64,9 @@ def draw(
 def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:
     for name in ("lungs", *(name for name in findings.masks if name != "lungs")):
         if name in findings.masks:
-            _outline(picture, canvas, findings.masks[name], _colour(name))
-    boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
-    for box, label in reversed(list(zip(boxes, findings.labels, strict=True))):
+            draw_outline(picture, canvas, findings.masks[name], _colour(name))
+    for box, label in reversed(list(zip(findings.boxes_px, findings.labels, strict=True))):
         draw_box(picture, canvas, box, _colour(label))
-
-
-def base(radiograph: Radiograph, canvas: Canvas) -> Picture:
-    """The radiograph at canvas size, stretched between percentiles of its valid pixels."""
-    step = max(1, max(radiograph.width, radiograph.height) // 384)
-    sample = radiograph.pixels[::step, ::step]
-    if radiograph.valid is not None:
-        sample = sample[radiograph.valid[::step, ::step]]
-    low, high = np.percentile(sample, STRETCH) if sample.size else (0.0, 1.0)
-    gain = 255 / max(high - low, 1e-6)
-    grey = canvas.resize(radiograph.pixels)
-    levels = np.clip((grey - np.float32(low)) * np.float32(gain) + np.float32(0.5), 0, 255)
-    return np.repeat(levels.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def strip(
@@ -130,7 +77,7 @@ def strip(
     boxes: int,
 ) -> Picture:
     """What is said about the picture, below it: scores, the meaning of colours, the notice."""
-    width, font = canvas.size[0], _font(canvas.unit)
+    width, font = canvas.size[0], letters(canvas.unit)
     pad = round(canvas.unit * 0.7)
     words: list[Word] = [
         (f"{name} {value:.2f}{_limits(name, points)}", INK, None)
@@ -149,7 +96,7 @@ def strip(
     notice = _wrap(NOTICE, font, width - 2 * pad)
     step = round(canvas.unit * 1.5)
     height = 2 * pad + step * (len(rows) + len(notice))
-    image = Image.new("RGB", (width, height), STRIP)
+    image = Image.new("RGB", (width, height), PLATE)
     pen = ImageDraw.Draw(image)
     y = pad
     for line in notice:
@@ -209,41 +156,17 @@ def _legend(findings: Findings) -> list[tuple[str, Colour]]:
     return [(_text(name), _colour(name)) for name in names]
 
 
-def _outline(picture: Picture, canvas: Canvas, mask: NDArray[np.bool_], colour: Colour) -> None:
-    # Area averaging keeps thin parts; half covered pixels are the border. The steps of enlarged
-    # masks are rounded off by less than one source pixel.
-    small = canvas.resize(mask.astype(np.uint8) * 255)
-    if (scale := canvas.size[0] / canvas.width) > 1.5:
-        small = cv2.GaussianBlur(small, (0, 0), scale / 2)
-    contours, _ = cv2.findContours(
-        (small >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-    )
-    halo = canvas.line + (2 if canvas.unit > 12 else 1)
-    cv2.polylines(picture, contours, True, HALO, halo, cv2.LINE_AA)
-    cv2.polylines(picture, contours, True, colour, canvas.line, cv2.LINE_AA)
-
-
-def draw_box(picture: Picture, canvas: Canvas, box: NDArray[np.float32], colour: Colour) -> None:
-    """One box (source pixels already on the canvas) with a dark halo, drawn into `picture`."""
-    # Our coordinates count pixel edges, OpenCV's drawing counts centres: half a pixel less.
-    fixed = np.round((box.reshape(2, 2) - 0.5) * (1 << SUBPIXEL)).astype(int).tolist()
-    (x1, y1), (x2, y2) = fixed
-    corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.int32)
-    for ink, width in ((HALO, 2 * canvas.line + 2), (colour, 2 * canvas.line)):
-        cv2.polylines(picture, [corners], True, ink, width, cv2.LINE_AA, SUBPIXEL)
-
-
 def _tags(
     picture: Picture, canvas: Canvas, boxes: NDArray[np.float32], findings: Findings
 ) -> Picture:
     image = Image.fromarray(picture)
-    pen, font = ImageDraw.Draw(image), _font(canvas.unit)
+    pen, font = ImageDraw.Draw(image), letters(canvas.unit)
     placed: list[tuple[int, int, int, int]] = []
     for box, label, score in zip(boxes, findings.labels, findings.scores, strict=True):
         text = f"{_text(label)} {score:.2f}"
         x1, y1, x2, y2 = area = _place(box, font.getlength(text), canvas, placed)
         placed.append(area)
-        pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=STRIP)
+        pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=PLATE)
         pen.text(((x1 + x2) / 2, (y1 + y2) / 2), text, fill=_colour(label), font=font, anchor="mm")
     return np.array(image)
 
@@ -275,10 +198,6 @@ def _place(
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     return max(w, 0) * max(h, 0)
-
-
-def _font(size: float) -> Font:
-    return ImageFont.load_default(max(10, round(size)))
 
 
 def _colour(name: str) -> Colour:

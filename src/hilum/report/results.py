@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.core.errors import HilumError
-from hilum.core.files import write_bytes, write_text
+from hilum.core.files import write_quickly, write_text
 from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import FINDINGS, ImageResult, PipelineInfo, RunResult
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hilum.dicom.stored import StoredImage
 
 log = logging.getLogger(__name__)
+NOT_WRITTEN = "not-written: "  # how a warning about a missing file begins
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -72,14 +73,13 @@ class ResultFolder:
                 contents = writer(stored, radiograph, result, pipeline)
             except Exception as error:
                 log.debug("writing %s", name, exc_info=True)
-                warnings.append(f"not-written: {name}: {_why(error)}")
+                warnings.append(f"{NOT_WRITTEN}{name}: {_why(error)}")
                 continue
             for key, content in contents.items():
                 ending = "" if key == name else f"-{key}"
                 path = f"{name}/{stem(result.name)}{ending}{writer.suffix}"
-                # Not flushed one by one: that takes longer than the analysis, and a file that
-                # power loss leaves empty is made again when the run goes on.
-                write_bytes(self.path / path, content, flush=False)
+                # A file that power loss leaves empty is made again when the run goes on.
+                write_quickly(self.path / path, content)
                 (masks if name == "mask" else files)[key] = path
         return replace(
             result,

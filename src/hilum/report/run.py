@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hilum.evaluate.metrics.names import METRICS, metric, text
-from hilum.report.figures import COLOURS, INK, LINES, QUIET, Figure, line, png_uri
+from hilum.report.figures import COLOURS, INK, LINES, QUIET, Figure, line, plain, png_uri
 from hilum.report.pages import render
 
 if TYPE_CHECKING:
@@ -82,24 +82,50 @@ def run_figures(rows: pd.DataFrame) -> list[Figure]:
     return [*figures, Figure("Learning rate", "", partial(_rate, rows=rows))]
 
 
-def sweep_figures(watched: str, curves: Mapping[tuple[str, str], pd.DataFrame]) -> list[Figure]:
+def sweep_figures(
+    watched: str,
+    curves: Mapping[tuple[str, str], pd.DataFrame],
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> list[Figure]:
     """All curves of a sweep: of the metric, of the validation loss and of each of its components.
 
     Args:
         watched: what is compared.
         curves: (variant, repetition) -> its epochs.
+        groups: variants that belong together, e.g. those of one encoder: each group is a figure,
+            all of one range. None: all variants in one figure.
     """
     every = [name for rows in curves.values() for name in map(str, rows)]
     parts = [name for name in dict.fromkeys(every) if name.startswith("val_")]
     names = dict.fromkeys((watched, "val_loss", *parts))
     return [
-        Figure(
-            text(name) if name.startswith("val_") else f"{text(name)} on validation",
-            "Each run thin, the mean of a variant's runs thick.",
-            partial(_variants, curves=curves, name=name),
-        )
+        figure
         for name in names
         if any(name in rows for rows in curves.values())
+        for figure in _of_groups(name, curves, groups or {"": [v for v, _ in curves]})
+    ]
+
+
+def _of_groups(
+    name: str,
+    curves: Mapping[tuple[str, str], pd.DataFrame],
+    groups: Mapping[str, Sequence[str]],
+) -> list[Figure]:
+    title = text(name) if name.startswith("val_") else f"{text(name)} on validation"
+    values = pd.concat([rows[name] for rows in curves.values() if name in rows])
+    limits = (float(values.min()), float(values.max())) if len(groups) > 1 else None
+    return [
+        Figure(
+            f"{title}: {group}" if group else title,
+            "Each run thin, the mean of a variant's runs thick.",
+            partial(
+                _variants,
+                curves={key: rows for key, rows in curves.items() if key[0] in variants},
+                name=name,
+                limits=limits,
+            ),
+        )
+        for group, variants in groups.items()
     ]
 
 
@@ -167,7 +193,12 @@ def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
         axes.legend()
 
 
-def _variants(axes: Axes, curves: Mapping[tuple[str, str], pd.DataFrame], name: str) -> None:
+def _variants(
+    axes: Axes,
+    curves: Mapping[tuple[str, str], pd.DataFrame],
+    name: str,
+    limits: tuple[float, float] | None,
+) -> None:
     """Each run thin, the mean of a variant's runs thick."""
     variants = list(dict.fromkeys(variant for variant, _ in curves))
     for place, variant in enumerate(variants):
@@ -178,8 +209,11 @@ def _variants(axes: Axes, curves: Mapping[tuple[str, str], pd.DataFrame], name: 
             axes.plot(rows["epoch"], rows[name], dashes, color=colour, linewidth=0.6, alpha=0.5)
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
-            axes.plot(mean.index, mean, dashes, color=colour, linewidth=2, label=variant)
+            axes.plot(mean.index, mean, dashes, color=colour, linewidth=2, label=plain(variant))
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(text(name))
+    if limits is not None:
+        margin = 0.04 * (limits[1] - limits[0])
+        axes.set_ylim(limits[0] - margin, limits[1] + margin)
     axes.legend(fontsize=8)

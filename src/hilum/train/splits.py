@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from hilum.core.errors import ConfigError, DataError
-from hilum.data.catalog import FIXED, Catalog
+from hilum.data.catalog import Catalog
+from hilum.data.columns import FIXED
 from hilum.data.split import Split, folds, hold_out, open_split
 from hilum.train.options import HoldOut
 from hilum.train.recipe import Recipe

@@ -148,9 +148,8 @@ def test_the_report_has_the_boxes_of_the_result(kind: str, name: str) -> None:
         assert region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == (
             "1.2.3.4"
         )
-    certainties = [item for item in named(ds, "111012") if "ContentSequence" in item]
-    inferred = [item.ContentSequence[0] for item in certainties]
-    assert [item.RelationshipType for item in inferred] == ["INFERRED FROM"] * 2
+    children = [item.ContentSequence[0] for item in named(ds, "111012")]
+    inferred = [item for item in children if item.RelationshipType == "INFERRED FROM"]
     assert [list(i.GraphicData) for i in inferred] == [list(r.GraphicData) for r in regions]
 
 
@@ -161,12 +160,13 @@ def test_the_report_says_who_found_what_and_how_surely() -> None:
     assert ds.ContentTemplateSequence[0].TemplateIdentifier == "1500"
     found = [item.ConceptCodeSequence[0].CodeValue for item in named(ds, "121071")]
     assert found[:2] == ["128305008", "36118008"]  # opacity, pneumothorax (SNOMED CT)
+    assert all(item.RelationshipType == "HAS CONCEPT MOD" for item in named(ds, "121071")[2:])
     sure = [float(item.MeasuredValueSequence[0].NumericValue) for item in named(ds, "111012")]
     assert sure == pytest.approx([87, 55, 93, 2, 50], abs=1e-3)  # boxes, then image scores
     assert {item.TextValue for item in named(ds, "111001")} == {"opacity-net"}
     assert {item.TextValue for item in named(ds, "111003")} == {"9f" * 32}
     trackers = [item.UID for item in named(ds, "112040")]
-    assert len(set(trackers)) == len(trackers) == 6
+    assert len(set(trackers)) == len(trackers) == 2
     assert named(ds, "130400")[0].ConceptCodeSequence[0].CodeMeaning == "Bounded by"
 
 
@@ -208,14 +208,12 @@ def test_no_spacing_is_invented() -> None:
     assert spacing(PixelSpacing=["0.2", "0.4"]) == [0.2, 0.4]
 
 
-@pytest.mark.parametrize(
-    ("sides", "cosines"),
-    [(["L", "F"], [1, 0, 0, 0, 0, -1]), ("", None), (["L", "FR"], None), (["L", "R"], None)],
-)
-def test_the_plane_is_known_only_from_patient_orientation(sides: Any, cosines: Any) -> None:
-    ds = write(cr(PatientOrientation=sides), "seg")["seg"]
-    plane = ds.SharedFunctionalGroupsSequence[0].get("PlaneOrientationSequence")
-    assert (plane and list(plane[0].ImageOrientationPatient)) == cosines
+def test_a_segmentation_lies_on_the_grid_of_its_source() -> None:
+    ds = write(cr(), "seg")["seg"]
+    plane = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    assert list(plane.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+    assert list(ds.PatientOrientation) == ["L", "F"]
+    assert "FrameOfReferenceUID" not in ds
 
 
 def test_a_presentation_state_shows_the_grey_scale_that_was_analysed() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli.data import check, convert, explore, fetch, phantom, preview, split
+from hilum.cli.data import catalog, check, convert, explore, fetch, phantom, preview, split
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Data sets: fetch, check, explore, split, convert, phantoms, preview.",
+    help="Data sets: fetch, check, explore, catalog, split, convert, phantoms, preview.",
 )
 app.command()(fetch.fetch)
 app.command()(phantom.phantom)
+app.command()(catalog.catalog)
 app.command()(split.split)
 app.command()(convert.convert)
 app.command()(check.check)

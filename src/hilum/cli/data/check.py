@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
 
 OUT = typer.Option(..., "--out", help="Folder for problems.csv, index.html and the memory.")
 
@@ -23,7 +23,7 @@ def check(
 ) -> None:
     """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
 
-    Exit code 1 where there is any problem.
+    Exit code 1 where there is any problem, or something of the set could not be used.
 
     Example: hilum data check rsna/ --set rsna --out rsna-check --fix
     """
@@ -31,14 +31,14 @@ def check(
 
     from hilum.cli.common import SOME_REFUSED, cores, print_json
     from hilum.core.files import write_text
-    from hilum.data.check import check as checking
+    from hilum.data.check import findings
     from hilum.data.check.files import file_facts
     from hilum.data.check.page import page
 
     catalog = open_source(source, set_name, options)
     total = int((catalog.table["path"] != "").sum())
     facts = file_facts(catalog, out / "files.jsonl", workers or cores()) if files else iter(())
-    report = checking.check(
+    report = findings.check(
         catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
     )
     write_text(out / "problems.csv", report.problems.to_csv(index=False))
@@ -47,10 +47,10 @@ def check(
         report.cleaned().save(out / "cleaned.parquet")
         write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
     if as_json:
-        print_json({"images": len(catalog), "problems": report.counts()})
+        print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:
         for code, count in report.counts().items():
-            typer.echo(f"{count:7d}  {code}  ({checking.REMEDIES[code]})")
+            typer.echo(f"{count:7d}  {code}  ({findings.REMEDIES[code]})")
         typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / 'index.html'}")
-    if len(report.problems):
+    if len(report.problems) or catalog.skips:
         raise typer.Exit(SOME_REFUSED)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hilum.data import Catalog
     from hilum.data.enrich import Enrichment
     from hilum.data.images import Pictures
@@ -62,18 +60,17 @@ def convert(
     from hilum.data.convert import convert as write
     from hilum.data.enrich import Enrichment
     from hilum.data.images import FORMS, Pictures
-    from hilum.data.split import open_split
-
-    def catalog() -> Catalog:
-        whole = open_source(source, set_name, options)
-        return open_split(split).apply(whole) if split else whole
 
     if bool(enrich) != bool(label):
         raise ConfigError("--enrich POLICY and --label NAME belong together")
+    counts: dict[str, Any]
     if to in FORMS:
         wanted = Pictures(to, bits, size)
         more = Enrichment(enrich, label, seed) if enrich else None
-        written, added, refused = _pictures(catalog, wanted, more, out, workers, as_json)
+        catalog = open_source(source, set_name, options, split)
+        made, refused = _pictures(catalog, wanted, more, out, workers, as_json)
+        added = int((made.table["copy_of"] != "").sum()) if more else 0
+        written = len(made) - added
         counts = {"images": written, "left_out": refused}
         text = f"{written} images in {out}; {refused} left out" + (
             f", see {out / 'left_out.csv'}" if refused else ""
@@ -86,12 +83,13 @@ def convert(
             raise ConfigError(
                 f"--size, --bits and --enrich belong to {' and '.join(FORMS)}, not to {to}"
             )
-        done = write(catalog(), to, out, mask)
+        made = open_source(source, set_name, options, split)
+        done = write(made, to, out, mask)
         refused = 0
         counts = {"images": done.images, "left_out": done.left_out}
         text = f"{done.images} images in {out}; {done.left_out} without annotation left out"
     if as_json:
-        print_json(counts)
+        print_json(counts | ledger(made))
     else:
         typer.echo(text)
     if refused:
@@ -99,14 +97,14 @@ def convert(
 
 
 def _pictures(
-    source: Callable[[], Catalog],
+    catalog: Catalog,
     wanted: Pictures,
     more: Enrichment | None,
     out: Path,
     workers: int,
     quiet: bool,
-) -> tuple[int, int, int]:
-    """How many were written, how many augmented copies, and how many could not be."""
+) -> tuple[Catalog, int]:
+    """The catalog of what was written, augmented copies at its end, and how many could not be."""
     from rich.progress import Progress, track
 
     from hilum.cli.common import cores
@@ -114,7 +112,6 @@ def _pictures(
     from hilum.data.enrich import enrich
     from hilum.data.images import CATALOG, finish, write_pictures
 
-    catalog = source()
     if more:
         more.check(catalog)  # before hours of writing
     total = int((catalog.table["path"] != "").sum())
@@ -122,10 +119,9 @@ def _pictures(
     facts = list(track(steps, "Writing", total=total, transient=True, disable=quiet))
     copies, left = finish(catalog, facts, out)
     write_text(out / "left_out.csv", left.to_csv(index=False))
-    written = len(copies)
     if more:
         with Progress(transient=True, disable=quiet) as progress:
             progress.add_task("Enriching", total=None)
             copies = enrich(copies, more, wanted, workers or cores())
     copies.save(out / CATALOG)
-    return written, len(copies) - written, len(left)
+    return copies, len(left)

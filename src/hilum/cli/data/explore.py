@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
 
 OUT = typer.Option(..., "--out", help="Folder for index.html and figures/*.png.")
 
@@ -49,7 +49,10 @@ def explore(
                 "page": str(out / "index.html"),
                 "figures": [figure.name for figure in figures],
                 **summary.counts(),
+                **ledger(catalog),
             }
         )
     else:
+        for path in facts.unreadable:
+            typer.echo(f"cannot be read: {path}")
         typer.echo(f"{len(catalog)} images, {len(figures)} figures: {out / 'index.html'}")

@@ -20,23 +20,53 @@ OPTIONS = typer.Option(
 )
 
 
-def open_source(source: Path, set_name: str, options: list[str]) -> Catalog:
-    """The catalog of the arguments `SOURCE`, `SET_NAME` and `OPTIONS`.
+def open_source(
+    source: Path,
+    set_name: str,
+    options: list[str],
+    split: Path | None = None,
+    root: Path | None = None,
+) -> Catalog:
+    """The catalog of the arguments `SOURCE`, `SET_NAME` and `OPTIONS`; what its reader assumed and
+    could not use is said on stderr.
+
+    Args:
+        split: a file of `hilum data split`, whose parts the catalog then has.
+        root: where the images of a catalog lie now.
 
     Raises:
-        ConfigError: options that make no sense; DataError: as `load` and `open_catalog`.
+        ConfigError: options that make no sense.
+        DataError: as `load`, `open_catalog` and `Split.apply`.
     """
+    from hilum.data.split import open_split
+
+    catalog = _open(source, set_name, options, root)
+    if split is not None:
+        catalog = open_split(split).apply(catalog)
+    for note in catalog.notes:
+        typer.echo(f"note: {note}", err=True)
+    return catalog
+
+
+def ledger(catalog: Catalog) -> dict[str, Any]:
+    """For --json: what was assumed, and how much could not be used, by kind."""
+    return {"notes": list(catalog.notes), "skips": dict(catalog.skips)}
+
+
+def _open(source: Path, set_name: str, options: list[str], root: Path | None) -> Catalog:
     from hilum.core.errors import ConfigError
     from hilum.data.catalog import open_catalog
     from hilum.data.registry import load, options_of
 
     if set_name:
+        if root is not None:
+            raise ConfigError("--root belongs to a catalog; a set's directory is its own root")
         return load(set_name, source, **_parsed(options, options_of(set_name)))
     if options:
         raise ConfigError("--option belongs to a set's reader: name it with --set")
     if source.is_dir():
         raise ConfigError(f"{source} is a directory: say of which kind of set with --set")
-    return open_catalog(source)
+    return open_catalog(source, root)
 
 
 def _parsed(words: list[str], known: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, open_source
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
 
 OUT = typer.Option(..., "--out", help="JSON file to write; never overwritten.")
 
@@ -33,11 +33,11 @@ def split(
     from rich.progress import track
 
     from hilum.cli.common import cores, print_json
-    from hilum.core.errors import ConfigError
+    from hilum.core.errors import ConfigError, DataError
     from hilum.data import split as splitting
     from hilum.data.duplicates import picture_keys
 
-    catalog = open_source(source, set_name, options)
+    catalog = splitting.known(open_source(source, set_name, options))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
     try:
@@ -45,8 +45,9 @@ def split(
     except ValueError:
         raise ConfigError(f"fractions {fractions!r}: needed: numbers with commas") from None
     strata = [name.strip() for name in stratify.split(",") if name.strip()]
-    keys = None
+    keys, left = None, []
     if pictures and (catalog.table["path"] != "").any():
+        catalog.need_files()
         read = track(
             picture_keys(catalog, workers or cores()),
             "Comparing pictures",
@@ -55,20 +56,32 @@ def split(
             disable=as_json,
         )
         keys = pd.Series(list(read), dtype=object)
+        unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
+        left = catalog.table.loc[unread, "path"].tolist()
+        catalog = catalog.without(unread, "unreadable", "images cannot be read: in no part")
+        keys = keys[~unread].reset_index(drop=True)
     made = (
         splitting.folds(catalog, folds, seed, strata, keys)
         if folds
         else splitting.hold_out(catalog, shares, seed, strata, keys)
     )
+    proof = made.proof(catalog)
+    shared = [*proof["patients_in_both"].values(), *proof["pictures_in_both"].values()]
+    if any(shared):
+        raise DataError(f"the split tears patients or pictures apart: {proof}; nothing is written")
     made.save(out)
-    proof = made.proof()
     if as_json:
-        print_json(proof)
+        print_json(proof | {"left_out": left} | ledger(catalog))
         return
+    for path in left:
+        typer.echo(f"cannot be read, in no part: {path}")
+    withheld = catalog.skips.get("withheld", 0)
+    if withheld:
+        typer.echo(f"{withheld} test images without truth are in no part.")
     for part in made.parts:
         typer.echo(f"{part}: {proof['images'][part]} images, {proof['patients'][part]} patients")
     same = proof["pictures_that_stand_twice"]
     compared = f"none of {proof['pictures_compared']} compared ({same} stand twice)"
-    typer.echo("Patients in two parts: none.")
+    typer.echo(f"Patients in two parts: {sum(proof['patients_in_both'].values()) or 'none'}.")
     typer.echo(f"Pictures in two parts: {compared if keys is not None else 'not compared'}.")
     typer.echo(f"Written: {out}")

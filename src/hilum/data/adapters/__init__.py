@@ -1,1 +1,13 @@
-"""One module per public set: the directory a user has after unzipping -> Catalog."""
+"""One module per public set or format: the directory a user has after unzipping it -> Catalog.
+
+In the order of the flow:
+    source     the directory: tables, files, and the ledger of what could not be used
+    values     cells -> labels, ages, sexes, splits, patients
+    match      which file an annotation means; ids of images
+    headers    DICOM headers and sizes of pictures
+    turned     annotations of pictures that EXIF data turns
+    boxes      rows of boxes -> columns of the catalog
+    sidecar    hilum-images.csv: what an export of hilum keeps beside the annotations
+
+and the sets: rsna, siim_covid, siim_acr, nih, vindr, chexpert; coco, voc, yolo, folder.
+"""

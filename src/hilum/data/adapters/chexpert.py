@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import PICTURES, Source, join_files, numbers
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters.match import file_ids, join_files, stem
+from hilum.data.adapters.source import IMAGES, Source
+from hilum.data.adapters.values import ages, first_per_image, flags, sexes
+from hilum.data.catalog import Catalog
 
-TABLES = {"train.csv": "train", "valid.csv": "valid"}
+TABLES = {"train.csv": "train", "valid.csv": "validation"}
+FOLDERS = {"train": "train", "valid": "validation", "test": "test"}
 NOT_FINDINGS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 UNCERTAIN = {"ones": 1.0, "zeros": 0.0, "ignore": float("nan")}
 UNMENTIONED = {"zeros": 0.0, "ignore": float("nan")}
-UNCERTAIN_CODE = -1.0
+UNCERTAIN_CODES = ("-1", "-1.0", "u")
 
 
 def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> Catalog:
@@ -41,7 +43,8 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
         ignore_index=True,
     )
     # Paths start with the archive's own name, which the user's directory may not have.
-    parts = rows["Path"].str.strip().str.extract(r"((?:train|valid)/(patient\w+)/(study\w+)/.+)$")
+    paths = rows["Path"].str.strip().str.replace("\\", "/")
+    parts = paths.str.extract(r"((?:train|valid)/(patient\w+)/(study\w+)/.+)$")
     bad = parts[0].isna()
     if bad.any():
         raise DataError(
@@ -51,41 +54,35 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
     lateral = rows["Frontal/Lateral"].str.strip().str.lower() == "lateral"
     table = pd.DataFrame(
         {
-            "image_id": parts[0].str.rsplit(".", n=1).str[0],
+            "image_id": parts[0].map(stem),
+            "file": parts[0],
             "patient": parts[1],
             "study": parts[1] + "/" + parts[2],
             "view": rows["AP/PA"].str.strip().where(~lateral, "LATERAL"),
-            "sex": rows["Sex"].str.strip().map({"Male": "M", "Female": "F"}),
-            "age": numbers(rows["Age"]),
+            "sex": sexes(rows["Sex"], source),
+            "age": ages(rows["Age"], source),
             "split": rows["split"],
         }
     )
     findings = [c for c in rows.columns if c not in (*NOT_FINDINGS, "split")]
     for finding in findings:
-        values = numbers(rows[finding])
+        said = rows[finding].str.strip().str.lower()
+        uncertain_here = said.isin(UNCERTAIN_CODES)
+        values = flags(said.where(~uncertain_here, ""), finding, table["image_id"])
         values = values.where(values.notna(), UNMENTIONED[unmentioned])
-        values = values.where(values != UNCERTAIN_CODE, UNCERTAIN[uncertain])
+        values = values.where(~uncertain_here, UNCERTAIN[uncertain])
         table[f"label_{'-'.join(finding.lower().split())}"] = values.astype("float32")
-    twice = table["image_id"].duplicated()
-    source.note(int(twice.sum()), "rows repeat an image and were left out")
-    table = _with_files(table[~twice].reset_index(drop=True), source)
-    return build("chexpert", table, path, tuple(source.notes))
+    labels = [c for c in map(str, table) if c.startswith("label_")]
+    table = first_per_image(table, ["split", *labels], source)
+    return source.catalog(_with_files(table, source))
 
 
 def _with_files(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """File names repeat in every study, so images are matched by their whole path."""
-    files: list[str] = []
-    for split in TABLES.values():
-        base = source.root / split
-        files += [
-            p.relative_to(source.root).as_posix()
-            for p in sorted(base.rglob("*"))
-            if p.suffix.lower() in PICTURES
-        ]
-    paths = pd.Series(files, dtype=object)
-    found = pd.DataFrame({"image_id": paths.str.rsplit(".", n=1).str[0], "path": paths})
-    out = join_files(table, found, source, {s: s for s in TABLES.values()})
+    here = [folder for folder in FOLDERS if (source.root / folder).is_dir()]
+    files = source.files(IMAGES, *here) if here else []
+    out = join_files(table, files, source, FOLDERS, named=file_ids)
     place = out["image_id"].str.split("/")
     out["patient"] = out["patient"].fillna(place.str[1])
     out["study"] = out["study"].fillna(place.str[1] + "/" + place.str[2])
-    return out.replace({"path": {np.nan: ""}})
+    return out

@@ -3,60 +3,84 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import PICTURES, Source, group_boxes, patients
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters import headers, sidecar
+from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters.match import Files, file_ids, match, of_split, stem
+from hilum.data.adapters.source import DICOM, IMAGES, Source
+from hilum.data.adapters.turned import upright
+from hilum.data.adapters.values import age_years, patients, split_of, text_of
+from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
 from hilum.data.formats.polygons import mask_of_coco
+from hilum.data.frames import turn
 
-SPLITS = ("train", "val", "valid", "validation", "test")
+TEXTS = ("patient", "study", "view", "sex")
+LOST = "annotations of {} name an unknown image or category"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """One file of annotations, its images and categories under their names."""
+
+    name: str
+    split: str
+    images: pd.DataFrame  # file_name, width, height, …; key: what annotations call the image
+    boxes: pd.DataFrame  # key, label, x1 … y2, segmentation
+    names: set[str]  # of the categories
+    annotated: bool  # whether an image without a box has none
 
 
 def load(path: Path, annotations: str | None = None) -> Catalog:
     """A directory with one or more COCO files (at its top or in annotations/) and the images.
 
-    Every image of a file counts as annotated, so "no box" means none. label_<category> says
-    whether a box of it is there; mask_<category>, where a category has segmentations, is their
-    union in each image. The split comes from the file's name (instances_train.json).
-    An image entry may carry `patient` and `study`, as `hilum data convert` writes them.
+    Every image of a file counts as annotated, so "no box" means none; but a test file without any
+    annotation tells nothing. label_<category> says whether a box of it is there;
+    mask_<category>, where a category has segmentations, is their union in each image. The split
+    comes from the file's name (instances_train2017.json). An image may stand in several files of
+    one split: their annotations are joined. An entry may carry `patient` and `study`.
 
     Args:
         annotations: one file, relative to the directory, instead of all.
 
     Raises:
-        DataError: no JSON, or one that is not COCO.
+        DataError: no JSON, one that is not COCO, an id or name that stands for two images, an
+            image in two splits.
     """
     source = Source("coco", path)
-    images, boxes, names = [], [], set[str]()
-    for file in _files(source, annotations):
-        content = _read(file, source)
-        own, found = _tables(content, file, source)
-        names |= {str(c["name"]) for c in content["categories"]}
-        images.append(own)
-        boxes.append(found)
-    table = pd.concat(images, ignore_index=True)
-    table = _with_files(table, source)
-    joined = pd.concat(boxes, ignore_index=True)
+    files = [_read(file, source) for file in _files(source, annotations)]
+    table, whose = _images(files, source)
+    boxes = pd.concat([f.boxes for f in files], ignore_index=True)
+    boxes["image_id"] = boxes.pop("key").map(whose)
     annotated = table.pop("annotated")
-    table = pd.concat([table, group_boxes(joined, table["image_id"], source, annotated)], axis=1)
-    for name in sorted(names):
-        having = joined.loc[joined["label"] == name, "image_id"]
-        present = table["image_id"].isin(having).astype("float32")
-        table[f"label_{name}"] = present.where(annotated)
-    table = pd.concat([table, _masks(joined, table[annotated], source)], axis=1)
+    facts = headers.read_headers(table["path"], source)
+    frame = upright(table, facts, boxes, source)
+    table[["width", "height"]] = frame.sizes
+    table = headers.fill(table, facts)
+    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
+    drawn[frame.unclear] = None
+    table = pd.concat([table, drawn, _labels(files, boxes, table, whose)], axis=1)
+    table = pd.concat([table, _masks(boxes, table[annotated], frame.turns, source)], axis=1)
+    for column in (c for c in table if str(c).startswith("mask_")):
+        table.loc[frame.unclear, column] = None
+    table = sidecar.fill(table, table.pop("name"), source)
     table["patient"] = patients(table, source)
-    return build("coco", table, path, tuple(source.notes))
+    return source.catalog(table)
 
 
 def _files(source: Source, annotations: str | None) -> list[Path]:
     if annotations is not None:
         return [source.require(annotations)]
     found = sorted([*source.root.glob("*.json"), *source.root.glob("annotations/*.json")])
+    found = [file for file in found if file.name[0] != "."]
     if not found:
         raise DataError(
             f"set 'coco': {source.root} holds none of the files looked for: *.json, "
@@ -65,103 +89,239 @@ def _files(source: Source, annotations: str | None) -> list[Path]:
     return found
 
 
-def _read(file: Path, source: Source) -> dict[str, Any]:
+def _read(file: Path, source: Source) -> _File:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"set 'coco': {file} is not JSON: {error}") from error
-    lists = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
-        raise DataError(f"set 'coco': {file.name} lacks one of the lists {', '.join(lists)}")
+    lists = ("images", "categories")
+    if isinstance(content, dict):
+        content.setdefault("annotations", [])  # COCO's own test files have none
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(k), list) and all(isinstance(e, dict) for e in content[k])
+        for k in (*lists, "annotations")
+    ):
+        raise DataError(
+            f"set 'coco': {file.name} lacks one of the lists {', '.join(lists)} (or annotations)"
+        )
     if any(a.get("id") == 0 for a in content["annotations"]):
-        source.notes.append(f"{file.name} has an annotation with id 0, which COCO's judge ignores")
-    return content
+        source.notes.append(
+            f"{file.name} has an annotation with id 0, which COCO's own evaluation ignores"
+        )
+    return _parsed(content, file, source)
 
 
-def _tables(
-    content: dict[str, Any], file: Path, source: Source
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    keys = {c["id"]: c["name"] for c in content["categories"]}
-    split = next((s for s in SPLITS if s in file.stem.lower().replace("-", "_").split("_")), "")
-    images = pd.DataFrame(content["images"])
-    if images.empty or not {"id", "file_name"} <= set(images):
+def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
+    place = file.relative_to(source.root).as_posix()
+    images = _keyed(content["images"], "file_name", place, source)
+    categories = _keyed(content["categories"], "name", place, source)
+    if not images:
         raise DataError(f"set 'coco': {file.name} has no images with id and file_name")
-    images["image_id"] = images["file_name"].astype(str).str.replace(r"\.\w+$", "", regex=True)
-    if "hilum_id" in images:  # what `hilum data convert` calls the image
-        images["image_id"] = images["hilum_id"].fillna(images["image_id"])
-    ids = images.set_index("id")["image_id"]
-    rows = pd.DataFrame(
-        content["annotations"], columns=["image_id", "category_id", "bbox", "segmentation"]
+    split = split_of(stem(file.name.removesuffix(".json")))
+    annotated = bool(content["annotations"]) or split != "test"
+    if not annotated:
+        source.note(len(images), f"test images of {file.name} have no truth here")
+    rows: list[dict[str, Any]] = []
+    lost: list[str] = []
+    for entry in content["annotations"]:
+        image = _meant(entry.get("image_id"), images)
+        label = _meant(entry.get("category_id"), categories)
+        if image is None or label is None:
+            lost.append(
+                f"image_id {entry.get('image_id')!r}, category_id {entry.get('category_id')!r}"
+            )
+            continue
+        corners = _corners(entry.get("bbox"))
+        rows.append(
+            {"key": (place, image), "label": text_of(categories[label]["name"])}
+            | dict(zip(CORNERS, corners, strict=True))
+            | {"segmentation": entry.get("segmentation")}
+        )
+    source.skip("annotation-lost", len(lost), LOST.format(file.name), next(iter(lost), ""))
+    return _File(
+        name=place,
+        split=split,
+        images=pd.DataFrame([_image(e, (place, key)) for key, e in images.items()]),
+        boxes=pd.DataFrame(rows, columns=["key", "label", *CORNERS, "segmentation"]),
+        names={text_of(c["name"]) for c in categories.values()},
+        annotated=annotated,
     )
-    image, label = rows["image_id"].map(ids), rows["category_id"].map(keys)
-    lost = image.isna() | label.isna()
-    source.note(int(lost.sum()), f"annotations of {file.name} name an unknown image or category")
-    xywh = pd.DataFrame(_boxes(rows["bbox"]), columns=list("xywh"), dtype="float64")
-    boxes = pd.DataFrame({"image_id": image, "label": label, "x1": xywh["x"], "y1": xywh["y"]})
-    boxes["x2"], boxes["y2"] = xywh["x"] + xywh["w"], xywh["y"] + xywh["h"]
-    boxes["segmentation"] = rows["segmentation"].to_numpy()
-    wanted = ["image_id", "file_name", "width", "height", "patient", "study", "view", "sex", "age"]
-    table = images[[c for c in wanted if c in images]].assign(split=split)
-    return table, boxes[~lost]
 
 
-def _boxes(boxes: pd.Series[Any]) -> list[list[float]]:
-    """Four numbers each; anything else becomes NaN and is noted with the boxes left out."""
+def _keyed(
+    entries: list[dict[str, Any]], what: str, file: str, source: Source
+) -> dict[str, dict[str, Any]]:
+    """Entries by their id as text, so that 1, 1.0 and "1" are one.
 
-    def numbers(box: Any) -> list[float]:
-        try:
-            x, y, w, h = (float(v) for v in box)
-        except (TypeError, ValueError):
-            return [float("nan")] * 4
-        return [x, y, w, h]
+    Raises:
+        DataError: one without id or name, or an id of two different ones.
+    """
+    out: dict[str, dict[str, Any]] = {}
+    twice = 0
+    for entry in entries:
+        key, name = text_of(entry.get("id")), entry.get(what)
+        if not key or not isinstance(name, str | int) or not str(name):
+            raise DataError(f"set 'coco': {file}: {entry!r:.80} has no id or no {what}")
+        before = out.setdefault(key, entry)
+        if before is not entry:
+            twice += 1
+            if before[what] != name:
+                raise DataError(
+                    f"set 'coco': {file}: id {entry['id']!r} stands for {before[what]!r} and for "
+                    f"{name!r}"
+                )
+    source.note(twice, f"entries of {file} repeat an id")
+    return out
 
-    return [numbers(box) for box in boxes]
+
+def _meant(key: Any, entries: dict[str, Any]) -> str | None:
+    """The entry that an annotation refers to; "001" is 1 where nothing is called "001"."""
+    text = text_of(key)
+    if text in entries:
+        return text
+    same = [k for k in entries if text.isdigit() and k.isdigit() and int(k) == int(text)]
+    return same[0] if len(same) == 1 else None
 
 
-def _masks(found: pd.DataFrame, images: pd.DataFrame, source: Source) -> pd.DataFrame:
+def _image(entry: dict[str, Any], key: tuple[str, str]) -> dict[str, Any]:
+    own = {name: text_of(entry.get(name)) for name in TEXTS}
+    sides = {side: _number(entry.get(side)) for side in ("width", "height")}
+    age = age_years(text_of(entry.get("age")))
+    return {"key": key, "file_name": str(entry["file_name"]), **sides, **own, "age": age}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _corners(box: Any) -> tuple[float, float, float, float]:
+    """Four corners of x, y, width, height; anything else becomes NaN, a damaged box."""
+    if not isinstance(box, list) or len(box) != 4:
+        return (float("nan"),) * 4
+    x, y, w, h = (_number(v) for v in box)
+    return x, y, x + w, y + h
+
+
+def _images(
+    files: Sequence[_File], source: Source
+) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:
+    """One row an image, files without annotations too, and the image id of each key.
+
+    Raises:
+        DataError: an image in two splits, or of two sizes.
+    """
+    paths = source.files((*IMAGES, *DICOM))
+    entries = pd.concat([f.images.assign(split=f.split, annotated=f.annotated) for f in files])
+    entries = entries.reset_index(drop=True)
+    splits = entries["split"].tolist()
+    entries["path"] = match(
+        entries["file_name"],
+        Files(paths, source.root),
+        lambda i: (of_split(splits[i]),) if splits[i] else (),
+    )
+    ids = dict(zip(paths, file_ids(paths), strict=True))
+    entries["image_id"] = _ids(entries, ids)
+    whose = dict(zip(entries["key"], entries["image_id"], strict=True))
+    rows = _joined(entries, source).assign(name=lambda t: t["file_name"])
+    lost = rows.loc[rows["path"] == "", "file_name"]
+    text = "images of the annotations have no file"
+    source.skip("no-file", len(lost), text, next(iter(lost), ""))
+    taken = set(rows["path"])
+    beside = {p.rpartition("/")[0] for p in taken if p}
+    extra = [p for p in paths if p not in taken and p.rpartition("/")[0] in beside]
+    text = "files stand in no annotation file and are kept without labels"
+    source.skip("no-row", len(extra), text, next(iter(extra), ""))
+    more = pd.DataFrame({"path": extra, "image_id": [ids[p] for p in extra]}, dtype=object)
+    more = more.assign(annotated=False, name=more["path"])
+    both = pd.concat([rows, more], ignore_index=True) if extra else rows.reset_index(drop=True)
+    blank = both["split"].fillna("") == ""
+    both["split"] = both["split"].where(~blank, "")
+    return both.drop(columns=["key", "file_name"]), whose
+
+
+def _ids(entries: pd.DataFrame, ids: dict[str, str]) -> list[str]:
+    """The id of the file; without one the name, told apart by its annotations where it must be."""
+    names = entries["file_name"].map(lambda n: stem(n.replace("\\", "/")))
+    own = entries["path"].map(ids).astype(object)
+    own = own.where(own.notna(), names)
+    whole = entries["file_name"].str.replace("\\", "/")
+    twins = names.groupby(names).transform("size") > whole.groupby(whole).transform("size")
+    own = own.where((entries["path"] != "") | ~twins, whole)
+    place = entries["key"].str[0].map(lambda n: n.removesuffix(".json"))
+    there = own.isin(own[entries["path"] != ""]) & (entries["path"] == "")
+    several = entries.groupby(own)["split"].transform("nunique") > 1
+    apart = (entries["path"] == "") & (several | there)
+    return list(own.where(~apart, place + "/" + own))
+
+
+def _joined(entries: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """One row an image; entries that stand for the same one again must agree."""
+    own = entries.groupby("image_id", sort=False)
+    for column in ("split", "width", "height"):
+        torn = own[column].nunique() > 1
+        if torn.any():
+            rows = entries[entries["image_id"] == torn.idxmax()]
+            raise DataError(
+                f"set 'coco': image {rows['file_name'].iat[0]!r} stands twice, with {column} "
+                f"{rows[column].iat[0]!r} and {rows[column].iat[1]!r}"
+            )
+    twice = entries["image_id"].duplicated()
+    source.note(int(twice.sum()), "entries name an image again: their annotations are joined")
+    annotated = own["annotated"].transform("any")
+    return entries.assign(annotated=annotated)[~twice]
+
+
+def _labels(
+    files: Sequence[_File],
+    boxes: pd.DataFrame,
+    table: pd.DataFrame,
+    whose: dict[tuple[str, str], str],
+) -> pd.DataFrame:
+    """label_<category>, known for the images of the files that have the category."""
+    out = [pd.DataFrame(index=table.index)]
+    for name in sorted(set().union(*(f.names for f in files))):
+        asked = {
+            whose[k] for f in files if f.annotated and name in f.names for k in f.images["key"]
+        }
+        known = table["image_id"].isin(asked)
+        out.append(labels_of_boxes(boxes, table["image_id"], [name], known))
+    return pd.concat(out, axis=1)
+
+
+def _masks(
+    found: pd.DataFrame, images: pd.DataFrame, turns: pd.Series[int], source: Source
+) -> pd.DataFrame:
     """mask_<category>: the union of an image's segmentations; "" without an annotation of it."""
     out = pd.DataFrame(index=images.index)
-    sizes = images.reindex(columns=["height", "width"]).fillna(0).astype(int)
-    sizes = sizes.set_index(images["image_id"])
+    sizes = images[["height", "width"]].fillna(0).astype(int).set_index(images["image_id"])
+    turned = dict(zip(images["image_id"], turns.loc[images.index], strict=True))
     filled = found["segmentation"].map(bool) & found["segmentation"].notna()
-    damaged = 0
+    damaged: list[str] = []
     for name in sorted(found.loc[filled, "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images["image_id"], "")
         for image, rows in found[found["label"] == name].groupby("image_id"):
             height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())
             try:
-                mask = mask_of_coco(rows["segmentation"].iat[0], height, width)
-                for segmentation in rows["segmentation"][1:]:
-                    mask |= mask_of_coco(segmentation, height, width)
+                mask = _union(rows["segmentation"], (height, width), int(turned[str(image)]))
                 masks[str(image)] = f"rle:{height}x{width}:{rle.encode(mask)}"
             except DataError:
-                damaged += 1
+                damaged.append(str(image))
                 masks[str(image)] = None  # not known, which is not the same as none
         out[f"mask_{name}"] = images["image_id"].map(masks).astype(object)
-    source.note(damaged, "masks have a missing or damaged segmentation and are unknown")
+    text = "masks have a missing or damaged segmentation and are unknown"
+    source.skip("damaged-mask", len(damaged), text, next(iter(damaged), ""))
     return out
 
 
-def _with_files(table: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """`path` and `annotated`; pictures beside the annotated ones are kept without labels.
-
-    file_name is relative to the directory, to images/, to the split's folder, or anywhere.
-    """
-    files = source.files((*PICTURES, ".dcm", ".dicom"))
-    by_path: dict[str, str] = dict(zip(files["path"], files["path"], strict=True))
-    by_name: dict[str, str] = {Path(p).name: p for p in files["path"]}
-
-    def place(name: str) -> str:
-        direct = by_path.get(name) or by_path.get(f"images/{name}")
-        return direct or by_name.get(Path(name).name, "")
-
-    out = table.drop(columns="file_name")
-    out["path"] = table["file_name"].map(place)
-    source.note(int((out["path"] == "").sum()), "images of the annotations have no file")
-    beside = {str(PurePosixPath(p).parent) for p in out["path"] if p}
-    extra = files[~files["path"].isin(out["path"]) & ~files["image_id"].isin(out["image_id"])]
-    extra = extra[[str(PurePosixPath(p).parent) in beside for p in extra["path"]]]
-    source.note(len(extra), "files stand in no annotation file and are kept without labels")
-    both = pd.concat([out.assign(annotated=True), extra.assign(annotated=False)], ignore_index=True)
-    both["split"] = both["split"].fillna("")
-    return both
+def _union(
+    segmentations: pd.Series[Any], size: tuple[int, int], turned: int
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The (height, width) mask, upright; segmentations are of the picture as it is stored."""
+    height, width = size[::-1] if turned > 4 else size
+    mask = mask_of_coco(segmentations.iat[0], height, width)
+    for segmentation in segmentations[1:]:
+        mask |= mask_of_coco(segmentation, height, width)
+    return turn(mask, turned)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import DICOM, PICTURES, Source, numbers, patients
+from hilum.data.adapters import sidecar, values
 from hilum.data.adapters.headers import add_headers
-from hilum.data.catalog import NUMBERS, PREFIXES, TEXT, Catalog, build
+from hilum.data.adapters.match import Files, file_ids, match
+from hilum.data.adapters.source import DICOM, IMAGES, NOT_FOLDERS, OTHER_IMAGES, Source
+from hilum.data.catalog import Catalog
+from hilum.data.columns import NUMBERS, PREFIXES, TEXT
+from hilum.data.formats import runs
+from hilum.data.references import archive_and_member
+
+RLE = "rle:"
+KINDS = (*IMAGES, *OTHER_IMAGES)  # that masks may be stored as
 
 
 def load(
@@ -26,42 +35,79 @@ def load(
         table: CSV, relative to the directory (or beside the zip).
         columns: catalog column -> CSV column, e.g. {"image_id": "file", "patient": "pid",
             "label_opacity": "y"}. image_id is needed; its values may be paths or names, with or
-            without suffix. mask_<name> holds references as the catalog does, "" for an
-            annotated empty one.
+            without suffix. mask_<name> holds files (whose images are then no radiographs) or run
+            lengths as the catalog does, "" for an annotated empty one.
         folder: only the images below this one, relative to the directory; masks may lie beside.
 
     Raises:
-        DataError: nothing to read, or a mapping that does not fit.
+        DataError: nothing to read, a mapping that does not fit, a cell that means nothing, a name
+            that several files have, rows that contradict each other.
     """
     archive = path.is_file()
     source = Source("folder", path.parent if archive else path)
-    files = _members(path) if archive else _walk(source, folder)
+    everything = _members(path, source) if archive else source.everything()
+    rows, masks = None, set[str]()
+    if table is not None:
+        rows = _read(source.table(source.require(str(table)), []), columns or {}, source)
+        rows, masks = _with_masks(rows, everything, source)
+    files = _images(everything, folder.strip("/"), masks, source)
     if files.empty:
         raise DataError(
             f"set 'folder': {path} holds none of the files looked for: "
-            f"*{', *'.join(DICOM + PICTURES)}, or DICOM without a suffix"
+            f"*{', *'.join(DICOM + IMAGES)}, or DICOM without a suffix"
         )
-    rows = files
-    if table is not None:
-        rows = _joined(files, source.table(source.require(str(table)), []), columns or {}, source)
-    rows = add_headers(rows, source)
-    rows["patient"] = patients(rows, source)
-    return build("folder", rows, source.root, tuple(source.notes))
+    if rows is not None:
+        files = _joined(files, rows, source)
+    files = add_headers(files, source)
+    names = files.pop("name").fillna(files["image_id"]) if rows is not None else files["image_id"]
+    files = sidecar.fill(files, names, source)
+    files["sex"] = values.sexes(files["sex"].fillna(""), source)
+    files["patient"] = values.patients(files, source)
+    return source.catalog(files)
 
 
-def _walk(source: Source, folder: str) -> pd.DataFrame:
-    start = source.root / folder
-    found = [p for p in sorted(start.rglob("*")) if p.is_file() and _wanted(p)]
-    inside = pd.Series([p.relative_to(start).as_posix() for p in found], dtype=object)
-    table = _with_ids(inside)
-    return table.assign(path=f"{folder}/" + inside) if folder else table
+def _members(path: Path, source: Source) -> list[str]:
+    try:
+        with ZipFile(path) as opened:
+            names = opened.namelist()
+    except (BadZipFile, OSError) as error:
+        raise DataError(f"set 'folder': {path} is neither a directory nor a zip") from error
+    if path.suffix.lower() != ".zip":
+        raise DataError(f"set 'folder': {path} is a zip; needed: a name that ends in .zip")
+    source.note(
+        len(names) - len(set(names)), "members of the zip stand there twice: the last counts"
+    )
+    shown = [n for n in sorted(set(names)) if not _hidden(n) and not n.endswith("/")]
+    return [f"{path.name}!{n}" for n in shown]
 
 
-def _wanted(file: Path) -> bool:
-    if file.name.startswith("."):
-        return False
-    if file.suffix.lower() in DICOM + PICTURES:
-        return True
+def _hidden(member: str) -> bool:
+    parts = member.replace("\\", "/").split("/")
+    return any(p in NOT_FOLDERS or (p[:1] == "." and p not in (".", "..")) for p in parts)
+
+
+def _images(
+    everything: Sequence[str], folder: str, masks: set[str], source: Source
+) -> pd.DataFrame:
+    """image_id and path of the radiographs; ids are below `folder`, or in the zip."""
+    inside = f"{folder}/" if folder else ""
+    files = [p for p in everything if p.startswith(inside) and p not in masks]
+    paths = [p for p in files if p.lower().endswith((*DICOM, *IMAGES)) or _bare(p, source)]
+    source.skip_kinds(set(files) - set(paths))
+    shown = [_below(p, inside) for p in paths]
+    return pd.DataFrame({"image_id": file_ids(shown), "path": paths}, dtype=object)
+
+
+def _below(path: str, folder: str) -> str:
+    archive, member = archive_and_member(path)
+    return member.replace("\\", "/") if archive else path.removeprefix(folder)
+
+
+def _bare(path: str, source: Source) -> bool:
+    return not archive_and_member(path)[0] and _is_dicom(source.root / path)
+
+
+def _is_dicom(file: Path) -> bool:
     # Archives export DICOM under bare UIDs; DICM stands at byte 128 (PS3.10, 7.1).
     try:
         with file.open("rb") as stream:
@@ -70,67 +116,101 @@ def _wanted(file: Path) -> bool:
         return False
 
 
-def _members(path: Path) -> pd.DataFrame:
-    try:
-        with ZipFile(path) as opened:
-            names = sorted(opened.namelist())
-    except (BadZipFile, OSError) as error:
-        raise DataError(f"set 'folder': {path} is neither a directory nor a zip") from error
-    wanted = [n for n in names if n.lower().endswith(DICOM + PICTURES) and "__MACOSX" not in n]
-    table = _with_ids(pd.Series(wanted, dtype=object))
-    return table.assign(path=f"{path.name}!" + table["path"])
-
-
-def _with_ids(paths: pd.Series[str]) -> pd.DataFrame:
-    suffix = r"\.(?:" + "|".join(s[1:] for s in DICOM + PICTURES) + ")$"
-    ids = paths.str.replace(suffix, "", case=False, regex=True)
-    # a.png and a.dcm side by side keep their suffix
-    return pd.DataFrame({"image_id": ids.where(~ids.duplicated(keep=False), paths), "path": paths})
-
-
-def _joined(
-    files: pd.DataFrame, rows: pd.DataFrame, columns: Mapping[str, str], source: Source
-) -> pd.DataFrame:
+def _read(cells: pd.DataFrame, columns: Mapping[str, str], source: Source) -> pd.DataFrame:
+    """The columns of the mapping as values; `name` is what the table calls the image."""
     if "image_id" not in columns:
         raise DataError("set 'folder': the mapping needs image_id, e.g. {'image_id': 'file'}")
     known = (*TEXT, *NUMBERS)
     for own, theirs in columns.items():
-        if theirs not in rows:
-            raise DataError(f"the CSV has no column {theirs!r}; it has {', '.join(rows.columns)}")
+        if theirs not in cells:
+            raise DataError(f"the CSV has no column {theirs!r}; it has {', '.join(cells.columns)}")
         if own not in known and not own.startswith(PREFIXES):
             raise DataError(
                 f"{own!r} is no catalog column; known: {', '.join(known)}, "
                 + ", ".join(f"{p}*" for p in PREFIXES)
             )
-    labels = pd.DataFrame({own: rows[theirs].str.strip() for own, theirs in columns.items()})
-    for own in columns:
-        if str(own) in NUMBERS or str(own).startswith(("label_", "study_")):
-            labels[own] = numbers(labels[own])
-    labels["image_id"] = _match(labels["image_id"], files, source)
-    labels = labels.dropna(subset="image_id")
-    twice = labels["image_id"].duplicated()
-    source.note(int(twice.sum()), "rows repeat an image and were left out")
-    labels = labels[~twice].drop(columns="path", errors="ignore")
-    without = ~files["image_id"].isin(labels["image_id"])
-    source.note(int(without.sum()), "files have no row in the table")
-    return files.merge(labels, on="image_id", how="left")
+    names = cells[columns["image_id"]].str.strip()
+    out = {"name": names}
+    for own, theirs in columns.items():
+        if own != "image_id":
+            out[own] = _values(own, theirs, cells[theirs], names, source)
+    return pd.DataFrame(out)
 
 
-def _match(names: pd.Series[str], files: pd.DataFrame, source: Source) -> pd.Series[str]:
-    """Names in a table -> image ids: by id, by path, or by bare name where it is unique."""
-    inside = files["path"].str.rpartition("!")[2]
-    keys = pd.concat(
-        [
-            pd.Series(files["image_id"].to_numpy(), index=key.to_numpy())
-            for key in (
-                *(files["image_id"], inside),
-                *(inside.str.rpartition("/")[2], files["image_id"].str.rpartition("/")[2]),
-            )
-        ]
-    )
-    exact = keys.groupby(level=0).nunique() == 1
-    unique = keys[~keys.index.duplicated()]
-    unique = unique[exact.reindex(unique.index).to_numpy(bool)]
-    out = names.map(unique)
-    source.note(int(out.isna().sum()), "rows of the table have no file (or several of that name)")
-    return out
+def _values(
+    own: str, theirs: str, cells: pd.Series[str], names: pd.Series[str], source: Source
+) -> pd.Series[Any]:
+    if own.startswith(("label_", "study_")):
+        return values.flags(cells, theirs, names)
+    if own == "age":
+        return values.ages(cells, source)
+    if own == "sex":
+        return values.sexes(cells, source)
+    if own == "split":
+        return values.splits(values.texts(cells))
+    if own in NUMBERS:
+        return values.numbers(cells)
+    return cells.str.strip() if own.startswith("mask_") else values.texts(cells)
+
+
+def _with_masks(
+    rows: pd.DataFrame, everything: Sequence[str], source: Source
+) -> tuple[pd.DataFrame, set[str]]:
+    """Rows with the paths of their masks, and all of those.
+
+    Raises:
+        DataError: run lengths that are none, a name of several files, a mask of two images.
+    """
+    out, masks = rows.copy(), set[str]()
+    for column in (c for c in rows if str(c).startswith("mask_")):
+        files = Files([p for p in everything if p.lower().endswith(KINDS)], source.root)
+        said = rows[column]
+        drawn = said.str.startswith(RLE)
+        for name, text in zip(rows.loc[drawn, "name"], said[drawn], strict=True):
+            _check_rle(str(name), str(text))
+        named = (said != "") & ~drawn
+        found = pd.Series(match(said[named], files), index=said.index[named], dtype=object)
+        lost = said[named][found == ""]
+        text = f"files of {column} are not there: unknown"
+        source.skip("mask-without-file", len(lost), text, next(iter(lost), ""))
+        out.loc[named, column] = found.where(found != "", None)
+        source.note(int((said == "").sum()), f"cells of {column} are blank: annotated, and empty")
+        masks |= set(found) - {""}
+    return out, masks
+
+
+def _check_rle(image: str, text: str) -> None:
+    try:
+        runs.union_of(text)
+    except DataError as error:
+        raise DataError(f"set 'folder', image {image!r}: mask {text!r:.50}: {error}") from error
+
+
+def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Files with their rows.
+
+    Raises:
+        DataError: no row is of a file, or two of one file contradict each other.
+    """
+    here = Files(files["path"], source.root)
+    by_id = dict(zip(files["image_id"], files["path"], strict=True))
+    path = rows["name"].map(by_id).astype(object)
+    path[path.isna()] = match(rows.loc[path.isna(), "name"], here)
+    rows = rows.assign(path=path)
+    lost = rows.loc[rows["path"] == "", "name"]
+    source.skip("no-file", len(lost), "rows of the table have no file", next(iter(lost), ""))
+    rows = rows[rows["path"] != ""]
+    if rows.empty:
+        raise DataError(
+            f"set 'folder': no row of the table names a file: {next(iter(lost), '')!r} is none of "
+            f"{len(files)} like {files['path'].iat[0]!r}; is that the column of image_id?"
+        )
+    rows = rows.assign(image_id=rows["path"])
+    said = [c for c in map(str, rows) if c not in ("image_id", "path", "name")]
+    before = len(rows)
+    rows = values.first_per_image(rows, said, source).drop(columns="image_id")
+    source.note(before - len(rows), "rows repeat an image and were left out")
+    without = files[~files["path"].isin(rows["path"])]
+    first = next(iter(without["path"]), "")
+    source.skip("no-row", len(without), "files have no row in the table", first)
+    return files.merge(rows, on="path", how="left")

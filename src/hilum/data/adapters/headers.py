@@ -1,24 +1,27 @@
-"""DICOM headers and picture sizes of a set's files -> columns of the catalog.
+"""DICOM headers and sizes of a set's files -> columns of the catalog.
 
-Reads no pixels. A file that cannot be read leaves its row blank and is counted.
+Reads no pixels. A file that cannot be read leaves its row blank and is counted. The size of a
+picture that its EXIF data turns is the one it is shown in, as everywhere in hilum.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from hilum.data.adapters.common import PICTURES, Source
+from hilum.data.adapters.source import IMAGES, Source
+from hilum.data.adapters.values import age_years
+from hilum.data.frames import SIDEWAYS
+from hilum.data.references import archive_and_member
+from hilum.dicom.stream import describe
 
 TEXT = {
     "patient": "PatientID",
@@ -32,35 +35,45 @@ TEXT = {
 SIZES = {"width": "Columns", "height": "Rows"}
 DAMAGE = (
     *(InvalidDicomError, UnidentifiedImageError, BadZipFile, OSError, ValueError, EOFError),
-    *(struct.error, KeyError, TypeError, AttributeError, NotImplementedError),
+    *(struct.error, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError),
 )
-DAYS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}  # units a year
+ORIENTATION = 0x0112  # EXIF: how a viewer turns the picture, 1 to 8
+
+
+def read_headers(paths: pd.Series[str], source: Source) -> pd.DataFrame:
+    """What each file says: columns of `TEXT` and `SIZES`, age and turned (EXIF), NaN or None where
+    it does not; one row a path, "" has none."""
+    with _Opener(source.root) as opener:
+        read = [_header(opener, path) if path else {} for path in paths]
+    broken = [p for p, r in zip(paths, read, strict=True) if r is None]
+    first = next(iter(broken), "")
+    source.skip("header-unread", len(broken), "files have no readable header", first)
+    columns = [*TEXT, *SIZES, "age", "turned"]
+    out = pd.DataFrame([r or {} for r in read], index=paths.index, columns=columns)
+    return out.astype(dict.fromkeys(TEXT, object))
 
 
 def add_headers(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """`table` with what the files say filled in where a cell is blank or the column missing."""
-    has_file = (table["path"] != "").to_numpy()
-    with _Opener(source.root) as opener:
-        read = [_header(opener, path) if path else None for path in table["path"]]
-    broken = has_file & np.array([r is None for r in read], bool)
-    source.note(int(broken.sum()), "files have no readable header")
-    if not has_file.any():
-        return table
-    headers = pd.DataFrame([r or {} for r in read], index=table.index)
+    return fill(table, read_headers(table["path"], source))
+
+
+def fill(table: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:
+    """`table` with blanks filled from `headers`. A patient "0" and an age of 0 are no blanks."""
     out = table.copy()
-    for column in headers:
+    for column in (*TEXT, *SIZES, "age"):
         if column not in out:
             out[column] = headers[column]
             continue
-        blank = out[column].isna() | (out[column].astype(str).isin(["", "0", "0.0"]))
-        out[column] = out[column].where(~blank, headers[column])
+        blank = out[column].isna()
+        if column in TEXT:
+            blank |= out[column].astype(str).str.strip() == ""
+        elif column in SIZES:
+            blank |= ~(pd.to_numeric(out[column], errors="coerce") > 0)
+        out[column] = out[column].astype(object).where(~blank, headers[column])
+    for column in (*SIZES, "age"):
+        out[column] = pd.to_numeric(out[column], errors="coerce").astype("float64")
     return out
-
-
-def age_years(text: str) -> float:
-    """An age string (PS3.5 AS, "058Y") or a plain number, in years; NaN if it is neither."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([DWMY]?)\s*", text)
-    return float(found[1]) / DAYS[found[2] or "Y"] if found else float("nan")
 
 
 class _Opener:
@@ -78,16 +91,16 @@ class _Opener:
             archive.close()
 
     def open(self, reference: str) -> Path | BytesIO:
-        name, _, member = reference.partition("!")
-        if not member:
-            return self.root / name
+        name, member = archive_and_member(reference)
+        if not name:
+            return self.root / member
         if name not in self.archives:
             self.archives[name] = ZipFile(self.root / name)
         return BytesIO(self.archives[name].read(member))
 
 
 def _header(opener: _Opener, reference: str) -> dict[str, Any] | None:
-    picture = reference.lower().endswith(PICTURES)
+    picture = reference.lower().endswith(IMAGES)
     try:
         file = opener.open(reference)
         return _picture(file) if picture else _dicom(file)
@@ -105,5 +118,20 @@ def _dicom(file: Path | BytesIO) -> dict[str, Any] | None:
 
 
 def _picture(file: Path | BytesIO) -> dict[str, Any]:
+    deep = _deep_jpeg(file)
+    if deep:
+        return deep
     with Image.open(file) as image:
-        return {"width": image.width, "height": image.height}
+        turned = int(image.getexif().get(ORIENTATION, 1))
+        width, height = image.size[::-1] if turned in SIDEWAYS else image.size
+        return {"width": width, "height": height, "turned": turned}
+
+
+def _deep_jpeg(file: Path | BytesIO) -> dict[str, Any] | None:
+    """A JPEG of more than 8 bits, which Pillow does not open; hilum never turns it."""
+    with file.open("rb") if isinstance(file, Path) else BytesIO(file.getvalue()) as stream:
+        start = stream.read(65536)
+    frame = describe(start) if start[:3] == b"\xff\xd8\xff" else None
+    if frame is None or frame.bits <= 8:
+        return None
+    return {"width": frame.columns, "height": frame.rows, "turned": 1}

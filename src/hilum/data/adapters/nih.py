@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import PICTURES, Source, group_boxes, join_files, numbers
-from hilum.data.adapters.headers import age_years
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters.boxes import group_boxes
+from hilum.data.adapters.match import join_files, stem
+from hilum.data.adapters.source import IMAGES, Source
+from hilum.data.adapters.values import ages, first_per_image, numbers, sexes
+from hilum.data.catalog import Catalog
 
 FINDINGS = (
     "Atelectasis",
@@ -46,28 +48,32 @@ def load(path: Path) -> Catalog:
     """
     source = Source("nih", path)
     rows = source.table(source.require(*TABLES), [*COLUMNS, "Patient Gender", "View Position"])
-    rows = rows.rename(columns={"Image Index": "file"}).drop_duplicates("file")
+    rows["image_id"] = rows["Image Index"].str.strip().map(stem)
+    rows = first_per_image(
+        rows, ["Image Index", "Finding Labels", "Patient ID", "Follow-up #"], source
+    )
     table = pd.DataFrame(
         {
-            "image_id": rows["file"].str.rsplit(".", n=1).str[0],
-            "patient": "nih-" + rows["Patient ID"].str.strip().str.lstrip("0").str.zfill(1),
+            "image_id": rows["image_id"],
+            "file": rows["Image Index"].str.strip(),
+            "patient": _person(rows["Patient ID"].str.strip()),
             "view": rows["View Position"].str.strip(),
-            "sex": rows["Patient Gender"].str.strip(),
-            "age": _ages(rows["Patient Age"]),
+            "sex": sexes(rows["Patient Gender"], source),
+            "age": ages(rows["Patient Age"], source),
         }
-    ).reset_index(drop=True)
-    table["study"] = table["patient"] + "/" + rows["Follow-up #"].str.strip().to_numpy()
-    labels = _labels(rows["Finding Labels"].reset_index(drop=True))
+    )
+    table["study"] = table["patient"] + "/" + rows["Follow-up #"].str.strip()
+    labels = _labels(rows["Finding Labels"])
     table = pd.concat([table, labels], axis=1)
     table["split"] = _splits(table["image_id"], source)
-    files = source.files(PICTURES, *(f"images_{i:03d}" for i in range(1, 13)), "images")
+    files = source.files(IMAGES, *(f"images_{i:03d}" for i in range(1, 13)), "images")
     table = join_files(table, files, source, {})
-    # The picture's name starts with the patient, so a file without a row still has one.
-    named = "nih-" + table["image_id"].str.split("_").str[0].str.lstrip("0").str.zfill(1)
+    # A file's name starts with the patient, so that one without a row still has one.
+    named = _person(table["image_id"].str.rpartition("/")[2].str.split("_").str[0])
     table["patient"] = table["patient"].fillna(named)
     table["width"] = table["height"] = SIDE
     table = pd.concat([table, _boxes(table["image_id"], source)], axis=1)
-    return build("nih", table, path, tuple(source.notes))
+    return source.catalog(table)
 
 
 def short(finding: str) -> str:
@@ -75,9 +81,9 @@ def short(finding: str) -> str:
     return finding.lower().replace("_", "-").replace(" ", "-")
 
 
-def _ages(texts: pd.Series[str]) -> pd.Series[float]:
-    # The first edition writes 058Y, the second 58; few different values, so each is read once.
-    return texts.map({text: age_years(text) for text in texts.unique()})
+def _person(numbers: pd.Series[str]) -> pd.Series[str]:
+    """Tables write 1, names 00000001."""
+    return "nih-" + numbers.str.lstrip("0").str.zfill(1)
 
 
 def _labels(texts: pd.Series[str]) -> pd.DataFrame:
@@ -103,7 +109,11 @@ def _splits(images: pd.Series[str], source: Source) -> pd.Series[str]:
             source.notes.append(f"no {file}: the official split is unknown")
             continue
         lines = found.read_text(encoding="utf-8-sig").split()
-        split[images.isin({line.rsplit(".", 1)[0] for line in lines})] = name
+        listed = images.isin({stem(line) for line in lines})
+        both = listed & (split != "")
+        if both.any():
+            raise DataError(f"set 'nih': {images[both].iat[0]!r} is in both official lists")
+        split[listed] = name
     return split
 
 
@@ -116,6 +126,9 @@ def _boxes(images: pd.Series[str], source: Source) -> pd.DataFrame:
     rows = source.table(found, ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"])
     x, y, w, h = (numbers(rows[c]) for c in ("Bbox [x", "y", "w", "h]"))
     corners = pd.DataFrame({"x1": x, "y1": y, "x2": x + w, "y2": y + h})
-    corners["image_id"] = rows["Image Index"].str.rsplit(".", n=1).str[0]
+    corners["image_id"] = rows["Image Index"].str.strip().map(stem)
     corners["label"] = rows["Finding Label"].str.strip().replace(BOX_NAMES).map(short)
+    lost = corners[~corners["image_id"].isin(images)]
+    text = "boxes are of images that are not here"
+    source.skip("box-lost", len(lost), text, next(iter(lost["image_id"]), ""))
     return group_boxes(corners, images, source, pd.Series(False, index=images.index))

@@ -9,17 +9,12 @@ from typing import Any
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import (
-    DICOM,
-    Source,
-    first_per_image,
-    group_boxes,
-    join_files,
-    numbers,
-    patients,
-)
+from hilum.data.adapters.boxes import group_boxes
 from hilum.data.adapters.headers import add_headers
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters.match import join_files, within
+from hilum.data.adapters.source import DICOM, Source
+from hilum.data.adapters.values import first_per_image, flags, numbers, patients
+from hilum.data.catalog import Catalog
 
 APPEARANCE = {
     "negative": "Negative for Pneumonia",
@@ -45,25 +40,29 @@ def load(path: Path, headers: bool = True) -> Catalog:
         source.require("train_image_level.csv"), ["id", "boxes", "label", "StudyInstanceUID"]
     )
     rows["image_id"] = rows["id"].str.strip().str.removesuffix("_image")
-    rows = first_per_image(rows, "boxes", source)
-    images = rows[["image_id"]].assign(study=rows["StudyInstanceUID"], split="train")
-    table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS)
+    rows["study"] = rows["StudyInstanceUID"].str.strip()
+    rows = first_per_image(rows[["image_id", "boxes", "study"]], ["boxes", "study"], source)
+    images = rows[["image_id", "study"]].assign(split="train")
+    wanted = [(within(study), within("train")) for study in rows["study"]]
+    files = source.files(DICOM, *FOLDERS)
+    table = join_files(images, files, source, FOLDERS, lambda i: wanted[i])
     # A file without a row still tells its study and series by its place.
     places = table["path"].str.split("/", expand=True)
     places = places.reindex(columns=range(4)).astype(object)
-    table["study"] = table["study"].fillna(places[1]).fillna("")
+    place = places[1].where(places[2].notna())  # a file right below train/ is in no study
+    table["study"] = table["study"].fillna(place).fillna("")
     table["series"] = places[2].where(places[3].notna())
     boxes = _boxes(rows)
     annotated = table["image_id"].isin(rows["image_id"])
     table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
-    found = table["image_id"].isin(boxes["image_id"])
-    table["label_opacity"] = found.astype("float32").where(annotated)
+    having = table["image_id"].isin(boxes["image_id"])
+    table["label_opacity"] = having.astype("float32").where(annotated)
     table = _studies(table, source)
     table = _sizes(table, source)
     if headers:
         table = add_headers(table, source)
     table["patient"] = patients(table, source)
-    return build("siim-covid", table, path, tuple(source.notes))
+    return source.catalog(table)
 
 
 def _boxes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -73,8 +72,8 @@ def _boxes(rows: pd.DataFrame) -> pd.DataFrame:
     for image, text in zip(filled["image_id"], filled["boxes"], strict=True):
         try:
             # The lists hold numbers only, so they are JSON but for the quotes (and NaN is too).
-            found = json.loads(text.replace("'", '"').replace("nan", "NaN"))
-            flat += [{"image_id": image, **{k: float(b[k]) for k in _KEYS}} for b in found]
+            read = json.loads(text.replace("'", '"').replace("nan", "NaN"))
+            flat += [{"image_id": image, **{k: float(b[k]) for k in _KEYS}} for b in read]
         except (ValueError, TypeError, KeyError):
             raise DataError(
                 f"train_image_level.csv, image {image!r}: boxes {text[:60]!r}; needed: a list of "
@@ -96,11 +95,13 @@ def _studies(table: pd.DataFrame, source: Source) -> pd.DataFrame:
         return table
     rows = source.table(found, ["id", *APPEARANCE.values()])
     rows.index = pd.Index(rows["id"].str.strip().str.removesuffix("_study"))
-    rows = rows[~rows.index.duplicated()]
+    rows["image_id"] = rows.index
+    rows = first_per_image(rows, list(APPEARANCE.values()), source).set_index("image_id")
     for short, text in APPEARANCE.items():
-        table[f"study_{short}"] = table["study"].map(numbers(rows[text]))
+        values = flags(rows[text], text, rows.index.to_series())
+        table[f"study_{short}"] = table["study"].map(values)
     missing = (table["study_negative"].isna() & (table["split"] == "train")).sum()
-    source.note(int(missing), "images have no row for their study")
+    source.skip("no-row", int(missing), "images have no row for their study")
     return table
 
 

@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import iou_matrix
-from hilum.data.adapters.common import (
-    CORNERS,
-    DICOM,
-    PICTURES,
-    Source,
-    group_boxes,
-    join_files,
-    numbers,
-    patients,
-    proper,
-)
+from hilum.data.adapters.boxes import CORNERS, group_boxes, proper
 from hilum.data.adapters.headers import add_headers
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters.match import join_files, within
+from hilum.data.adapters.source import DICOM, IMAGES, Source
+from hilum.data.adapters.values import numbers, patients
+from hilum.data.catalog import Catalog
 
 TABLES = ("train.csv", "annotations/annotations_train.csv", "annotations_train.csv")
 CORNER_NAMES = ("x_min", "y_min", "x_max", "y_max")
@@ -67,20 +60,18 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     source.note(int(twice.sum()), "rows repeat another and were left out")
     rows = rows[~twice].reset_index(drop=True)
     images = pd.DataFrame({"image_id": rows["image_id"].unique(), "split": "train"})
-    table = join_files(images, source.files(DICOM + PICTURES, *FOLDERS), source, FOLDERS)
+    files = source.files(DICOM + IMAGES, *FOLDERS)
+    table = join_files(images, files, source, FOLDERS, lambda i: (within("train"),))
     table = table.join(_labels(rows, readers), on="image_id")
-    found = rows[rows["label"] != NO_FINDING]
-    boxes = (
-        found
-        if readers == "union"
-        else _merged(proper(found, source), _readers(rows), NEEDED[readers])
-    )
+    boxes = rows[rows["label"] != NO_FINDING]
+    if readers != "union":
+        boxes = _merged(boxes, _readers(rows), NEEDED[readers])
     annotated = table["image_id"].isin(rows["image_id"])
     table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
     if headers:
         table = add_headers(table, source)
     table["patient"] = patients(table, source)
-    return build("vindr", table, path, tuple(source.notes))
+    return source.catalog(table)
 
 
 def _readers(rows: pd.DataFrame) -> pd.Series[int]:
@@ -107,6 +98,10 @@ def short(finding: str) -> str:
 def _merged(
     boxes: pd.DataFrame, readers: pd.Series[int], needed: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> pd.DataFrame:
+    """Clusters that enough readers drew; damaged boxes stay, so that their images are unknown."""
+    good = proper(boxes)
+    damaged = boxes.loc[~good, ["image_id", "label", *CORNERS]]
+    boxes = boxes[good]
     out: list[tuple[Any, ...]] = []
     for (image, label), group in boxes.groupby(["image_id", "label"], sort=False):
         count = int(readers.loc[str(image)])
@@ -116,7 +111,8 @@ def _merged(
         for members in _clusters(corners):
             if len(set(who[members])) >= enough:
                 out.append((image, label, *corners[members].mean(axis=0)))
-    return pd.DataFrame(out, columns=["image_id", "label", *CORNERS])
+    merged = pd.DataFrame(out, columns=["image_id", "label", *CORNERS])
+    return pd.concat([merged, damaged], ignore_index=True) if len(damaged) else merged
 
 
 def _clusters(corners: NDArray[np.float64]) -> list[list[int]]:

@@ -9,76 +9,159 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import DICOM, PICTURES, Source, group_boxes, join_files, patients
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters import headers, sidecar
+from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters.match import Files, file_ids, match, stem, unshared, within
+from hilum.data.adapters.source import DICOM, IMAGES, Source
+from hilum.data.adapters.turned import upright
+from hilum.data.adapters.values import patients, split_of, text_of
+from hilum.data.catalog import Catalog
 
 FOLDERS = ("JPEGImages", "images")
 CORNER_NAMES = ("xmin", "ymin", "xmax", "ymax")
+MARKS = ("1", "-1", "0")  # of a class in ImageSets/Main/CLASS_train.txt
 
 
 def load(path: Path) -> Catalog:
-    """A directory with Annotations/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt.
+    """A directory with Annotations/**/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt.
 
+    An annotation is of the image of its own name in its own folder, or of its <filename>.
     VOC's pixel 1 … xmax becomes the edges xmin - 1 … xmax.
 
     Raises:
-        DataError: no annotation, or one that is not VOC.
+        DataError: no annotation, one that is not VOC, one that may be of two images, or an image
+            in two lists.
     """
     source = Source("voc", path)
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path / "annotations"
-    files = sorted(folder.glob("*.xml"))
+    files = sorted(f for f in folder.rglob("*.xml") if f.name[0] != ".")
     if not files:
         raise DataError(f"set 'voc': {path} holds none of the files looked for: Annotations/*.xml")
-    parsed = [_parse(file) for file in files]
+    parsed = [_parse(file, file.relative_to(folder).as_posix()) for file in files]
     images = pd.DataFrame([image for image, _ in parsed])
-    images["split"] = images["image_id"].map(_splits(path)).astype(object).fillna("")
-    table = join_files(images, source.files(PICTURES + DICOM, *FOLDERS), source, {})
+    table = _with_files(images, source)
+    table["split"] = _splits(path, table, source)
     boxes = pd.DataFrame(
-        [box for _, found in parsed for box in found],
-        columns=["image_id", "label", "x1", "y1", "x2", "y2"],
+        [box for _, found in parsed for box in found], columns=["name", "label", *CORNERS]
     )
-    annotated = table["image_id"].isin(images["image_id"])
-    table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
-    for name in sorted(boxes["label"].unique()):
-        having = table["image_id"].isin(boxes.loc[boxes["label"] == name, "image_id"])
-        table[f"label_{name}"] = having.astype("float32").where(annotated)
+    boxes["image_id"] = boxes["name"].map(table.dropna(subset="name").set_index("name")["image_id"])
+    annotated = table["name"].notna()
+    facts = headers.read_headers(table["path"], source)
+    frame = upright(table, facts, boxes, source)
+    table[["width", "height"]] = frame.sizes
+    table = headers.fill(table, facts)
+    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
+    drawn[frame.unclear] = None
+    names = sorted(boxes["label"].unique())
+    labels = labels_of_boxes(boxes, table["image_id"], names, annotated)
+    table = pd.concat([table, drawn, labels], axis=1)
+    table = sidecar.fill(table, table.pop("name").fillna(table["path"]), source)
     table["patient"] = patients(table, source)
-    return build("voc", table, path, tuple(source.notes))
+    return source.catalog(table)
 
 
-def _parse(file: Path) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+def _parse(file: Path, place: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     content = file.read_bytes()
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise DataError(f"set 'voc': {file} declares a DOCTYPE, which no VOC file needs")
+    name = place.removesuffix(".xml")
     try:
         root = ElementTree.fromstring(content)  # noqa: S314  entities are refused above
-        boxes = [
-            (file.stem, (item.findtext("name") or "").strip(), *_corners(item))
-            for item in root.iter("object")
-        ]
-        image = {
-            "image_id": file.stem,
-            "width": float(root.findtext("size/width") or 0),
-            "height": float(root.findtext("size/height") or 0),
-            "patient": (root.findtext("patient") or "").strip(),
-            "study": (root.findtext("study") or "").strip(),
-        }
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"set 'voc': {file} is not a VOC annotation: {error}") from error
+    boxes = [
+        (name, text_of(item.findtext("name")), *_corners(item)) for item in root.iter("object")
+    ]
+    image = {
+        "name": name,
+        "filename": (root.findtext("filename") or "").strip(),
+        "width": _number(root.findtext("size/width")),
+        "height": _number(root.findtext("size/height")),
+        "patient": text_of(root.findtext("patient")),
+        "study": text_of(root.findtext("study")),
+    }
     return image, boxes
 
 
+def _number(text: str | None) -> float:
+    """NaN for what is no number: a box with it is damaged, a size unknown."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
+
+
 def _corners(item: ElementTree.Element) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{n}") or "nan") for n in CORNER_NAMES)
+    x1, y1, x2, y2 = (_number(item.findtext(f"bndbox/{n}")) for n in CORNER_NAMES)
     return x1 - 1, y1 - 1, x2, y2
 
 
-def _splits(path: Path) -> dict[str, str]:
-    lists = {name: path / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "test")}
-    return {
-        line.split()[0]: name
-        for name, file in lists.items()
-        if file.is_file()
-        for line in file.read_text(encoding="utf-8-sig").splitlines()
-        if line.strip()
-    }
+def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Images with image_id and path; images without annotation appended, their name missing."""
+    exported = sidecar.paths(source)
+    paths = sorted({*source.files((*IMAGES, *DICOM), *FOLDERS), *exported.values()})
+    files = Files(paths, source.root)
+    out = images.copy()
+    told = images["name"].map(exported)
+    by_name = match(told.where(told.notna(), images["name"]), files, lambda i: (within(*FOLDERS),))
+    given = images["filename"].where(images["filename"] != "", images["name"]).tolist()
+    folders = images["name"].str.rpartition("/")[0]
+    beside = [f"{f}/{n}" if f and "/" not in n else n for f, n in zip(folders, given, strict=True)]
+    by_filename = match(beside, files, lambda i: (within(*FOLDERS),))
+    for name, one, other in zip(images["name"], by_name, by_filename, strict=True):
+        if one and other and one != other:
+            raise DataError(
+                f"set 'voc': annotation {name!r} is of {one!r} by its own name and of {other!r} by "
+                "its <filename>"
+            )
+    out["path"] = [one or other for one, other in zip(by_name, by_filename, strict=True)]
+    unshared(images["name"].tolist(), out["path"].tolist(), source)
+    ids = dict(zip(paths, file_ids(paths), strict=True))
+    own = out["path"].map(ids)
+    out["image_id"] = own.where(own.notna(), out["name"])
+    clash = own.isna() & out["image_id"].isin(own)
+    out["image_id"] = out["image_id"].where(~clash, "Annotations/" + out["name"])
+    lost = out.loc[out["path"] == "", "name"]
+    source.skip("no-file", len(lost), "annotations have no image file", next(iter(lost), ""))
+    extra = [p for p in paths if p not in set(out["path"])]
+    text = "files have no annotation and are kept without labels"
+    source.skip("no-row", len(extra), text, next(iter(extra), ""))
+    out = out.drop(columns="filename")
+    if not extra:
+        return out
+    more = pd.DataFrame({"path": extra, "image_id": [ids[p] for p in extra]})
+    return pd.concat([out, more.astype(object)], ignore_index=True)
+
+
+def _splits(path: Path, table: pd.DataFrame, source: Source) -> pd.Series[str]:
+    """Split of each image by the lists in ImageSets/Main; names may hold blanks."""
+    calls = table["name"].where(table["name"].notna(), table["path"].map(_below))
+    names = set(calls)
+    out: dict[str, str] = {}
+    strange: list[str] = []
+    for file in sorted((path / "ImageSets" / "Main").glob("*.txt")):
+        split = split_of(file.stem)
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if split else []
+        for line in filter(None, map(str.strip, lines)):
+            name = _listed(line, names)
+            if name is None:
+                strange.append(line)
+            elif out.setdefault(name, split) != split:
+                raise DataError(
+                    f"set 'voc': {name!r} stands in the lists of {out[name]!r} and of {split!r}"
+                )
+    text = "lines of ImageSets/Main name no image or annotation"
+    source.skip("list-unread", len(strange), text, next(iter(strange), ""))
+    return calls.map(out).astype(object).fillna("")
+
+
+def _below(path: str) -> str:
+    """A file's path without the folder of images and the suffix."""
+    return stem(path.partition("/")[2] if path.startswith(FOLDERS) else path)
+
+
+def _listed(line: str, names: set[str]) -> str | None:
+    """What a line names: "name", "name.jpg" or "name 1" (whether a class is in it)."""
+    head, _, mark = line.rpartition(" ")
+    readings = [line, stem(line), *([head.strip()] if mark in MARKS else [])]
+    return next((name for name in readings if name in names), None)

@@ -1,7 +1,8 @@
-"""YOLO text labels, boxes (`cls xc yc w h`) or outlines (`cls x y x y …`), parts of the image."""
+"""YOLO text labels, boxes (`cls xc yc w h`) or polygons (`cls x y x y …`), parts of the image."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +11,118 @@ import pandas as pd
 import yaml
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.common import CORNERS, PICTURES, Source, group_boxes, patients
-from hilum.data.adapters.headers import add_headers
-from hilum.data.catalog import Catalog, build
+from hilum.data.adapters import headers, sidecar
+from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters.match import file_ids, stem
+from hilum.data.adapters.source import DICOM, IMAGES, Source
+from hilum.data.adapters.values import patients, split_of_path
+from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
 from hilum.data.formats.polygons import mask_of_outlines
 
-NAMES = ("data.yaml", "dataset.yaml")
-SPLITS = ("train", "val", "valid", "test")
+NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
+NAN = float("nan")
 
 
 def load(path: Path) -> Catalog:
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
-    A picture without a label file has no object, as YOLO understands it; that is noted. Without
-    the picture, boxes have no size and stay unknown. Outlines become boxes and masks.
+    The folders may stand below those of the splits too (train/images). A picture without a label
+    file has no object, as YOLO understands it, where its split has label files at all; both are
+    noted. Without the picture, boxes have no size and stay unknown. Polygons become boxes and
+    masks.
 
     Raises:
-        DataError: no class names, no labels folder, or a damaged line.
+        DataError: no class names, no labels folder, a damaged line, or two pictures of one label
+            file.
     """
     source = Source("yolo", path)
     names = _names(source.require(*NAMES))
-    if not (path / "labels").is_dir() or not (path / "images").is_dir():
-        raise DataError(f"set 'yolo': {path} holds no folders images/ and labels/")
     table = _pairs(source)
-    texts = [path / "labels" / text for text in table.pop("text")]
-    source.note(sum(not t.is_file() for t in texts), "images have no label file: no objects")
-    table = add_headers(table, source)
-    sizes = table[["width", "height"]].fillna(0).to_numpy() if len(table) else np.zeros((0, 2))
-    rows: list[tuple[Any, ...]] = []
-    for image, file, (w, h) in zip(table["image_id"], texts, sizes, strict=True):
-        if file.is_file() and w and h:
-            rows += [(image, *box) for box in _boxes(file, names, w, h)]
+    texts = table.pop("text")
+    facts = headers.read_headers(table["path"], source)
+    turned = facts["turned"].fillna(1) != 1
+    source.note(int(turned.sum()), "pictures are turned by EXIF: labels are of them as shown")
+    table = headers.fill(table, facts)
+    calls = table.pop("name")
+    sizes = sidecar.fill(table, calls, source)[["width", "height"]].fillna(0)
+    table[["width", "height"]] = sizes
+    rows = [
+        (image, *box)
+        for image, text, (w, h) in zip(table["image_id"], texts, sizes.to_numpy(), strict=True)
+        if text and w and h
+        for box in _boxes(path / text, names, w, h)
+    ]
     boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "outline"])
-    annotated = pd.Series(sizes.all(axis=1), index=table.index)
-    table = pd.concat([table, group_boxes(boxes, table["image_id"], source, annotated)], axis=1)
-    for name in names.values():
-        having = table["image_id"].isin(boxes.loc[boxes["label"] == name, "image_id"])
-        table[f"label_{name}"] = having.astype("float32").where(annotated)
-    table = pd.concat([table, _masks(boxes, table, annotated)], axis=1)
+    annotated = _annotated(table, texts, source) & (sizes > 0).all(axis=1)
+    drawn = group_boxes(boxes, table["image_id"], source, annotated)
+    labels = labels_of_boxes(boxes, table["image_id"], names.values(), annotated)
+    table = pd.concat([table, drawn, labels, _masks(boxes, table, annotated)], axis=1)
+    table = sidecar.fill(table, calls, source)
     table["patient"] = patients(table, source)
-    return build("yolo", table, path, tuple(source.notes))
+    return source.catalog(table)
 
 
 def _pairs(source: Source) -> pd.DataFrame:
-    """image_id, path, split, text: pictures, then label files without one; text below labels/."""
-    pictures = source.files(PICTURES, "images")
-    texts = source.files((".txt",), "labels")
-    pictures["text"] = pictures["path"].str.partition("/")[2].str.rsplit(".", n=1).str[0] + ".txt"
-    texts["text"] = texts["path"].str.partition("/")[2]
-    lone = texts[~texts["text"].isin(pictures["text"])].assign(path="")
-    lone = lone[~lone["image_id"].isin(pictures["image_id"])]
-    source.note(len(lone), "label files have no picture")
-    table = pd.concat([pictures, lone], ignore_index=True)
-    folder = table["text"].str.partition("/")[0]
-    table["split"] = folder.where(folder.isin(SPLITS), "")
-    return table
+    """image_id, path, text (label file), name (of that, below labels/), split.
+
+    First the pictures, then label files without one.
+    """
+    files = source.files((*IMAGES, *DICOM))
+    texts = [p for p in source.files((".txt",)) if "labels" in p.split("/")[:-1]]
+    exported = sidecar.paths(source)
+    by_path = {exported[_name(t)]: t for t in texts if exported.get(_name(t))}
+    images = [p for p in files if p in by_path or "images" in p.split("/")[:-1]]
+    if not images and not texts:
+        raise DataError(f"set 'yolo': {source.root} holds no folders images/ and labels/")
+    there, owner = set(texts), dict[str, str]()
+    rows = []
+    for image, own in zip(images, file_ids(images), strict=True):
+        text = by_path.get(image) or next((t for t in _label_files(image) if t in there), "")
+        if text and owner.setdefault(text, image) != image:
+            raise DataError(
+                f"set 'yolo': label file {text!r} may be of {owner[text]!r} or {image!r}"
+            )
+        name = _name(text) if text else _name(next(_label_files(image)))
+        rows.append((own, image, text, name, split_of_path(image)))
+    lone = [t for t in texts if t not in owner]
+    text = "label files have no picture: their boxes have no size"
+    source.skip("no-file", len(lone), text, next(iter(lone), ""))
+    rows += [(_name(t), "", t, _name(t), split_of_path(t)) for t in lone]
+    return pd.DataFrame(rows, columns=["image_id", "path", "text", "name", "split"], dtype=object)
+
+
+def _label_files(image: str) -> Iterator[str]:
+    """Where the labels of a picture may be: one of its folders images/ is labels/."""
+    parts = image.split("/")
+    for i in [i for i, part in enumerate(parts[:-1]) if part == "images"][::-1]:
+        below = "/".join([*parts[:i], "labels", *parts[i + 1 :]])
+        yield f"{stem(below)}.txt"
+        yield f"{below}.txt"  # as hilum tells a.png and a.jpg apart
+
+
+def _name(text: str) -> str:
+    """A label file's path without labels/ and suffix."""
+    parts = text.removesuffix(".txt").split("/")
+    parts.remove("labels")
+    return "/".join(parts)
+
+
+def _annotated(table: pd.DataFrame, texts: pd.Series[str], source: Source) -> pd.Series[bool]:
+    """Whether someone looked: an image with a label file, or of a split that has some."""
+    having = set(table.loc[texts != "", "split"])
+    looked = table["split"].isin(having)
+    source.note(int((looked & (texts == "")).sum()), "images have no label file: no objects")
+    text = "images are of a split without any label file: unknown"
+    first = next(iter(table.loc[~looked, "path"]), "")
+    source.skip("no-row", int((~looked).sum()), text, first)
+    return looked
 
 
 def _masks(found: pd.DataFrame, images: pd.DataFrame, annotated: pd.Series[bool]) -> pd.DataFrame:
-    """mask_<name> of the classes drawn as outlines; an image where one is a bare box is unknown."""
+    """mask_<name> of the classes drawn as polygons; an image where one is a bare box is unknown."""
     out = pd.DataFrame(index=images.index)
-    sizes = images.set_index("image_id").reindex(columns=["height", "width"])
+    sizes = images.set_index("image_id")[["height", "width"]]
     for name in sorted(found.loc[found["outline"].notna(), "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images.loc[annotated, "image_id"], "")
         for image, rows in found[found["label"] == name].groupby("image_id"):
@@ -93,27 +144,43 @@ def _names(file: Path) -> dict[int, str]:
         raise DataError(f"set 'yolo': {file} has no list of class names: {error!r}") from error
 
 
-def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> list[tuple[Any, ...]]:
-    out: list[tuple[Any, ...]] = []
+def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tuple[Any, ...]]:
+    """label, corners in px, polygon or None; corners are NaN where a number is none."""
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
         if not line.strip():
             continue
-        try:
-            key, *values = (float(v) for v in line.split())
-            label = names[int(key)]
-        except (ValueError, KeyError):
-            raise DataError(f"set 'yolo': {file}, line {number}: {line[:60]!r}") from None
-        outline = None
-        if len(values) == 4:
-            xc, yc, bw, bh = values
-            corners = (xc - bw / 2, yc - bh / 2, xc + bw / 2, yc + bh / 2)
-        elif len(values) >= 6 and len(values) % 2 == 0:
-            outline = np.array(values).reshape(-1, 2) * [w, h]
-            corners = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
-        else:
+        key, *cells = line.split()
+        label = _class(key, names)
+        if label is None:
             raise DataError(
-                f"set 'yolo': {file}, line {number} has {len(values)} numbers after the class; "
-                "needed: 4 (box) or an even number from 6 (outline)"
+                f"set 'yolo': {file}, line {number}: {line[:60]!r}; needed: the number of a class, "
+                f"0 to {max(names, default=-1)}, and its box"
             )
-        out.append((label, corners[0] * w, corners[1] * h, corners[2] * w, corners[3] * h, outline))
-    return out
+        if len(cells) != 4 and (len(cells) < 6 or len(cells) % 2):
+            raise DataError(
+                f"set 'yolo': {file}, line {number} has {len(cells)} numbers after the class; "
+                "needed: 4 (box) or an even number from 6 (polygon)"
+            )
+        values = np.array([_number(cell) for cell in cells])
+        if len(cells) == 4:
+            xc, yc, bw, bh = values.tolist()
+            yield (
+                *(label, (xc - bw / 2) * w, (yc - bh / 2) * h),
+                *((xc + bw / 2) * w, (yc + bh / 2) * h, None),
+            )
+            continue
+        points = values.reshape(-1, 2) * [w, h]
+        sound = bool(np.isfinite(points).all())
+        yield label, *points.min(axis=0), *points.max(axis=0), points if sound else None
+
+
+def _class(text: str, names: dict[int, str]) -> str | None:
+    number = _number(text)
+    return names.get(int(number)) if number == number and number.is_integer() else None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return NAN

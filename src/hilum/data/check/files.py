@@ -1,34 +1,70 @@
-"""Reads every file of a catalog once and says what it found. Judges nothing; `check` does."""
+"""Reads every file of a catalog once and says what it found. Judges nothing; `findings` does."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
 from hilum.data.duplicates import picture_key
-from hilum.data.pixels import open_radiograph
-from hilum.data.resume import each_file
+from hilum.data.pixels import open_mask, open_radiograph
+from hilum.data.resume import each_file, stamp
 from hilum.dicom.gate import chest_header_reason
 
-FIELDS = ("reason", "key", "width", "height", "photometric", "header")
+FIELDS = ("reason", "key", "width", "height", "photometric", "header", "part", "masks", "mark")
+# As BodyPartExamined is typed over the world; "?" stands where an accent was lost.
+CHEST = re.compile(r"CHEST|T.{0,2}RAX|PECHO|PEITO|POITRINE|BRUST|LUNG|PULM|CXR|PORTABLE")
 
 
 def file_facts(catalog: Catalog, memory: Path, workers: int = 2) -> Iterator[dict[str, Any]]:
-    """`FIELDS` and the path of each row that has a file; `memory` as `each_file`."""
+    """`FIELDS` and the path of each row that has a file; `memory` as `each_file`.
+
+    Raises:
+        DataError: the folder of the catalog is not there.
+    """
+    catalog.need_files()
+    columns = [c for c in map(str, catalog.table) if c.startswith("mask_")]
+    masks = {
+        str(path): {c: r for c, r in zip(columns, references, strict=True) if r}
+        for path, references in zip(
+            catalog.table["path"], catalog.table[columns].itertuples(index=False), strict=True
+        )
+    }
+
+    def mark(path: str) -> list[str]:
+        return [f"{r} {stamp(catalog.root, r)}" for r in masks[path].values()]
 
     def work(path: str) -> dict[str, Any]:
-        return dict.fromkeys(FIELDS) | _facts(catalog.root, path)
+        facts = _facts(catalog.root, path, masks[path])
+        return dict.fromkeys(FIELDS) | facts | {"mark": mark(path)}
 
-    return each_file(
-        catalog.root, catalog.table["path"], work, memory, workers, lambda f: set(FIELDS) <= set(f)
-    )
+    def holds(facts: dict[str, Any]) -> bool:
+        return set(FIELDS) <= set(facts) and facts["mark"] == mark(facts["path"])
+
+    return each_file(catalog.root, catalog.table["path"], work, memory, workers, holds)
 
 
-def _facts(root: Path, path: str) -> dict[str, Any]:
+def readable(catalog: Catalog, memory: Path, workers: int = 2) -> tuple[Catalog, pd.DataFrame]:
+    """The images that can be read (rows without a file too), and what was left out: image_id,
+    path, reason. The list that `hilum data check` shows, and training leaves out.
+
+    Raises:
+        DataError: as `file_facts`.
+    """
+    reasons = {f["path"]: f["reason"] for f in file_facts(catalog, memory, workers)}
+    why = catalog.table["path"].map(reasons)
+    lost = why.notna().to_numpy(bool)
+    left = catalog.table.loc[lost, ["image_id", "path"]].assign(reason=why[lost])
+    return catalog.without(lost, "unreadable", "images cannot be read"), left
+
+
+def _facts(root: Path, path: str, masks: dict[str, str]) -> dict[str, Any]:
     try:
         radiograph = open_radiograph(root, path)
     except InputRefused as refusal:
@@ -41,17 +77,34 @@ def _facts(root: Path, path: str) -> dict[str, Any]:
         "height": radiograph.height,
         "photometric": radiograph.decoding.photometric,
         "header": _suspicion(radiograph),
+        "part": _other_part(radiograph),
+        "masks": _mask_problems(root, masks, radiograph),
     }
+
+
+def _mask_problems(root: Path, masks: dict[str, str], radiograph: Radiograph) -> dict[str, str]:
+    """mask_<name> -> what is wrong with its file; "" where it holds nothing."""
+    out = {}
+    for column, reference in masks.items():
+        try:
+            if not open_mask(root, reference, radiograph.height, radiograph.width).any():
+                out[column] = ""
+        except DataError as error:
+            out[column] = str(error)
+    return out
 
 
 def _suspicion(radiograph: Radiograph) -> str | None:
     reason = chest_header_reason(radiograph)
     if reason:
         return reason
-    part = (radiograph.body_part or "").upper()
-    if part and "CHEST" not in part and "THORAX" not in part:
-        return f"of body part {part}"
     orientation = radiograph.patient_orientation
     if orientation and orientation[1][:1] in ("L", "R", "H"):
         return f"rotated: its rows and columns run to {'/'.join(orientation)}"
     return None
+
+
+def _other_part(radiograph: Radiograph) -> str | None:
+    """What the header calls a chest is typed by hand, and often wrong."""
+    part = (radiograph.body_part or "").upper()
+    return f"of body part {part}" if part and not CHEST.search(part) else None

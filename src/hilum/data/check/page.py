@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.data.catalog import Catalog
-from hilum.data.check.check import REMEDIES, Report
+from hilum.data.check.findings import REMEDIES, Report
 from hilum.data.page_style import CSS
 from hilum.data.pixels import open_radiograph
 

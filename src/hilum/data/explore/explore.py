@@ -31,7 +31,8 @@ class Files:
     """What a sample of the files says: `facts` has columns `FACTS`, one row a file read."""
 
     facts: pd.DataFrame
-    asked: int = 0  # size of the sample; the rest could not be read
+    asked: int = 0  # size of the sample
+    unreadable: tuple[str, ...] = ()  # paths of those that could not be read
     average: Float32 | None = None  # (SIDE, SIDE) mean of the pictures, squeezed to a square
 
 
@@ -57,6 +58,8 @@ class Summary:
             "patients": int(self.catalog.table["patient"].nunique()),
             "files_read": len(self.files.facts),
             "files_asked": self.files.asked,
+            "unreadable": list(self.files.unreadable),
+            "withheld": int(self.catalog.withheld.sum()),
             "classes": self.classes().to_dict("index"),
             "images_by_boxes": {str(k): int(v) for k, v in per_image.items()},
         }
@@ -112,7 +115,12 @@ class Summary:
 
 
 def sampled(catalog: Catalog, files: int, seed: int = 0) -> Catalog:
-    """At most `files` random rows that have a file, in the catalog's order."""
+    """At most `files` random rows that have a file, in the catalog's order.
+
+    Raises:
+        DataError: the folder of the catalog is not there.
+    """
+    catalog.need_files()
     rows = np.flatnonzero(catalog.table["path"] != "")
     if len(rows) > files:
         rows = np.sort(np.random.default_rng(seed).choice(rows, files, replace=False))
@@ -122,21 +130,22 @@ def sampled(catalog: Catalog, files: int, seed: int = 0) -> Catalog:
 
 
 def read_files(sample: Catalog) -> Files:
-    """Facts and the average of these images; files that cannot be read are counted only."""
-    rows, total = [], np.zeros((SIDE, SIDE), np.float64)
-    for radiograph in _readable(sample):
+    """Facts and the average of these images; files that cannot be read are listed."""
+    rows, lost, total = [], list[str](), np.zeros((SIDE, SIDE), np.float64)
+    for radiograph in _readable(sample, lost):
         rows.append(_facts(radiograph))
         total += cv2.resize(radiograph.pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     average = (total / len(rows)).astype(np.float32) if rows else None
-    return Files(pd.DataFrame(rows, columns=list(FACTS)), len(sample), average)
+    facts = pd.DataFrame(rows, columns=list(FACTS))
+    return Files(facts=facts, asked=len(sample), unreadable=tuple(lost), average=average)
 
 
-def _readable(sample: Catalog) -> Iterator[Radiograph]:
+def _readable(sample: Catalog, lost: list[str]) -> Iterator[Radiograph]:
     for path in sample.table["path"]:
         try:
             yield open_radiograph(sample.root, path)
         except (InputRefused, DataError):
-            continue
+            lost.append(path)
 
 
 def _facts(radiograph: Radiograph) -> tuple[object, ...]:

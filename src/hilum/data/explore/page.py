@@ -15,7 +15,7 @@ from jinja2 import Environment
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
-from hilum.data.catalog import Catalog, Float32
+from hilum.data.catalog import Catalog, Float64
 from hilum.data.explore.explore import Summary
 from hilum.data.explore.figures import Plot
 from hilum.data.page_style import CSS
@@ -119,25 +119,21 @@ def _samples(catalog: Catalog, each: int, seed: int) -> Iterator[tuple[str, list
 
 def _sample(catalog: Catalog, row: int) -> dict[str, str]:
     record = catalog.table.iloc[row]
-    found = catalog.boxes(row)
-    picture = _drawn(
-        open_radiograph(catalog.root, record["path"]),
-        np.zeros((0, 4), np.float32) if found is None else found[0],
-        (int(record["width"]), int(record["height"])),
-    )
+    radiograph = open_radiograph(catalog.root, record["path"])
+    drawn = catalog.boxes_in(row, radiograph.width, radiograph.height)
+    picture = _drawn(radiograph, np.zeros((0, 4)) if drawn is None else drawn[0])
     age = f"{record['age']:.0f} years" if record["age"] == record["age"] else ""
-    boxes = "" if found is None or not len(found[0]) else f"{len(found[0])} boxes"
+    boxes = "" if drawn is None or not len(drawn[0]) else f"{len(drawn[0])} boxes"
     parts = (record["image_id"], record["view"], record["sex"], age, boxes)
     return {"data": picture, "text": " · ".join(str(part) for part in parts if part)}
 
 
-def _drawn(radiograph: Radiograph, boxes: Float32, size: tuple[int, int]) -> str:
-    """The radiograph as JPEG, longer side `SIDE`, boxes (in pixels of `size`) drawn on it."""
+def _drawn(radiograph: Radiograph, boxes: Float64) -> str:
+    """The radiograph as JPEG, longer side `SIDE`, its boxes drawn on it."""
     scale = SIDE / max(radiograph.width, radiograph.height)
     grey = cv2.resize(radiograph.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     shown: Any = cv2.cvtColor((grey * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-    width, height = size if min(size) > 0 else (radiograph.width, radiograph.height)
-    factors = np.array([shown.shape[1] / width, shown.shape[0] / height] * 2)
+    factors = np.array([shown.shape[1] / radiograph.width, shown.shape[0] / radiograph.height] * 2)
     for x1, y1, x2, y2 in np.round(boxes * factors).astype(int).tolist():
         cv2.rectangle(shown, (x1, y1), (x2, y2), ORANGE_BGR, 2, cv2.LINE_AA)
     return _coded(bytes(cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]))

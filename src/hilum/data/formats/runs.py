@@ -8,6 +8,7 @@ The organisers' own encoder forgets a run that touches the last pixel; this one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -71,6 +72,18 @@ def union(rows: Iterable[str], height: int, width: int) -> Bool:
     for text in rows:
         mask |= decode(text, height, width)
     return mask
+
+
+def union_of(reference: str) -> Bool:
+    """The mask of a catalog's "rle:HEIGHTxWIDTH:rows", the rows joined by ";".
+
+    Raises:
+        DataError: of another form, or as `decode`.
+    """
+    found = re.fullmatch(r"rle:(\d{1,5})x(\d{1,5}):(.*)", reference, re.DOTALL)
+    if not found:
+        raise DataError(f"{_shown(reference)}; needed: rle:HEIGHTxWIDTH:run lengths")
+    return union(found[3].split(";"), int(found[1]), int(found[2]))
 
 
 def runs(text: str) -> NDArray[np.int64]:

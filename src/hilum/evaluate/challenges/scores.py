@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hilum.core.errors import ConfigError
 from hilum.evaluate.challenges.rsna import rsna_per_image
 from hilum.evaluate.challenges.siim_acr import siim_acr_per_image
-from hilum.evaluate.challenges.siim_covid import siim_covid_score, siim_covid_solution
+from hilum.evaluate.challenges.siim_covid import read_boxes, siim_covid_score, siim_covid_solution
 from hilum.evaluate.challenges.tables import rsna_predictions, rsna_truth, same_ids
+
+APART = (0.6, 1.5)  # of the reach of true boxes
 
 Score = Callable[[Sequence[Path], Path], dict[str, Any]]
 
@@ -44,13 +47,28 @@ def _rsna(truth: Sequence[Path], submission: Path) -> dict[str, Any]:
         "score": float(counted.mean()) if len(counted) else float("nan"),
         "images": len(scores),
         "counted": len(counted),
+        **_another_size(list(wanted.values()), [boxes for boxes, _ in given.values()]),
+    }
+
+
+def _another_size(truth: Sequence[ArrayLike], boxes: Sequence[ArrayLike]) -> dict[str, str]:
+    """A note where boxes reach so far less or more than true ones that they may be of copies."""
+    true, given = (
+        max((float(np.max(b)) for b in part if np.size(b)), default=0.0) for part in (truth, boxes)
+    )
+    if not true or not given or APART[0] * true <= given <= APART[1] * true:
+        return {}
+    return {
+        "note": f"boxes reach to {given:.0f} px, true ones to {true:.0f}: are they in pixels of "
+        "the challenge's own images?"
     }
 
 
 def _siim_covid(truth: Sequence[Path], submission: Path) -> dict[str, Any]:
     solution = truth[0] if len(truth) == 1 else siim_covid_solution(truth[0], truth[1])
     values = siim_covid_score(solution, submission)
-    return {"score": values.pop("mean"), **values}
+    placed = (read_boxes(table, "")[0]["opacity"].boxes for table in (solution, submission))
+    return {"score": values.pop("mean"), **values, **_another_size(*placed)}
 
 
 def _siim_acr(truth: Sequence[Path], submission: Path) -> dict[str, Any]:

@@ -36,13 +36,17 @@ def siim_acr_score(truth: Table, submission: Table) -> float:
 
 def siim_acr_per_image(truth: Table, submission: Table) -> dict[str, float]:
     """Dice of each image. Arguments as in `siim_acr_score`."""
-    wanted, given = _masks(truth, "truth"), _masks(submission, "submission")
+    wanted, given = masks_of(truth, "truth"), masks_of(submission, "submission")
     same_ids(wanted, given)
     return {name: _dice(runs, given[name]) for name, runs in wanted.items()}
 
 
-def _masks(source: Table, name: str) -> dict[str, Int]:
-    """Disjoint runs (n, 2) start, end of each image."""
+def masks_of(source: Table, name: str) -> dict[str, Int]:
+    """Disjoint runs (n, 2) start, end of each image of a table.
+
+    Raises:
+        DataError: malformed runs, or runs past the end of the image.
+    """
     table = read_table(source, ("ImageId", "EncodedPixels"), name)
     rows: dict[str, list[str]] = {}
     for image, text in zip(table["ImageId"], table["EncodedPixels"], strict=True):

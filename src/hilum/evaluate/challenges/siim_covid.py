@@ -56,8 +56,8 @@ def siim_covid_score(solution: Table, submission: Table) -> dict[str, float]:
         DataError: malformed strings, unknown labels, scores outside [0, 1], reversed corners,
             or ids that are doubled, missing or unknown.
     """
-    truth, places = _read(solution, "solution")
-    predictions, given = _read(submission, "submission")
+    truth, places = read_boxes(solution, "solution")
+    predictions, given = read_boxes(submission, "submission")
     same_ids(places, given)
     order = np.array([places[name] for name in given], np.int64)
     out = {name: _class_ap(truth[name], predictions[name], order) for name in CLASSES}
@@ -79,20 +79,24 @@ def siim_covid_solution(studies: Table, images: Table) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _read(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, int]]:
-    """Boxes by class, and the row of each id."""
+def read_boxes(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, int]]:
+    """Boxes by class, and the row of each id.
+
+    Raises:
+        DataError: malformed strings, unknown labels, or an id in more than one row.
+    """
     table = read_table(source, ("id", "PredictionString"), name)
     ids = unique_ids(table["id"], name)
-    found = {label: _Rows() for label in CLASSES}
+    by_label = {label: _Rows() for label in CLASSES}
     for row, text in enumerate(table["PredictionString"]):
         for label, score, box in labelled_boxes(text, ids[row]):
-            if label not in found:
+            if label not in by_label:
                 known = ", ".join(CLASSES)
                 raise DataError(f"{ids[row]}: unknown label {label!r}; known: {known}")
-            found[label].rows.append(row)
-            found[label].scores.append(score)
-            found[label].boxes.append(box)
-    return found, {value: row for row, value in enumerate(ids)}
+            by_label[label].rows.append(row)
+            by_label[label].scores.append(score)
+            by_label[label].boxes.append(box)
+    return by_label, {value: row for row, value in enumerate(ids)}
 
 
 def _class_ap(truth: _Rows, predictions: _Rows, order: Int) -> float:

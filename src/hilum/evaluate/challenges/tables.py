@@ -129,10 +129,10 @@ def rsna_truth(source: Table) -> dict[str, Float]:
         name = table["patientId"].iloc[int(np.argmax(bad))]
         raise DataError(f"truth: {name} has Target 1 but no proper box")
     ids = table["patientId"].to_numpy()
-    found: dict[str, list[Float]] = {name: [] for name in dict.fromkeys(ids)}
+    boxes_of: dict[str, list[Float]] = {name: [] for name in dict.fromkeys(ids)}
     for name, box in zip(ids[positive], boxes[positive], strict=True):
-        found[name].append(box)
-    return {name: _corners(np.array(rows).reshape(-1, 4)) for name, rows in found.items()}
+        boxes_of[name].append(box)
+    return {name: _corners(np.array(rows).reshape(-1, 4)) for name, rows in boxes_of.items()}
 
 
 def _corners(xywh: Float) -> Float:

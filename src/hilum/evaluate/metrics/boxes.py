@@ -78,12 +78,12 @@ def box_table(truth: Truth, predictions: Predictions) -> BoxTable:
             "same images in the same order"
         )
     try:
-        found, said = zip(*predictions, strict=True) if len(predictions) else ((), ())
+        boxes_of, scores_of = zip(*predictions, strict=True) if len(predictions) else ((), ())
     except (TypeError, ValueError):
         raise DataError("each prediction must be a pair (boxes (m, 4), scores (m,))") from None
     true_boxes, true_start = _joined(truth, "truth")
-    boxes, start = _joined(found, "predictions")
-    scores, score_start = _joined(said, "scores", columns=0)
+    boxes, start = _joined(boxes_of, "predictions")
+    scores, score_start = _joined(scores_of, "scores", columns=0)
     unequal = np.flatnonzero(start != score_start)
     if len(unequal):
         raise DataError(

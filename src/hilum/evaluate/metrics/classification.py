@@ -1,7 +1,7 @@
 """Numbers of an image- or study-level classifier at a threshold, and over all thresholds.
 
 The threshold is fixed beforehand (`hilum.evaluate.thresholds.operating_points` chooses it on
-validation data): none of these functions picks one from the data it judges.
+validation data): none of these functions picks one from the data it evaluates.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ def from_counts(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """The reliability curve: what was said against what came."""
+    """The reliability curve: mean score against the share of positives."""
 
     edges: Float  # (bins + 1,)
-    said: Float  # (bins,) mean score, NaN in an empty bin
-    came: Float  # (bins,) share of positives
+    score: Float  # (bins,) mean score, NaN in an empty bin
+    share: Float  # (bins,) share of positives
     counts: Int  # (bins,)
 
 
@@ -111,18 +111,19 @@ def reliability(y_true: ArrayLike, y_score: ArrayLike, bins: int = 10) -> Reliab
     place = np.minimum((score * bins).astype(np.int64), bins - 1)
     counts = np.bincount(place, minlength=bins)
     some = counts > 0
-    said, came = (
+    mean, share = (
         np.divide(np.bincount(place, v, bins), counts, out=np.full(bins, np.nan), where=some)
         for v in (score, truth.astype(np.float64))
     )
-    return Reliability(np.linspace(0, 1, bins + 1), said, came, counts)
+    return Reliability(np.linspace(0, 1, bins + 1), mean, share, counts)
 
 
 def expected_calibration_error(y_true: ArrayLike, y_score: ArrayLike, bins: int = 10) -> float:
-    """Mean |said - came| over equal-width bins, weighted by their counts (Naeini 2015)."""
+    """Mean gap of score and share of positives over equal-width bins, by their counts (Naeini
+    2015)."""
     curve = reliability(y_true, y_score, bins)
     some = curve.counts > 0
-    gaps = np.abs(curve.said - curve.came)[some] * curve.counts[some]
+    gaps = np.abs(curve.score - curve.share)[some] * curve.counts[some]
     return float(gaps.sum() / curve.counts.sum())
 
 

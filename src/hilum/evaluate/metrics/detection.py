@@ -47,8 +47,8 @@ def detection_ap(
         DataError, GeometryError: see `box_table`.
     """
     limits = _limits(iou)
-    found = match(box_table(truth, predictions), limits, ALL_AREAS, max_boxes)
-    return float(precision_at_recalls(found)[0].mean())
+    matches = match(box_table(truth, predictions), limits, ALL_AREAS, max_boxes)
+    return float(precision_at_recalls(matches)[0].mean())
 
 
 def coco_metrics(
@@ -73,10 +73,10 @@ def coco_metrics(
     areas = np.array(list(AREAS.values()))
     ap, ar = [], {1: [], 10: [], 100: []}  # type: tuple[list[Float], dict[int, list[Float]]]
     for table in tables:
-        found = match(table, COCO_IOU, areas, MAX_BOXES)
-        ap.append(precision_at_recalls(found).mean(axis=2))
+        matches = match(table, COCO_IOU, areas, MAX_BOXES)
+        ap.append(precision_at_recalls(matches).mean(axis=2))
         for most, values in ar.items():
-            values.append(_recall(found, most))
+            values.append(_recall(matches, most))
     precision = np.array(ap)  # (classes, areas, thresholds)
     out = {"AP": _mean(precision[:, 0]), "AP50": _mean(precision[:, 0, 0])}
     out["AP75"] = _mean(precision[:, 0, 5])
@@ -87,14 +87,14 @@ def coco_metrics(
     return out
 
 
-def precision_at_recalls(found: Matches) -> Float:
+def precision_at_recalls(matches: Matches) -> Float:
     """(areas, thresholds, 101) interpolated precision; NaN where there is no true box."""
-    order = np.argsort(-found.scores, kind="stable")
-    total = found.truths.sum(axis=1)
-    out = np.full((*found.verdict.shape[:2], len(RECALLS)), np.nan)
+    order = np.argsort(-matches.scores, kind="stable")
+    total = matches.truths.sum(axis=1)
+    out = np.full((*matches.verdict.shape[:2], len(RECALLS)), np.nan)
     for a in np.flatnonzero(total):
         for t in range(out.shape[1]):
-            verdict = found.verdict[a, t, order]
+            verdict = matches.verdict[a, t, order]
             hits = np.cumsum(verdict == TRUE)
             precision = hits / np.maximum(hits + np.cumsum(verdict == FALSE), 1)
             out[a, t] = interpolated(hits / total[a], precision)
@@ -108,10 +108,10 @@ def interpolated(recall: Float, precision: Float) -> Float:
     return out
 
 
-def _recall(found: Matches, most: int) -> Float:
+def _recall(matches: Matches, most: int) -> Float:
     """(areas, thresholds) recall with the best boxes of each image."""
-    hits = (found.verdict[:, :, found.rank < most] == TRUE).sum(axis=2)
-    total = found.truths.sum(axis=1)[:, None].astype(np.float64)
+    hits = (matches.verdict[:, :, matches.rank < most] == TRUE).sum(axis=2)
+    total = matches.truths.sum(axis=1)[:, None].astype(np.float64)
     out: Float = np.divide(hits, total, out=np.full(hits.shape, np.nan), where=total > 0)
     return out
 

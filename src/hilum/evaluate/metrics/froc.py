@@ -78,12 +78,12 @@ def froc(
     table = box_table(truth, predictions)
     if not len(table):
         raise DataError("FROC needs at least one image")
-    found = match(table, np.array([iou]))
-    hit = found.verdict[0, 0] == TRUE
-    curve = ranked(hit, found.scores)
+    matches = match(table, np.array([iou]))
+    hit = matches.verdict[0, 0] == TRUE
+    curve = ranked(hit, matches.scores)
     normal = table.truths_per_image == 0
-    in_normal = normal[found.image]
-    extra = np.sort(found.scores[in_normal])
+    in_normal = normal[matches.image]
+    extra = np.sort(matches.scores[in_normal])
     extra_above = len(extra) - np.searchsorted(extra, curve.thresholds, side="left")
     lesions, normals = len(table.truth), int(normal.sum())
     sensitivity = curve.true_positives / lesions if lesions else np.full(len(curve[0]), np.nan)

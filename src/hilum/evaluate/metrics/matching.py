@@ -167,8 +167,8 @@ def _match_numpy(
             value = np.where(reach & (ignored != counts), iou[j], -1)
             best = value.shape[2] - 1 - value[..., ::-1].argmax(axis=2)  # of equals the last
             at = (*np.indices(shape), best)
-            found = value[at] >= 0
-            free[at] &= ~found
+            hit = value[at] >= 0
+            free[at] &= ~hit
             row = verdict[:, :, start[i] + j]
-            row[found] = np.where(ignored[at], IGNORED, TRUE)[found]
+            row[hit] = np.where(ignored[at], IGNORED, TRUE)[hit]
     return verdict

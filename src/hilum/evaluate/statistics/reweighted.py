@@ -110,9 +110,9 @@ def ap_of(
     if not len(limits) or not ((limits > 0) & (limits <= 1)).all():
         raise ConfigError(f"iou {iou}: needed: a number in (0, 1], or several")
     table = box_table(truth, predictions)
-    found = match(table, limits, ALL_AREAS, max_boxes)
-    order = np.argsort(-found.scores, kind="stable")
-    hits, image = found.verdict[0][:, order] == TRUE, found.image[order]
+    matches = match(table, limits, ALL_AREAS, max_boxes)
+    order = np.argsort(-matches.scores, kind="stable")
+    hits, image = matches.verdict[0][:, order] == TRUE, matches.image[order]
     truths = table.truths_per_image.astype(np.float64)
     loop = jit.choose(_ap_loop, _ap_numpy, len(order))
 

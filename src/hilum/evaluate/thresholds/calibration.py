@@ -22,6 +22,8 @@ from hilum.evaluate.metrics.matching import TRUE, match
 
 Float = NDArray[np.float64]
 
+COLDEST = 20.0  # temperatures from its inverse to itself are tried
+NOT_RISING = "scores do not rise with the truth: there is nothing to calibrate"
 GOLDEN = (5**0.5 - 1) / 2
 EXCHANGEABLE = (
     "The new patient is exchangeable with those the threshold was chosen on: the same kind of "
@@ -34,7 +36,8 @@ def fit_temperature(y_true: ArrayLike, y_score: ArrayLike) -> Temperature:
     """The temperature of the lowest log loss, from 1/20 to 20.
 
     Raises:
-        DataError: scores outside [0, 1], unequal lengths, or one kind of case only.
+        DataError: scores outside [0, 1], unequal lengths, one kind of case only, or scores that
+            do not rise with the truth.
     """
     truth, score = _both_kinds(y_true, y_score)
     logit, sign = logits(score), np.where(truth, 1.0, -1.0)
@@ -42,7 +45,10 @@ def fit_temperature(y_true: ArrayLike, y_score: ArrayLike) -> Temperature:
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0, -sign * logit / np.exp(log_temperature)).mean())
 
-    return Temperature(temperature=float(np.exp(_minimum(loss, -np.log(20), np.log(20)))))
+    temperature = float(np.exp(_minimum(loss, -np.log(COLDEST), np.log(COLDEST))))
+    if temperature > 0.99 * COLDEST:  # the flattest map there is
+        raise DataError(NOT_RISING)
+    return Temperature(temperature=temperature)
 
 
 def fit_logistic(y_true: ArrayLike, y_score: ArrayLike) -> Logistic:
@@ -64,7 +70,7 @@ def fit_logistic(y_true: ArrayLike, y_score: ArrayLike) -> Logistic:
         if np.abs(step).max() < 1e-10:
             break
     if not w[0] > 0:
-        raise DataError("scores do not rise with the truth: there is nothing to calibrate")
+        raise DataError(NOT_RISING)
     return Logistic(slope=float(w[0]), shift=float(w[1]))
 
 
@@ -79,6 +85,8 @@ def fit_isotonic(y_true: ArrayLike, y_score: ArrayLike) -> Isotonic:
     weight = np.bincount(place).astype(np.float64)
     values = np.bincount(place, truth) / weight
     level = np.clip(_pool_adjacent(values, weight), 0, 1)
+    if level[0] == level[-1]:
+        raise DataError(NOT_RISING)
     # Inside a flat stretch only its ends matter.
     ends = np.append(True, np.diff(level) != 0) | np.append(np.diff(level) != 0, True)
     return Isotonic(scores=tuple(knots[ends].tolist()), probabilities=tuple(level[ends].tolist()))
@@ -94,8 +102,8 @@ FITS: dict[str, Callable[[ArrayLike, ArrayLike], ScoreMap]] = {
 def box_hits(truth: Truth, predictions: Predictions, *, iou: float = 0.5) -> tuple[Any, Float]:
     """(n,) whether each predicted box finds a true one, and (n,) its score: what boxes are
     calibrated on. A second box on a found truth is a miss."""
-    found = match(box_table(truth, predictions), np.array([iou]))
-    return found.verdict[0, 0] == TRUE, found.scores
+    matches = match(box_table(truth, predictions), np.array([iou]))
+    return matches.verdict[0, 0] == TRUE, matches.scores
 
 
 def conformal_sensitivity(

@@ -1,6 +1,6 @@
 """Operating points: thresholds for a stated aim, chosen on validation data only.
 
-A point is chosen here, stored with the model and then judged on other data. What it achieved
+A point is chosen here, stored with the model and then evaluated on other data. What it achieved
 where it was chosen is written down with it, and is optimistic.
 """
 
@@ -97,8 +97,8 @@ def for_best_boxes(
     table = box_table(truth, predictions)
     if not len(table.truth) or not len(table.boxes):
         raise DataError("an operating point of boxes needs true and predicted boxes")
-    found = match(table, np.array([iou]))
-    r = ranked(found.verdict[0, 0] == TRUE, found.scores)
+    matches = match(table, np.array([iou]))
+    r = ranked(matches.verdict[0, 0] == TRUE, matches.scores)
     counts = [
         from_counts(tp, fp, len(table.truth) - tp, 0)
         for tp, fp in zip(r.true_positives, r.false_positives, strict=True)

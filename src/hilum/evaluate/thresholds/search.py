@@ -1,7 +1,7 @@
 """Search over the options of a fusion or a filter, on validation folds only.
 
 The best of many settings looks better than it is. So beside the score of the chosen options
-stands the nested one: options chosen on the other folds, judged on the fold left out. Knows no
+stands the nested one: options chosen on the other folds, evaluated on the fold left out. Knows no
 fusion: the caller brings a function that scores options on rows.
 """
 
@@ -51,7 +51,7 @@ def search(score: Score, grid: Mapping[str, Sequence[Any]], folds: ArrayLike) ->
     numbers = np.asarray(folds).reshape(-1)
     names = np.unique(numbers)
     if len(names) < 2:
-        raise DataError(f"{len(names)} folds; needed: two or more, one to be judged on")
+        raise DataError(f"{len(names)} folds; needed: two or more, one to be evaluated on")
     rows = [np.flatnonzero(numbers == name) for name in names]
     table = np.array([[score(options, part) for part in rows] for options in tried], np.float64)
     if np.isnan(table).any():

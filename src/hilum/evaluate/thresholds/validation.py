@@ -173,13 +173,13 @@ def calibrated(cases: Cases, by: Calibration) -> Cases:
     )
 
 
-def check_apart(chosen_on: Cases, judged: Cases) -> None:
+def check_apart(chosen_on: Cases, evaluated: Cases) -> None:
     """Raises DataError if a patient is in both parts."""
-    both = set(chosen_on.rows["patient"]) & set(judged.rows["patient"])
+    both = set(chosen_on.rows["patient"]) & set(evaluated.rows["patient"])
     if both:
         raise DataError(
-            f"{len(both)} patients, {min(both)!r} first, are in the validation and in the judged "
-            "part; name a --split without them"
+            f"{len(both)} patients, {min(both)!r} first, are in the validation and in the "
+            "evaluated part; name a --split without them"
         )
 
 

@@ -99,12 +99,21 @@ def make(kind: Kind, spec: StageSpec, source: str) -> Any:
     Raises:
         ConfigError: unknown stage, a stage of another kind, or a wrong option; the nearest known.
     """
-    known = STAGES[kind]
-    if spec.use not in known:
-        raise ConfigError(f"{source}: {_unknown(kind, spec.use)}")
-    module, name = known[spec.use].split(":")
-    stage = getattr(importlib.import_module(module), name)
+    stage: type[Options] = stage_class(kind, spec.use, source)
     return checked(stage, spec.options, f"{source}: {spec.use}")
+
+
+def stage_class(kind: Kind, use: str, source: str) -> Any:
+    """The class of a stage by its name.
+
+    Raises:
+        ConfigError: unknown, or of another kind.
+    """
+    known = STAGES[kind]
+    if use not in known:
+        raise ConfigError(f"{source}: {_unknown(kind, use)}")
+    module, name = known[use].split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _unknown(kind: Kind, use: str) -> str:

@@ -15,7 +15,6 @@ from hilum.core.errors import ConfigError
 from hilum.core.manifest import Manifest
 from hilum.core.options import Options, unknown
 from hilum.core.prediction import Boxes, Prediction
-from hilum.core.radiograph import Radiograph
 
 MODEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -121,8 +120,9 @@ class Facts:
 class Answers:
     """What is known of one image so far: what models said, finished masks."""
 
-    radiograph: Radiograph
-    facts: Mapping[str, Facts]
+    width: int  # px
+    height: int
+    facts: Mapping[str, Facts] = field(default_factory=dict)
     said: dict[str, Prediction] = field(default_factory=dict)  # models that were asked
     declined: dict[str, str] = field(default_factory=dict)  # models that were not, and why
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class Answers:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, px."""
-        return self.radiograph.width, self.radiograph.height
+        return self.width, self.height
 
     def score(self, name: str) -> float:
         """An image score of a model that was asked."""

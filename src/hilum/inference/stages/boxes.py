@@ -26,6 +26,8 @@ from hilum.inference.stages.base import Answers, Members, Needs, ScoreName, Stag
 class BoxStage(Stage):
     """Called with the flow's boxes and what is known of the image; gives boxes, best first."""
 
+    of_size: ClassVar[bool] = False  # does it need the size of the image?
+
     @property
     def begins(self) -> bool:
         """Does it take boxes of models, and so begin a flow?"""
@@ -286,6 +288,7 @@ class MinimumScore(BoxStage):
 class MinimumArea(BoxStage):
     """Drops boxes smaller than a part of the image."""
 
+    of_size: ClassVar[bool] = True
     part: float = Field(gt=0, lt=1)
 
     def __call__(self, boxes: Boxes, image: Answers) -> Boxes:

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 
 from hilum.core.errors import NotChestRadiographRefused
+from hilum.core.percentiles import percentiles
 from hilum.core.radiograph import Radiograph
 from hilum.inference.predictor import Model
 from hilum.inference.stages.base import Facts, Stage, Threshold
@@ -53,11 +54,12 @@ class NotBlank(Gate):
     spread: float = Field(default=0.005, gt=0, lt=1)  # 5th to 95th percentile, in [0, 1]
 
     def __call__(self, radiograph: Radiograph) -> None:
-        step = max(1, max(radiograph.width, radiograph.height) // 512)
+        step = max(1, max(radiograph.width, radiograph.height) // 256)
         pixels = radiograph.pixels[::step, ::step]
         if radiograph.valid is not None:
             pixels = pixels[radiograph.valid[::step, ::step]]
-        low, high = np.percentile(pixels, (5, 95)) if pixels.size else (0.0, 0.0)
+        sample = np.ascontiguousarray(pixels).reshape(-1)
+        low, high = percentiles(sample, (5, 95)) if sample.size else (0.0, 0.0)
         if high - low < self.spread:
             raise NotChestRadiographRefused(
                 radiograph.source, "it is blank: it shows no structure.", "Send another image."

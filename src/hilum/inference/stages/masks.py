@@ -5,14 +5,16 @@ Sizes are pixels of an image whose longer side is `at`; they are scaled to the i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from hilum.core.prediction import ProbabilityMap, mean_map
-from hilum.fuse.masks import remove_small, triplet_mask
+from hilum.core.prediction import ProbabilityMap, logits_of
+from hilum.fuse.masks import mean_map, remove_small, triplet_mask
 from hilum.inference.stages.base import Answers, Members, Needs, Stage
 
 Bool = NDArray[np.bool_]
@@ -46,7 +48,7 @@ class MeanMaps(MaskStage):
     def of_flow(self, flow: str, image: Answers) -> ProbabilityMap | None:
         asked = [model for model in self.of if model in image.said]
         maps = [image.said[model].maps[self.mask or flow] for model in asked]
-        return mean_map(maps, [self.of[model] for model in asked]) if maps else None
+        return mean_of_maps(maps, [self.of[model] for model in asked]) if maps else None
 
 
 class Single(MeanMaps):
@@ -110,6 +112,15 @@ class InsideMask(MaskStage):
 
     def __call__(self, value: Bool, image: Answers) -> Bool:
         return value & image.masks[self.mask]
+
+
+def mean_of_maps(maps: Sequence[ProbabilityMap], weights: Sequence[float]) -> ProbabilityMap:
+    """Weighted mean of probabilities on the grid of the first, whose threshold it takes."""
+    first = maps[0]
+    if len(maps) == 1:
+        return first
+    mean = mean_map([one.probabilities_on(first) for one in maps], weights)
+    return replace(first, logits=logits_of(mean))
 
 
 def pixels_of(image: Answers, at: int) -> float:

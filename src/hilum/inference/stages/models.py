@@ -12,12 +12,13 @@ from pydantic import Field
 
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Manifest
-from hilum.core.prediction import Boxes, Prediction, logits_of, mean_map
+from hilum.core.prediction import Boxes, Prediction, logits_of
 from hilum.core.radiograph import Radiograph
 from hilum.inference.predictor import Model, Predictor
 from hilum.inference.session import RawOutputs
 from hilum.inference.stages.base import Stage
 from hilum.inference.stages.boxes import Fusion
+from hilum.inference.stages.masks import mean_of_maps
 
 ONE_NETWORK = (
     "labels",
@@ -118,7 +119,9 @@ class Mean:
                 name: float(np.mean([one.image_scores[name] for one in said]))
                 for name in first.image_scores
             },
-            maps={name: mean_map([one.maps[name] for one in said], weights) for name in first.maps},
+            maps={
+                name: mean_of_maps([one.maps[name] for one in said], weights) for name in first.maps
+            },
         )
 
     def _fused(self, lists: list[Boxes], weights: list[float]) -> Boxes:

@@ -130,6 +130,7 @@ function hilum(run) {
     const card = element("article", { className: `card ${image.status}`, title: image.path });
     card.setAttribute("role", "listitem");
     card.append(pictureOf(image), bodyOf(image));
+    if (image.warnings.length) card.append(element("p", { className: "badge", textContent: `⚠ ${image.warnings.length}`, title: image.warnings.join("\n") }));
     return card;
   }
   function pictureOf(image) {
@@ -156,7 +157,6 @@ function hilum(run) {
       body.append(element("p", {}, element("span", { className: "tag", textContent: image.status }), " ", element("code", { textContent: code })),
         element("p", { className: "why", textContent: words.join(": ") }));
     }
-    if (image.warnings.length) body.append(element("p", { className: "warned", textContent: `⚠ ${image.warnings.length} warning${image.warnings.length === 1 ? "" : "s"}` }));
     return body;
   }
   function bar(name, value) {
@@ -240,9 +240,10 @@ function hilum(run) {
   const draws = { b: "#draw-boxes", o: "#draw-outlines", l: "#draw-lungs" };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName) && event.target.type !== "checkbox") return;
-    if (draws[event.key]) one(draws[event.key]).click();
-    else if (viewer.open && keys[event.key] && !(event.key === " " && event.target.tagName === "BUTTON")) one(keys[event.key]).click();
-    else if (!viewer.open && event.key === "/") search.focus();
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (draws[key]) one(draws[key]).click();
+    else if (viewer.open && keys[key] && !(key === " " && event.target.tagName === "BUTTON")) one(keys[key]).click();
+    else if (!viewer.open && key === "/") search.focus();
     else return;
     event.preventDefault();
   });

@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hilum.core.options import Options
-from hilum.core.percentiles import percentiles
+from hilum.report.drawing import contrast
 
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.core.results import ImageResult, PipelineInfo
-
-STRETCH = (0.5, 99.5)  # percentiles of valid pixels shown as black and white
-SAMPLE = 384  # px, long side of the grid that contrast is taken from
 
 
 class PictureWriter(Options):
@@ -48,12 +45,3 @@ def picture(radiograph: Radiograph, side: int) -> NDArray[np.uint8]:
         size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return np.asarray(grey, np.uint8)
-
-
-def contrast(radiograph: Radiograph) -> tuple[float, float]:
-    """The values shown as black and as white."""
-    step = max(1, max(radiograph.width, radiograph.height) // SAMPLE)
-    sample = np.ascontiguousarray(radiograph.pixels[::step, ::step])
-    if radiograph.valid is not None:
-        sample = sample[radiograph.valid[::step, ::step]]
-    return percentiles(sample.reshape(-1), STRETCH) if sample.size else (0.0, 1.0)

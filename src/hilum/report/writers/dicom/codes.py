@@ -22,10 +22,12 @@ def code(value: str, scheme: str, meaning: str) -> CodedConcept:
     return CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
 
 
+ENGLISH = code("en-US", "RFC5646", "English (United States)")
 CHEST_XRAY = code("399208008", "SCT", "Plain chest X-ray")
 BOUNDED_BY = code("75958009", "SCT", "Bounded by")
 CERTAINTY = code("111012", "DCM", "Certainty of Finding")
 SUMMARY = code("111017", "DCM", "CAD Processing and Findings Summary")
+EVALUATIONS = code("C0034375", "UMLS", "Qualitative Evaluations")
 COMMENT = code("121106", "DCM", "Comment")
 PERCENT = code("%", "UCUM", "Percent")
 ABNORMAL = code("49755003", "SCT", "Morphologically Abnormal Structure")

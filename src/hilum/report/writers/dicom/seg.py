@@ -1,14 +1,14 @@
 """Masks as a binary segmentation, one segment a mask, at the size of the stored matrix.
 
 A mask without a pixel is written too: nothing found is an answer. Pixel spacing is written only
-where the source says it for the patient's plane (PixelSpacing), orientation only where the
-source has PatientOrientation: an invented spacing would turn pixels into square millimetres.
+where the source says it for the patient's plane (PixelSpacing): an invented spacing would turn
+pixels into square millimetres. (OHIF 3.13 shows no segmentation without a spacing.)
 """
 
 from __future__ import annotations
 
 import numpy as np
-from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.content import PlaneOrientationSequence
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
@@ -21,8 +21,9 @@ from hilum.report.writers.dicom import codes as our
 from hilum.report.writers.dicom.analysis import NOTICE, Analysis
 
 STRUCTURES = frozenset(("lungs",))  # what every chest has; all other masks are findings
-AXES = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0)}
-AXES |= {"H": (0, 0, 1), "F": (0, 0, -1)}
+# A projection has no plane in the patient, and no frame of reference is named. Viewers put images
+# without an orientation on this plane, and a segmentation beside them only where it says the same.
+GRID = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def segmentation(analysis: Analysis) -> Dataset:
@@ -50,10 +51,11 @@ def segmentation(analysis: Analysis) -> Dataset:
     for item in (*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence):
         item.DimensionOrganizationUID = analysis.uid("seg", "dimensions")  # random otherwise
     shared = ds.SharedFunctionalGroupsSequence[0]
-    if (measures := _measures(source)) is not None:
-        shared.PixelMeasuresSequence = measures
-    if (orientation := _orientation(source)) is not None:
-        shared.PlaneOrientationSequence = orientation
+    if "PixelSpacing" in source:
+        measures = Dataset()
+        measures.PixelSpacing = source.PixelSpacing
+        shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = PlaneOrientationSequence("PATIENT", GRID)
     return analysis.finish(ds)
 
 
@@ -75,18 +77,3 @@ def _segment(analysis: Analysis, number: int, name: str) -> SegmentDescription:
         tracking_uid=analysis.uid("mask", name),
         display_color=CIELabColor.from_rgb(*(known.colour_rgb if known else (255, 255, 255))),
     )
-
-
-def _measures(source: Dataset) -> PixelMeasuresSequence | None:
-    spacing = source.get("PixelSpacing")
-    if spacing is None:
-        return None
-    return PixelMeasuresSequence(pixel_spacing=[float(mm) for mm in spacing], slice_thickness=None)
-
-
-def _orientation(source: Dataset) -> PlaneOrientationSequence | None:
-    """PatientOrientation as direction cosines, where both sides are plain ("L", "F")."""
-    sides = [AXES[side] for side in source.PatientOrientation if side in AXES]
-    if len(sides) != 2 or np.dot(sides[0], sides[1]):
-        return None
-    return PlaneOrientationSequence("PATIENT", [*sides[0], *sides[1]])

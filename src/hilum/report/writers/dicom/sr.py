@@ -1,4 +1,7 @@
-"""Structured report: TID 1500 with one TID 1410 group a finding, one TID 1501 group a score.
+"""Structured report: TID 1500 with one TID 1410 group a finding.
+
+What is said of the whole image stands in its container of qualitative evaluations, and not in
+groups of TID 1501: a group without a region makes OHIF 3.13 fail on the whole report.
 
 Boxes are SCOORD in pixels of the stored matrix. A projection has no frame of reference, so there
 is no SCOORD3D, in Comprehensive 3D SR neither. The report is preliminary and unverified.
@@ -6,9 +9,11 @@ is no SCOORD3D, in Comprehensive 3D SR neither. The report is preliminary and un
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from highdicom.sr import (
+    CodeContentItem,
     Comprehensive3DSR,
     ComprehensiveSR,
     ContainerContentItem,
@@ -18,15 +23,12 @@ from highdicom.sr import (
     DeviceObserverIdentifyingAttributes,
     ImageContentItem,
     ImageRegion,
+    LanguageOfContentItemAndDescendants,
     Measurement,
-    MeasurementReport,
-    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
-    QualitativeEvaluation,
     RelationshipTypeValues,
-    SourceImageForMeasurementGroup,
     SourceImageForRegion,
     TextContentItem,
     TrackingIdentifier,
@@ -46,6 +48,7 @@ from hilum.report.writers.dicom.analysis import (
 )
 
 CONTAINS = RelationshipTypeValues.CONTAINS
+CONCEPT_MOD = RelationshipTypeValues.HAS_CONCEPT_MOD
 
 
 def comprehensive_3d(analysis: Analysis) -> Dataset:
@@ -59,21 +62,23 @@ def comprehensive(analysis: Analysis) -> Dataset:
 
 
 def _write(analysis: Analysis, document: type[Any], kind: str) -> Dataset:
-    root = MeasurementReport(
-        observation_context=_observer(analysis),
-        procedure_reported=our.CHEST_XRAY,
-        imaging_measurements=[
-            *(_finding(analysis, index) for index in range(len(analysis.findings.labels))),
-            *_image_level(analysis),
-        ],
-        title=codes.DCM.ImagingMeasurementReport,
-    )
-    content = root[0].ContentSequence
-    content.append(_library(analysis.source))
-    content.extend(_comment(text) for text in _remarks(analysis))
+    findings = [
+        item for index in range(len(analysis.findings.labels)) for item in _finding(analysis, index)
+    ]
+    parts: list[Any] = [
+        *LanguageOfContentItemAndDescendants(our.ENGLISH),
+        *_observer(analysis),
+        CodeContentItem(codes.DCM.ProcedureReported, our.CHEST_XRAY, CONCEPT_MOD),
+        _library(analysis.source),
+        *([_container(codes.DCM.ImagingMeasurements, findings)] if findings else []),
+        _image_level(analysis),
+        *(TextContentItem(our.COMMENT, text, CONTAINS) for text in _remarks(analysis)),
+    ]
+    root = ContainerContentItem(codes.DCM.ImagingMeasurementReport, template_id="1500")
+    root.ContentSequence = ContentSequence(parts)
     ds = document(
         evidence=[analysis.source],
-        content=root,
+        content=ContentSequence([root], is_root=True),
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -84,6 +89,7 @@ def _write(analysis: Analysis, document: type[Any], kind: str) -> Dataset:
 
 
 def _observer(analysis: Analysis) -> ObservationContext:
+    """TID 1001: a device, the pipeline."""
     device = DeviceObserverIdentifyingAttributes(
         uid=derived_uid("device", analysis.pipeline_hash),
         name=OWN_MARK,
@@ -99,6 +105,7 @@ def _observer(analysis: Analysis) -> ObservationContext:
 
 
 def _finding(analysis: Analysis, index: int) -> Any:
+    """TID 1410: the box, what it is, how surely, and who says so."""
     name, uid = analysis.tracking(index)
     source, corners = analysis.source, analysis.corners(index)
     image = SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID)
@@ -122,35 +129,19 @@ def _certainty(score: float) -> Measurement:
     return Measurement(our.CERTAINTY, round(100 * score, 4), our.PERCENT)
 
 
-def _image_level(analysis: Analysis) -> list[MeasurementsAndQualitativeEvaluations]:
-    """What is said of the whole image: a summary, and each score."""
-    source, found = analysis.source, analysis.findings
+def _image_level(analysis: Analysis) -> ContentItem:
+    """What is said of the whole image: a summary, and each score as a certainty."""
+    found = analysis.findings
     summary = our.SOME_ABOVE if found.labels else our.NONE_ABOVE
-    common: dict[str, Any] = {
-        "source_images": [
-            SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
-        ],
-        "algorithm_id": our.algorithm(analysis),
-    }
-    groups = [
-        MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=TrackingIdentifier(analysis.uid("summary"), "image"),
-            qualitative_evaluations=[QualitativeEvaluation(our.SUMMARY, summary)],
-            **common,
-        )
-    ]
+    items: list[Any] = [*our.algorithm(analysis), CodeContentItem(our.SUMMARY, summary, CONTAINS)]
     for name, score in found.image_scores.items():
-        groups.append(
-            MeasurementsAndQualitativeEvaluations(
-                tracking_identifier=TrackingIdentifier(
-                    analysis.uid("score", name), f"image score {name}"
-                ),
-                finding_type=our.concept(name),
-                measurements=[_certainty(float(score))],
-                **common,
-            )
+        # The number comes first: a code for the finding would read as if it were there.
+        number = _certainty(float(score))[0]
+        number.ContentSequence = ContentSequence(
+            [CodeContentItem(codes.DCM.Finding, our.concept(name), CONCEPT_MOD)]
         )
-    return groups
+        items.append(number)
+    return _container(our.EVALUATIONS, items)
 
 
 def _remarks(analysis: Analysis) -> list[str]:
@@ -162,10 +153,6 @@ def _remarks(analysis: Analysis) -> list[str]:
     return lines
 
 
-def _comment(text: str) -> ContentItem:
-    return TextContentItem(our.COMMENT, text, CONTAINS)
-
-
 def _library(source: Dataset) -> ContentItem:
     """TID 1600 with the source image; its descriptors are those that the header really has."""
     image = ImageContentItem(
@@ -174,10 +161,11 @@ def _library(source: Dataset) -> ContentItem:
         source.SOPInstanceUID,
         relationship_type=CONTAINS,
     )
-    group = ContainerContentItem(codes.DCM.ImageLibraryGroup, relationship_type=CONTAINS)
-    group.ContentSequence = ContentSequence([image])
-    library = ContainerContentItem(
-        codes.DCM.ImageLibrary, template_id="1600", relationship_type=CONTAINS
-    )
-    library.ContentSequence = ContentSequence([group])
-    return library
+    group = _container(codes.DCM.ImageLibraryGroup, [image])
+    return _container(codes.DCM.ImageLibrary, [group], "1600")
+
+
+def _container(name: Any, items: Iterable[Any], template: str | None = None) -> ContentItem:
+    out = ContainerContentItem(name, template_id=template, relationship_type=CONTAINS)
+    out.ContentSequence = ContentSequence(list(items))
+    return out

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pydicom
 import pytest
 from typer.testing import CliRunner
 
 from hilum.data import Catalog, load, open_catalog
 from hilum.data.catalog import build
-from hilum.data.check.check import check
 from hilum.data.check.files import file_facts
+from hilum.data.check.findings import check
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
 
@@ -152,3 +154,55 @@ def test_command(bad: Catalog, tmp_path: Path) -> None:
     html = (out / "index.html").read_text()
     assert "data:image/jpeg" in html
     assert "the same picture as good" in html
+
+
+def test_fix_never_loses_a_sound_image(tmp_path: Path) -> None:
+    """Of equal images one stays that is fit for use and annotated; contradicting ones all stay."""
+    root = tmp_path / "set"
+    root.mkdir()
+    same = dicom_bytes(phantom(1, 64, 64).pixels, seed=1)
+    lateral = dicom_bytes(phantom(1, 64, 64).pixels, seed=2, view="LL")
+    rows = []
+
+    def add(name: str, data: bytes, label: float | None, **more: Any) -> None:
+        (root / f"{name}.dcm").write_bytes(data)
+        row = {"image_id": name, "path": f"{name}.dcm", "patient": name, "label_opacity": label}
+        rows.append(row | {"width": 64, "height": 64} | more)
+
+    add("lateral", lateral, 1.0)
+    add("unlabelled", same, None)
+    add("labelled", same, 1.0)
+    add("again", same, 1.0)
+    add("contrary", same, 0.0)
+    add("boxed", same, 1.0, boxes=[1.0, 1, 5, 5], box_labels=["opacity"])
+    odd = pydicom.dcmread(BytesIO(dicom_bytes(phantom(2, 64, 64).pixels, seed=3)))
+    odd.BodyPartExamined = "SKULL"
+    out = BytesIO()
+    odd.save_as(out)
+    add("odd", out.getvalue(), 0.0)
+    catalog = build("set", pd.DataFrame(rows), root)
+    report = check(catalog, file_facts(catalog, tmp_path / "m.jsonl"))
+    assert set(report.cleaned().table["image_id"]) == {"contrary", "boxed", "odd"}
+    found = {(p.image_id, p.code) for p in report.problems.itertuples()}
+    assert ("contrary", "duplicate-differs") in found
+    assert ("odd", "other-body-part") in found
+    assert ("unlabelled", "duplicate") in found
+
+
+def test_twins_of_one_name_are_both_kept(tmp_path: Path) -> None:
+    from helpers.sets import picture
+
+    for i, place in enumerate(("p1/view.png", "p2/view.png", "p2/view.jpg")):
+        picture(tmp_path / "set" / place, seed=i)
+    catalog = load("folder", tmp_path / "set")
+    report = check(catalog, file_facts(catalog, tmp_path / "m.jsonl"))
+    assert report.problems.empty
+    assert len(report.cleaned()) == 3
+
+
+@pytest.mark.parametrize("part", ["CHEST", "PORT CHEST", "TORAX", "T?RAX", "Pecho", "THORAX", ""])
+def test_a_chest_by_any_name(part: str) -> None:
+    from hilum.data.check.files import CHEST
+
+    assert not part or CHEST.search(part.upper())
+    assert not CHEST.search("SKULL")

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from hilum.core.errors import DataError
 from hilum.data import load
-from hilum.data.check.check import check
 from hilum.data.check.files import file_facts
+from hilum.data.check.findings import check
 from hilum.data.explore.explore import Summary, read_files
 from hilum.data.explore.figures import plots
 from hilum.data.explore.page import page
@@ -55,8 +55,8 @@ Tree = tuple[dict[str, Any], int]  # options of the adapter, images it must find
 
 
 @cache  # every tree has the same images
-def image(i: int) -> Phantom:
-    return phantom(i, 48 + i, 40, opacities=0)
+def image(i: int, square: bool = False) -> Phantom:
+    return phantom(i, 40 if square else 48 + i, 40, opacities=0)
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +68,14 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def dicom(path: Path, i: int, **options: Any) -> None:
+def dicom(path: Path, i: int, square: bool = False, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dicom_bytes(image(i).pixels, seed=i, **options))
+    path.write_bytes(dicom_bytes(image(i, square).pixels, seed=i, **options))
 
 
-def png(path: Path, i: int) -> None:
+def png(path: Path, i: int, square: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(image(i), path, 16 if i % 2 else 8)
+    write_png(image(i, square), path, 16 if i % 2 else 8)
 
 
 def table(path: Path, *rows: str) -> None:
@@ -122,7 +122,7 @@ def siim_covid(d: Path) -> Tree:
 def siim_acr(d: Path) -> Tree:
     rows = ["ImageId, EncodedPixels"]
     for i, options in enumerate(FILES):
-        dicom(d / f"dicom-images-train/1.{i}/2.{i}/1.2.{i}.dcm", i, **options)
+        dicom(d / f"dicom-images-train/1.{i}/2.{i}/1.2.{i}.dcm", i, square=True, **options)
         rows += [f"1.2.{i}, {'-1' if i % 2 else '5 3'}"] * 2
     table(d / "train-rle.csv", *rows, "lost, -1")
     dicom(d / "dicom-images-train/9/9/extra.dcm", 30)
@@ -137,7 +137,7 @@ def nih(d: Path) -> Tree:
     boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
     for i, box in enumerate(BOXES):
         name = f"0000000{i // 2}_00{i}.png"
-        png(d / f"images_00{1 + i % 2}/images/{name}", i)
+        png(d / f"images_00{1 + i % 2}/images/{name}", i, square=True)
         rows += [f"{name},Mass|Edema,{i},{i // 2},058Y,M,PA,2682,2749,.1,.1"] * 2
         boxes.append(f"{name},Mass,{cells(box)},,,")
     table(d / "Data_Entry_2017_v2020.csv", *rows, "00000090_000.png,Mass,0,90,58,M,PA,1,1,1,1")

@@ -1,50 +1,55 @@
-"""The search of `hilum ensemble`: options of a fusion, chosen on validation folds only."""
+"""Options of a fusion of prediction files, chosen on validation folds only.
+
+Knows no fusion: the caller brings it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from hilum.data.catalog import Catalog
-    from hilum.evaluate.cases import Cases
-    from hilum.evaluate.prediction_files import PredictionFile
-    from hilum.evaluate.thresholds.search import Searched
+import numpy as np
+from numpy.typing import NDArray
 
-FuseAll = Callable[[Sequence["PredictionFile"], Mapping[str, Any]], "PredictionFile"]
+from hilum.core.errors import DataError
+from hilum.data.catalog import Catalog, open_catalog
+from hilum.evaluate.answers import match_answers
+from hilum.evaluate.cases import Cases, join
+from hilum.evaluate.challenges.rsna import rsna_score
+from hilum.evaluate.metrics.detection import detection_ap
+from hilum.evaluate.models import part_of
+from hilum.evaluate.prediction_files import PredictionFile
+from hilum.evaluate.thresholds.search import Searched, search
+
+Int = NDArray[np.int64]
+Files = Mapping[str, PredictionFile]
+FuseAll = Callable[[Files, Mapping[str, Any]], PredictionFile]
 
 IOU = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7)
 SKIP = (0.0, 0.05, 0.1)
 MODES = ("avg", "max", "box_and_model_avg", "absent_model_aware_avg")
-# What is tried of each method, beside the weights.
+# What is tried of each fusion, by its name in pipelines; WEIGHTED also tries weights.
 GRIDS: dict[str, dict[str, Sequence[Any]]] = {
-    "weighted": {"iou": IOU, "skip": SKIP, "mode": MODES},
+    "weighted-boxes": {"iou": IOU, "skip": SKIP, "mode": MODES},
     "nms": {"iou": IOU},
     "soft-nms": {"iou": IOU},
     "nmw": {"iou": IOU, "skip": SKIP},
     "union": {"iou": IOU, "confident": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)},
     "vote": {"iou": IOU},
 }
-
-
-class Metric(StrEnum):
-    """What a search makes high."""
-
-    AP50 = "ap50"
-    RSNA = "rsna"
+WEIGHTED = frozenset(GRIDS) - {"union"}
 
 
 def searched(
-    files: Sequence[PredictionFile],
+    files: Files,
     fuse: FuseAll,
     method: str,
     *,
     catalog: Path,
     split: str,
     folds: int,
-    metric: Metric,
+    metric: Literal["ap50", "rsna"],
     finding: str,
 ) -> tuple[Searched, dict[str, Any]]:
     """The best options and the document that says how they were found.
@@ -53,16 +58,10 @@ def searched(
         ConfigError: no such split, or too few folds.
         DataError: no truth in a fold.
     """
-    import numpy as np
-
-    from hilum.data.catalog import open_catalog
-    from hilum.evaluate import detection_ap, rsna_score, search
-    from hilum.evaluate.cases import join
-    from hilum.evaluate.models import part_of
-
     truth, _ = part_of(open_catalog(catalog), split)
-    parts = [_of(truth, file) for file in files]
-    grid = {**GRIDS[method], **({} if method == "union" else {"weights": _weights(len(files))})}
+    parts = {name: _of(truth, file) for name, file in files.items()}
+    weights = {"weights": _weights(list(files))} if method in WEIGHTED else {}
+    grid: dict[str, Sequence[Any]] = {**GRIDS[method], **weights}
     made: dict[str, Cases] = {}
 
     def cases(options: Mapping[str, Any]) -> Cases:
@@ -72,33 +71,30 @@ def searched(
             made[key] = join(truth, fuse(parts, options), finding)
         return made[key]
 
-    first = join(truth, parts[0], finding)
+    first = join(truth, next(iter(parts.values())), finding)
 
-    def score(options: Mapping[str, Any], rows: Any) -> float:
+    def score(options: Mapping[str, Any], rows: Int) -> float:
         one = cases(options)
         true, said = [one.truth[i] for i in rows], [one.predictions[i] for i in rows]
-        return rsna_score(true, said) if metric is Metric.RSNA else detection_ap(true, said)
+        return rsna_score(true, said) if metric == "rsna" else detection_ap(true, said)
 
-    number = patient_folds(first, folds)
-    found = search(score, grid, number)
+    found = search(score, grid, patient_folds(first, folds))
     best = found.tried.index(found.options)
     document = {
-        **{"method": method, "metric": metric.value, "catalog": truth.name, "split": split},
+        **{"method": method, "metric": metric, "catalog": truth.name, "split": split},
         **{"images": len(first), "folds": folds, "options": dict(found.options)},
         **{"score": found.score, "nested": found.nested},
         "fold_scores": found.table[best].tolist(),
         "tried": [
             {"options": dict(options), "fold_scores": row.tolist()}
-            for options, row in zip(found.tried, np.asarray(found.table), strict=True)
+            for options, row in zip(found.tried, found.table, strict=True)
         ],
     }
     return found, document
 
 
-def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Any:
+def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Int:
     """(n,) fold of each image: whole patients, those with a true box spread evenly."""
-    import numpy as np
-
     patients = cases.rows["patient"].to_numpy()
     sick = set(patients[[len(t) > 0 for t in cases.truth]])
     rng = np.random.default_rng(seed)
@@ -112,10 +108,6 @@ def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Any:
 
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:
     """The predictions of the catalog's images, by its ids."""
-    from hilum.core.errors import DataError
-    from hilum.evaluate.answers import match_answers
-    from hilum.evaluate.prediction_files import PredictionFile
-
     found = match_answers(truth, file).images
     missing = sum(one is None for one in found)
     if missing:
@@ -128,7 +120,7 @@ def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:
     )
 
 
-def _weights(files: int) -> tuple[tuple[float, ...], ...]:
+def _weights(names: Sequence[str]) -> tuple[dict[str, float], ...]:
     """Equal, and each file counted double."""
-    double = (tuple(2.0 if i == k else 1.0 for i in range(files)) for k in range(files))
-    return (tuple([1.0] * files), *double)
+    equal = dict.fromkeys(names, 1.0)
+    return equal, *(equal | {name: 2.0} for name in names)

@@ -1,0 +1,79 @@
+"""Rows of boxes -> the columns of a catalog. Knows no set and no file.
+
+A damaged box (NaN, text, infinite, reversed) says that something is there and not where: its image
+is unknown, neither without boxes nor with the others only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from hilum.data.adapters.source import Source
+
+CORNERS = ("x1", "y1", "x2", "y2")
+
+
+def group_boxes(
+    rows: pd.DataFrame, images: pd.Series[str], source: Source, annotated: pd.Series[bool]
+) -> pd.DataFrame:
+    """Columns boxes and box_labels for each image, in the order of the rows.
+
+    Boxes outside the image or without area stay: they are the set's truth, and `hilum data check`
+    reports them.
+
+    Args:
+        rows: image_id, x1, y1, x2, y2 (px), label.
+        images: the catalog's image ids.
+        annotated: for each of `images`, whether "no box" means that there is none.
+    """
+    good = proper(rows)
+    unknown = images.isin(rows.loc[~good, "image_id"])
+    if len(rows):
+        first = next(iter(rows.loc[~good, "image_id"]), "")
+        text = "boxes with NaN or reversed corners: no box of their images is known"
+        source.skip("damaged-box", int((~good).sum()), text, first)
+    rows = rows[good & rows["image_id"].isin(images)]
+    position = pd.Index(images).get_indexer(pd.Index(rows["image_id"]))
+    order = np.argsort(position, kind="stable")
+    counts = np.bincount(position, minlength=len(images))
+    ends = np.cumsum(counts)
+    flat = rows[list(CORNERS)].to_numpy(np.float64)[order]
+    labels = rows["label"].to_numpy(object)[order]
+    boxes = np.empty(len(images), object)
+    names = np.empty(len(images), object)
+    for i in np.flatnonzero((counts > 0) & ~unknown.to_numpy(bool)):
+        part = slice(ends[i] - counts[i], ends[i])
+        boxes[i], names[i] = flat[part].ravel().tolist(), labels[part].tolist()
+    for i in np.flatnonzero((counts == 0) & (annotated & ~unknown).to_numpy(bool)):
+        boxes[i], names[i] = [], []
+    return pd.DataFrame({"boxes": boxes, "box_labels": names}, index=images.index)
+
+
+def proper(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows have finite corners in their order."""
+    corners = rows[list(CORNERS)].to_numpy(np.float64)
+    good = np.isfinite(corners).all(axis=1)
+    good &= (corners[:, 2] >= corners[:, 0]) & (corners[:, 3] >= corners[:, 1])
+    return pd.Series(good, rows.index)
+
+
+def labels_of_boxes(
+    rows: pd.DataFrame, images: pd.Series[str], names: Iterable[str], annotated: pd.Series[bool]
+) -> pd.DataFrame:
+    """label_<name>: 1 where a box of it is, 0 where none is, NaN where that is not known.
+
+    Args:
+        rows, images, annotated: as `group_boxes`.
+    """
+    good = proper(rows)
+    out = {}
+    for name in names:
+        own = rows["label"] == name
+        present = images.isin(rows.loc[own & good, "image_id"])
+        damaged = images.isin(rows.loc[own & ~good, "image_id"])
+        known = annotated & (present | ~damaged)
+        out[f"label_{name}"] = present.astype("float32").where(known)
+    return pd.DataFrame(out, index=images.index)

@@ -1,0 +1,183 @@
+"""Cells of users' tables -> values. What means nothing here is named or counted, never 0 or NaN
+in silence. Knows no set and no file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum.core.errors import DataError
+from hilum.data.adapters.source import Source
+from hilum.data.references import inner
+
+UNKNOWN = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "nat", "unknown", "?"))
+FLAGS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "positive", "pos", "present", "x"), 1.0),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "negative", "neg", "absent"), 0.0),
+}
+SEXES = {
+    **dict.fromkeys(("m", "male", "man", "boy"), "M"),
+    **dict.fromkeys(("f", "female", "w", "woman", "girl"), "F"),
+    **dict.fromkeys(("o", "other"), "O"),
+    "u": "",
+}
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+UNITS = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}  # a year
+OLDEST = 130.0  # years; the first edition of NIH's table has patients of 414
+_AGE = re.compile(
+    r"[>≥]?\s*(\d+(?:\.\d*)?)\s*\+?\s*"
+    r"(?:(y|w|m|d)|(y)(?:ea)?rs?|(y)\.?/?o\.?|(m)o(?:nth)?s?|(w)(?:ee)?ks?|(d)ays?)?(?:\s*old)?"
+)
+
+
+def text_of(value: Any) -> str:
+    """A cell as text: "" where unknown, whole numbers without a point, so that 1, 1.0 and "1"
+    are one."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    return "" if text.lower() in UNKNOWN else text
+
+
+def texts(values: pd.Series[Any]) -> pd.Series[str]:
+    """`text_of` each cell; "1.0" beside "1" is the same name written through a float."""
+    out = values.astype(object).map({v: text_of(v) for v in values.unique()}).fillna("")
+    return out.astype(object).str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+
+
+def numbers(values: pd.Series[str]) -> pd.Series[float]:
+    """Text to float64; blank or not a number is NaN."""
+    return pd.to_numeric(values.str.strip(), errors="coerce").astype("float64")
+
+
+def flags(values: pd.Series[str], column: str, images: pd.Series[str]) -> pd.Series[float]:
+    """1 present, 0 absent, NaN blank; True, yes, positive, 1.0 and their opposites are read.
+
+    Raises:
+        DataError: anything else; names the values, the column and the first image.
+    """
+    meaning: dict[Any, float] = {}
+    strange: list[str] = []
+    for value in values.unique():
+        word = re.sub(r"^([01])\.0*$", r"\1", str(value).strip().lower())
+        if word in FLAGS:
+            meaning[value] = FLAGS[word]
+        elif word not in UNKNOWN and value == value:
+            strange.append(str(value))
+    if strange:
+        first = images[values == strange[0]].iat[0]
+        raise DataError(
+            f"column {column!r} holds {', '.join(map(repr, sorted(strange)[:5]))} (first of image "
+            f"{first!r}); needed: 1 or 0, yes or no, true or false, positive or negative, or blank"
+        )
+    return values.map(meaning).astype("float64")
+
+
+def ages(values: pd.Series[str], source: Source) -> pd.Series[float]:
+    """Years; what is no age is unknown, and counted."""
+    years = {text: age_years(str(text)) for text in values.unique()}
+    out = values.map(years).astype("float64")
+    _count_unread(values, out.isna(), "age", source)
+    return out
+
+
+def age_years(text: str) -> float:
+    """An age string (PS3.5 AS, "058Y"), a number, "45 years" or "90+", in years; else NaN."""
+    found = _AGE.fullmatch(text.strip().lower())
+    if not found:
+        return float("nan")
+    unit = next(filter(None, found.groups()[1:]), "y")
+    years = float(found[1]) / UNITS[unit]
+    return years if years <= OLDEST else float("nan")
+
+
+def sexes(values: pd.Series[str], source: Source) -> pd.Series[str]:
+    """M, F, O or ""; what is none of them is unknown, and counted."""
+    known = {text: SEXES.get(str(text).strip().lower()) for text in values.unique()}
+    out = values.map(known)
+    _count_unread(values, out.isna(), "sex", source)
+    return out.fillna("")
+
+
+def _count_unread(
+    values: pd.Series[str], unread: pd.Series[bool], what: str, source: Source
+) -> None:
+    blank = values.isna() | values.astype(str).str.strip().str.lower().isin(list(UNKNOWN))
+    lost = values[unread & ~blank]
+    if len(lost):
+        source.skip(f"{what}-unread", len(lost), f"cells are no {what}: unknown", lost.iat[0])
+
+
+def split_of(name: str) -> str:
+    """train, validation or test, as a file or folder is named (train2017, valid, dev), or ""."""
+    words = re.findall(r"[a-z]+", name.lower())
+    parts = {SPLITS[word] for word in words if word in SPLITS}
+    if parts == {"test", "validation"} and "dev" in words:
+        return "test"  # COCO's test-dev
+    return parts.pop() if len(parts) == 1 else ""
+
+
+def split_of_path(path: str) -> str:
+    """Of the folders of a path, the nearest to the file that names a split."""
+    folders = inner(path).split("/")[:-1]
+    return next(filter(None, map(split_of, reversed(folders))), "")
+
+
+def splits(values: pd.Series[str]) -> pd.Series[str]:
+    """A column of splits: those known by another name renamed, folds and others as they are."""
+    return values.map({v: split_of(str(v)) or str(v).strip() for v in values.unique()})
+
+
+def patients(table: pd.DataFrame, source: Source) -> pd.Series[str]:
+    """The patient of each row; without one the study is the patient, without that the image."""
+    patient, study = (
+        texts(table[c]) if c in table else pd.Series("", index=table.index)
+        for c in ("patient", "study")
+    )
+    without = patient == ""
+    source.note(
+        int((without & (study != "")).sum()), "images have no patient id: each study is one patient"
+    )
+    source.note(
+        int((without & (study == "")).sum()),
+        "images have neither patient nor study id: each image is one patient",
+    )
+    substitute = ("study:" + study).where(study != "", "image:" + table["image_id"])
+    out: pd.Series[str] = patient.where(~without, substitute)
+    return out
+
+
+def first_per_image(rows: pd.DataFrame, columns: list[str], source: Source) -> pd.DataFrame:
+    """One row per image id: rows that say the same again are dropped, and counted.
+
+    Raises:
+        DataError: two rows of one image contradict each other in one of `columns`.
+    """
+    single = rows.drop_duplicates(["image_id", *columns])
+    torn = single["image_id"].duplicated()
+    if torn.any():
+        image = single.loc[torn, "image_id"].iat[0]
+        own = single[single["image_id"] == image]
+        column = next(c for c in columns if own[c].astype(str).nunique() > 1)
+        raise DataError(
+            f"set {source.name!r}: image {image!r} has two different values of {column}: "
+            f"{own[column].iat[0]!r} and {own[column].iat[1]!r}"
+        )
+    return single.reset_index(drop=True)
+
+
+def size_or(values: pd.Series[Any], default: int) -> pd.Series[Any]:
+    """Sides in pixels with `default` where unknown."""
+    sides = pd.to_numeric(values, errors="coerce")
+    return sides.where(sides.notna() & np.isfinite(sides) & (sides > 0), default)

@@ -1,0 +1,246 @@
+"""What is wrong with a data set, before it is trained on: a table of problems, and a cleaned copy.
+
+Knows the catalog and the facts that `file_facts` read; opens no files itself. The cleaned copy
+leaves out what cannot be used and all but one of equal images that say the same, never a sound
+image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.data.catalog import Catalog
+from hilum.data.columns import PREFIXES
+from hilum.data.frames import same_shape
+from hilum.data.split import person
+
+Bool = NDArray[np.bool_]
+
+# code -> what the cleaned copy does about it
+REMEDIES = {
+    "unreadable": "left out",
+    "no-file": "left out",
+    "not-chest": "left out",
+    "wrong-shape": "left out",
+    "duplicate": "left out but for one",
+    "duplicate-differs": "kept: decide which annotation is right",
+    "other-body-part": "kept: look at it",
+    "no-label": "kept: for pretraining only",
+    "patient-in-two-splits": "kept: make a new split",
+    "picture-in-two-splits": "kept: make a new split",
+    "box-without-label": "kept: decide which is right",
+    "label-without-box": "kept: decide which is right",
+    "box-outside": "box cut to the image",
+    "box-empty": "box left out",
+    "wrong-size": "boxes scaled to the file",
+    "mask-unreadable": "mask unknown",
+    "mask-empty": "kept: decide whether nothing is there",
+    "photometric-mix": "kept: reading handles both",
+}
+LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
+TOLERANCE_PX = 0.5  # label tables hold rounded corners
+FACTS = ("path", "reason", "key", "width", "height", "photometric", "header", "part", "masks")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """`problems` has image_id, code, text; one row a problem."""
+
+    catalog: Catalog
+    facts: pd.DataFrame  # path -> what file_facts found
+    problems: pd.DataFrame
+
+    def counts(self) -> dict[str, int]:
+        found = self.problems["code"].value_counts()
+        return {code: int(found[code]) for code in REMEDIES if code in found}
+
+    def left_out(self) -> pd.DataFrame:
+        """image_id, code, text of what `cleaned` leaves out, the first reason of each image."""
+        worst = self.problems[self.problems["code"].isin(LEFT_OUT)]
+        return worst.drop_duplicates("image_id")
+
+    def cleaned(self) -> Catalog:
+        """The catalog without what cannot be used, boxes scaled to the files and cut to them."""
+        lost = self.catalog.table["image_id"].isin(self.left_out()["image_id"]).to_numpy(bool)
+        kept = self.catalog.without(lost, "cleaned", "images were left out by hilum data check")
+        table = kept.table.copy()
+        frames = [self._size(row) for row in table[["path", "width", "height"]].itertuples()]
+        boxes, labels = [], []
+        for row, (width, height) in enumerate(frames):
+            flat, names = _cut(kept.boxes_in(row, width, height), width, height)
+            boxes.append(flat)
+            labels.append(names)
+        table["boxes"] = pd.Series(boxes, index=table.index, dtype=object)
+        table["box_labels"] = pd.Series(labels, index=table.index, dtype=object)
+        table[["width", "height"]] = np.array(frames, "int32").reshape(-1, 2)
+        bad = self.problems[self.problems["code"] == "mask-unreadable"]
+        for image, text in zip(bad["image_id"], bad["text"], strict=True):
+            table.loc[table["image_id"] == image, text.partition(":")[0]] = None
+        return replace(kept, table=table)
+
+    def _size(self, row: Any) -> tuple[int, int]:
+        """Of the file, if it was read; else as the table says."""
+        file: Any = self.facts.loc[row.path] if row.path in self.facts.index else None
+        if file is None or pd.isna(file["width"]):
+            return int(row.width), int(row.height)
+        return int(file["width"]), int(file["height"])
+
+
+def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
+    """All problems of a catalog; without facts only those that the tables show."""
+    known = pd.DataFrame(list(facts), columns=list(FACTS))
+    known = known.drop_duplicates("path", keep="last").set_index("path")
+    table = catalog.table
+    found = [
+        *_files(catalog, known),
+        *_labels(catalog),
+        *_boxes(catalog),
+        *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
+    ]
+    if len(known):
+        unfit = {image for image, code, _ in found if code in LEFT_OUT}
+        found += list(_pictures(table, known, unfit))
+    problems = pd.DataFrame(found, columns=["image_id", "code", "text"])
+    return Report(catalog=catalog, facts=known, problems=problems)
+
+
+Problem = tuple[str, str, str]
+
+
+def _say(table: pd.DataFrame, rows: Bool, code: str, text: str) -> Iterator[Problem]:
+    for image in table["image_id"][rows]:
+        yield str(image), code, text
+
+
+def _files(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
+    table = catalog.table
+    has_file = (table["path"] != "").to_numpy()
+    if has_file.any():  # a set of tables alone is not a set whose files are lost
+        yield from _say(table, ~has_file, "no-file", "labelled, but there is no such file")
+    if not len(facts):
+        return
+    codes = {"reason": "unreadable", "header": "not-chest", "part": "other-body-part"}
+    for name, code in codes.items():
+        values = table["path"].map(facts[name])
+        known = values.notna()
+        images = table["image_id"][known]
+        yield from zip(images, [code] * len(images), values[known], strict=True)
+    yield from _sizes(catalog, facts)
+    yield from _masks(table, facts)
+    shown = table["path"].map(facts["photometric"])
+    if {"MONOCHROME1", "MONOCHROME2"} <= set(shown.dropna()):
+        rare = "MONOCHROME1" if (shown == "MONOCHROME1").sum() * 2 < len(shown) else "MONOCHROME2"
+        rows = (shown == rare).to_numpy(bool)
+        yield from _say(table, rows, "photometric-mix", f"{rare}, unlike most of the set")
+
+
+def _sizes(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
+    sizes = catalog.table[["path"]].join(facts[["width", "height"]], on="path")
+    for row in np.flatnonzero(sizes["width"].notna()).tolist():
+        width, height = sizes[["width", "height"]].iloc[row].tolist()
+        file, frame = (int(width), int(height)), catalog.frame(row)
+        if file == frame or not min(frame):
+            continue
+        drawn = catalog.boxes(row)
+        fits = same_shape(file, frame) or drawn is None or not len(drawn[0])
+        text = f"file is {file[0]}×{file[1]} px, table says {frame[0]}×{frame[1]}"
+        yield (
+            str(catalog.table["image_id"].iat[row]),
+            "wrong-size" if fits else "wrong-shape",
+            text,
+        )
+
+
+def _masks(table: pd.DataFrame, facts: pd.DataFrame) -> Iterator[Problem]:
+    for image, own in zip(table["image_id"], table["path"].map(facts["masks"]), strict=True):
+        for column, problem in (own if isinstance(own, dict) else {}).items():
+            code = "mask-empty" if problem == "" else "mask-unreadable"
+            yield str(image), code, f"{column}: {problem or 'its file holds nothing'}"
+
+
+def _labels(catalog: Catalog) -> Iterator[Problem]:
+    unknown = ~catalog.annotated
+    if not unknown.all():
+        rows = unknown & ~catalog.withheld
+        yield from _say(catalog.table, rows, "no-label", "nothing is annotated")
+
+
+def _boxes(catalog: Catalog) -> Iterator[Problem]:
+    table = catalog.table
+    names = table["box_labels"].map(lambda v: set() if v is None else set(v))
+    annotated = table["boxes"].notna()
+    for name in catalog.box_names:
+        if f"label_{name}" not in table:
+            continue
+        has_box, label = names.map(lambda v, n=name: n in v), table[f"label_{name}"]
+        wrong = (has_box & (label == 0)).to_numpy()
+        yield from _say(table, wrong, "box-without-label", f"has a box of {name}, label says none")
+        wrong = (annotated & ~has_box & (label == 1)).to_numpy()
+        yield from _say(table, wrong, "label-without-box", f"label says {name}, there is no box")
+    for image, flat, width, height in zip(
+        *(table[c] for c in ("image_id", "boxes", "width", "height")), strict=True
+    ):
+        if flat is None or not len(flat):
+            continue
+        boxes = np.reshape(flat, (-1, 4))
+        limits = (width, height, width, height) if width and height else (np.inf,) * 4
+        inside = boxes.clip(0, limits)
+        empty = ((inside[:, 2:] - inside[:, :2]) <= 0).any(axis=1)
+        outside = (np.abs(boxes - inside) > TOLERANCE_PX).any(axis=1)
+        for box in boxes[empty]:
+            yield str(image), "box-empty", f"box {box.tolist()} has no area in the image"
+        for box in boxes[outside & ~empty]:
+            yield str(image), "box-outside", f"box {box.tolist()} leaves the image"
+
+
+def _cut(
+    drawn: tuple[NDArray[np.float64], list[str]] | None, width: int, height: int
+) -> tuple[list[float] | None, list[str] | None]:
+    """Boxes inside the image with some area, and their labels; None stays not annotated."""
+    if drawn is None:
+        return None, None
+    boxes, names = drawn
+    if width and height:
+        boxes = boxes.clip(0, (width, height, width, height))
+    keep = np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1), bool)
+    return boxes[keep].ravel().tolist(), [n for n, k in zip(names, keep.tolist(), strict=True) if k]
+
+
+def _splits(table: pd.DataFrame, what: str, keys: pd.Series[str], code: str) -> Iterator[Problem]:
+    known = keys.notna() & (table["split"] != "")
+    rows = table[known].assign(key=keys[known])
+    torn = rows.groupby("key")["split"].transform("nunique") > 1
+    for image, key, split in zip(
+        rows["image_id"][torn], rows["key"][torn], rows["split"][torn], strict=True
+    ):
+        yield str(image), code, f"in {split}; the same {what} ({str(key)[:40]}) is elsewhere too"
+
+
+def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iterator[Problem]:
+    """Equal pictures; of those that are fit for use the best annotated one is the one to keep."""
+    keys = table["path"].map(facts["key"])
+    told = table[[c for c in map(str, table) if c.startswith(PREFIXES)]]
+    for _, rows in table[keys.notna()].groupby(keys):
+        fit = rows[~rows["image_id"].isin(unfit)]
+        if len(rows) < 2 or fit.empty:
+            continue
+        says = {i: _said(rows.loc[i], told.loc[i]) for i in rows.index}
+        first = max(fit.index, key=lambda i: (len(says[i]), -i))
+        for i in rows.index.drop(first):
+            less = set(says[i]) <= set(says[first])
+            agree = all(says[first][k] == v for k, v in says[i].items() if less and v in (0, 1))
+            code = "duplicate" if less and agree else "duplicate-differs"
+            yield str(rows["image_id"][i]), code, f"the same picture as {rows['image_id'][first]}"
+    yield from _splits(table, "picture", keys, "picture-in-two-splits")
+
+
+def _said(row: pd.Series[Any], labels: pd.Series[Any]) -> dict[str, Any]:
+    """What is annotated of an image: its labels, and that it has masks or boxes."""
+    out = {str(k): v for k, v in labels.items() if not pd.isna(v)}
+    return out | ({"boxes": "drawn"} if row["boxes"] is not None else {})

@@ -1,0 +1,171 @@
+"""The columns of a catalog, and what makes a table one.
+
+Columns beside the fixed ones below:
+    label_<name>   float32, image level: 1 present, 0 absent, NaN not annotated
+    study_<name>   float32, study level, likewise
+    mask_<name>    reference of a mask ("file", "archive.zip!member" or "rle:..."), "" annotated
+                   and empty, null not annotated
+and, where the images are resized copies (`hilum data convert --to png`), those of `COPIES`,
+where augmented ones stand beside them (`--enrich`), those of `ENRICHED`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum.core.errors import DataError
+
+TEXT = (
+    *("image_id", "path", "patient", "study", "series", "view", "sex"),
+    *("modality", "photometric", "source", "split"),
+)
+NUMBERS = {"age": "float32", "width": "int32", "height": "int32"}  # years, px; NaN / 0 unknown
+NAMES = ("image_id", "path")  # of files: blanks at their ends belong to them
+LISTS = ("boxes", "box_labels")  # flat x1, y1, x2, y2 per box, px; null = not annotated
+FIXED = (*TEXT, *NUMBERS, *LISTS)
+PREFIXES = ("label_", "study_", "mask_")
+COPIES = (
+    "original",  # path of the file that the copy was made from, below the set's own directory
+    *("scale_x", "scale_y"),  # pixels of the copy per pixel of the original
+    *("spacing_row_mm", "spacing_column_mm"),  # of the copy's pixels
+)
+ENRICHED = (
+    "copy_of",  # image id of the row that an augmented copy was made from, "" for no copy
+    "augment",  # policy and its augmentation, e.g. "pneumothorax: 2 Optical"
+)
+
+
+def filled(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """`rows` with every fixed column, in order; missing ones are unknown.
+
+    Raises:
+        DataError: text where a number belongs.
+    """
+    table = rows.copy()
+    for column in TEXT:
+        values = table[column] if column in table else pd.Series("", index=table.index)
+        table[column] = _text(values) if column in NAMES else _text(values).str.strip()
+    for column, kind in NUMBERS.items():
+        values = table[column] if column in table else pd.Series(np.nan, index=table.index)
+        numeric = _numeric(values, column, name).to_numpy(np.float64)
+        table[column] = (numeric if kind == "float32" else np.nan_to_num(numeric)).astype(kind)
+    for column in LISTS:
+        if column not in table:
+            table[column] = pd.Series([None] * len(table), index=table.index, dtype=object)
+    table.loc[table["source"] == "", "source"] = name
+    order = [*FIXED, *(c for c in table.columns if c not in FIXED)]
+    return table[order]
+
+
+def _text(values: pd.Series[Any]) -> pd.Series[str]:
+    """As text, blank where unknown; 1.0 of a column of floats is "1", as in its whole numbers."""
+    # As objects first: an empty column read from CSV is all NaN and numeric.
+    text = values.astype(object).where(values.notna(), "").astype(str)
+    return text.str.removesuffix(".0") if values.dtype.kind == "f" else text
+
+
+def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with its columns in their types.
+
+    Raises:
+        DataError: missing or unknown columns, an image without patient, an id or file that stands
+            twice, a label that is neither 0 nor 1, boxes that fit no labels.
+    """
+    missing = [column for column in FIXED if column not in table]
+    if missing:
+        raise DataError(f"catalog {name!r} lacks the columns {', '.join(missing)}")
+    known = (*FIXED, *COPIES, *ENRICHED)
+    unknown = [c for c in table.columns if c not in known and not c.startswith(PREFIXES)]
+    if unknown:
+        raise DataError(
+            f"catalog {name!r} has unknown columns {', '.join(unknown)}; allowed beside the fixed "
+            f"ones: {', '.join(p + '*' for p in PREFIXES)}, " + ", ".join((*COPIES, *ENRICHED))
+        )
+    table = table.reset_index(drop=True)
+    nobody = table["patient"] == ""
+    if nobody.any():
+        raise DataError(
+            f"catalog {name!r}: {int(nobody.sum())} images have no patient, the first is "
+            f"{table.loc[nobody, 'image_id'].iat[0]!r}; where a set has none, use the study"
+        )
+    twice = table["image_id"].duplicated()
+    if twice.any():
+        raise DataError(
+            f"catalog {name!r}: image id {table.loc[twice, 'image_id'].iat[0]!r} stands twice"
+        )
+    _check_files(table, name)
+    for column in table.columns:
+        if column.startswith(("label_", "study_")):
+            table[column] = _presence(table[column], column, name)
+        if column.startswith("mask_"):
+            references = table[column].astype(object)
+            table[column] = references.where(references.notna(), None)
+    for column in LISTS:
+        table[column] = table[column].astype(object).where(table[column].notna(), None)
+    _check_boxes(table, name)
+    return table
+
+
+def _check_files(table: pd.DataFrame, name: str) -> None:
+    shared = (table["path"] != "") & table["path"].duplicated(keep=False)
+    if shared.any():
+        first = table.loc[shared, "path"].iat[0]
+        images = table.loc[table["path"] == first, "image_id"].tolist()
+        raise DataError(f"catalog {name!r}: {images[0]!r} and {images[1]!r} share file {first!r}")
+
+
+def _presence(values: pd.Series[Any], column: str, name: str) -> pd.Series[Any]:
+    """float32, 1 present, 0 absent, NaN unknown; raises DataError for anything else."""
+    numeric = _numeric(values, column, name)
+    wrong = numeric.notna() & ~numeric.isin((0, 1))
+    if wrong.any():
+        raise DataError(
+            f"catalog {name!r}: {column} is {numeric[wrong].iat[0]:g}; needed: 1 (present), "
+            "0 (absent) or NaN (unknown)"
+        )
+    return numeric.astype("float32")
+
+
+def _check_boxes(table: pd.DataFrame, name: str) -> None:
+    known = table["boxes"].notna()
+    counts = table.loc[known, "boxes"].map(len)
+    labels: Any = table.loc[known, "box_labels"].map(lambda v: -1 if v is None else len(v))
+    wrong = counts != 4 * labels
+    if wrong.any():
+        row = wrong.idxmax()
+        raise DataError(
+            f"catalog {name!r}, image {table['image_id'][row]!r}: {counts[row]} box numbers for "
+            f"{labels[row]} labels; needed: four numbers a box"
+        )
+    if not counts.sum():
+        return
+    corners = np.concatenate([np.asarray(b, np.float64) for b in table.loc[known, "boxes"]])
+    corners = corners.reshape(-1, 4)
+    damaged = ~np.isfinite(corners).all(axis=1) | (corners[:, 2:] < corners[:, :2]).any(axis=1)
+    if damaged.any():
+        box = int(np.flatnonzero(damaged)[0])
+        ends = (counts // 4).cumsum().to_numpy()
+        row = counts.index[int(np.searchsorted(ends, box, side="right"))]
+        raise DataError(
+            f"catalog {name!r}, image {table['image_id'][row]!r}: box {corners[box].tolist()}; "
+            "needed: finite x1, y1, x2, y2 with x1 ≤ x2 and y1 ≤ y2"
+        )
+
+
+def _numeric(values: pd.Series[Any], column: str, name: str) -> pd.Series[float]:
+    """Raises DataError for what is neither a number nor blank."""
+    if values.dtype.kind in "fiub":
+        return values.astype("float64")
+    values = values.astype(object).where(values.notna(), np.nan)
+    numeric = pd.to_numeric(values, errors="coerce").astype("float64")
+    text = numeric.isna() & values.notna() & (values.astype(str).str.strip() != "")
+    text &= ~values.map(lambda v: isinstance(v, float))
+    if text.any():
+        raise DataError(
+            f"catalog {name!r}: {column} {values[text].iat[0]!r} is no number; needed: a number, "
+            "or NaN where it is unknown"
+        )
+    return numeric

@@ -1,0 +1,149 @@
+"""Prediction files of several models -> one, image by image, whatever fuses the predictions.
+
+Boxes of copies of another size are brought into the frame of the first file. Knows no way of
+fusing and no file's place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.core.errors import ConfigError
+from hilum.core.manifest import BOX
+from hilum.core.prediction import Boxes, Prediction
+from hilum.evaluate.answers import in_frame
+from hilum.evaluate.challenges.tables import same_ids
+from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
+from hilum.evaluate.truth import Size
+
+Fuse = Callable[[Mapping[str, Prediction]], Prediction]
+DIGITS = 3  # of a pixel: what is left of single precision
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The fused file and what a reader must know of it."""
+
+    file: PredictionFile
+    silent: tuple[str, ...]  # files without any box: no voice in the fusion of boxes
+    scaled: int  # predictions made at another size than the first file's
+
+
+def member_names(paths: Sequence[str | Path]) -> tuple[str, ...]:
+    """A name for each file: its stem, with its place where two are called the same."""
+    stems = [Path(path).stem for path in paths]
+    count = Counter(stems)
+    return tuple(
+        stem if count[stem] == 1 else f"{stem}-{place}" for place, stem in enumerate(stems, 1)
+    )
+
+
+def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
+    """Fuse files of one form over the same images.
+
+    Raises:
+        ConfigError: files of different forms.
+        DataError: different images, or predictions on images of another shape.
+    """
+    parts = list(files.values())
+    first = parts[0]
+    if len({part.form for part in parts}) > 1:
+        raise ConfigError(f"files are {', '.join(p.form for p in parts)}; needed: one form")
+    for part in parts[1:]:
+        same_ids(first.images, part.images)
+    boxed = {name for name, part in files.items() if _has_boxes(part)}
+    images, scaled = dict[str, ImagePredictions](), 0
+    for name in first.images:
+        said = {member: part.images[name] for member, part in files.items()}
+        frame = next((one.size for one in said.values() if one.size is not None), None)
+        size = Size.of(*frame) if frame else Size.of(0, 0)
+        scaled += sum(size.scales(one.size) for one in said.values())
+        images[name] = _image(name, said, size, fuse, boxed)
+    return Fused(
+        file=PredictionFile(first.form, images, _header(files, fuse)),
+        silent=tuple(name for name in files if name not in boxed),
+        scaled=scaled,
+    )
+
+
+def _image(
+    name: str,
+    said: Mapping[str, ImagePredictions],
+    size: Size,
+    fuse: Fuse,
+    boxed: set[str],
+) -> ImagePredictions:
+    """One image; models that refused it or failed have no voice."""
+    heard = {member: one for member, one in said.items() if one.status == "analysed"}
+    if not heard:
+        return next(iter(said.values()))
+    framed = {member: in_frame(one, size, name) for member, one in heard.items()}
+    fused = fuse({member: prediction(one, size, member in boxed) for member, one in framed.items()})
+    boxes = fused.boxes or Boxes.none()
+    return ImagePredictions(
+        boxes=boxes.boxes_px.astype(np.float64).round(DIGITS),
+        scores=boxes.scores.astype(np.float64).round(6),
+        labels=boxes.labels,
+        whole=dict(fused.image_scores),
+        entry=next(iter(heard.values())).entry,
+        size=size.own if size.known else None,
+    )
+
+
+def prediction(image: ImagePredictions, size: Size, boxes: bool = True) -> Prediction:
+    """As a pipeline's stages take it; without `boxes` it has no voice among detectors."""
+    return Prediction(
+        width=size.own[0],
+        height=size.own[1],
+        boxes=Boxes.of(image.boxes, image.scores, image.labels) if boxes else None,
+        image_scores=dict(image.whole),
+    )
+
+
+def _has_boxes(file: PredictionFile) -> bool:
+    """False for a classifier's file: it found no box because it has none."""
+    if any(len(image.scores) for image in file.images.values()):
+        return True
+    points = (file.header.get("pipeline") or {}).get("operating_points") or {}
+    return any(point.get("score") == BOX for point in points.values())
+
+
+def _header(files: Mapping[str, PredictionFile], fuse: Fuse) -> dict[str, Any]:
+    """The head of a fused findings.json: all bundles, and the studies' scores fused."""
+    if next(iter(files.values())).form != "findings":
+        return {}
+    heads = [part.header.get("pipeline") or {} for part in files.values()]
+    bundles = {str(b): b for head in heads for b in head.get("bundles", [])}
+    names = "+".join(str(head.get("name", "?")) for head in heads)
+    return {
+        "pipeline": {
+            "name": f"ensemble {names}",
+            "version": "1",
+            "bundles": [*bundles.values()],
+            "operating_points": {},  # those of one model were not chosen for all
+            "calibrated_on": "",
+        },
+        "studies": _studies(
+            {name: part.header.get("studies") or [] for name, part in files.items()}, fuse
+        ),
+    }
+
+
+def _studies(said: Mapping[str, list[dict[str, Any]]], fuse: Fuse) -> list[dict[str, Any]]:
+    """Scores of studies, if all files made the same studies of the same images."""
+    if len({str([s["images"] for s in studies]) for studies in said.values()}) > 1:
+        return []
+    out = []
+    for same in zip(*said.values(), strict=True):
+        scores = {
+            name: Prediction(width=0, height=0, image_scores=study["scores"])
+            for name, study in zip(said, same, strict=True)
+        }
+        out.append({**same[0], "scores": dict(fuse(scores).image_scores)})
+    return out

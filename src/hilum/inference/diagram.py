@@ -1,0 +1,243 @@
+"""A pipeline drawn: as lines of text for a terminal, and as boxes and arrows (SVG, PNG).
+
+Knows the text alone, no bundle: it draws what will be done, whether or not it can be.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from hilum.inference.check import needs_of
+from hilum.inference.pipeline import ModelSpec, Pipeline
+from hilum.inference.stages import StageSpec
+
+LINE, CHARACTER, PAD, GAP, COLUMN = 17, 7.0, 9, 16, 74  # px
+INK, QUIET, RULE, PAPER = "#1d2733", "#5b6b7c", "#9aa8b5", "#ffffff"
+FILLS = {"gates": "#f3e9d2", "models": "#dce9f5", "flows": "#e2f0e4", "out": "#ece4f2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One box of the drawing."""
+
+    name: str
+    kind: str  # of FILLS
+    lines: tuple[str, ...]  # the first is its title
+    x: float = 0
+    y: float = 0
+    width: float = 0
+
+    @property
+    def least_width(self) -> float:
+        return max(map(len, self.lines)) * CHARACTER + 2 * PAD
+
+    @property
+    def height(self) -> float:
+        return len(self.lines) * LINE + 2 * PAD
+
+
+def tree(pipeline: Pipeline) -> list[str]:
+    """The pipeline from top to bottom, one line a step."""
+    lines = [f"{pipeline.name} {pipeline.version}"]
+    if pipeline.about:
+        lines.append(f"  {pipeline.about}")
+    for title, blocks in _sections(pipeline):
+        lines += ["", title]
+        for block in blocks:
+            first, *rest = block.lines
+            lines.append(f"  {first}")
+            lines += [f"    {line}" for line in rest]
+    return lines
+
+
+def svg(pipeline: Pipeline) -> str:
+    """A drawing of blocks and arrows."""
+    blocks, arrows, width, height = _layout(pipeline)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans Mono, monospace" '
+        f'font-size="11.6"><rect width="100%" height="100%" fill="{PAPER}"/>'
+    ]
+    for x1, y1, x2, y2 in arrows:
+        middle = (x1 + x2) / 2
+        parts.append(
+            f'<path d="M{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} '
+            f'{x2:.0f} {y2:.0f}" fill="none" stroke="{RULE}" stroke-width="1.4"/>'
+            f'<path d="M{x2 - 7:.0f} {y2 - 4:.0f}L{x2:.0f} {y2:.0f}L{x2 - 7:.0f} {y2 + 4:.0f}" '
+            f'fill="none" stroke="{RULE}" stroke-width="1.4"/>'
+        )
+    for one in blocks:
+        parts.append(
+            f'<rect x="{one.x:.0f}" y="{one.y:.0f}" width="{one.width:.0f}" '
+            f'height="{one.height:.0f}" rx="5" fill="{FILLS[one.kind]}" stroke="{RULE}"/>'
+        )
+        for row, text in enumerate(one.lines):
+            weight = ' font-weight="bold"' if row == 0 else ""
+            y = one.y + PAD + (row + 0.75) * LINE
+            parts.append(
+                f'<text x="{one.x + PAD:.0f}" y="{y:.0f}" fill="{INK if row == 0 else QUIET}"'
+                f'{weight} xml:space="preserve">{escape(text)}</text>'
+            )
+    return "".join([*parts, "</svg>\n"])
+
+
+def png(pipeline: Pipeline, scale: int = 2) -> bytes:
+    """The same drawing as pixels."""
+    blocks, arrows, width, height = _layout(pipeline)
+    picture = Image.new("RGB", (int(width) * scale, int(height) * scale), PAPER)
+    draw = ImageDraw.Draw(picture)
+    font = _fitting_font(CHARACTER * scale)
+    for x1, y1, x2, y2 in arrows:
+        draw.line([(x * scale, y * scale) for x, y in _curve(x1, y1, x2, y2)], RULE, scale)
+        head = [(x2 - 7, y2 - 4), (x2, y2), (x2 - 7, y2 + 4)]
+        draw.line([(x * scale, y * scale) for x, y in head], RULE, scale)
+    for one in blocks:
+        box = [one.x, one.y, one.x + one.width, one.y + one.height]
+        corners = [value * scale for value in box]
+        draw.rounded_rectangle(corners, 5 * scale, FILLS[one.kind], RULE)
+        for row, text in enumerate(one.lines):
+            place = (one.x + PAD) * scale, (one.y + PAD + row * LINE + 2) * scale
+            draw.text(place, text, INK if row == 0 else QUIET, font)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def _sections(pipeline: Pipeline) -> list[tuple[str, list[Block]]]:
+    """Title and blocks, in the order of the flow."""
+    gates = tuple(_step(gate) for gate in pipeline.gates) or ("none",)
+    models = [_model(name, spec) for name, spec in pipeline.models.items()]
+    flows = [
+        *(_flow(f"masks.{name}", f"mask {name}", s) for name, s in pipeline.masks.items()),
+        *([_flow("boxes", "boxes", pipeline.boxes)] if pipeline.boxes else []),
+        *([_flow("scores", "scores", pipeline.scores)] if pipeline.scores else []),
+    ]
+    shown = pipeline.thresholds
+    points = [f"boxes from: {shown.boxes}"] if pipeline.boxes else []
+    points += [f"beside scores: {name}" for name in shown.images]
+    return [
+        ("gates", [Block("gates", "gates", ("image passes", *gates))]),
+        ("models", models),
+        ("flows", flows),
+        (
+            "results",
+            [
+                Block("findings", "out", ("findings", *points)),
+                Block("study", "out", ("study", _step(pipeline.study))),
+            ],
+        ),
+    ]
+
+
+def _model(name: str, spec: ModelSpec) -> Block:
+    lines = [name]
+    lines += [f"bundle {path}" for path in map(_short, spec.paths)]
+    if not spec.paths:
+        lines.append(f"bundle to be named; recipe {spec.recipe or 'any'}")
+    if spec.combine is not None:
+        lines.append(f"combine {_step(spec.combine)}")
+    views = ["flip" * v.flip + " " * (v.flip and v.scale < 1) + _scale(v.scale) for v in spec.views]
+    if views != [""]:
+        lines.append(f"views {', '.join(view or 'plain' for view in views)}")
+        if len(views) > 1 and spec.fuse != ModelSpec.model_fields["fuse"].default:
+            lines.append(f"  boxes of views: {_step(spec.fuse)}")
+    if spec.size:
+        lines.append(f"size {spec.size} px")
+    changes = spec.decoding.model_dump(exclude_none=True)
+    if changes:
+        lines.append("decoding " + ", ".join(f"{key} {value:g}" for key, value in changes.items()))
+    if spec.when is not None:
+        lines.append(f"asked only if {spec.when.score} >= {spec.when.at}")
+    return Block(f"models.{name}", "models", tuple(lines))
+
+
+def _scale(scale: float) -> str:
+    return f"at {scale:g}" if scale < 1 else ""
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= 40 else f"…{path[-39:]}"
+
+
+def _flow(name: str, title: str, steps: Sequence[StageSpec]) -> Block:
+    numbered = (f"{index}. {_step(step)}" for index, step in enumerate(steps, 1))
+    return Block(name, "flows", (title, *numbered))
+
+
+def _step(spec: StageSpec) -> str:
+    options = ", ".join(f"{key} {_value(value)}" for key, value in spec.options.items())
+    return f"{spec.use} ({options})" if options else spec.use
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _layout(
+    pipeline: Pipeline,
+) -> tuple[list[Block], list[tuple[float, float, float, float]], float, float]:
+    """Blocks at their places, column by column, arrows, and the size of the whole."""
+    columns = [blocks for _, blocks in _sections(pipeline)]
+    heights = [sum(one.height + GAP for one in column) - GAP for column in columns]
+    placed: dict[str, Block] = {}
+    x = float(GAP)
+    for column, height in zip(columns, heights, strict=True):
+        y = GAP + (max(heights) - height) / 2
+        width = max(one.least_width for one in column)
+        for one in column:
+            placed[one.name] = replace(one, x=x, y=y, width=width)
+            y += one.height + GAP
+        x += width + COLUMN
+    arrows = [_arrow(placed[a], placed[b]) for a, b in _edges(pipeline)]
+    return list(placed.values()), arrows, x - COLUMN + GAP, max(heights) + 2 * GAP
+
+
+def _edges(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    for name in pipeline.models:
+        yield "gates", f"models.{name}"
+    seen = set[tuple[str, str]]()
+    for place, needs in needs_of(pipeline, pipeline.flows()):
+        flow = place.partition(",")[0]
+        if flow.startswith("models."):
+            continue  # written in the model's own block
+        seen |= {(f"models.{name}", flow) for name in needs.models if name in pipeline.models}
+    yield from sorted(seen)
+    flows = [f"masks.{name}" for name in pipeline.masks]
+    flows += [name for name in ("boxes", "scores") if getattr(pipeline, name)]
+    for flow in flows:
+        yield flow, "findings"
+    if pipeline.scores:
+        yield "scores", "study"
+
+
+def _arrow(a: Block, b: Block) -> tuple[float, float, float, float]:
+    return a.x + a.width, a.y + a.height / 2, b.x - 3, b.y + b.height / 2
+
+
+def _curve(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
+    """The curve of the SVG as points."""
+    middle, points = (x1 + x2) / 2, []
+    for step in range(25):
+        t = step / 24
+        a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
+        points.append(((a * x1) + (b + c) * middle + d * x2, (a + b) * y1 + (c + d) * y2))
+    return points
+
+
+def _fitting_font(width: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font whose letters are at most so wide, px."""
+    for size in range(40, 6, -1):
+        font = ImageFont.load_default(size)
+        if font.getlength("x" * 20) <= width * 20 * 0.98:
+            return font
+    return ImageFont.load_default(7)

@@ -1,0 +1,199 @@
+"""A damaged annotation makes an image unknown, and is counted; it is never a negative."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.sets import coco, picture, row, text, voc
+from hilum.core.errors import DataError
+from hilum.data import load
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "box", [[NAN, 1, 2, 3], ["text", 1, 2, 3], [1, 2, -3, 4], [1, 2, 3], None, "1 2 3 4"]
+)
+def test_coco(tmp_path: Path, box: list[object]) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png", seed=1)
+    entries = [{"id": i, "file_name": f"{n}.png"} for i, n in enumerate("ab")]
+    coco(tmp_path / "x.json", entries, [(0, [5, 10, 20, 20]), (0, box)])
+    catalog = load("coco", tmp_path)
+    assert row(catalog, "a")["boxes"] is None  # nobody knows where the other one is
+    assert row(catalog, "a")["label_opacity"] == 1
+    coco(tmp_path / "x.json", entries, [(0, box)])
+    catalog = load("coco", tmp_path)
+    assert row(catalog, "a")["boxes"] is None
+    assert np.isnan(row(catalog, "a")["label_opacity"])
+    assert row(catalog, "b")["boxes"] == []
+    assert row(catalog, "b")["label_opacity"] == 0
+    assert catalog.skips == {"damaged-box": 1}
+    assert any("(first: 'a')" in note for note in catalog.notes)
+
+
+@pytest.mark.parametrize("box", [("nan", 1, 2, 3), ("text", 1, 2, 3), (9, 1, 2, 3), ("", 1, 2, 3)])
+def test_voc(tmp_path: Path, box: tuple[object, ...]) -> None:
+    picture(tmp_path / "JPEGImages/a.png")
+    voc(tmp_path / "Annotations/a.xml", box)
+    catalog = load("voc", tmp_path)
+    assert row(catalog, "JPEGImages/a")["boxes"] is None
+    assert np.isnan(row(catalog, "JPEGImages/a")["label_opacity"])
+    assert catalog.skips == {"damaged-box": 1}
+
+
+@pytest.mark.parametrize("line", ["0 nan .5 .1 .1", "0 text .5 .1 .1", "0 .5 .5 -.1 .1"])
+def test_yolo(tmp_path: Path, line: str) -> None:
+    picture(tmp_path / "images/a.png")
+    text(tmp_path / "labels/a.txt", f"{line}\n")
+    text(tmp_path / "data.yaml", "names: [opacity]\n")
+    catalog = load("yolo", tmp_path)
+    assert row(catalog, "images/a")["boxes"] is None
+    assert np.isnan(row(catalog, "images/a")["label_opacity"])
+    assert catalog.skips == {"damaged-box": 1}
+    text(tmp_path / "labels/a.txt", "0 .1 .1 nan .2 .3 .3\n")
+    polygon = row(load("yolo", tmp_path), "images/a")
+    assert polygon["boxes"] is None
+
+
+@pytest.mark.parametrize(
+    "line", ["1 .5 .5 .1 .1", "x .5 .5 .1 .1", "0.5 .5 .5 .1 .1", "0 .5 .5 .1"]
+)
+def test_yolo_lines_of_no_class_or_shape_are_errors(tmp_path: Path, line: str) -> None:
+    picture(tmp_path / "images/a.png")
+    text(tmp_path / "labels/a.txt", f"{line}\n")
+    text(tmp_path / "data.yaml", "names: [opacity]\n")
+    with pytest.raises(DataError, match=r"a\.txt, line 1"):
+        load("yolo", tmp_path)
+
+
+@pytest.mark.parametrize("cells", ["a,nan,2,3,4,1", "a,left,2,3,4,1", "a,1,2,-3,4,1", "a,,,,,1"])
+def test_rsna(tmp_path: Path, cells: str) -> None:
+    head = "patientId,x,y,width,height,Target\n"
+    text(tmp_path / "stage_2_train_labels.csv", f"{head}{cells}\nb,,,,,0\n")
+    catalog = load("rsna", tmp_path)
+    assert row(catalog, "a")["boxes"] is None
+    assert row(catalog, "a")["label_opacity"] == 1
+    assert row(catalog, "b")["boxes"] == []
+    assert catalog.skips == {"damaged-box": 1}
+
+
+@pytest.mark.parametrize("value", ["nan", "-3"])
+def test_siim_covid(tmp_path: Path, value: str) -> None:
+    box = f"\"[{{'x': 1, 'y': 2, 'width': {value}, 'height': 4}}]\""
+    head = "id,boxes,label,StudyInstanceUID\n"
+    text(tmp_path / "train_image_level.csv", f"{head}a_image,{box},,s\nb_image,,,s\n")
+    catalog = load("siim-covid", tmp_path)
+    assert row(catalog, "a")["boxes"] is None
+    assert row(catalog, "a")["label_opacity"] == 1
+    assert row(catalog, "b")["boxes"] == []
+    assert catalog.skips["damaged-box"] == 1
+
+
+@pytest.mark.parametrize("readers", ["union", "majority", "consensus"])
+def test_vindr(tmp_path: Path, readers: str) -> None:
+    rows = "v,Mass,R1,{},10,20,20\nw,No finding,R1,,,,\n"
+    head = "image_id,class_name,rad_id,x_min,y_min,x_max,y_max\n"
+    for value in ("nan", "left", "99"):
+        text(tmp_path / "train.csv", head + rows.format(value))
+        catalog = load("vindr", tmp_path, readers=readers)
+        assert row(catalog, "v")["boxes"] is None
+        assert row(catalog, "v")["label_mass"] == 1
+        assert row(catalog, "w")["boxes"] == []
+        assert catalog.skips["damaged-box"] == 1
+
+
+def test_nih(tmp_path: Path) -> None:
+    head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,"
+    rows = "1_0.png,Mass,0,1,58,M,PA\n"
+    text(tmp_path / "Data_Entry_2017.csv", f"{head}View Position\n{rows}")
+    head = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+    boxes = "1_0.png,Mass,1,2,3,4,,,\n1_0.png,Mass,1,text,3,4,,,\n9_0.png,Mass,1,2,3,4,,,\n"
+    text(tmp_path / "BBox_List_2017.csv", head + boxes)
+    catalog = load("nih", tmp_path)
+    assert row(catalog, "1_0")["boxes"] is None
+    assert catalog.skips == {"damaged-box": 1, "box-lost": 1}
+
+
+@pytest.mark.parametrize(
+    "cell", ["yes", "1 2 3", "-2", "1.5 2", "0 0", "-1 5", "1048576 1", "5 -1", "0 2;3 1"]
+)
+def test_siim_acr_text_that_is_no_run_length_names_its_image(tmp_path: Path, cell: str) -> None:
+    text(tmp_path / "train-rle.csv", f"ImageId, EncodedPixels\na, -1\nb, {cell}\n")
+    with pytest.raises(DataError, match="image 'b'"):
+        load("siim-acr", tmp_path)
+
+
+def test_siim_acr_images_both_empty_and_not(tmp_path: Path) -> None:
+    text(tmp_path / "train-rle.csv", "ImageId, EncodedPixels\na, -1\na, 0 2\n")
+    with pytest.raises(DataError, match="'a' has an empty mask and one that is not"):
+        load("siim-acr", tmp_path)
+    text(tmp_path / "train-rle.csv", "ImageId, EncodedPixels\na, -1\na, -1\nb,nan\nc,\n")
+    catalog = load("siim-acr", tmp_path)
+    assert row(catalog, "a")["label_pneumothorax"] == 0
+    for image in ("b", "c"):
+        assert np.isnan(row(catalog, image)["label_pneumothorax"])
+        assert row(catalog, image)["mask_pneumothorax"] is None
+    assert catalog.skips == {"row-blank": 2}
+
+
+def test_run_lengths_in_a_folder_s_table(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    mapping = {"image_id": "file", "mask_lungs": "m"}
+    text(tmp_path / "t.csv", "file,m\na.png,rle:100x100:0 2\n")
+    catalog = load("folder", tmp_path, table="t.csv", columns=mapping)
+    assert catalog.table["mask_lungs"].tolist() == ["rle:100x100:0 2"]
+    for damaged in ("rle:100x100:0 2 3", "rle:100:0 2", "rle:9x9:80 9", "rle:x"):
+        text(tmp_path / "t.csv", f"file,m\na.png,{damaged}\n")
+        with pytest.raises(DataError, match=r"image 'a\.png': mask"):
+            load("folder", tmp_path, table="t.csv", columns=mapping)
+
+
+def test_masks_that_are_not_there_are_unknown_and_masks_are_no_radiographs(tmp_path: Path) -> None:
+    for place in ("i/a.png", "i/b.png", "i/c.png", "m/a.png"):
+        picture(tmp_path / place, seed=len(place) + ord(place[2]))
+    text(tmp_path / "t.csv", "file,m\na,m\\a.png\nb.png,m/b.png\ni/c.png,\n")
+    mapping = {"image_id": "file", "mask_lungs": "m"}
+    catalog = load("folder", tmp_path, table="t.csv", columns=mapping)
+    assert catalog.table["path"].tolist() == ["i/a.png", "i/b.png", "i/c.png"]
+    assert catalog.table["mask_lungs"].tolist() == ["m/a.png", None, ""]
+    assert catalog.skips == {"mask-without-file": 1}
+
+
+def test_coco_test_files_without_annotations_are_not_negative(tmp_path: Path) -> None:
+    picture(tmp_path / "test2017/a.png")
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "o"}]}
+    for more in ({}, {"annotations": []}):
+        text(tmp_path / "annotations/image_info_test2017.json", json.dumps(content | more))
+        catalog = load("coco", tmp_path)
+        assert catalog.table["boxes"].tolist() == [None]
+        assert np.isnan(catalog.table["label_o"]).all()
+        assert catalog.withheld.all()
+
+
+def test_yolo_splits_without_label_files_are_not_negative(tmp_path: Path) -> None:
+    for place in ("train/a.png", "train/b.png", "test/c.png"):
+        picture(tmp_path / f"images/{place}", seed=ord(place[-5]))
+    text(tmp_path / "labels/train/a.txt", "0 .5 .5 .1 .1\n")
+    text(tmp_path / "data.yaml", "names: [opacity]\n")
+    catalog = load("yolo", tmp_path)
+    assert row(catalog, "images/train/b")["boxes"] == []
+    assert row(catalog, "images/test/c")["boxes"] is None
+    assert catalog.withheld.tolist() == [True, False, False]
+    assert catalog.skips == {"no-row": 1}
+
+
+def test_coco_categories_that_a_file_does_not_ask_for_are_unknown(tmp_path: Path) -> None:
+    for i, split in enumerate(("train", "val")):
+        picture(tmp_path / f"{split}/a.png", seed=i)
+        coco(tmp_path / f"{split}.json", [{"id": 1, "file_name": "a.png"}], [(1, [1, 2, 3, 4])])
+    content = json.loads((tmp_path / "val.json").read_text())
+    content["categories"].append({"id": 2, "name": "nodule"})
+    text(tmp_path / "val.json", json.dumps(content))
+    catalog = load("coco", tmp_path)
+    assert np.isnan(row(catalog, "train/a")["label_nodule"])
+    assert row(catalog, "val/a")["label_nodule"] == 0

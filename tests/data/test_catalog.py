@@ -1,0 +1,152 @@
+"""A catalog is a table that can be trusted, and a file that says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from helpers.sets import picture, text
+from hilum.core.errors import DataError
+from hilum.data import Catalog, load, open_catalog
+from hilum.data.catalog import build
+from hilum.data.check.files import readable
+from hilum.data.pixels import open_radiograph
+
+
+def one(**columns: Any) -> Catalog:
+    row = {"image_id": "a", "patient": "p"} | columns
+    return build("one", pd.DataFrame([row]), Path())
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label_opacity": "yes"},
+        {"label_opacity": 2},
+        {"label_opacity": 0.5},
+        {"study_typical": -1},
+        {"age": "045Y"},
+        {"width": "wide"},
+        {"patient": ""},
+        {"boxes": [1, 2, 3], "box_labels": ["x"]},
+        {"boxes": [1, 2, 3, 4], "box_labels": []},
+        {"boxes": [1, 2, np.nan, 4], "box_labels": ["x"]},
+        {"boxes": [5, 2, 3, 4], "box_labels": ["x"]},
+        {"mood": 1},
+    ],
+)
+def test_what_no_catalog_holds(columns: dict[str, Any]) -> None:
+    with pytest.raises(DataError):
+        one(**columns)
+
+
+def test_what_a_catalog_reads() -> None:
+    table = one(label_opacity=True, label_x="", age=0, patient=0, width="100", boxes=None).table
+    assert table["label_opacity"].tolist() == [1]
+    assert np.isnan(table["label_x"]).all()
+    assert (table["age"].iat[0], table["patient"].iat[0], table["width"].iat[0]) == (0, "0", 100)
+    rows = pd.DataFrame({"image_id": ["a", "b"], "patient": [1.0, 2.0], "path": ["a.png", "a.png"]})
+    assert build("x", rows.drop(columns="path"), Path()).table["patient"].tolist() == ["1", "2"]
+    with pytest.raises(DataError, match=r"'a' and 'b' share file 'a\.png'"):
+        build("x", rows, Path())
+
+
+def test_a_file_that_is_no_catalog_says_what_to_do(tmp_path: Path) -> None:
+    text(tmp_path / "c.csv", "image_id,patient\na,p\n")
+    with pytest.raises(DataError, match="hilum data catalog DIRECTORY --set NAME"):
+        open_catalog(tmp_path / "c.csv")
+    with pytest.raises(DataError, match="there is no catalog"):
+        open_catalog(tmp_path / "gone.parquet")
+    pq.write_table(pa.table({"image_id": ["a"]}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="but not a hilum catalog"):
+        open_catalog(tmp_path / "p.parquet")
+    one().save(tmp_path / "c.parquet")
+    whole = pq.read_table(tmp_path / "c.parquet")
+    pq.write_table(whole.drop_columns(["patient", "boxes"]), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match=r"c\.parquet: .*lacks the columns patient, boxes"):
+        open_catalog(tmp_path / "c.parquet")
+
+
+def test_notes_and_skips_travel_with_the_file(tmp_path: Path) -> None:
+    made = build("x", one().table, tmp_path, ("a\nb", "ü"), {"no-file": 3})
+    made.save(tmp_path / "c.parquet")
+    again = open_catalog(tmp_path / "c.parquet")
+    assert again.notes == ("a\nb", "ü")
+    assert again.skips == {"no-file": 3}
+
+
+def test_a_moved_root_is_said_and_mended(tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    picture(tmp_path / "set/x/a.png")
+    elsewhere = tmp_path / "out"
+    elsewhere.mkdir()
+    load("folder", tmp_path / "set").save(elsewhere / "c.parquet")
+    shutil.move(tmp_path / "set", tmp_path / "moved")
+    old = open_catalog(elsewhere / "c.parquet")
+    for use in (old.need_files, lambda: open_radiograph(old.root, "x/a.png")):
+        with pytest.raises(DataError, match="not there"):
+            use()
+    words = ["data", "catalog", str(elsewhere / "c.parquet"), "--root", str(tmp_path / "moved")]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new.parquet")])
+    assert result.exit_code == 0, result.output
+    new = open_catalog(tmp_path / "new.parquet")
+    assert open_radiograph(new.root, new.table["path"].iat[0]).width == 100
+    for verb in ("check", "explore"):
+        words = ["data", verb, str(elsewhere / "c.parquet"), "--out", str(tmp_path / verb)]
+        result = CliRunner().invoke(app, words)
+        assert isinstance(result.exception, DataError)
+
+
+def test_command_writes_the_parts_of_a_split(tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    rows = "file,pid,y,sex\n"
+    for i in range(8):
+        picture(tmp_path / f"set/{i}.png", seed=i)
+        rows += f"{i}.png,p{i // 2},{i % 2},alien\n"
+    text(tmp_path / "set/t.csv", rows)
+    source = [str(tmp_path / "set"), "--set", "folder", "--option", "table=t.csv"]
+    columns = {"image_id": "file", "patient": "pid", "label_opacity": "y", "sex": "sex"}
+    for own, theirs in columns.items():
+        source += ["--option", f"columns.{own}={theirs}"]
+    split = tmp_path / "s.json"
+    words = ["data", "split", *source, "--fractions", "0.5,0.5", "--out", str(split), "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["skips"] == {"sex-unread": 8}
+    out = tmp_path / "c.parquet"
+    words = ["data", "catalog", *source, "--split", str(split), "--out", str(out), "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["parts"] == {"test": 4, "train": 4}
+    assert answer["skips"] == {"sex-unread": 8}
+    assert "8 cells are no sex" in result.stderr
+    catalog = open_catalog(out)
+    assert catalog.table.groupby("patient")["split"].nunique().max() == 1
+    for verb, more in (("check", []), ("explore", []), ("convert", ["--to", "png"])):
+        target = tmp_path / verb
+        words = ["data", verb, str(out), "--out", str(target), "--json", *more]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code in (0, 1), result.output
+        assert json.loads(result.stdout)["skips"] == {"sex-unread": 8}, verb
+
+
+def test_unreadable_images_are_listed_and_left_out(tmp_path: Path) -> None:
+    for i in range(3):
+        picture(tmp_path / f"set/{i}.png", seed=i)
+    (tmp_path / "set/1.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
+    kept, left = readable(load("folder", tmp_path / "set"), tmp_path / "memory.jsonl")
+    assert kept.table["image_id"].tolist() == ["0", "2"]
+    assert left[["image_id", "path"]].to_numpy().tolist() == [["1", "1.png"]]
+    assert kept.skips["unreadable"] == 1

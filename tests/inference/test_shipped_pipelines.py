@@ -1,0 +1,190 @@
+"""The five systems as texts: each names its recipes, says what is missing, runs with bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from helpers.toy import NO_BOXES, write_classifier, write_segmenter, write_toy
+from hilum.cli.main import app
+from hilum.core.errors import ConfigError
+from hilum.core.prediction import sigmoid
+from hilum.core.radiograph import Radiograph
+from hilum.inference import diagram
+from hilum.inference.loaded import load_pipeline
+from hilum.inference.pipeline import Pipeline, shipped_pipelines
+
+SYSTEMS = (
+    *("rsna-retinanet", "rsna-maskrcnn-yolo", "replication-retinanet"),
+    *("siim-covid", "pneumothorax"),
+)
+RECIPES = Path(__file__).parents[2] / "recipes"
+BOXES = ((30.0, 40.0, 62.0, 80.0), (80.0, 40.0, 110.0, 90.0))
+PIXELS = np.random.default_rng(0).random((128, 128), np.float32)
+CLASSES = ("negative", "typical", "indeterminate", "atypical")
+
+
+def said(name: str, bundles: dict[str, list[Path]], pixels: np.ndarray = PIXELS):  # type: ignore[no-untyped-def]
+    return load_pipeline(Pipeline.load(name).with_bundles(bundles))(Radiograph(pixels.copy()))
+
+
+def three_classes(path: Path, **changes: object) -> Path:
+    scores = {"normal": "normal", "not-normal": "not-normal", "opacity": "opacity"}
+    write_toy(path, **({"boxes": BOXES, "image_scores": scores} | changes))
+    return path
+
+
+def test_the_five_systems_and_the_default_come_with_hilum() -> None:
+    assert set(shipped_pipelines()) == {"default", *SYSTEMS}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_without_bundles_says_which_and_how_they_are_made(name: str) -> None:
+    pipeline = Pipeline.load(name)
+    for model, spec in pipeline.models.items():
+        assert (RECIPES / f"{spec.recipe}.yaml").is_file(), model
+    with pytest.raises(ConfigError, match="--bundle"):
+        load_pipeline(name)
+    done = CliRunner().invoke(app, ["pipeline", "check", name, "--json"])
+    assert done.exit_code == 1
+    problems = json.loads(done.output)["problems"]
+    assert len(problems) == len(pipeline.models)
+    for model, spec in pipeline.models.items():
+        assert any(f"--bundle {model}=PATH" in one and str(spec.recipe) in one for one in problems)
+
+
+@pytest.mark.parametrize("name", ["default", *SYSTEMS])
+def test_a_drawing_names_every_model_step_and_option(name: str, tmp_path: Path) -> None:
+    pipeline = Pipeline.load(name)
+    text, drawn = "\n".join(diagram.tree(pipeline)), diagram.svg(pipeline)
+    for steps in (pipeline.boxes, pipeline.scores, *pipeline.masks.values()):
+        for step in steps:
+            assert step.use in text
+            assert step.use in drawn
+            assert all(f"{key} " in text for key in step.options)
+    assert all(model in drawn for model in pipeline.models)
+    out = tmp_path / "p.png"
+    assert CliRunner().invoke(app, ["pipeline", "show", name, "--png", str(out)]).exit_code == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_folds_shrink_and_weak_boxes_go_by_the_second_places_filter(tmp_path: Path) -> None:
+    wide, narrow = ((30.0, 40.0, 70.0, 80.0),), ((32.0, 40.0, 68.0, 80.0),)
+    logits = (-2.2,)  # a weak box that the image's score carries
+    a = three_classes(tmp_path / "a.zip", boxes=wide, logits=logits)
+    b = three_classes(tmp_path / "b.zip", boxes=narrow, logits=logits)
+    found = said("rsna-retinanet", {"retinanet": [a, b]})
+    assert found.scores == pytest.approx(sigmoid(list(logits)), abs=1e-5)
+    width = float(found.boxes_px[0, 2] - found.boxes_px[0, 0])
+    assert width < 36  # smaller than either fold's
+    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+    none = three_classes(tmp_path / "c.zip", logits=(-5.0, -6.0))
+    assert len(said("rsna-retinanet", {"retinanet": [none]}).scores) == 0
+
+
+def test_either_confident_detector_counts_if_the_classifier_agrees(tmp_path: Path) -> None:
+    one = three_classes(tmp_path / "m.zip", boxes=BOXES[:1], logits=(2.0,))
+    two = three_classes(tmp_path / "y.zip", boxes=BOXES, logits=(-3.0, 3.0))
+    for opacity, scores in ((0.5, [3.0, 2.0]), (0.1, [])):
+        write_classifier(tmp_path / "c.zip", opacity)
+        bundles = {"maskrcnn": [one], "yolo": [two], "classifier": [tmp_path / "c.zip"]}
+        found = said("rsna-maskrcnn-yolo", bundles)
+        np.testing.assert_allclose(found.scores, sigmoid(scores), atol=1e-5)
+        best = float(sigmoid(scores[0])) if scores else 0.0
+        assert found.image_scores["any-box"] == pytest.approx(best, abs=1e-5)
+
+
+def test_the_replication_study_is_one_network(tmp_path: Path) -> None:
+    found = said(
+        "replication-retinanet",
+        {"retinanet": [three_classes(tmp_path / "r.zip", logits=(2.0, -2.0))]},
+    )
+    assert len(found.scores) == 1  # above its own operating point
+    with pytest.raises(ConfigError, match="takes one bundle"):
+        said("replication-retinanet", {"retinanet": [tmp_path / "r.zip", tmp_path / "s.zip"]})
+
+
+def test_covid_detectors_are_fused_and_none_is_what_they_leave(tmp_path: Path) -> None:
+    one = three_classes(tmp_path / "f.zip", logits=(2.0, 1.0))
+    two = three_classes(tmp_path / "y.zip", logits=(0.5, 3.0))
+    study = tmp_path / "s.zip"
+    write_toy(
+        study,
+        classes=(1.0, 0.0, 2.0, 0.0),
+        **(
+            NO_BOXES
+            | {
+                "outputs": NO_BOXES["outputs"] | {"mask_logits": None},
+                "masks": {},
+                "global_classes": list(CLASSES),
+                "image_scores": {name: name for name in CLASSES} | {"pneumonia": list(CLASSES[1:])},
+                "positive": "pneumonia",
+            }
+        ),
+    )
+    found = said("siim-covid", {"fasterrcnn": [one], "yolo": [two], "study": [study]})
+    p = np.sort(sigmoid([[2.0, 1.0], [0.5, 3.0]]).mean(axis=0))[::-1]
+    np.testing.assert_allclose(found.scores, p, atol=1e-5)
+    scores = found.image_scores
+    assert scores["none"] == pytest.approx(1 - p[0], abs=1e-5)
+    assert sum(scores[name] for name in CLASSES) == pytest.approx(1)
+    assert scores["pneumonia"] == pytest.approx(1 - scores["negative"])
+
+
+@pytest.mark.parametrize(("opacity", "empty"), [(0.39, True), (0.41, False)])
+def test_pneumothorax_is_classified_segmented_and_cleaned(
+    tmp_path: Path, opacity: float, empty: bool
+) -> None:
+    write_classifier(
+        tmp_path / "c.zip",
+        opacity,
+        image_scores={"pneumothorax": "opacity"},
+        positive="pneumothorax",
+        operating_points={
+            "best-mcc-pneumothorax": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}
+        },
+    )
+    masks = {"pneumothorax": {"channel": 0}}
+    for fold in "ab":
+        write_segmenter(tmp_path / f"{fold}.zip", masks=masks)
+    pixels = np.zeros((256, 256), np.float32)
+    pixels[40:120, 40:120] = 1  # 320 px at 1024
+    pixels[200:208, 200:208] = 1  # 32 x 32 = 1,024 px at 1024: removed
+    bundles = {"classifier": [tmp_path / "c.zip"]}
+    bundles["segmenter"] = [tmp_path / "a.zip", tmp_path / "b.zip"]
+    found = said("pneumothorax", bundles, pixels)
+    mask = found.masks["pneumothorax"]
+    assert found.image_scores["pneumothorax"] == pytest.approx(opacity)
+    assert bool(found.declined) == empty
+    assert mask.any() != empty
+    assert not mask[190:220, 190:220].any()
+    assert empty or abs(int(mask.sum()) - 80 * 80) < 900
+
+
+def test_bundles_are_named_on_the_command_line(tmp_path: Path) -> None:
+    three_classes(tmp_path / "m.zip")
+    write_classifier(tmp_path / "c.zip", 0.5)
+    words = [f"{n}={tmp_path / 'm.zip'}" for n in ("maskrcnn", "yolo")]
+    words.append(f"classifier={tmp_path / 'c.zip'}")
+    options = [part for word in words for part in ("--bundle", word)]
+    done = CliRunner().invoke(app, ["pipeline", "check", "rsna-maskrcnn-yolo", *options])
+    assert done.exit_code == 0, done.output
+    assert "everything fits" in done.output
+    swapped = [
+        "--bundle",
+        words[0],
+        "--bundle",
+        words[1],
+        "--bundle",
+        f"classifier={tmp_path}/m.zip",
+    ]
+    done = CliRunner().invoke(app, ["pipeline", "check", "rsna-maskrcnn-yolo", *swapped])
+    assert done.exit_code == 0  # it has that score as well
+    with pytest.raises(ConfigError, match="Did you mean 'yolo'"):
+        Pipeline.load("rsna-maskrcnn-yolo").with_named(["yoloo=x.zip"])
+    with pytest.raises(ConfigError, match="name one: --bundle NAME=PATH"):
+        Pipeline.load("rsna-maskrcnn-yolo").with_named(["x.zip"])

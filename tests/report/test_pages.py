@@ -1,0 +1,88 @@
+"""Pages need no network, escape what they are given, and show every number by its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hilum.evaluate.metrics.names import METRICS
+from hilum.report.published import PUBLISHED
+from hilum.report.run import run_page, sweep_figures, sweep_page
+
+
+def _rows(seed: int = 0) -> pd.DataFrame:
+    epochs = np.arange(1, 6)
+    noise = np.random.default_rng(seed).random(5)
+    return pd.DataFrame(
+        {
+            **{"epoch": epochs, "stage": ["heads"] * 2 + ["all"] * 3, "loss": 1 / epochs},
+            **{
+                "val_loss": 1.2 / epochs + noise,
+                "val_box": 0.5 / epochs,
+                "val_class": 0.7 / epochs,
+            },
+            **{"ap50": epochs / 10, "ap50_opacity": epochs / 10, "rsna_score": epochs / 20},
+            **{"auc": epochs / 6, "dice": epochs / 7, "learning_rate": 1e-4},
+        }
+    )
+
+
+def _page(rows: pd.DataFrame) -> str:
+    data = {"set": "<i>rsna</i>", "images": {"train": 9}, "sha256": "ab" * 32}
+    results = {"validation": {"ap50": 0.5, "rsna_score": 0.25}, "test": {"ap50": float("nan")}}
+    return run_page("r", "About <b>it</b>.", rows, "seed: <0>", data, results, [])
+
+
+def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> None:
+    html = _page(_rows())
+    assert "<i>rsna" not in html
+    assert "<b>it" not in html
+    assert "src=" not in html
+    assert "<link" not in html
+    assert "default-src 'none'" in html
+    for title in ("Loss", "Validation loss by component", "Boxes on validation", "Learning rate"):
+        assert f'aria-label="{title}"' in html
+    assert "AP at IoU .5, opacity" not in html  # its mean is there
+    assert "RSNA score of the boxes shown" in html
+
+
+def test_a_run_without_an_epoch_has_a_page() -> None:
+    assert "Curves" not in _page(pd.DataFrame())
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_sweep_draws_every_component_group_by_group(grouped: bool) -> None:
+    curves = {(v, str(s)): _rows(s) for v in ("a light", "a heavy", "b light") for s in (0, 1)}
+    groups = {"a": ["a light", "a heavy"], "b": ["b light"]} if grouped else None
+    figures = sweep_figures("ap50", curves, groups)
+    names = ["AP at IoU .5 on validation", "Validation loss"]
+    names += ["Validation loss, box", "Validation loss, class"]
+    expected = [f"{n}: {g}" for n in names for g in "ab"] if grouped else names
+    assert [figure.title for figure in figures] == expected
+    assert all("<svg" in figure.svg for figure in figures)
+    table = pd.DataFrame(
+        [
+            {"variant": "a light", "runs": 2, "value": 0.4, "low": 0.3, "high": 0.5},
+            {
+                **{"variant": "<b>", "runs": 2, "value": 0.5, "low": 0.4, "high": 0.6},
+                **{"difference": 0.1, "difference_low": 0.05, "difference_high": 0.15},
+                "verdict": "higher",
+            },
+        ]
+    )
+    html = sweep_page("recipe", "ap50", "test", table, figures)
+    assert "baseline" in html
+    assert "0.050 to 0.150" in html
+    assert "<b>" not in html
+
+
+def test_published_figures_stand_beside_numbers_that_we_have() -> None:
+    assert set(PUBLISHED) == {"rsna", "siim-covid", "siim-acr", "nih"}
+    every = [one for figures in PUBLISHED.values() for one in figures]
+    assert {one.ours for one in every} <= METRICS.keys()
+    assert {one.system for one in every} == {"A", "B", "D", "E"}
+    augmentations = [o.value for o in PUBLISHED["rsna"] if "augmentation" in o.model]
+    assert augmentations == [".2461", ".2544", ".2502", ".2556", ".2610"]  # A15
