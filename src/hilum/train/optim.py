@@ -74,7 +74,7 @@ def factor(step: int, stage: StageOptions, steps: int, chunk: int = 1) -> float:
     return warm * cosine_with_floor(min(step // unit, last), last, options.floor)
 
 
-def cosine_with_floor(t: int, last: int, floor: float) -> float:
+def cosine_with_floor(t: int, last: int, floor: float = 0.05) -> float:
     """(.5 (1 + cos(pi t / T)) (1 - floor) + floor); at t = T the floor itself."""
     return 0.5 * (1 + math.cos(math.pi * t / last)) * (1 - floor) + floor
 
