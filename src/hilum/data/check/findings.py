@@ -36,6 +36,8 @@ REMEDIES = {
     "picture-in-two-splits": "kept: make a new split",
     "box-without-label": "kept: decide which is right",
     "label-without-box": "kept: decide which is right",
+    "mask-without-label": "kept: decide which is right",
+    "label-without-mask": "kept: decide which is right",
     "box-outside": "box cut to the image",
     "box-empty": "box left out",
     "wrong-size": "boxes scaled to the file",
@@ -101,6 +103,7 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         *_files(catalog, known),
         *_labels(catalog),
         *_boxes(catalog),
+        *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
     ]
     if len(known):
@@ -197,6 +200,20 @@ def _boxes(catalog: Catalog) -> Iterator[Problem]:
             yield str(image), "box-empty", f"box {box.tolist()} has no area in the image"
         for box in boxes[outside & ~empty]:
             yield str(image), "box-outside", f"box {box.tolist()} leaves the image"
+
+
+def _mask_labels(table: pd.DataFrame) -> Iterator[Problem]:
+    """Masks of something that has a label too."""
+    for column in (c for c in map(str, table) if c.startswith("mask_")):
+        name = column.removeprefix("mask_")
+        if f"label_{name}" not in table:
+            continue
+        label, mask = table[f"label_{name}"], table[column]
+        drawn = mask.notna() & (mask != "")
+        wrong = (drawn & (label == 0)).to_numpy(bool)
+        yield from _say(table, wrong, "mask-without-label", f"has a mask of {name}, not the label")
+        wrong = ((mask == "") & (label == 1)).to_numpy(bool)
+        yield from _say(table, wrong, "label-without-mask", f"label says {name}, the mask is empty")
 
 
 def _cut(
