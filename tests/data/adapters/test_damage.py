@@ -241,3 +241,20 @@ def test_labelimg_s_list_of_classes_is_no_image(tmp_path: Path) -> None:
     text(tmp_path / "labels/classes.txt", "opacity\n")
     text(tmp_path / "data.yaml", "names: [opacity]\n")
     assert load("yolo", tmp_path).table["image_id"].tolist() == ["images/a"]
+
+
+def test_coco_annotations_of_nothing_that_is_listed(tmp_path: Path) -> None:
+    """Of an unknown category the image is unknown; of unknown images only, the file is refused."""
+    picture(tmp_path / "a.png")
+    coco(tmp_path / "x.json", [{"id": 1, "file_name": "a.png"}], [(1, [1, 2, 3, 4])])
+    content = json.loads((tmp_path / "x.json").read_text())
+    content["annotations"][0]["category_id"] = 7
+    text(tmp_path / "x.json", json.dumps(content))
+    catalog = load("coco", tmp_path)
+    assert catalog.table["boxes"].tolist() == [None]
+    assert np.isnan(catalog.table["label_opacity"]).all()
+    assert catalog.skips == {"annotation-lost": 1, "damaged-box": 1}
+    content["annotations"][0] |= {"category_id": 1, "image_id": "IM1"}
+    text(tmp_path / "x.json", json.dumps(content))
+    with pytest.raises(DataError, match=r"no annotation is of a listed image; .*'IM1'"):
+        load("coco", tmp_path)
