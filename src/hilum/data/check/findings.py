@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.data.catalog import Catalog
+from hilum.data.check.files import FACTS
 from hilum.data.columns import PREFIXES
 from hilum.data.frames import same_shape
 from hilum.data.split import person
@@ -31,6 +32,7 @@ REMEDIES = {
     "duplicate": "left out but for one",
     "duplicate-differs": "kept: decide which annotation is right",
     "other-body-part": "kept: look at it",
+    "reading": "kept: look at it",
     "no-label": "kept: for pretraining only",
     "patient-in-two-splits": "kept: make a new split",
     "picture-in-two-splits": "kept: make a new split",
@@ -47,7 +49,6 @@ REMEDIES = {
 }
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
 TOLERANCE_PX = 0.5  # label tables hold rounded corners
-FACTS = ("path", "reason", "key", "width", "height", "photometric", "header", "part", "masks")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +97,7 @@ class Report:
 
 def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
     """All problems of a catalog; without facts only those that the tables show."""
-    known = pd.DataFrame(list(facts), columns=list(FACTS))
+    known = pd.DataFrame(list(facts), columns=["path", *FACTS])
     known = known.drop_duplicates("path", keep="last").set_index("path")
     table = catalog.table
     found = [
@@ -129,6 +130,7 @@ def _files(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
     if not len(facts):
         return
     codes = {"reason": "unreadable", "header": "not-chest", "part": "other-body-part"}
+    codes["reading"] = "reading"  # what a file contradicts itself in, as it is read
     for name, code in codes.items():
         values = table["path"].map(facts[name])
         known = values.notna()
