@@ -14,7 +14,7 @@ from hilum.cli.main import app
 from hilum.report.drawing import GAP
 
 
-def test_a_sheet_has_a_row_an_image_and_can_be_drawn_again(hilum_data: Path, tmp_path: Path) -> None:
+def test_a_sheet_has_a_row_an_image_and_redraws(hilum_data: Path, tmp_path: Path) -> None:
     sheets = []
     for name in ("one.png", "two.png"):
         arguments = ["data", "preview", "rsna-classifier-r50-small", "--data", str(hilum_data)]
