@@ -24,6 +24,7 @@ from hilum.core.files import write_text
 from hilum.data.formats import runs
 from hilum.data.frames import same_shape
 from hilum.evaluate.answers import image_stem, match_names
+from hilum.evaluate.challenges.from_catalog import SUFFIX, challenge_table
 from hilum.evaluate.challenges.siim_acr import masks_of
 from hilum.evaluate.challenges.siim_covid import STUDY_COLUMNS, read_boxes
 from hilum.evaluate.challenges.tables import read_table, rsna_predictions
@@ -109,7 +110,8 @@ def write_submission(
     Args:
         challenge: a key of `CHALLENGES`.
         predictions: findings.json of `hilum predict`, or a CSV in the challenge's own form.
-        sample: the challenge's sample submission; without it the rows are the predictions'.
+        sample: the challenge's sample submission, or a catalog (.parquet) of held out images;
+            without it the rows are the predictions'.
 
     Raises:
         ConfigError: an unknown challenge, or predictions of another form.
@@ -129,7 +131,7 @@ def write_submission(
 
 def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("patientId", "PredictionString")
-    asked = _asked(sample, columns)
+    asked = _asked("rsna", sample, columns)
     named = _images(predictions, asked)
     counts = _Counts()
     rows: dict[str, str] = {}
@@ -145,7 +147,7 @@ def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) 
 
 def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("id", "PredictionString")
-    asked = _asked(sample, columns)
+    asked = _asked("siim-covid", sample, columns)
     images = None if asked is None else [i for i in asked if i.endswith(IMAGE)]
     named = _images(predictions, images, IMAGE)
     counts = _Counts()
@@ -166,7 +168,7 @@ def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Sett
 
 def _siim_acr(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("ImageId", "EncodedPixels")
-    named = _images(predictions, _asked(sample, columns))
+    named = _images(predictions, _asked("siim-acr", sample, columns))
     finding = settings.finding or "pneumothorax"
     known = {n for image in named.rows.values() if image for n in image.entry.get("masks", {})}
     if finding not in known:
@@ -201,11 +203,12 @@ class _Named:
     unknown: tuple[str, ...]
 
 
-def _asked(sample: Path | None, columns: Sequence[str]) -> list[str] | None:
+def _asked(challenge: str, sample: Path | None, columns: Sequence[str]) -> list[str] | None:
     """The ids of a sample submission in its order; several rows of one count once."""
     if sample is None:
         return None
-    table = read_table(sample, columns, f"sample {sample}")
+    own = challenge_table(challenge, sample) if sample.suffix == SUFFIX else sample
+    table = read_table(own, columns, f"sample {sample}")
     return list(dict.fromkeys(table[columns[0]].str.strip()))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, ledger, open_source
 
 OUT = typer.Option(..., "--out", help="The catalog to write (Parquet).")
 
@@ -17,6 +17,7 @@ def catalog(
     set_name: str = SET_NAME,
     options: list[str] = OPTIONS,
     split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
+    part: str = PART,
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
     as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
@@ -28,7 +29,7 @@ def catalog(
     """
     from hilum.cli.common import print_json
 
-    made = open_source(source, set_name, options, split, root)
+    made = open_source(source, set_name, options, split, root, part)
     made.need_files()
     made.save(out)
     parts = {name or "no part": len(part) for name, part in made.parts()}
