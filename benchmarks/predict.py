@@ -74,7 +74,7 @@ def peak_mib() -> float:
 
 def eager_network(bundle: Bundle) -> Any:
     """The recipe's network in PyTorch, evaluating; its weights do not matter for speed."""
-    from hilum.train.arm import build_net
+    from hilum.models.registry import build_model
     from hilum.train.recipe import load_recipe
 
     known = (bundle.manifest.provenance.recipe, "default")
@@ -85,7 +85,7 @@ def eager_network(bundle: Bundle) -> Any:
         except ValueError:
             continue
     model = recipe.model.model_copy(update={"pretrained": False})
-    return build_net(recipe.model_copy(update={"model": model})).eval()
+    return build_model(model, recipe.preprocessing.size, recipe.names, recipe.seed).eval()
 
 
 class EagerSession:

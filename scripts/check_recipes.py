@@ -20,6 +20,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import torch
+from hilum.train.feed import plain
+from hilum.train.release import export
+from hilum.train.store import Item, prepare_items
+from hilum.train.validate import measured
 
 from hilum.core.errors import HilumError
 from hilum.core.files import write_text
@@ -31,13 +35,9 @@ from hilum.inference.pipeline import Pipeline
 from hilum.models.model import Prediction, Targets
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
-from hilum.train.feed import plain
 from hilum.train.loop import spec_of, targets_of
 from hilum.train.recipe import Recipe, load_recipe, recipe_names
-from hilum.train.release import export
 from hilum.train.run import catalog_of, run
-from hilum.train.store import Item, prepare_items
-from hilum.train.validate import measured
 
 Row: TypeAlias = dict[str, Any]
 Table: TypeAlias = Callable[[list[Row]], str]

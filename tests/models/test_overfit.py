@@ -15,22 +15,25 @@ from hilum.evaluate.metrics.detection import detection_ap
 from hilum.models.model import Targets
 from hilum.models.options import RetinaNetOptions
 from hilum.models.retinanet import RetinaNet
-from hilum.train.feed import plain
-from hilum.train.store import prepare_items
+from hilum.train.loader import plain
+from hilum.train.options import SourceOptions
+from hilum.train.samples import prepare_rows
+from hilum.train.sources import Source
 
 SIZE, IMAGES, PATIENCE_S = 128, 8, 60
 
 
 @pytest.mark.slow
-def test_retinanet_overfits_eight_films(hilum_data: Path) -> None:
+def test_retinanet_overfits_eight_radiographs(hilum_data: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     catalog = load_set("covid_opacity_512", hilum_data)
     catalog = catalog.where(np.arange(len(catalog)) < IMAGES)
     spec, targets = Preprocessing(SIZE), Targets()
-    items = prepare_items("covid_opacity_512", catalog, spec, targets)
-    (batch,) = plain(items, spec, targets, IMAGES)
-    truth = [item.boxes for item in items]
+    source = Source(SourceOptions(set="covid_opacity_512"), catalog, targets, {})
+    images = prepare_rows(source, range(IMAGES), spec).images
+    (batch,) = plain(images, spec, targets, IMAGES)
+    truth = [image.boxes for image in images]
     assert sum(map(len, truth)) > 10
     options = RetinaNetOptions.model_validate(
         {

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from helpers.batches import EMPTY, SIZE, TARGETS, TWO, batch
 from hilum.models.options import ModelOptions
 from hilum.models.registry import build_model
-from hilum.train.export import RawHeads, _unmatched, check_export, to_onnx
+from hilum.train.export.onnx import _unmatched, check_export, to_onnx
+from hilum.train.heads import RawHeads
 
 SMALL = {
     "retinanet": {"channels": 16, "tower": 1},

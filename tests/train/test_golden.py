@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from helpers.phantom_set import CHANGES, yolo_set
+from helpers.phantom_set import small
 from hilum.models.retinanet import RetinaNet
-from hilum.train.recipe import load_recipe
 from hilum.train.run import run
 
 # Recorded 2026-11-25 with `hilum train` at commit 43a561b, one thread, fp32.
@@ -21,7 +19,7 @@ LOSSES = (
 
 
 def test_ten_steps_give_the_recorded_losses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     totals: list[float] = []
     real = RetinaNet.loss
@@ -33,9 +31,5 @@ def test_ten_steps_give_the_recorded_losses(
         return parts
 
     monkeypatch.setattr(RetinaNet, "loss", heard)
-    torch.set_num_threads(1)
-    recipe = load_recipe("rsna-retinanet-seresnext101-small", (*CHANGES, "train.epochs=5"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning leans on deprecated parts of torch
-        run(recipe, yolo_set(tmp_path / "set"), tmp_path / "run")
+    run(small("train.epochs=5"), data, tmp_path / "run")
     assert totals == pytest.approx(LOSSES, rel=1e-4)

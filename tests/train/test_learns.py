@@ -9,15 +9,23 @@ import pytest
 import torch
 
 from hilum.core.prepare import Preprocessing
+from hilum.data.catalog import Catalog
 from hilum.data.sets import load_set
 from hilum.models.model import Batch, Model, Targets
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
-from hilum.train.feed import plain
-from hilum.train.store import prepare_items
+from hilum.train.loader import plain
+from hilum.train.options import SourceOptions
+from hilum.train.samples import PreparedImage, prepare_rows
+from hilum.train.sources import Source
 
 SIZE = 128
 CLASSES = ("normal", "opacity")
+
+
+def prepared(catalog: Catalog, targets: Targets, spec: Preprocessing) -> list[PreparedImage]:
+    source = Source(SourceOptions(set=catalog.name), catalog, targets, {})
+    return prepare_rows(source, range(len(catalog)), spec).images
 
 
 def by_heart(net: Model, batch: Batch, steps: int) -> None:
@@ -31,15 +39,15 @@ def by_heart(net: Model, batch: Batch, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_classifier_learns_eight_films(hilum_data: Path) -> None:
+def test_a_classifier_learns_eight_radiographs(hilum_data: Path) -> None:
     targets = Targets(classes=CLASSES, masks=())
     nih = load_set("nih_128", hilum_data)
     keep = np.zeros(len(nih), bool)
     for name in CLASSES:
         keep[np.flatnonzero(nih.table[f"label_{name}"] == 1)[:4]] = True
     spec = Preprocessing(SIZE)
-    items = prepare_items("nih_128", nih.where(keep), spec, targets)
-    batch = next(plain(items, spec, Targets(classes=CLASSES, masks=("opacity",)), 8))
+    images = prepared(nih.where(keep), targets, spec)
+    batch = next(plain(images, spec, Targets(classes=CLASSES, masks=("opacity",)), 8))
     net = build_model(ClassifierOptions(kind="classifier"), SIZE, targets, seed=0)
     by_heart(net, batch, 30)
     said = [int(one.classes.argmax()) for one in net.predict(batch.image_B1SS)]  # type: ignore[union-attr]
@@ -48,12 +56,12 @@ def test_a_classifier_learns_eight_films(hilum_data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_segmenter_learns_eight_films(hilum_data: Path) -> None:
+def test_a_segmenter_learns_eight_radiographs(hilum_data: Path) -> None:
     targets = Targets(masks=("lungs",))
     jsrt = load_set("jsrt_128", hilum_data)
     spec = Preprocessing(SIZE)
-    items = prepare_items("jsrt_128", jsrt.where(np.arange(len(jsrt)) < 8), spec, targets)
-    batch = next(plain(items, spec, targets, 8))
+    images = prepared(jsrt.where(np.arange(len(jsrt)) < 8), targets, spec)
+    batch = next(plain(images, spec, targets, 8))
     options = SegmenterOptions(kind="segmenter", loss={"focal": 1.0, "dice": 1.0})
     net = build_model(options, SIZE, targets, seed=0)
     by_heart(net, batch, 30)

@@ -1,36 +1,68 @@
-"""Training and prediction see the same tensor of the same file."""
+"""Training, evaluation and inference see the same tensor of the same file: on phantoms, always."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from hilum.core.prepare import Preprocessing, normalise, prepare
+from helpers.phantom_set import catalog
+from hilum.core.prepare import Preprocessing, prepare
 from hilum.data.catalog import Catalog
-from hilum.data.sets import load_set
+from hilum.data.phantom.phantom import phantom, write_dicom
 from hilum.dicom.read import read
-from hilum.train.judge import open_cases
-from hilum.train.store import prepare_items
+from hilum.models.model import Targets
+from hilum.train.evaluation import hold, tensor
+from hilum.train.options import SourceOptions
+from hilum.train.samples import prepare_rows
+from hilum.train.sources import Source
+
+SPEC = Preprocessing(64)
 
 
-def test_the_tensor_a_bundle_sees_is_the_one_it_was_trained_on(hilum_data: Path) -> None:
+def mixed_catalog(folder: Path) -> Catalog:
+    """PNGs, and DICOMs of another shape, depth and photometric interpretation."""
+    made = catalog(folder, "own", 4, side=90)
+    table = made.table.copy()
+    for i, photometric in ((1, "MONOCHROME1"), (2, "MONOCHROME2")):
+        image = phantom(i, 120, 150, opacities=1)
+        write_dicom(image, folder / f"{i}.dcm", photometric=photometric, bits=12)
+        table.loc[i, ["path", "width", "height"]] = [f"{i}.dcm", 120, 150]
+        table.at[i, "boxes"] = image.boxes_px.ravel().tolist()
+        table.at[i, "box_labels"] = ["opacity"] * len(image.boxes_px)
+        table.loc[i, ["mask_opacity", "mask_lungs"]] = None
+    return Catalog("own", table, folder)
+
+
+def test_the_tensor_is_the_same_in_training_evaluation_and_inference(tmp_path: Path) -> None:
+    found = mixed_catalog(tmp_path)
+    source = Source(SourceOptions(set="own"), found, Targets(), {})
+    ready = prepare_rows(source, range(4), SPEC)
+    held = hold([source], {"own": ready})
+    assert len(ready.images) == len(held) == 4
+    for image, truth, path in zip(ready.images, held.truths, found.table["path"], strict=True):
+        predicted, frame = prepare(read(tmp_path / path), SPEC)
+        # Images wait as float16: a quarter of a grey level of 8 bits.
+        np.testing.assert_allclose(tensor(image, SPEC), predicted, atol=2e-3)
+        np.testing.assert_allclose(image.sample(("lungs",)).image * 2 - 1, predicted[0], atol=2e-3)
+        assert image.frame == frame
+        assert (truth.width, truth.height) == (frame.width, frame.height)
+        assert image.boxes is not None
+        assert truth.boxes_px is not None
+        np.testing.assert_allclose(frame.boxes_to_source(image.boxes), truth.boxes_px, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_real_files_too(hilum_data: Path) -> None:
+    from hilum.data.pixels import open_radiograph
+    from hilum.data.sets import load_set
+
     full = load_set("covid_opacity_512", hilum_data)
-    catalog: Catalog = full.where(np.arange(len(full)) < 3)
-    spec = Preprocessing(128)
-    items = prepare_items("covid_opacity_512", catalog, spec)
-    cases = open_cases(catalog, list(catalog.table["image_id"]), spec)
-    for item, case, path in zip(items, cases, catalog.table["path"], strict=True):
-        archive, member = path.split("!")
-        predicted, _ = prepare(read_member(hilum_data / archive, member), spec)
-        np.testing.assert_array_equal(case.image, predicted)
-        # Training keeps images as float16 in memory.
-        trained = normalise(item.image.astype(np.float32), spec)
-        np.testing.assert_allclose(trained, predicted[0], atol=2e-3)
-
-
-def read_member(archive: Path, member: str) -> object:
-    from zipfile import ZipFile
-
-    with ZipFile(archive) as opened:
-        return read((member, opened.read(member)))
+    found = full.where(np.arange(len(full)) < 3)
+    source = Source(SourceOptions(set="covid_opacity_512"), found, Targets(masks=()), {})
+    for image, path in zip(
+        prepare_rows(source, range(3), SPEC).images, found.table["path"], strict=True
+    ):
+        predicted, _ = prepare(open_radiograph(hilum_data, path), SPEC)
+        np.testing.assert_allclose(tensor(image, SPEC), predicted, atol=2e-3)

@@ -14,7 +14,7 @@ from hilum.models.model import Targets
 from hilum.models.options import ClassifierOptions, SegmenterOptions, TwoStageOptions
 from hilum.models.registry import build_model
 from hilum.train.optim import cosine_with_floor, factor, freeze, optimiser, schedule, still
-from hilum.train.recipe import OptimiserOptions, ScheduleOptions, StageOptions
+from hilum.train.options import OptimiserOptions, ScheduleOptions, StageOptions
 
 
 class Net(nn.Module):

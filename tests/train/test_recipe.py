@@ -10,40 +10,66 @@ from hilum.core.errors import ConfigError
 from hilum.train.recipe import load_recipe
 
 
-def test_the_default_recipe_reads_and_its_baselines_differ_in_the_model_only() -> None:
+def test_the_default_recipe_is_the_training_that_was_done() -> None:
+    """Mix, sizes and schedule of the shipped weights."""
     recipe = load_recipe("default")
-    assert recipe.baselines
-    for name in recipe.baselines:
-        arm = recipe.baseline(name)
-        assert arm.model.kind != recipe.model.kind
-        assert (arm.split, arm.augment, arm.preprocessing, arm.train, arm.seed) == (
-            recipe.split,
-            recipe.augment,
-            recipe.preprocessing,
-            recipe.train,
-            recipe.seed,
-        )
-        assert {k: s.mix for k, s in arm.stages.items()} == {
-            k: s.mix for k, s in recipe.stages.items()
-        }
+    shares = recipe.mix_of("small")
+    assert shares is not None
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["siim_covid_256"] == 0.36
+    assert shares["nih-rsna"] == pytest.approx(0.07)
+    assert shares["nih"] == pytest.approx(0.05)
+    assert [recipe.size_of(name) for name in recipe.stages] == [160, 256]
+    assert recipe.stages["full"].continues
+    conventions = {one.own_name: one.masks.get("lungs", ("lungs",)) for one in recipe.data}
+    assert {name for name, own in conventions.items() if not own} == {
+        "covid_qu_256",
+        "covid_adult_512",
+        "covid_opacity_512",
+        "kermany_lungs_320",
+    }  # their lung masks include what is behind the heart
+
+
+def test_one_set_and_a_mixture_are_the_same_thing() -> None:
+    one = load_recipe("rsna-yolo-small")
+    assert len(one.data) == 1
+    changed = load_recipe("rsna-yolo-small", ("data.sample=30", "data.hold_out.test=0.5"))
+    assert changed.data[0].sample == 30
+    assert changed.data[0].hold_out is not None
+    assert (changed.data[0].hold_out.validation, changed.data[0].hold_out.test) == (0.1, 0.5)
+    many = load_recipe("default", ("data.jsrt_128.weight=0.5", "data.0.adults=true"))
+    assert many.mix_of("small")["jsrt_128"] == 0.5  # type: ignore[index]
+    assert many.data[0].adults
 
 
 def test_settings_can_be_changed_from_outside() -> None:
-    assert load_recipe("default", ("stages.base.steps=3",)).stages["base"].steps == 3
+    assert load_recipe("default", ("stages.full.steps=3",)).stages["full"].steps == 3
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("stages.base.stepz=3", "steps"),
+        ("stages.full.stepz=3", "steps"),
         ("modl.encoder=x", "model"),
-        ("stages.base.epochs=3", "either steps or epochs"),
+        ("stages.full.epochs=3", "either steps or epochs"),
         ("train.batch=0", "batch"),
         ("train.batch", "key=value"),
         ("augment=[", "not YAML"),
         ("augment=hevy", "'heavy'"),
-        ("stages.base.learning_rate=.inf", "finite"),
+        ("stages.small.learning_rate=.inf", "finite"),
         ("seed=-1", "seed"),
+        ("data.rsna_12.weight=1", "'rsna_128'"),
+        ("data.rsna_128.weight=null", "a weight for every source"),
+        ("data.rsna_256.name=rsna_128", "two sources are called"),
+        ("data.rsna_128.hold_out.test=1", "at most 1"),
+        ("data.rsna_128.folds=3", "hold_out or folds"),
+        ("data.jsrt_128.teachs=[masks]", "teaches"),
+        ("stages.full.mix={rsna: 1}", "unknown group 'rsna'"),
+        ("stages.full.learning_rate=0.1", "continues"),
+        ("stages.small.continues=true", "nothing that it continues|continues"),
+        ("stages.full.size=128", "preprocessing.size"),
+        ("targets.positive=[opacities]", "which of the classes"),
+        ("targets.classes=[negative, typical]", "which of the classes"),
     ],
 )
 def test_wrong_settings_are_named(change: str, named: str) -> None:

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -15,31 +13,23 @@ import pytest
 import torch
 import yaml
 
-from helpers.phantom_set import CHANGES, yolo_set
-from hilum.train.recipe import Recipe, load_recipe
+from helpers.phantom_set import in_stages, small
+from hilum.models.retinanet import RetinaNet
+from hilum.train import stage
+from hilum.train.recipe import Recipe
 from hilum.train.run import run
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning leans on deprecated parts of torch
-        yield
-
-
 def recipe(*changes: str) -> Recipe:
-    torch.set_num_threads(1)
-    more = ("train.epochs=3", "train.batch=3", *changes)
-    return load_recipe("rsna-retinanet-seresnext101-small", (*CHANGES, *more))
+    return small("train.epochs=3", "train.batch=3", *changes)
 
 
 def bytes_of(run: Path) -> dict[str, bytes]:
     return {n: (run / "all" / n).read_bytes() for n in ("last.safetensors", "weights.safetensors")}
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+def test_a_killed_run_ends_as_an_unbroken_one(data: Path, tmp_path: Path) -> None:
     """Killed without warning in its second epoch; every epoch then has all its steps."""
-    data = yolo_set(tmp_path / "set")
     whole = run(recipe(), data, tmp_path / "whole")
     file, parts = tmp_path / "recipe.yaml", tmp_path / "parts"
     file.write_text(yaml.safe_dump(recipe().model_dump(mode="json")))
@@ -63,15 +53,12 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["train.accumulate=2", "stages.all.schedule={kind: plateau}"])
 def test_a_run_killed_inside_an_epoch_goes_on_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """States are saved between epochs too; dropout and the sums of losses go on from them."""
-    from hilum.models.retinanet import RetinaNet
-    from hilum.train import loop
-
-    data, told = yolo_set(tmp_path / "set"), recipe("train.batch=2", "train.epochs=2", change)
+    changes = ("train.batch=2", "train.epochs=2", "train.save_s=0", change)
+    told = recipe(*changes)
     whole = run(told, data, tmp_path / "whole")
-    monkeypatch.setattr(loop, "SAVE_S", 0.0)
     real, steps = RetinaNet.loss, [0]
 
     def killed(self: RetinaNet, batch: object) -> object:
@@ -89,3 +76,50 @@ def test_a_run_killed_inside_an_epoch_goes_on_there(
     assert bytes_of(whole) == bytes_of(parts)
     one, two = (pd.read_parquet(r / "all/metrics.parquet") for r in (whole, parts))
     assert one.equals(two)
+
+
+def test_a_stage_that_continues_goes_on_after_a_kill(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optimiser and average of the stage before are still there."""
+    stages = {
+        "one": {"epochs": 1, "learning_rate": 0.001, "schedule": {"warmup": 0}},
+        "two": {"epochs": 2, "continues": True},
+    }
+    told = in_stages(small(), stages)
+    whole = run(told, data, tmp_path / "whole")
+    real, calls = stage.Stage.save, [0]
+
+    def killed(self: stage.Stage) -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise RuntimeError("killed")
+        real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.Stage, "save", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(told, data, tmp_path / "parts")
+    parts = run(told, data, tmp_path / "parts")
+    for name in ("one", "two"):
+        for file in ("last.safetensors", "weights.safetensors"):
+            assert (whole / name / file).read_bytes() == (parts / name / file).read_bytes()
+
+
+def test_a_stopped_stage_that_was_killed_stays_stopped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([9.0, 3.0, 2, 5, 6, 1, 0, 0, 0])  # the first is of the untrained network
+    monkeypatch.setattr("hilum.train.run.evaluate", lambda *_: {"val_loss": next(losses)})
+    told = recipe("train.patience=2", "train.epochs=20", "train.batch=6", "train.watch=val_loss")
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hilum.train.loop._chosen", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(told, data, tmp_path / "run")
+    run(told, data, tmp_path / "run")
+    rows = pd.read_parquet(tmp_path / "run" / "all" / "metrics.parquet")
+    assert rows["val_loss"].tolist() == [3, 2, 5, 6]

@@ -1,277 +1,178 @@
-"""A recipe on a set of phantoms: a run that is killed, goes on, is exported and predicts."""
+"""A recipe on a set of phantoms: what a run checks, keeps and refuses."""
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-import torch
-import yaml
 from safetensors.torch import load_file
 
+from helpers.phantom_set import catalog, in_stages, small
 from hilum.core.errors import ConfigError, DataError
-from hilum.data.phantom.phantom import phantom, write_png
-from hilum.dicom.read import read
-from hilum.inference.loaded import LoadedPipeline
-from hilum.inference.pipeline import Pipeline
-from hilum.train import run as running
-from hilum.train import sweep as sweeping
-from hilum.train.recipe import Recipe, load_recipe
-from hilum.train.release import export
-from hilum.train.run import run
-from hilum.train.sweep import Grid, compare, recipe_of, sweep
-
-SIDE = 96
+from hilum.core.geometry import Letterbox
+from hilum.data.catalog import Catalog
+from hilum.train import progress, sweep
+from hilum.train.folder import RunFolder, locked
+from hilum.train.recipe import Recipe, recipe_folder
+from hilum.train.run import plans, run
+from hilum.train.samples import PreparedImage
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set in the layout of YOLO: twenty phantoms, every third without an opacity."""
-    folder = tmp_path_factory.mktemp("set")
-    for name in ("images", "labels"):
-        (folder / name).mkdir()
-    (folder / "data.yaml").write_text("names: [opacity]\n")
-    for seed in range(20):
-        made = phantom(seed, SIDE, SIDE, opacities=0 if seed % 3 == 0 else 1)
-        write_png(made, folder / "images" / f"{seed:02d}.png", bits=8)
-        rows = [
-            f"0 {(x1 + x2) / 2 / SIDE} {(y1 + y2) / 2 / SIDE} {(x2 - x1) / SIDE} {(y2 - y1) / SIDE}"
-            for x1, y1, x2, y2 in made.boxes_px
-        ]
-        (folder / "labels" / f"{seed:02d}.txt").write_text("\n".join(rows))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    # Lightning and the ONNX exporter lean on deprecated parts of others; ours stay errors.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-CHANGES = (
-    *("data.set=yolo", "data.known=[]", "data.adults=false", "data.fractions=[.6,.2,.2]"),
-    *("model.pretrained=false", "model.channels=16", "model.tower=1"),
-    *("model.anchors.levels=[3,4,5]", "preprocessing.size=64"),
-    *("train.batch=6", "train.threads=1", "train.precision=bf16", "train.epochs=2"),
-)
-
-
-COMMON = {k: yaml.safe_load(v) for k, v in (change.split("=", 1) for change in CHANGES)}
-
-
-def recipe(*changes: str) -> Recipe:
-    torch.set_num_threads(1)
-    return load_recipe("rsna-retinanet-seresnext101-small", (*CHANGES, *changes))
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_numbers_and_becomes_a_bundle(
-    data: Path, tmp_path: Path
-) -> None:
-    whole = run(recipe(), data, tmp_path / "whole")
-    rows = pd.read_parquet(whole / "metrics.parquet")
-    assert list(rows["epoch"]) == [1, 2]
-    assert {"loss", "val_loss", "val_focal", "learning_rate"} <= set(rows)
-    assert (whole / "index.html").read_text().count("<svg") >= 3
-
-    # The same run in a process of its own, killed without warning after its first epoch.
-    file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(recipe().model_dump(mode="json")))
-    parts = tmp_path / "parts"
-    command = [sys.executable, "-m", "hilum", "train", file, "--data", data, "--out", parts]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while not list(parts.glob("*/last.ckpt")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert not (parts / "results.json").exists()
-    run(recipe("train.workers=1"), data, parts)  # workers change no number
-    one, two = (load_file(folder / "weights.safetensors") for folder in (whole, parts))
-    assert all(torch.equal(one[key], two[key]) for key in one)
-    assert (whole / "results.json").read_text() == (parts / "results.json").read_text()
-
-    with pytest.raises(ConfigError, match="seed"):
-        run(recipe("seed=8"), data, whole)
-
-    bundle = export(whole, tmp_path / "made.zip")
-    assert set(bundle.manifest.precisions) == {"fp32", "int8"}
-    assert "rsna-retinanet" in bundle.read("card.md").decode()
-    analyser = LoadedPipeline(Pipeline.load().with_bundle(tmp_path / "made.zip"))
-    write_png(phantom(3, 200, 160), tmp_path / "image.png")
-    found = analyser(read(tmp_path / "image.png"))
-    assert (found.width, found.height) == (200, 160)
-    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+def classifier(*changes: str) -> Recipe:
+    """Of two images a step, so small that an epoch is nothing."""
+    return small(
+        "model={kind: classifier, encoder: test_efficientnet, pretrained: false}",
+        "targets={masks: [], labels: []}",
+        "train={epochs: 1, watch: val_loss}",
+        *changes,
+    )
 
 
 def test_dropout_and_batch_norm_train(data: Path, tmp_path: Path) -> None:
-    """Judging the untrained network must not leave it in evaluation mode."""
-    made = run(recipe("train.epochs=1", "train.ema=0"), data, tmp_path / "run")
+    """Evaluating the untrained network must not leave it in evaluation mode."""
+    made = run(small("train.epochs=1", "train.ema=0"), data, tmp_path / "run")
     state = load_file(made / "all" / "weights.safetensors")
     counts = [int(v) for k, v in state.items() if k.endswith("num_batches_tracked")]
     assert counts
     assert set(counts) == {2}  # of 12 images, 6 a batch
 
 
-def test_no_patient_and_no_image_is_in_two_parts(data: Path, tmp_path: Path) -> None:
-    catalog, rows = running.catalog_rows(recipe(), data, None, tmp_path)
-    named = [set(catalog.table["patient"].iloc[part]) for part in rows.values()]
-    assert sum(map(len, rows.values())) == len(catalog) == 20
-    assert not named[0] & named[1] | named[0] & named[2] | named[1] & named[2]
-    again = running.catalog_rows(recipe(), data, None, tmp_path)[1]
-    assert again == rows
+def test_a_run_keeps_what_it_is_and_how_it_went(data: Path, tmp_path: Path) -> None:
+    made = run(small(), data, tmp_path / "run")
+    rows = pd.read_parquet(made / "metrics.parquet")
+    assert list(rows["epoch"]) == [1, 2]
+    assert {"loss", "val_loss", "val_focal", "learning_rate", "ap50", "rsna_score"} <= set(rows)
+    results = json.loads((made / "results.json").read_text())
+    assert set(results) == {"untrained", "validation", "test"}
+    images = json.loads((made / "data.json").read_text())["images"]
+    assert list(images) == ["train", "validation", "test"]
+    assert sum(images.values()) == 20
+    assert "rsna-retinanet" in (made / "index.html").read_text()
+    assert list((made / "samples").glob("*.png"))
+    with pytest.raises(ConfigError, match="seed"):
+        run(small("seed=8"), data, made)
 
 
 def test_other_data_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(data, tmp_path / "set")
-    running.catalog_rows(recipe(), copy, None, tmp_path)
+    recipe = small("train.epochs=1")
+    run(recipe, copy, tmp_path / "run")
     (copy / "labels" / "01.txt").write_text("")  # one box fewer
     with pytest.raises(DataError, match="not the data"):
-        running.catalog_rows(recipe(), copy, None, tmp_path)
-
-
-def test_a_set_that_says_nothing_of_the_targets_is_refused(data: Path, tmp_path: Path) -> None:
-    told = recipe("model={kind: classifier, pretrained: false}", "targets.classes=[typical]")
-    with pytest.raises(DataError, match="typical"):
-        run(told, data, tmp_path / "run")
-
-
-def test_a_sweep_says_when_no_difference_is_shown() -> None:
-    runs = pd.DataFrame(
-        {
-            "arm": ["base"] * 3 + ["same"] * 3 + ["worse"] * 3,
-            "repeat": ["a", "b", "c"] * 3,
-            "ap50": [0.50, 0.54, 0.52, 0.51, 0.53, 0.52, 0.30, 0.33, 0.32],
-        }
-    )
-    table = compare(runs, "ap50").set_index("arm")
-    assert table.loc["same", "verdict"] == "no difference shown"
-    assert table.loc["worse", "verdict"] == "lower"
-    # Student's interval of .50, .54, .52: sd .02, t(2) = 4.3027
-    assert table.loc["base", "high"] - 0.52 == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
-    alone = compare(runs[runs["repeat"] == "a"], "ap50").set_index("arm")
-    assert alone.loc["worse", "verdict"] == "no difference shown"  # one seed shows nothing
-
-
-def test_a_grid_is_every_combination_and_its_runs_are_checked_first() -> None:
-    grid = Grid.model_validate(
-        {"recipe": "rsna-yolo-small", "grid": {"augment": ["none", "light"], "seed": [1, 2, 3]}}
-    )
-    assert len(grid.named()) == 6
-    with pytest.raises(ValueError, match="exactly one"):
-        Grid.model_validate({"recipe": "rsna-yolo-small", "grid": {"a": [1]}, "arms": {"b": {}}})
-
-
-def test_folds_are_repetitions_judged_on_what_they_left_out() -> None:
-    grid = Grid.model_validate(
-        {"recipe": "rsna-yolo-small", "arms": {"base": {}}, "seeds": [5], "folds": 3}
-    )
-    made = [recipe_of(grid, {}, repeat) for repeat in grid.repeats]
-    assert [(one.seed, one.data and one.data.fold) for one in made] == [(5, 0), (5, 1), (5, 2)]
-    assert grid.part == "validation"
-
-
-@pytest.mark.slow
-def test_k_fold_training_judges_every_film_once(data: Path, tmp_path: Path) -> None:
-    grid = Grid.model_validate(
-        {
-            "recipe": "rsna-retinanet-seresnext101-small",
-            "arms": {"base": {}},
-            "common": COMMON | {"train.epochs": 1},
-            "seeds": [1],
-            "folds": 2,
-            "metric": "val_loss",
-        }
-    )
-    table = sweep(grid, data, tmp_path)
-    assert table["runs"].tolist() == [2]
-    splits = [json.loads(file.read_text()) for file in tmp_path.glob("base/*/data.json")]
-    assert [one["images"]["validation"] for one in splits] == [10, 10]
-    before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("base/*/weights.safetensors")}
-    assert sweep(grid, data, tmp_path).equals(table)  # nothing is trained again
-    assert before == {f: f.stat().st_mtime_ns for f in before}
-    other = grid.model_copy(update={"common": {**grid.common, "augment": "light"}})
-    with pytest.raises(ConfigError, match="augment"):
-        sweep(other, data, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_search_goes_on_with_the_trial_that_was_killed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grid = Grid.model_validate(
-        {
-            "recipe": "rsna-retinanet-seresnext101-small",
-            "search": {"trials": 2, "space": {"stages.all.learning_rate": [1e-5, 1e-2, "log"]}},
-            "common": COMMON | {"train.epochs": 1},
-            "seeds": [1],
-            "metric": "val_loss",
-        }
-    )
-    real, calls = sweeping.run, []
-
-    def killed(*given: object) -> Path:
-        calls.append(given)
-        if len(calls) == 2:
-            raise RuntimeError("killed")
-        return real(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(sweeping, "run", killed)
-    with pytest.raises(RuntimeError, match="killed"):
-        sweep(grid, data, tmp_path)
-    monkeypatch.setattr(sweeping, "run", real)
-    table = sweep(grid, data, tmp_path)
-    assert table["arm"].tolist() == ["trial-0", "trial-1"]
-    rates = [
-        yaml.safe_load((tmp_path / arm / "recipe.yaml").read_text())["stages"]["all"]
-        for arm in table["arm"]
-    ]
-    assert rates[0] != rates[1]
-    assert all(1e-5 <= one["learning_rate"] <= 1e-2 for one in rates)
-
-
-@pytest.mark.slow
-def test_a_run_that_leaves_the_finite_numbers_stops_and_says_so(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lower the learning rate"):
-        run(recipe("stages.all.learning_rate=1e30", "optimiser.weight_decay=0"), data, tmp_path)
-    assert not list(tmp_path.rglob("*.safetensors"))
+        run(recipe, copy, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
-    ("change", "place"),
+    ("change", "error", "place"),
     [
-        ("train.watch=ap5", "train.watch.*'ap50'"),
-        ("stages.all.schedule={kind: plateau, watch: val_bx}", "schedule.watch.*'val_box'"),
+        ("train.watch=ap5", ConfigError, "train.watch.*'ap50'"),
+        ("stages.all.schedule={kind: plateau, watch: val_bx}", ConfigError, "'val_box'"),
+        ("targets.labels=[mass]", DataError, "mass"),
+        ("train.start=nowhere", ConfigError, "nowhere"),
+        ("data.set=voc", DataError, ""),
     ],
 )
-def test_a_number_that_cannot_be_watched_is_refused_before_training(
-    data: Path, tmp_path: Path, change: str, place: str
+def test_a_start_that_fails_leaves_a_folder_that_can_be_started_again(
+    data: Path, tmp_path: Path, change: str, error: type[Exception], place: str
 ) -> None:
-    with pytest.raises(ConfigError, match=place):
-        run(recipe(change), data, tmp_path / "run")
+    with pytest.raises(error, match=place):
+        run(small(change), data, tmp_path / "run")
     assert not (tmp_path / "run" / "all").exists()
+    folder = RunFolder(tmp_path / "run", small("seed=3"))
+    folder.check()  # other settings, of the same and of other data, are no fault
+    assert folder.split is None
+    assert not (tmp_path / "run" / "data.json").exists()
+
+
+def test_two_runs_never_share_a_folder(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import sys, time; from pathlib import Path; from hilum.train.folder import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(ConfigError, match=str(process.pid)):
+        run(small(), data, out)
+    process.kill()  # a killed process holds no lock
+    process.wait()
+    process.stdout.close()
+    with locked(out):
+        pass
+
+
+def test_an_unreadable_image_is_listed_and_left_out(tmp_path: Path) -> None:
+    made = catalog(tmp_path, "own", 12)
+    for name in ("01", "05"):
+        (tmp_path / "own" / f"{name}.png").write_bytes(b"damaged")
+    recipe = classifier()
+    out = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
+    told = json.loads((out / "data.json").read_text())
+    assert set(told["unreadable"]) == {"yolo/own-01", "yolo/own-05"}
+    assert told["left_out"]["unreadable"] == 2
+    assert sum(told["images"].values()) == len(made) - 2
+
+
+def test_a_set_of_damaged_files_is_refused(tmp_path: Path) -> None:
+    catalog(tmp_path, "own", 12)
+    for file in (tmp_path / "own").glob("*.png"):
+        file.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="no image is left"):
+        run(classifier(), tmp_path / "own.parquet", tmp_path / "run")
+
+
+def test_a_catalogs_own_split_is_trained_on(tmp_path: Path) -> None:
+    made = catalog(tmp_path, "own", 12)
+    parts = ["train"] * 6 + ["validation"] * 4 + ["test"] * 2
+    Catalog("own", made.table.assign(split=parts), tmp_path).save(tmp_path / "own.parquet")
+    out = run(classifier(), tmp_path / "own.parquet", tmp_path / "run")
+    images = json.loads((out / "data.json").read_text())["images"]
+    assert images == {"train": 6, "validation": 4, "test": 2}
+
+
+def test_auc_is_of_the_positive_class_wherever_it_stands(tmp_path: Path) -> None:
+    """The study model's was of *atypical*, the last of its classes."""
+    catalog(tmp_path, "own", 24)
+    order = ["targets.classes=[opacity, not-normal, normal]", "train.watch=auc"]
+    numbers = []
+    for positive in ("[opacity]", "[opacity, not-normal]", "[normal]"):
+        recipe = classifier(*order, f"targets.positive={positive}")
+        out = run(recipe, tmp_path / "own.parquet", tmp_path / positive)
+        numbers.append(json.loads((out / "results.json").read_text())["untrained"])
+    # No image is "not normal": what is not normal is so as surely as what is normal.
+    assert numbers[0]["auc"] == numbers[0]["auc_opacity"]
+    assert numbers[1]["auc"] == numbers[1]["auc_positive"]
+    assert numbers[2]["auc"] == numbers[2]["auc_normal"]
+    assert numbers[1]["auc"] == pytest.approx(numbers[2]["auc"])
+
+
+def test_a_run_that_leaves_the_finite_numbers_stops_and_says_so(data: Path, tmp_path: Path) -> None:
+    changes = ("stages.all.learning_rate=1e30", "optimiser.weight_decay=0")
+    with pytest.raises(ConfigError, match="lower the learning rate"):
+        run(small(*changes), data, tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_averaged_epochs_keep_what_was_frozen(data: Path, tmp_path: Path) -> None:
     """Statistics of a frozen batch norm are not taken anew; those that move are."""
     average = "train.average={best: 2}"
-    frozen = recipe(average, "stages.all.frozen_batch_norm=true")
+    frozen = small(average, "stages.all.frozen_batch_norm=true")
     state = load_file(run(frozen, data, tmp_path / "frozen") / "weights.safetensors")
     means = [v for k, v in state.items() if k.endswith("running_mean")]
     assert means
     assert all((mean == 0).all() for mean in means)  # as they began
-    state = load_file(run(recipe(average), data, tmp_path / "moving") / "weights.safetensors")
+    state = load_file(run(small(average), data, tmp_path / "moving") / "weights.safetensors")
     counts = {int(v) for k, v in state.items() if k.endswith("num_batches_tracked")}
     assert counts == {2}  # one pass over 12 images, 6 a batch
 
@@ -280,15 +181,88 @@ def test_one_image_a_batch_is_refused_where_batch_norm_sees_one_value(
     data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"raise train\.batch"):
-        run(recipe("train.batch=1"), data, tmp_path / "run")
+        run(small("train.batch=1"), data, tmp_path / "run")
 
 
-def test_an_export_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run"):
-        export(tmp_path, tmp_path / "made.zip")
-    running.open_run(recipe(), tmp_path / "begun")
-    with pytest.raises(ConfigError, match="not finished"):
-        export(tmp_path / "begun", tmp_path / "made.zip")
-    running.open_run(load_recipe("default"), tmp_path / "default")
-    with pytest.raises(ConfigError, match="writes its bundle"):
-        export(tmp_path / "default", tmp_path / "made.zip")
+def image(number: int) -> PreparedImage:
+    blank = np.zeros((64, 64), np.float16)
+    nothing = np.zeros(0, np.float32)
+    return PreparedImage(
+        f"i{number}",
+        "yolo",
+        "yolo",
+        f"p{number}",
+        blank,
+        Letterbox(64, 64, 64),
+        None,
+        {},
+        nothing,
+        nothing,
+    )
+
+
+def test_stages_that_continue_share_one_schedule(tmp_path: Path) -> None:
+    stages = {
+        "warm": {"epochs": 1, "learning_rate": 0.1, "freeze": "encoder"},
+        "small": {"epochs": 2, "learning_rate": 0.01, "size": 64},
+        "full": {"epochs": 3, "continues": True},
+    }
+    recipe = in_stages(small("preprocessing.size=96"), stages)
+    warm, first, second = plans(recipe, [image(i) for i in range(12)], tmp_path)
+    assert [one.steps for one in (warm, first, second)] == [2, 4, 6]
+    assert [one.spec.size for one in (warm, first, second)] == [96, 64, 96]
+    assert [(one.offset, one.span) for one in (warm, first, second)] == [(0, 2), (0, 10), (4, 10)]
+    assert [one.first for one in (warm, first, second)] == [0, 1, 3]
+    assert second.options.learning_rate == 0.01
+    assert second.begin == tmp_path / "small"
+
+
+def test_a_run_grows_from_small_to_large_images_under_one_schedule(
+    data: Path, tmp_path: Path
+) -> None:
+    stages = {
+        "small": {"epochs": 1, "learning_rate": 0.001, "size": 64, "schedule": {"warmup": 0}},
+        "full": {"epochs": 2, "continues": True},
+    }
+    out = run(in_stages(small("preprocessing.size=96"), stages), data, tmp_path / "run")
+    rows = pd.read_parquet(out / "metrics.parquet")
+    rates = rows["learning_rate"].tolist()
+    assert rows["stage"].tolist() == ["small", "full", "full"]
+    assert rates == sorted(rates, reverse=True)  # one cosine, from the first to the last
+    assert rates[1] < 0.8 * rates[0]
+    assert not list(out.rglob("last.ckpt"))
+
+
+def test_the_log_is_never_silent_for_long(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hilum.train")
+    with progress.spoken(silence_s=0.05):
+        for _ in progress.counted(range(3), "reading", 3):
+            time.sleep(0.1)
+    words = [record.getMessage() for record in caplog.records]
+    assert any("reading: 2 of 3" in line for line in words)
+    assert len(words) <= 8  # and does not chatter
+
+
+def test_a_sweep_says_when_no_difference_is_shown() -> None:
+    runs = pd.DataFrame(
+        {
+            "variant": ["base"] * 3 + ["same"] * 3 + ["worse"] * 3,
+            "repeat": ["a", "b", "c"] * 3,
+            "ap50": [0.50, 0.54, 0.52, 0.51, 0.53, 0.52, 0.30, 0.33, 0.32],
+        }
+    )
+    table = sweep.compare(runs, "ap50").set_index("variant")
+    assert table.loc["same", "verdict"] == "no difference shown"
+    assert table.loc["worse", "verdict"] == "lower"
+    # Student's interval of .50, .54, .52: sd .02, t(2) = 4.3027
+    assert table.loc["base", "high"] - 0.52 == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
+    alone = sweep.compare(runs[runs["repeat"] == "a"], "ap50").set_index("variant")
+    assert alone.loc["worse", "verdict"] == "no difference shown"  # one seed shows nothing
+
+
+def test_every_recipe_of_a_sweep_reads() -> None:
+    for file in sorted((recipe_folder() / "sweeps").glob("*.yaml")):
+        grid = sweep.load_grid(file)
+        for changes in grid.named().values():
+            for repeat in grid.repeats:
+                assert sweep.recipe_of(grid, changes, repeat)

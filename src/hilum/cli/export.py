@@ -13,21 +13,32 @@ def export(
     data: Path | None = typer.Option(
         None, help="Where the run's data lies now, if it was moved since."
     ),
+    epoch: int | None = typer.Option(None, min=1, help="A kept epoch instead of the run's choice."),
+    size: int | None = typer.Option(
+        None, help="Px of the square that the bundle sees; the run's size if left out."
+    ),
+    nms_iou: float | None = typer.Option(None, help="Overlap from which the lower box goes."),
+    score_floor: float | None = typer.Option(None, help="Boxes below it are never given."),
     int8: bool = typer.Option(True, help="Also write an int8 graph, calibrated on real images."),
+    sweep: Path | None = typer.Option(None, help="A `hilum sweep` whose table goes on the card."),
 ) -> None:
     """Write the bundle of a run, check it against PyTorch, and say what int8 costs.
 
-    Example: hilum export runs/rsna-retinanet-small --out retinanet.zip
+    Example: hilum export runs/rsna-retinanet-small --epoch 13 --size 1024 --out retinanet.zip
     """
     import logging
 
     from hilum.core.extras import require
 
     require("train")
-    from hilum.train.release import export as write
+    from hilum.train.export.bundle import Choice
+    from hilum.train.export.bundle import export as write
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    made = write(run, out, data, int8=int8)
+    choice = Choice(
+        epoch=epoch, size=size, nms_iou=nms_iou, score_floor=score_floor, int8=int8, sweep=sweep
+    )
+    made = write(run, out, data, choice)
     for name, figure in made.manifest.figures.items():
         typer.echo(f"{name}: {figure.value:.4f}")
     typer.echo(f"{made.path}  {made.name} {made.version}  sha256 {made.sha256[:16]}")

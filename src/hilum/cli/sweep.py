@@ -1,4 +1,4 @@
-"""`hilum sweep`: one recipe, a few things changed, several seeds."""
+"""`hilum sweep`: one recipe, a few things changed, several seeds or folds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import typer
 
 
 def sweep(
-    grid: Path = typer.Argument(help="YAML: recipe, and grid, arms or search; seeds, metric."),
-    data: Path = typer.Option(..., envvar="HILUM_DATA", help="Folder with the training sets."),
+    grid: Path = typer.Argument(help="YAML: recipe, and grid, variants or search; seeds, metric."),
+    data: Path = typer.Option(
+        ..., envvar="HILUM_DATA", help="Folder with the training sets, or a catalog (.parquet)."
+    ),
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the runs; rerun to go on."),
+    split: Path | None = typer.Option(None, help="One split for every run."),
 ) -> None:
-    """Train every arm with every seed; one table with intervals, one page with all curves.
+    """Train every variant with every seed; one table with intervals, one page with all curves.
 
     Example: hilum sweep recipes/sweeps/rsna-ablation.yaml --data $HILUM_DATA --out runs/ablation
     """
@@ -25,6 +28,6 @@ def sweep(
     from hilum.train.sweep import sweep as run_all
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    table = run_all(load_grid(grid), data, out)
+    table = run_all(load_grid(grid), data, out, split=split)
     typer.echo(table.to_string(index=False, float_format="%.3f"))
     typer.echo(f"{out}/index.html shows the curves")

@@ -1,4 +1,4 @@
-"""`hilum train`: a recipe and a data folder -> a run and its bundle."""
+"""`hilum train`: a recipe and its data -> a run."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ import typer
 
 def train(
     recipe: str = typer.Argument(help="A recipe's name (default) or a YAML file."),
-    data: Path = typer.Option(..., envvar="HILUM_DATA", help="Folder with the training sets."),
+    data: Path = typer.Option(
+        ..., envvar="HILUM_DATA", help="Folder with the training sets, or a catalog (.parquet)."
+    ),
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder of the run (runs/RECIPE); a run there goes on."
     ),
-    bundle: Path | None = typer.Option(
-        None, help="For `default`: where its bundle goes (OUT/bundle): a new folder, or .zip."
-    ),
     split: Path | None = typer.Option(
-        None, help="A file of `hilum data split`; else the recipe's own split."
+        None,
+        help="A file of `hilum data split`, or a run's split.json; else the catalog's column "
+        "`split`, or the recipe's own.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Fail if there is no run to go on with."),
     change: list[str] = typer.Option(
         [], "--set", help="Change a setting: stages.base.steps=20 (repeatable)."
-    ),
-    baselines: bool = typer.Option(
-        True, help="For `default`: also train and measure its baselines."
     ),
 ) -> None:
     """Train a recipe. A killed run goes on where it was when the same command is given again.
@@ -37,7 +35,6 @@ def train(
     from hilum.core.extras import require
 
     require("train")
-    from hilum.train.build import build
     from hilum.train.recipe import load_recipe
     from hilum.train.run import run
 
@@ -46,10 +43,5 @@ def train(
     folder = out or Path("runs") / chosen.name
     if resume and not (folder / "recipe.yaml").is_file():
         raise ConfigError(f"--resume: {folder} holds no run; leave --resume out to begin one")
-    if chosen.data is not None:
-        run(chosen, data, folder, split=split)
-        typer.echo(f"{folder}/index.html shows it; hilum export {folder} --out NAME.zip")
-        return
-    target = bundle or folder / "bundle"
-    found = build(chosen, data, folder, target, baselines=baselines)
-    typer.echo(f"{found.path}  {found.name} {found.version}  sha256 {found.sha256[:16]}")
+    run(chosen, data, folder, split=split)
+    typer.echo(f"{folder}/index.html shows it; hilum export {folder} --out NAME.zip")

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from pydicom import config
@@ -22,6 +23,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 
 from hilum.core.errors import UnreadableRefused
 
@@ -73,6 +75,12 @@ class _Quiet:
 quiet = _Quiet()
 
 
+@cache
+def _tag(keyword: str) -> BaseTag | None:
+    number = tag_for_keyword(keyword)
+    return None if number is None else Tag(number)
+
+
 class Header:
     """The elements before the pixels, by keyword."""
 
@@ -91,10 +99,8 @@ class Header:
 
     def element(self, keyword: str) -> Any:
         """The raw (or, for parsed sequences, converted) element, or None."""
-        tag = tag_for_keyword(keyword)
-        if tag is None or tag not in self.dataset:
-            return None
-        return self.dataset.get_item(tag)
+        tag = _tag(keyword)
+        return None if tag is None else self.dataset.get_item(tag)
 
     def has(self, keyword: str) -> bool:
         return self.element(keyword) is not None

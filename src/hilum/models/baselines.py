@@ -5,14 +5,19 @@ They see boxes only: no masks, no classes. One input channel is repeated three t
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet, retinanet_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 
+from hilum.core.anchors import AnchorGrid
 from hilum.models.encoder import encoder, widths
 from hilum.models.model import Batch, Model, Prediction, Targets
 from hilum.models.options import TorchvisionRetinaNetOptions
+
+BOX_WEIGHTS = AnchorGrid().box_weights  # theirs are 1
 
 
 class GreyPyramid(nn.Module):
@@ -52,9 +57,19 @@ class TorchvisionRetinaNet(Model):
             self.net = retinanet_resnet50_fpn(weights=None, weights_backbone=None, **fixed)
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
-        """cls_logits (B, A, K + 1), bbox_regression (B, A, 4)."""
-        features = list(self.net.backbone(image_B1SS.expand(-1, 3, -1, -1)).values())
-        return dict(self.net.head(features))
+        """class_logits (B, A, K), box_deltas (B, A, 4) and proposals (B, A, 4): its anchors, which
+        are none of `AnchorGrid`'s."""
+        image_B3SS = image_B1SS.expand(-1, 3, -1, -1)
+        features = list(self.net.backbone(image_B3SS).values())
+        raw = self.net.head(features)
+        sizes = [(int(one.shape[-2]), int(one.shape[-1])) for one in image_B3SS]
+        anchors = self.net.anchor_generator(ImageList(image_B3SS, sizes), features)
+        delta = raw["bbox_regression"]
+        return {
+            "class_logits": raw["cls_logits"][..., 1:],  # the first class is nothing's
+            "box_deltas": delta / delta.new_tensor(BOX_WEIGHTS),
+            "proposals": torch.stack(anchors),
+        }
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         keep = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]

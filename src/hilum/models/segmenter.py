@@ -5,8 +5,10 @@ Legend: B batch, M masks, S input side.
 
 from __future__ import annotations
 
+from typing import Any
+
 import segmentation_models_pytorch as smp
-from torch import Tensor, nn
+from torch import Tensor
 
 from hilum.core.errors import ConfigError
 from hilum.models.dilated import DilatedDeepLab
@@ -27,7 +29,7 @@ ARCHITECTURES = {
 MISFITS = (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
-def _network(options: SegmenterOptions, timm_name: str, masks: int) -> nn.Module:
+def _network(options: SegmenterOptions, timm_name: str, masks: int) -> Any:
     """segmentation-models-pytorch's network; DeepLabV3+ also where only we can dilate the encoder.
 
     Raises:
@@ -39,10 +41,9 @@ def _network(options: SegmenterOptions, timm_name: str, masks: int) -> nn.Module
     problem: Exception | None = None
     for kind in kinds:
         try:
-            net: nn.Module = kind(
+            return kind(
                 encoder_name=f"tu-{timm_name}", encoder_weights=None, in_channels=1, classes=masks
             )
-            return net
         except MISFITS as error:
             problem = error
     raise ConfigError(
@@ -73,7 +74,7 @@ class Segmenter(Model):
         source = source_weights(options.encoder, options.pretrained)
         self.net = _network(options, timm_name, count)
         prepare_encoder(
-            self.net.encoder.model,  # type: ignore[union-attr,arg-type]
+            self.net.encoder.model,
             options.encoder,
             options.pretrained,
             source,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -117,8 +118,8 @@ class Yolo(Model):
             output_conv(c, per_cell * self.labels, 0.0) for c in out if self.labels > 1
         )
         self.boxes = DenseBoxes(self.grid, size)
-        counts = torch.tensor([(-(-size // 2**level)) ** 2 * per_cell for level in levels])
-        places = torch.arange(len(levels)).repeat_interleave(counts)
+        counts = [(-(-size // 2**level)) ** 2 * per_cell for level in levels]
+        places = torch.from_numpy(np.repeat(np.arange(len(levels)), counts))
         self.register_buffer("level", places, persistent=False)
         self.register_buffer("stride", 2.0 ** torch.tensor(levels)[places], persistent=False)
 

@@ -20,64 +20,66 @@ from numpy.typing import NDArray
 from hilum.core.files import atomic_path
 from hilum.core.prepare import Preprocessing
 from hilum.data.catalog import Catalog
-from hilum.models.model import Targets
-from hilum.train.store import Item, prepare_item, prepare_items
+from hilum.train.samples import Prepared, PreparedImage, prepare_rows, prepared
+from hilum.train.sources import Source
 
-IMAGES, MASKS, ITEMS = ".images", ".masks", ".items"
+IMAGES, MASKS, REST = ".images", ".masks", ".items"
 BLANK: NDArray[Any] = np.zeros((0, 0))  # in the place of what lies in the other files
 
 
-def cached_items(
-    catalog: Catalog,
-    rows: Sequence[int],
-    spec: Preprocessing,
-    targets: Targets,
-    folder: Path | None,
-) -> list[Item]:
-    """The rows of a catalog, prepared; with a folder, from there if it has them already."""
-    keep = np.zeros(len(catalog), bool)
-    keep[list(rows)] = True
-    part = catalog.where(keep)
-    if folder is None or not len(part):
-        return prepare_items(catalog.name, part, spec, targets)
-    told = json.dumps([spec.to_json(), repr(targets), catalog.name], sort_keys=True)
-    told += part.table.to_json(default_handler=str) + json.dumps(_stamps(part))
-    store = folder / hashlib.sha256(told.encode()).hexdigest()[:16]
-    if not store.with_suffix(ITEMS).is_file():
+def cached_rows(
+    source: Source, rows: Sequence[int], spec: Preprocessing, folder: Path | None
+) -> Prepared:
+    """The rows of a source, prepared; with a folder, from there if it has them already."""
+    if folder is None or not len(rows):
+        return prepare_rows(source, rows, spec)
+    part = source.lessons.table.iloc[list(rows)]
+    options = source.options.model_dump(mode="json")
+    content = json.dumps([spec.to_json(), repr(source.targets), options], sort_keys=True)
+    content += part.to_json(default_handler=str) + json.dumps(_stamps(source.catalog, part["path"]))
+    place = folder / hashlib.sha256(content.encode()).hexdigest()[:16]
+    if not place.with_suffix(REST).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _write(part, spec, targets, store)
-    return _read(store, spec.size)
+        _write(source, rows, spec, place)
+    out = _read(place, spec.size)
+    out.rows = [rows[place] for place in out.rows]
+    return out
 
 
-def _write(part: Catalog, spec: Preprocessing, targets: Targets, store: Path) -> None:
-    """Image by image: they need not fit into memory together."""
-    bare: list[Item] = []
+def _write(source: Source, rows: Sequence[int], spec: Preprocessing, place: Path) -> None:
+    """Image by image: they need not fit into memory together. Rows are kept by their place."""
+    out, places = Prepared(), {row: place for place, row in enumerate(rows)}
     with ExitStack() as stack:
         images, masks = (
             stack.enter_context(
-                stack.enter_context(atomic_path(store.with_suffix(suffix))).open("wb")
+                stack.enter_context(atomic_path(place.with_suffix(suffix))).open("wb")
             )
             for suffix in (IMAGES, MASKS)
         )
-        for row in range(len(part)):
-            item = prepare_item(part.name, part, row, spec, targets)
-            images.write(item.image.tobytes())
-            for mask in item.masks.values():
+        for row, one in prepared(source, rows, spec):
+            if not isinstance(one, PreparedImage):
+                out.unreadable[f"{source.name}/{source.catalog.table['image_id'].iat[row]}"] = one
+                continue
+            images.write(one.image.tobytes())
+            for mask in one.masks.values():
                 masks.write(mask.tobytes())
-            bare.append(replace(item, image=BLANK, masks=dict.fromkeys(item.masks, BLANK)))
-    with atomic_path(store.with_suffix(ITEMS)) as temporary:  # last: the others are whole
-        temporary.write_bytes(pickle.dumps(bare))
+            out.images.append(replace(one, image=BLANK, masks=dict.fromkeys(one.masks, BLANK)))
+            out.rows.append(places[row])
+    with atomic_path(place.with_suffix(REST)) as temporary:  # last: the others are whole
+        temporary.write_bytes(pickle.dumps(out))
 
 
-def _read(store: Path, size: int) -> list[Item]:
+def _read(place: Path, size: int) -> Prepared:
     # Our own file, named by what is in it.
-    bare: list[Item] = pickle.loads(store.with_suffix(ITEMS).read_bytes())  # noqa: S301
-    images = _mapped(store.with_suffix(IMAGES), np.float16, len(bare), size)
-    masks = iter(_mapped(store.with_suffix(MASKS), np.uint8, sum(len(i.masks) for i in bare), size))
-    return [
-        replace(item, image=image, masks={name: next(masks) for name in item.masks})
-        for item, image in zip(bare, images, strict=True)
+    out: Prepared = pickle.loads(place.with_suffix(REST).read_bytes())  # noqa: S301
+    count = sum(len(one.masks) for one in out.images)
+    images = _mapped(place.with_suffix(IMAGES), np.float16, len(out.images), size)
+    masks = iter(_mapped(place.with_suffix(MASKS), np.uint8, count, size))
+    out.images = [
+        replace(one, image=image, masks={name: next(masks) for name in one.masks})
+        for one, image in zip(out.images, images, strict=True)
     ]
+    return out
 
 
 def _mapped(file: Path, kind: type[np.generic], count: int, size: int) -> NDArray[Any]:
@@ -86,8 +88,9 @@ def _mapped(file: Path, kind: type[np.generic], count: int, size: int) -> NDArra
     return np.memmap(file, kind, "r", shape=(count, size, size))
 
 
-def _stamps(catalog: Catalog) -> list[tuple[int, int]]:
+def _stamps(catalog: Catalog, paths: Any) -> list[tuple[int, int]]:
     """Size and time of change of every file: a picture changed in place is prepared anew."""
-    names = dict.fromkeys(path.partition("!")[0] for path in catalog.table["path"])
-    found = [(catalog.root / name).stat() for name in names]
-    return [(one.st_size, one.st_mtime_ns) for one in found]
+    names = dict.fromkeys(path.partition("!")[0] for path in paths)
+    files = [catalog.root / name for name in names]
+    found = [file.stat() if file.is_file() else None for file in files]
+    return [(0, 0) if one is None else (one.st_size, one.st_mtime_ns) for one in found]

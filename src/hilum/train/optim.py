@@ -10,11 +10,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from hilum.core.errors import ConfigError
-from hilum.train.recipe import OptimiserOptions, StageOptions
+from hilum.train.options import OptimiserOptions, StageOptions
 
 # Where the pretrained encoder lies; a transformer has an encoder of its own that is none.
 ENCODERS = ("encoder.", "net.encoder.", "net.backbone.encoder.")
-FLOOR = 0.05  # of cosine-floor (D1)
 
 
 def optimiser(
@@ -72,10 +71,10 @@ def factor(step: int, stage: StageOptions, steps: int, chunk: int = 1) -> float:
         return warm * (0.5 * (1 + math.cos(math.pi * min(1, step / steps))) + 1e-3)
     unit = 1 if options.every == 1 else options.every * chunk
     last = max(1, (steps - 1) // unit)
-    return warm * cosine_with_floor(min(step // unit, last), last)
+    return warm * cosine_with_floor(min(step // unit, last), last, options.floor)
 
 
-def cosine_with_floor(t: int, last: int, floor: float = FLOOR) -> float:
+def cosine_with_floor(t: int, last: int, floor: float = 0.05) -> float:
     """(.5 (1 + cos(pi t / T)) (1 - floor) + floor); at t = T the floor itself."""
     return 0.5 * (1 + math.cos(math.pi * t / last)) * (1 - floor) + floor
 

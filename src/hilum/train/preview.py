@@ -6,22 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.augment.policy import policy
 from hilum.augment.sample import Sample
 from hilum.core.errors import DataError
-from hilum.data.catalog import Catalog
-from hilum.train.feed import Feed
-from hilum.train.loop import spec_of, targets_of
+from hilum.report.drawing import (
+    TRUTH,
+    Picture,
+    base,
+    canvas_of,
+    draw_box,
+    draw_outline,
+    draw_words,
+    encoded,
+    sheet,
+)
+from hilum.train.loader import Batches
 from hilum.train.recipe import Recipe
-from hilum.train.run import catalog_of
-from hilum.train.samples import SIDE, outline, rectangle, sheet, text, tile
-from hilum.train.store import LUNGS, Item, load_catalogs, prepare_items
+from hilum.train.samples import LUNGS, PreparedImage, prepare_rows
+from hilum.train.sources import open_sources
 
-BOX, MASK, LUNG, WORD = (80, 220, 80), (60, 140, 255), (230, 180, 90), (255, 255, 255)  # BGR
+MASK, LUNG = (255, 176, 0), (120, 170, 230)
 LOOKED_AT = 8  # images read for each that is shown, to find some with boxes
-GAP = 3
+SIDE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,78 +47,70 @@ def preview(
 
     Raises:
         ConfigError: an augmentation that does not exist.
-        DataError: the set is not there, or empty.
+        DataError: a set is not there, or none of its images can be read.
     """
-    spec, targets, change = spec_of(recipe), targets_of(recipe), policy(recipe.augment)
-    items = _items(recipe, data, images * LOOKED_AT, seed)
-    shown = _chosen(items, images)
+    change = policy(recipe.augment)
+    found = _images(recipe, data, images * LOOKED_AT, seed)
+    shown = _chosen(found, images)
     tiles, boxes = [], 0
-    for row, item in enumerate(shown):
+    for row, image in enumerate(shown):
 
-        def draw(number: int, rng: np.random.Generator, own: Item = item) -> Item:
+        def draw(
+            number: int, rng: np.random.Generator, own: PreparedImage = image
+        ) -> PreparedImage:
             # A mixture's further parts are any other images.
-            return own if number < samples else items[int(rng.integers(len(items)))]
+            return own if number < samples else found[int(rng.integers(len(found)))]
 
-        feed = Feed(draw, change, spec, targets, batch=1, start=0, batches=1, seed=seed + row)
-        made = [feed.sample(number) for number in range(samples)]
+        batches = Batches(
+            draw, change, recipe.spec, recipe.names, batch=1, start=0, batches=1, seed=seed + row
+        )
+        made = [batches.sample(number) for number in range(samples)]
         boxes += sum(len(one.boxes_px) for one in made)
-        tiles.append(_tile(item.sample(targets.masks), f"{item.group}, as prepared"))
+        tiles.append(_tile(image.sample(recipe.names.masks), f"{image.group}, as prepared"))
         tiles += [_tile(one, recipe.augment if not i else "") for i, one in enumerate(made)]
-    return Preview(sheet(tiles, samples + 1), len(shown), boxes)
+    return Preview(encoded(sheet(tiles, samples + 1)), len(shown), boxes)
 
 
-def _items(recipe: Recipe, data: Path, count: int, seed: int) -> list[Item]:
-    """So many random images, from every group of the first stage alike."""
-    if recipe.data is not None:
-        catalog = catalog_of(recipe.data, data)
-        groups = {catalog.name: catalog}
-    else:
-        mix = next(iter(recipe.stages.values())).mix or {}
-        groups = {name: one for name, one in load_catalogs(data).items() if name in mix}
-    groups = {name: catalog for name, catalog in groups.items() if len(catalog)}
-    if not groups:
-        raise DataError(f"recipe {recipe.name} finds no image in {data}")
-    each = -(-count // len(groups))
-    spec, targets = spec_of(recipe), targets_of(recipe)
-    return [
-        item
-        for name, catalog in groups.items()
-        for item in prepare_items(name, _some(catalog, each, seed), spec, targets)
+def _images(recipe: Recipe, data: Path, count: int, seed: int) -> list[PreparedImage]:
+    """So many random images, from every source of the first stage alike."""
+    mix = recipe.mix_of(next(iter(recipe.stages)))
+    sources = [
+        one for one in open_sources(recipe, data) if mix is None or mix.get(one.group, 0) > 0
     ]
+    each, out = -(-count // len(sources)), []
+    for source in sources:
+        order = np.random.default_rng(seed).permutation(len(source.catalog))
+        out += prepare_rows(source, sorted(order[:each].tolist()), recipe.spec).images
+    if not out:
+        raise DataError(f"recipe {recipe.name}: no image of {data} can be read")
+    return out
 
 
-def _some(catalog: Catalog, count: int, seed: int) -> Catalog:
-    order = np.random.default_rng(seed).permutation(len(catalog))
-    keep = np.zeros(len(catalog), bool)
-    keep[order[:count]] = True
-    return catalog.where(keep)
-
-
-def _chosen(items: list[Item], images: int) -> list[Item]:
+def _chosen(images: list[PreparedImage], count: int) -> list[PreparedImage]:
     """Those with most to see, and of these one of each group in turn."""
-    left, chosen = list(items), list[Item]()
-    while left and len(chosen) < images:
-        groups = [item.group for item in chosen]
-        best = min(left, key=lambda item: (groups.count(item.group), -_to_see(item)))
+    left, chosen = list(images), list[PreparedImage]()
+    while left and len(chosen) < count:
+        groups = [one.group for one in chosen]
+        best = min(left, key=lambda one: (groups.count(one.group), -_to_see(one)))
         chosen.append(best)
-        left = [item for item in left if item is not best]
+        left = [one for one in left if one is not best]
     return sorted(chosen, key=_to_see, reverse=True)
 
 
-def _to_see(item: Item) -> int:
-    drawn = [name for name, mask in item.masks.items() if (mask == 1).any()]
+def _to_see(image: PreparedImage) -> int:
+    drawn = [name for name, mask in image.masks.items() if (mask == 1).any()]
     return 2 * bool(set(drawn) - set(LUNGS)) + bool(drawn)
 
 
-def _tile(sample: Sample, words: str) -> NDArray[np.uint8]:
-    picture = tile(sample.image)
+def _tile(sample: Sample, words: str) -> Picture:
+    canvas = canvas_of(sample.image.shape, SIDE)
+    picture = base(sample.image, canvas)
     for name, mask in sample.masks.items():
-        outline(picture, mask == 1, LUNG if name in LUNGS else MASK)
-    scale = SIDE / sample.image.shape[0]
-    for box, label in zip(sample.boxes_px * scale, sample.labels, strict=True):
-        rectangle(picture, box, BOX)
-        text(picture, label, int(box[0]) + 3, int(box[1]) + 13, BOX)
+        draw_outline(picture, canvas, mask == 1, LUNG if name in LUNGS else MASK)
+    for box, label in zip(sample.boxes_px, sample.labels, strict=True):
+        draw_box(picture, canvas, box, TRUTH)
+        x, y = (canvas.matrix[[0, 1], [0, 1]] * box[:2]).tolist()
+        draw_words(picture, label, x + 3, y + 3, colour=TRUTH, size=11)
     if words:
-        text(picture, words, 5, SIDE - 8, WORD)
-    picture[:, -GAP:] = picture[-GAP:] = 0
+        draw_words(picture, words, 5, SIDE - 22, size=12)
     return picture

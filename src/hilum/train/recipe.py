@@ -1,161 +1,54 @@
-"""Recipes: frozen, validated settings of one training, read from YAML."""
+"""Recipes: frozen, validated settings of one training, read from YAML (sections: `options`)."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from hilum.augment.policy import policy
 from hilum.core.errors import ConfigError
+from hilum.core.manifest import Decoding
 from hilum.core.options import load_yaml, unknown
-from hilum.data.sets import NIH_FINDINGS
+from hilum.core.prepare import Preprocessing
+from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
-
-
-class PreprocessingOptions(Options):
-    size: int = Field(default=256, ge=64, multiple_of=32)
-    stretch: tuple[float, float] = (0.5, 99.5)
-
-
-class OptimiserOptions(Options):
-    kind: Literal["adamw", "adam", "sgd"] = "adamw"
-    weight_decay: float = Field(default=0.05, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD
-    nesterov: bool = False
-    encoder_factor: float = Field(default=0.3, ge=0)  # the encoder's rate against the heads'
-
-
-class ScheduleOptions(Options):
-    """Plateau is stepped by epochs on `watch`, without warm-up; the others by steps."""
-
-    kind: Literal["cosine", "cosine-floor", "plateau", "constant"] = "cosine"
-    warmup: int = Field(default=30, ge=0)  # steps
-    every: int = Field(default=1, ge=1)  # cosine-floor moves after so many epochs; 1: each step
-    watch: str = "val_loss"
-    patience: int = Field(default=4, ge=0)
-    factor: float = Field(default=0.2, gt=0, lt=1)
-
-
-class StageOptions(Options):
-    """One stretch of training, of so many steps or epochs.
-
-    `mix` gives each group its share of every batch; without it an epoch passes over every
-    training image once.
-    """
-
-    steps: int | None = Field(default=None, ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    learning_rate: float = Field(gt=0)
-    schedule: ScheduleOptions = ScheduleOptions()
-    # stem: the encoder up to stride 4, so that three of its stages learn
-    freeze: Literal["none", "encoder", "stem", "first-half"] = "none"
-    frozen_batch_norm: bool = False
-    positives: float | None = Field(default=None, gt=0, le=1)  # instead of train.positives
-    mix: dict[str, float] | None = None
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("needed: either steps or epochs")
-        return self
-
-
-class AverageOptions(Options):
-    """Stochastic weight averaging (E5): over the named epochs, or over the best few."""
-
-    epochs: tuple[int, ...] = ()  # counted from 1 over all stages
-    best: int = Field(default=0, ge=0)
-
-
-class TrainOptions(Options):
-    batch: int = Field(default=16, ge=1)
-    accumulate: int = Field(default=1, ge=1)  # batches a step
-    epochs: int | None = Field(default=None, ge=1)  # stop every stage after so many
-    start: str | None = None  # weights, or the run, of a network of this kind to go on from
-    threads: int = Field(default=2, ge=1)
-    workers: int = Field(default=0, ge=0)  # processes that prepare batches, beside the training
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    ema: float = Field(default=0.99, ge=0, lt=1)  # 0: no average
-    clip_norm: float = Field(default=5.0, gt=0)
-    save_every: int = Field(default=50, ge=1)  # steps, where a stage has no epochs of its own
-    # An epoch shows all images with a finding, and others until these are so large a share.
-    positives: float | None = Field(default=None, gt=0, le=1)
-    watch: str = "val_loss"  # what the best epoch is best at; val_... is minimised, else maximised
-    patience: int | None = Field(default=None, ge=1)  # epochs without a better one, then stop
-    keep_best: int = Field(default=1, ge=1)
-    average: AverageOptions = AverageOptions()
-
-
-class DataOptions(Options):
-    """Which images of which set a run learns from."""
-
-    set: str
-    options: dict[str, Any] = Field(default={})  # what the set's reader offers
-    known: tuple[str, ...] = ()  # catalog columns that must be annotated
-    adults: bool = False
-    sample: int | None = Field(default=None, ge=1)  # whole patients, classes in proportion
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)  # training, validation, test
-    folds: int | None = Field(default=None, ge=2)
-    fold: int = Field(default=0, ge=0)  # the fold that validates
-    cache: bool = False  # prepared images on disk, memory-mapped
-
-
-class TargetOptions(Options):
-    """Names of box labels, of catalog columns label_<name>, and of masks."""
-
-    labels: tuple[str, ...] = ("opacity",)
-    classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
-    findings: tuple[str, ...] = tuple(f"nih_{name}" for name in NIH_FINDINGS)
-    masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
-    # The exclusive classes that say "there is a finding": AUC, operating point, share of positives.
-    positive: tuple[str, ...] = ("opacity",)
-
-    @model_validator(mode="after")
-    def _known_positive(self) -> Self:
-        known = set(self.positive) <= set(self.classes)
-        if self.classes and not (
-            self.positive and known and len(self.positive) < len(self.classes)
-        ):
-            raise ValueError(
-                f"positive: {', '.join(self.positive) or 'nothing'}; needed: which of the classes "
-                f"{', '.join(self.classes)} say that there is a finding, and not all of them"
-            )
-        return self
-
-
-class SplitOptions(Options):
-    rsna_test: float = Field(default=0.25, gt=0, lt=1)
-    rsna_validation: float = Field(default=0.10, gt=0, lt=1)
-    shenzhen_test: float = Field(default=0.20, gt=0, lt=1)
-    covid_folds: int = Field(default=5, ge=2)
+from hilum.train.options import (
+    OptimiserOptions,
+    PreprocessingOptions,
+    SourceOptions,
+    StageOptions,
+    TargetOptions,
+    TrainOptions,
+)
 
 
 class Recipe(Options):
-    """Everything that decides a training.
-
-    With `data` it is a run on one set. Without, it is the training of the shipped bundle: stages
-    mix the groups of `train.store.load_catalogs`, and the last is cross-validated.
-    """
+    """Everything that decides a training: sources, stages, a network. Frozen."""
 
     name: str
     version: str = "1"
     about: str = ""  # which published experiment, and what differs from it
     seed: int = Field(default=7, ge=0, lt=2**31)
+    fold: int | None = Field(default=None, ge=0)  # which fold validates; None: all train
     augment: str = "default"
     preprocessing: PreprocessingOptions = PreprocessingOptions()
     model: ModelOptions = OpacityNetOptions()
     targets: TargetOptions = TargetOptions()
+    decoding: Decoding = Decoding(score_floor=0.01, max_boxes=100)  # of boxes, in every evaluation
     train: TrainOptions = TrainOptions()
     optimiser: OptimiserOptions = OptimiserOptions()
-    data: DataOptions | None = None
-    split: SplitOptions = SplitOptions()
+    data: tuple[SourceOptions, ...] = Field(min_length=1)
     stages: dict[str, StageOptions] = Field(min_length=1)
-    # name -> settings that differ from this recipe
-    baselines: dict[str, dict[str, Any]] = Field(default={})
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_source(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
 
     @field_validator("augment")
     @classmethod
@@ -163,10 +56,64 @@ class Recipe(Options):
         policy(name)
         return name
 
-    def baseline(self, name: str) -> Recipe:
-        """The recipe of one baseline arm: this one with its few differences."""
-        changed = _merge(self.model_dump(), self.baselines[name])
-        return parse({**changed, "name": f"{self.name}-{name}", "baselines": {}}, name)
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        names = [one.own_name for one in self.data]
+        for name in {n for n in names if names.count(n) > 1}:
+            yield f"data: two sources are called {name!r}; give one a name"
+        groups = {one.own_group for one in self.data}
+        for name, stage in self.stages.items():
+            for group in (stage.mix or {}).keys() - groups:
+                yield f"stages.{name}.mix: {unknown('group', group, groups)}"
+        first, last = next(iter(self.stages.values())), list(self.stages.values())[-1]
+        if first.continues:
+            yield "stages: the first has nothing that it continues"
+        if last.size not in (None, self.preprocessing.size):
+            yield (
+                f"stages: the last trains at {last.size} px; needed: preprocessing.size, which is "
+                f"{self.preprocessing.size}"
+            )
+        weighted = [one.weight is not None for one in self.data]
+        if any(weighted) and not all(weighted):
+            yield "data: needed: a weight for every source, or for none"
+        folds = [one.folds for one in self.data if one.folds]
+        if self.fold is not None and folds and not any(self.fold < count for count in folds):
+            yield f"fold: {self.fold}; no source has so many folds"
+
+    @property
+    def spec(self) -> Preprocessing:
+        """What decides the tensor that the finished network sees."""
+        return self.spec_at(self.preprocessing.size)
+
+    def spec_at(self, size: int) -> Preprocessing:
+        """The same at the size of another stage, px."""
+        return Preprocessing(size, stretch=self.preprocessing.stretch)
+
+    def size_of(self, stage: str) -> int:
+        """The side of the square that a stage trains at, px."""
+        return self.stages[stage].size or self.preprocessing.size
+
+    def mix_of(self, stage: str) -> dict[str, float] | None:
+        """Group -> its share of every batch; None: every image once an epoch."""
+        own = self.stages[stage].mix
+        if own is not None:
+            return own
+        shares: dict[str, float] = {}
+        for one in self.data:
+            if one.weight is None:
+                return None
+            shares[one.own_group] = shares.get(one.own_group, 0.0) + one.weight
+        return shares
+
+    @property
+    def names(self) -> Targets:
+        """What the network is to tell apart."""
+        return Targets(**self.targets.model_dump())
 
 
 def recipe_folder() -> Path:
@@ -268,6 +215,9 @@ def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
+        if key == "data" and isinstance(value, dict):
+            merged[key] = _merge_data(old, value)
+            continue
         both = isinstance(value, dict) and isinstance(old, dict)
         # Stages are an order of events: a file's own replace those it extends.
         both = both and not (whole and key == "stages")
@@ -275,3 +225,19 @@ def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False
         same = both and value.get("kind", old.get("kind")) == old.get("kind")  # type: ignore[union-attr]
         merged[key] = _merge(old, value) if same else value  # type: ignore[arg-type]
     return merged
+
+
+def _merge_data(old: Any, changes: dict[str, Any]) -> Any:
+    """Settings of the one source; of several, those under a source's name or its number."""
+    if not isinstance(old, list):
+        return _merge(old, changes) if isinstance(old, dict) else changes
+    names = [str(one.get("name") or Path(str(one.get("set"))).stem) for one in old]
+    if len(old) == 1 and not changes.keys() & {*names, "0"}:
+        return [_merge(old[0], changes)]
+    out = list(old)
+    for key, own in changes.items():
+        place = names.index(key) if key in names else int(key) if key.isdigit() else len(old)
+        if place >= len(old) or not isinstance(own, dict):
+            raise ConfigError(f"data.{key}: {unknown('source', key, names)}")
+        out[place] = _merge(out[place], own)
+    return out

@@ -1,126 +1,252 @@
-"""A recipe on one data set -> a run: a folder that can be trusted, resumed, compared, exported.
+"""A recipe and a data folder -> a run: sources, split, images, stages, numbers.
 
-recipe.yaml        the resolved settings     environment.json  what it ran on
-split.json         who is in which part      data.json         fingerprint of catalog and split
-STAGE/             weights, metrics.parquet, TensorBoard events, best epochs
-metrics.parquet    every epoch of every stage
-samples/, index.html   predictions against the truth as they grew, and the curves
-weights.safetensors    what `hilum export` takes
+The order of one training, from top to bottom; each step is a module of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import yaml
 from safetensors.torch import load_file
 
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.files import atomic_path, write_text
 from hilum.core.options import unknown
-from hilum.data.catalog import Catalog
-from hilum.data.registry import load
-from hilum.data.sets import SETS
-from hilum.data.split import Split, folds, hold_out, open_split, sample
 from hilum.models.model import Model
-from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
-from hilum.report.run import run_page
-from hilum.train.cache import cached_items
-from hilum.train.feed import Draw, enriched, passes
-from hilum.train.loop import epochs, fit, save_weights, spec_of, targets_of
-from hilum.train.recipe import DataOptions, Recipe, parse
-from hilum.train.samples import draw_samples
-from hilum.train.store import Item, without_copies
-from hilum.train.validate import validate
+from hilum.train.cache import cached_rows
+from hilum.train.evaluation import Held, evaluate, hold
+from hilum.train.folder import RunFolder, locked
+from hilum.train.loader import Sampler, sampler
+from hilum.train.loop import fit
+from hilum.train.progress import doing, say, spoken
+from hilum.train.recipe import Recipe
+from hilum.train.samples import Prepared, PreparedImage, without_copies
+from hilum.train.sheet import draw_samples
+from hilum.train.sources import Source, open_sources
+from hilum.train.splits import PARTS, Parts, split_sources
+from hilum.train.stage import STATE, Plan, save_weights
 
-log = logging.getLogger("hilum.train")
+WEIGHTS = "weights.safetensors"
+SHOWN = 20  # names in a message
 
-PARTS = ("train", "validation", "test")
-WITHOUT_EFFECT = {"train.workers", "data.cache"}  # settings that change no number
+
+@dataclass(slots=True)
+class Images:
+    """The images of a run at one size, and what was left out of them."""
+
+    train: list[PreparedImage]
+    held: dict[str, Held]  # "validation", "test"
+    unreadable: dict[str, str] = field(default_factory=dict)  # source/image -> reason
+    copies: int = 0  # training images that show a held-out picture
 
 
 def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> Path:
     """Train, or go on with, the recipe in `out`.
 
     Args:
-        data: the set's own folder, or the folder that holds it under its name.
-        split: a file of `hilum data split`; otherwise the recipe's fractions or folds.
+        data: the folder that holds the sets, the one set's own, or a catalog file.
+        split: a file of `hilum data split`, or a run's split.json; otherwise the catalog's own
+            column `split`, or what the recipe says.
 
     Raises:
-        ConfigError: `out` holds a run of other settings.
-        DataError: the set is not there, or has none of what the recipe needs.
+        ConfigError: `out` holds a run of other settings, or another process trains there.
+        DataError: a set is not there, or has none of what the recipe needs.
     """
-    open_run(recipe, out)
-    catalog, parts = catalog_rows(recipe, data, split, out)
-    spec, targets = spec_of(recipe), targets_of(recipe)
-    store = out.parent / "cache" if recipe.data and recipe.data.cache else None
-    items = {name: cached_items(catalog, parts[name], spec, targets, store) for name in PARTS}
-    held = items["validation"] + items["test"]
-    items["train"] = without_copies(items["train"], held)
-    for name in PARTS:
-        log.info("%s: %d images", name, len(items[name]))
-    if not items["train"] or not items["validation"]:
-        raise DataError(f"{catalog.name}: no image is left to train or to validate with")
-    _check_annotated(recipe, items["train"])
-    net = build_model(recipe.model, recipe.preprocessing.size, targets, recipe.seed)
-
-    if recipe.train.start:
-        go_on_from(net, Path(recipe.train.start))
-
-    results = {"untrained": validate(net, items["validation"], spec, targets, recipe.train.batch)}
-    _check_watched(recipe, results["untrained"])
-
-    def evaluate(one: Model) -> dict[str, float]:
-        return validate(one, items["validation"], spec, targets, recipe.train.batch)
-
-    def epoch_end(one: Model, epoch: int) -> None:
-        draw_samples(one, items["validation"], spec, targets, out / "samples", epoch)
-        write_page(recipe, out)
-
-    first = 0
-    for name in recipe.stages:
-        draw, images = _draw(items["train"], recipe, name)
-        fit(
-            net,
-            name,
-            recipe,
-            draw,
-            out / name,
-            seed=recipe.seed + first,
-            images=images,
-            evaluate=evaluate,
-            first=first,
-            epoch_end=epoch_end,
+    with locked(out), spoken():
+        folder = RunFolder(out, recipe)
+        folder.check()
+        doing(f"{recipe.name}: reading catalogs")
+        sources = open_sources(recipe, data)
+        parts = split_sources(recipe, sources, folder.split or split)
+        rows = parts.rows(sources, recipe.fold)
+        size = recipe.size_of(next(iter(recipe.stages)))
+        images = prepare(recipe, sources, rows, size, out.parent / "cache")
+        check_images(recipe, images)
+        net = build_model(recipe.model, size, recipe.names, recipe.seed)
+        if recipe.train.start:
+            start_from(net, Path(recipe.train.start))
+        untrained = folder.results.get("untrained")
+        if untrained is None and images.held["validation"].images:
+            doing(f"{recipe.name}: evaluating the untrained network")
+            untrained = evaluate(net, images.held["validation"], recipe, recipe.spec_at(size))
+            _check_watched(recipe, untrained)
+        folder.begin(
+            parts.split,
+            _account(recipe, sources, data, parts, images),
+            _content(recipe, sources, rows),
         )
-        first += epochs(recipe, name, images)
-    save_weights(net.state_dict(), out / "weights.safetensors")
-    for part in ("validation", "test"):
-        if items[part]:
-            results[part] = validate(net, items[part], spec, targets, recipe.train.batch)
-    write_text(out / "results.json", json.dumps(results, indent=1))
-    write_page(recipe, out)
+        if untrained is not None:
+            folder.record("untrained", untrained)
+        net, images = _stages(folder, sources, rows, net, images)
+        _finish(folder, net, images)
     return out
 
 
-def go_on_from(net: Model, path: Path) -> None:
+def _stages(
+    folder: RunFolder,
+    sources: Sequence[Source],
+    rows: Mapping[str, Mapping[str, list[int]]],
+    net: Model,
+    images: Images,
+) -> tuple[Model, Images]:
+    """Every stage in its order; the network, and the images of the last."""
+    recipe, out = folder.recipe, folder.path
+    size = recipe.size_of(next(iter(recipe.stages)))
+    for plan in plans(recipe, images.train, out):
+        if plan.spec.size != size:
+            size = plan.spec.size
+            images = prepare(recipe, sources, rows, size, out.parent / "cache")
+            net = resized(net, recipe, size)
+        held = images.held["validation"]
+
+        def numbers(one: Model, plan: Plan = plan, held: Held = held) -> dict[str, float]:
+            return evaluate(one, held, recipe, plan.spec)
+
+        def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
+            draw_samples(one, held, recipe, plan.spec, out / "samples", epoch)
+            folder.write_page()
+
+        judged = bool(held.images)
+        fit(
+            net,
+            plan,
+            _sampler(recipe, plan.name, images.train).draw,
+            out / plan.name,
+            evaluate=numbers if judged else None,
+            epoch_end=epoch_end if judged else None,
+        )
+    return net, images
+
+
+def _finish(folder: RunFolder, net: Model, images: Images) -> None:
+    """Numbers of the finished network, its weights, the page."""
+    recipe = folder.recipe
+    for part, held in images.held.items():
+        if held.images and part not in folder.results:
+            doing(f"{recipe.name}: evaluating the {part} part")
+            folder.record(part, evaluate(net, held, recipe, recipe.spec))
+    save_weights(net.state_dict(), folder.path / WEIGHTS)
+    folder.write_page(now=True)
+    for name in recipe.stages:
+        (folder.path / name / STATE).unlink(missing_ok=True)
+
+
+def plans(recipe: Recipe, images: Sequence[PreparedImage], out: Path) -> list[Plan]:
+    """What each stage is to do. A stage that continues shares the schedule of those before."""
+    lengths = {name: _length(recipe, name, images) for name in recipe.stages}
+    names, made, epochs = list(recipe.stages), list[Plan](), 0
+    for place, name in enumerate(names):
+        first = max(i for i in range(place + 1) if not recipe.stages[names[i]].continues)
+        after = [i for i in range(first + 1, len(names)) if not recipe.stages[names[i]].continues]
+        together = names[first : after[0] if after else len(names)]
+        steps, chunk = lengths[name]
+        made.append(
+            Plan(
+                name=name,
+                options=recipe.stages[names[first]],
+                recipe=recipe,
+                spec=recipe.spec_at(recipe.size_of(name)),
+                steps=steps,
+                chunk=chunk,
+                seed=recipe.seed + epochs,
+                first=epochs,
+                offset=sum(lengths[one][0] for one in names[first:place]),
+                span=sum(lengths[one][0] for one in together),
+                begin=out / names[place - 1] if recipe.stages[name].continues else None,
+            )
+        )
+        epochs += ceil(steps / chunk)
+    return made
+
+
+def _length(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> tuple[int, int]:
+    """(steps of the stage, steps of an epoch)."""
+    options, train = recipe.stages[stage], recipe.train
+    epoch = _sampler(recipe, stage, images).epoch
+    chunk = train.save_every
+    if epoch is not None:
+        chunk = max(1, ceil(epoch / (train.batch * train.accumulate)))
+    steps = options.steps or chunk * (options.epochs or 1)
+    return (min(steps, chunk * train.epochs) if train.epochs else steps), chunk
+
+
+def _sampler(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> Sampler:
+    share = recipe.stages[stage].positives or recipe.train.positives
+    return sampler(images, mix=recipe.mix_of(stage), positives=share, seed=recipe.seed)
+
+
+def prepare(
+    recipe: Recipe,
+    sources: Sequence[Source],
+    rows: Mapping[str, Mapping[str, list[int]]],
+    size: int,
+    cache: Path,
+) -> Images:
+    """Every image of every part at one size, without copies of held-out pictures in training."""
+    spec, ready = recipe.spec_at(size), dict[str, dict[str, Prepared]]()
+    for part in PARTS:
+        ready[part] = {
+            one.name: cached_rows(
+                one, rows[part][one.name], spec, cache if one.options.cache else None
+            )
+            for one in sources
+        }
+    held = {part: hold(sources, ready[part]) for part in PARTS if part != "train"}
+    train = [image for one in sources for image in ready["train"][one.name].images]
+    away = [image for part in held.values() for image in part.images]
+    kept = without_copies(train, away)
+    lost = {
+        k: v for part in ready.values() for one in part.values() for k, v in one.unreadable.items()
+    }
+    for name, reason in list(lost.items())[:SHOWN]:
+        say("left out, cannot be read: %s: %s", name, reason)
+    if len(lost) > SHOWN:
+        say("and %d more, see data.json", len(lost) - SHOWN)
+    counts = {"train": len(kept), **{part: len(one) for part, one in held.items()}}
+    say(
+        "%s at %d px; %d copies of held-out pictures left out",
+        ", ".join(f"{part} {count}" for part, count in counts.items()),
+        size,
+        len(train) - len(kept),
+    )
+    return Images(kept, held, lost, len(train) - len(kept))
+
+
+def check_images(recipe: Recipe, images: Images) -> None:
+    """Raises DataError where there is nothing to train on, or to choose the best epoch by."""
+    if not images.train:
+        raise DataError(f"recipe {recipe.name}: no image is left to train on")
+    if not images.held["validation"].images and _validates(recipe):
+        raise DataError(
+            f"recipe {recipe.name}: no image is left to validate with; a larger share of "
+            "hold_out.validation, or more images, are needed"
+        )
+
+
+def _validates(recipe: Recipe) -> bool:
+    shares = [one.hold_out.validation for one in recipe.data if one.hold_out is not None]
+    return recipe.fold is not None or any(shares)
+
+
+def resized(net: Model, recipe: Recipe, size: int) -> Model:
+    """The same weights in a network for squares of another size."""
+    bare = recipe.model.model_copy(update={"pretrained": False})
+    twin = build_model(bare, size, recipe.names, recipe.seed)
+    twin.load_state_dict(net.state_dict())
+    return twin
+
+
+def start_from(net: Model, path: Path) -> None:
     """Load what fits of another network's weights: heads for other labels stay new.
 
     Raises:
         ConfigError: no weights there, or none that fits.
     """
-    file = path / "weights.safetensors" if path.is_dir() else path
+    file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(f"train.start: {file} is not there; train it first, or set it to null")
     own, found = net.state_dict(), load_file(file)
@@ -128,25 +254,7 @@ def go_on_from(net: Model, path: Path) -> None:
     if not fits:
         raise ConfigError(f"train.start: nothing in {file} fits a {type(net).__name__}")
     net.load_state_dict(fits, strict=False)
-    log.info("%d of %d tensors begin as in %s", len(fits), len(own), file)
-
-
-def _check_annotated(recipe: Recipe, items: list[Item]) -> None:
-    """Raises DataError where nothing is annotated that the network could learn from."""
-    kind, names = recipe.model.kind, recipe.targets
-    if isinstance(recipe.model, ClassifierOptions):
-        wanted, said = getattr(names, recipe.model.target), recipe.model.target
-        rows = [item.label if said == "classes" else item.findings for item in items]
-        known = any(not np.isnan(row).all() for row in rows)
-    elif isinstance(recipe.model, SegmenterOptions):
-        wanted, known = names.masks, any(item.masks for item in items)
-    else:
-        wanted, known = names.labels, any(item.boxes is not None for item in items)
-    if not known:
-        raise DataError(
-            f"recipe {recipe.name}: no training image says anything of {', '.join(wanted)}, which "
-            f"a {kind} learns; look at the columns of `hilum data explore`, or set `targets`"
-        )
+    say("%d of %d tensors begin as in %s", len(fits), len(own), file)
 
 
 def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:
@@ -163,183 +271,41 @@ def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:
             )
 
 
-def _draw(items: list[Item], recipe: Recipe, stage: str) -> tuple[Draw, int]:
-    """What a stage's samples are drawn by, and how many make an epoch."""
-    share = recipe.stages[stage].positives or recipe.train.positives
-    if share is None:
-        return passes(items, recipe.seed), len(items)
-    return enriched(items, share, recipe.seed)
-
-
-def open_run(recipe: Recipe, out: Path) -> None:
-    """Make the folder of the run, or make sure that it is this recipe's.
-
-    Raises:
-        ConfigError: it holds a run of other settings.
-    """
-    told = recipe.model_dump(mode="json")
-    there = out / "recipe.yaml"
-    if there.is_file():
-        # Through the schema: a setting that is newer than the run has its default.
-        before = parse(yaml.safe_load(there.read_text()), str(there)).model_dump(mode="json")
-        differ = sorted(_differences(before, told) - WITHOUT_EFFECT)
-        if differ:
-            raise ConfigError(
-                f"{out} holds a run of other settings ({', '.join(differ)}); choose another "
-                "folder, or give the same settings to go on"
-            )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(there, yaml.safe_dump(told, sort_keys=False))
-    write_text(out / "environment.json", json.dumps(environment(), indent=1))
-
-
-def _differences(a: Any, b: Any, at: str = "") -> set[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        parts = [_differences(a.get(k), b.get(k), f"{at}.{k}".strip(".")) for k in {*a, *b}]
-        return set().union(*parts) if parts else set()
-    return set() if a == b else {at}
-
-
-def environment() -> dict[str, Any]:
-    """What a number may depend on beside the recipe."""
-    names = ("hilum", "torch", "torchvision", "timm", "pytorch-lightning", "numpy")
+def _account(
+    recipe: Recipe, sources: Sequence[Source], data: Path, parts: Parts, images: Images
+) -> dict[str, Any]:
+    """What data.json says: where from, how many, what was left out and why."""
+    counts = {"train": len(images.train), **{p: len(one) for p, one in images.held.items()}}
+    filtered = {f"{one.name}: {reason}": n for one in sources for reason, n in one.left_out.items()}
     return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "commit": commit(),
-        "libraries": {name: version(name) for name in names},
-    }
-
-
-def commit() -> str:
-    """Of the checkout; an installed package has none."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
-
-
-def catalog_of(options: DataOptions, data: Path) -> Catalog:
-    """The images that a recipe may learn from."""
-    own = data / options.set
-    folder = own if own.is_dir() and options.set not in SETS else data
-    catalog = load(options.set, folder, **options.options)
-    keep = catalog.table["path"] != ""
-    for column in options.known:
-        if column not in catalog.table:
-            raise DataError(
-                f"{catalog.name} has no column {column!r}; it has "
-                f"{', '.join(map(str, catalog.table.columns))}"
-            )
-        keep &= catalog.table[column].notna()
-    if options.adults:
-        keep &= ~(catalog.table["age"] < 18)  # an unknown age is no child's
-    chosen = catalog.where(keep)
-    return sample(chosen, options.sample) if options.sample else chosen
-
-
-def catalog_rows(
-    recipe: Recipe, data: Path, split: Path | None, out: Path
-) -> tuple[Catalog, dict[str, list[int]]]:
-    """The catalog and the rows of each part; written down on the first call, then kept."""
-    options = recipe.data
-    if options is None:
-        raise ConfigError(f"recipe {recipe.name} names no data set")
-    catalog = catalog_of(options, data)
-    kept = out / "split.json"
-    if kept.is_file():
-        made = open_split(kept)
-    else:
-        made = open_split(split) if split else _made(catalog, options, recipe.seed)
-        made.save(kept)
-    part = made.table.set_index("image_id")["part"]
-    named = catalog.table["image_id"].map(part)
-    if options.folds or any(str(p).startswith("fold-") for p in part.unique()):
-        numbers = {int(str(p).removeprefix("fold-")): p for p in part.unique()}
-        own = numbers.get(options.fold)  # fold-3, or fold-03 of more than ten
-        if own is None:
-            raise ConfigError(f"fold {options.fold} is not in the split: {sorted(set(part))}")
-        named = named.where(named.isna(), named.eq(own).map({True: "validation", False: "train"}))
-    if named.isna().any():
-        log.warning("%d of %d images are in no part of the split", named.isna().sum(), len(named))
-    rows = {p: [int(i) for i in (named == p).to_numpy().nonzero()[0]] for p in PARTS}
-    text = catalog.table.assign(part=named).to_json(orient="records", default_handler=str)
-    images = {p: len(rows[p]) for p in PARTS}
-    record_data(out, data, catalog.name, images, text, catalog.notes)
-    return catalog, rows
-
-
-def record_data(
-    out: Path,
-    data: Path,
-    name: str,
-    images: Mapping[str, int],
-    text: str,
-    notes: Sequence[str] = (),
-) -> None:
-    """Write data.json, or make sure that the run began with the same data.
-
-    Args:
-        images: part -> how many.
-        text: all that tells one data set and split from another.
-
-    Raises:
-        DataError: it began with other data.
-    """
-    content = {
-        "set": name,
+        "set": ", ".join(one.name for one in sources),
         "folder": str(data.resolve()),
-        "images": dict(images),
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "notes": list(notes),
+        "images": counts,
+        "sources": {
+            one.name: {
+                "set": one.catalog.name,
+                "train": sum(image.source == one.name for image in images.train),
+                **{part: len(held.of(one.name)) for part, held in images.held.items()},
+            }
+            for one in sources
+        },
+        "left_out": {
+            **filtered,
+            **parts.left_out,
+            "copies of held-out pictures": images.copies,
+            "unreadable": len(images.unreadable),
+        },
+        "unreadable": images.unreadable,
+        "notes": [note for one in sources for note in one.catalog.notes],
     }
-    before = out / "data.json"
-    if before.is_file() and json.loads(before.read_text())["sha256"] != content["sha256"]:
-        raise DataError(f"{data} is not the data that {out} began with; choose a new folder")
-    write_text(before, json.dumps(content, indent=1))
 
 
-def _made(catalog: Catalog, options: DataOptions, seed: int) -> Split:
-    if options.folds:
-        return folds(catalog, options.folds, seed)
-    return hold_out(catalog, options.fractions, seed)
-
-
-def metrics(stages: Iterable[str], out: Path) -> pd.DataFrame:
-    """Every judged epoch so far of the stages in `out`."""
-    found = []
-    for name in stages:
-        file = out / name / "metrics.parquet"
-        if file.is_file():
-            found.append(pd.read_parquet(file).assign(stage=name))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-
-
-def write_page(recipe: Recipe, out: Path, stages: Iterable[str] | None = None) -> None:
-    """metrics.parquet and index.html of what the run has so far.
-
-    Args:
-        stages: folders of the stages in order, if they are not named as in the recipe.
-    """
-    rows = metrics(recipe.stages if stages is None else stages, out)
-    with atomic_path(out / "metrics.parquet") as temporary:
-        rows.to_parquet(temporary)
-    results = out / "results.json"
-    write_text(
-        out / "index.html",
-        run_page(
-            recipe.name,
-            recipe.about,
-            rows,
-            yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False),
-            json.loads((out / "data.json").read_text()),
-            json.loads(results.read_text()) if results.is_file() else {},
-            sorted((out / "samples").glob("*.png")),
-        ),
-    )
+def _content(
+    recipe: Recipe, sources: Sequence[Source], rows: Mapping[str, Mapping[str, list[int]]]
+) -> str:
+    """All that tells one data set and split from another."""
+    tables = {
+        one.name: one.lessons.table.to_json(orient="records", default_handler=str)
+        for one in sources
+    }
+    return f"{tables}{rows}"

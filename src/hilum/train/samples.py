@@ -1,110 +1,224 @@
-"""A sheet of validation images, what a network says of them beside the truth."""
+"""Catalog rows -> prepared images with their annotations, in memory.
+
+The tensor that a sample starts from is core.prepare's: the same one a bundle sees. An image that
+cannot be read, or a mask of it, is listed and left out. Knows no network and no order of samples.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.core.files import write_bytes
-from hilum.core.prepare import Preprocessing
-from hilum.models.model import Model, Prediction, Targets
-from hilum.train.feed import plain
-from hilum.train.store import LUNGS, Item
+from hilum.augment.sample import UNKNOWN, Sample
+from hilum.core.errors import DataError, InputRefused
+from hilum.core.geometry import Letterbox
+from hilum.core.prepare import Preprocessing, square
+from hilum.data.pixels import open_mask, open_radiograph
+from hilum.train.progress import counted
+from hilum.train.sources import Source
 
-TRUTH, FOUND = (80, 220, 80), (60, 140, 255)  # BGR: green is true, orange is said
-EVERY, MOST, SIDE = 5, 8, 256
-FLOOR = 0.3  # boxes below this score are not drawn
-
-
-def draw_samples(
-    net: Model,
-    items: list[Item],
-    spec: Preprocessing,
-    targets: Targets,
-    folder: Path,
-    epoch: int,
-) -> None:
-    """`folder/epoch-NNN.png` for the first and every fifth epoch; positives first."""
-    if epoch != 1 and epoch % EVERY:
-        return
-    chosen = sorted(items, key=lambda item: not item.positive)[: MOST // 2]
-    chosen += [item for item in items if not item.positive][: MOST - len(chosen)]
-    folder.mkdir(parents=True, exist_ok=True)
-    device = next(net.parameters()).device
-    said = [
-        one
-        for batch in plain(chosen, spec, targets, MOST)
-        for one in net.predict(batch.to(device).image_B1SS)
-    ]
-    tiles = [_tile(item, one, targets) for item, one in zip(chosen, said, strict=True)]
-    write_bytes(folder / f"epoch-{epoch:03d}.png", sheet(tiles, 4))
+LUNGS = ("lungs", "lungs_full")  # no findings
+NORMAL = "normal"  # the class that says that there is no box
+COPY = 0.99  # pictures whose thumbnails correlate more are the same picture
+THUMB = 24  # px
 
 
-def _tile(item: Item, said: Prediction, targets: Targets) -> NDArray[np.uint8]:
-    picture = tile(item.image)
-    scale = SIDE / item.image.shape[0]
-    for channel, name in enumerate(targets.masks):
-        if name in LUNGS:
-            continue
-        if name in item.masks:
-            outline(picture, item.masks[name] == 1, TRUTH)
-        if said.masks is not None:
-            outline(picture, said.masks[channel].cpu().numpy() >= 0.5, FOUND)
-    for box in item.boxes if item.boxes is not None else ():
-        rectangle(picture, box * scale, TRUTH)
-    if said.boxes is not None and said.scores is not None:
-        scores = said.scores.cpu().numpy()
-        for box, score in zip(said.boxes.cpu().numpy(), scores, strict=True):
-            if score >= FLOOR:
-                rectangle(picture, box * scale, FOUND)
-                text(picture, f"{score:.2f}", int(box[0] * scale) + 2, int(box[1] * scale) + 12)
-    if said.classes is not None:
-        place = int(said.classes.argmax())
-        words = f"{targets.classes[place]} {float(said.classes[place]):.2f}"
-        text(picture, words, 4, SIDE - 6)
-    return picture
+@dataclass(slots=True)
+class PreparedImage:
+    """One image in the square with its annotations; None, NaN or 255 where there is none."""
+
+    image_id: str
+    source: str
+    group: str
+    patient: str
+    image: NDArray[np.float16]  # (s, s) in [0, 1]
+    frame: Letterbox  # back to source pixels
+    boxes: NDArray[np.float32] | None  # (n, 4) in the square
+    masks: dict[str, NDArray[np.uint8]]  # (s, s) 0, 1, 255
+    label: NDArray[np.float32]  # (C,)
+    findings: NDArray[np.float32]  # (F,)
+    box_labels: tuple[str, ...] = ()  # of `boxes`
+    positive_class: bool = False  # whether its class is one that says "there is a finding"
+
+    @property
+    def positive(self) -> bool:
+        """Whether anything that is looked for is known to be there."""
+        marked = self.boxes is not None and len(self.boxes) > 0
+        drawn = any((mask == 1).any() for name, mask in self.masks.items() if name not in LUNGS)
+        return bool(marked or drawn or self.positive_class or (self.findings == 1).any())
+
+    def sample(self, masks: tuple[str, ...]) -> Sample:
+        """What augmentation moves; of the masks those that are asked for."""
+        size = self.image.shape[0]
+        blank = np.full((size, size), UNKNOWN, np.uint8)
+        return Sample(
+            self.image.astype(np.float32),
+            np.zeros((0, 4), np.float32) if self.boxes is None else self.boxes,
+            self.box_labels,
+            {name: self.masks.get(name, blank) for name in masks},
+            self.label,
+            self.findings,
+            self.boxes is not None,
+        )
 
 
-def tile(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """(SIDE, SIDE, 3) picture of an (s, s) image in [0, 1]."""
-    method = cv2.INTER_AREA if image.shape[0] > SIDE else cv2.INTER_CUBIC
-    grey = cv2.resize(image.astype(np.float32), (SIDE, SIDE), interpolation=method)
-    picture: NDArray[np.uint8] = cv2.cvtColor(
-        (grey.clip(0, 1) * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR
+@dataclass(slots=True)
+class Prepared:
+    """The images of some rows that could be read, their rows, and why others could not."""
+
+    images: list[PreparedImage] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # "source/image" -> reason
+
+
+def prepare_rows(source: Source, rows: Sequence[int], spec: Preprocessing) -> Prepared:
+    """Those rows of a source."""
+    out = Prepared()
+    for row, image in prepared(source, rows, spec):
+        if isinstance(image, PreparedImage):
+            out.images.append(image)
+            out.rows.append(row)
+        else:
+            out.unreadable[f"{source.name}/{source.catalog.table['image_id'].iat[row]}"] = image
+    return out
+
+
+def prepared(
+    source: Source, rows: Sequence[int], spec: Preprocessing
+) -> Iterator[tuple[int, PreparedImage | str]]:
+    """Each row with its image, or with the reason why there is none."""
+    for row in counted(rows, f"preparing {source.name} at {spec.size} px", len(rows)):
+        try:
+            yield row, prepare_row(source, row, spec)
+        except (InputRefused, DataError) as error:
+            yield row, str(error)
+
+
+def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
+    """One image of a source, as the network learns it.
+
+    Raises:
+        InputRefused, DataError: the image or one of its masks cannot be read.
+    """
+    catalog, targets = source.lessons, source.targets
+    record = catalog.table.iloc[row]
+    radiograph = open_radiograph(catalog.root, record["path"])
+    image, frame = square(radiograph, spec)
+    label = np.array([_label(record, name) for name in targets.classes], np.float32)
+    if (label == 1).any():
+        label[label != 1] = 0  # one class is true, so the others are not
+    boxes, names = _boxes(source, row, frame)
+    if boxes is None and NORMAL in targets.classes and label[targets.classes.index(NORMAL)] == 1:
+        boxes = np.zeros((0, 4), np.float32)  # a normal image has no opacity
+    masks = {
+        name: (frame.apply(mask.astype(np.float32)) >= 0.5).astype(np.uint8)
+        for name in targets.masks
+        if (mask := _mask(source, record, name, radiograph.height, radiograph.width)) is not None
+    }
+    for name in source.options.weak_masks:
+        if name in masks:
+            masks[name] = _weak(masks, name, spec.size)
+    for name in targets.labels:
+        if name in targets.masks and name not in masks and boxes is not None:
+            own = np.array([one == name for one in names], bool)
+            masks[name] = _from_boxes(boxes[own], spec.size)
+    return PreparedImage(
+        image_id=str(record["image_id"]),
+        source=source.name,
+        group=source.group,
+        patient=str(record["patient"]),
+        image=image.astype(np.float16),
+        frame=frame,
+        boxes=boxes,
+        masks=masks,
+        label=label,
+        findings=np.array([_label(record, name) for name in targets.findings], np.float32),
+        box_labels=names,
+        positive_class=bool((label[targets.positive_columns] == 1).any()),
     )
-    return picture
 
 
-def sheet(tiles: list[NDArray[np.uint8]], columns: int) -> bytes:
-    """PNG of the tiles in rows, black where a row is not full."""
-    full = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % columns)]
-    rows = [np.hstack(full[i : i + columns]) for i in range(0, len(full), columns)]
-    return bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+def _label(record: pd.Series[Any], name: str) -> float:
+    """Of the image, or else of its study; NaN where neither is annotated."""
+    return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
 
 
-def outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, ...]) -> None:
-    """The border of an (s, s) mask."""
-    big = cv2.resize(mask.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-    lines, _ = cv2.findContours(big, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, lines, -1, colour, 1, cv2.LINE_AA)
+def _boxes(
+    source: Source, row: int, frame: Letterbox
+) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
+    """(n, 4) boxes in the square and their labels, those of the targets alone."""
+    found = source.lessons.boxes(row)
+    if found is None:
+        return None, ()
+    named = source.target_labels(found[1])
+    wanted = [name is not None for name in named]
+    boxes = frame.boxes_to_square(found[0][wanted]).reshape(-1, 4)
+    return boxes, tuple(name for name in named if name is not None)
 
 
-def rectangle(
-    picture: NDArray[np.uint8], box: NDArray[np.float32], colour: tuple[int, ...]
-) -> None:
-    """A box in pixels of the tile."""
-    x1, y1, x2, y2 = (round(float(v)) for v in box)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
+def _mask(
+    source: Source, record: pd.Series[Any], name: str, height: int, width: int
+) -> NDArray[np.bool_] | None:
+    """The union of the masks that make up a target's, None where one is not annotated."""
+    references = [record.get(f"mask_{part}") for part in source.masks_of(name)]
+    if not references or any(one is None or pd.isna(one) for one in references):
+        return None
+    parts = [open_mask(source.catalog.root, str(r), height, width) for r in references]
+    whole: NDArray[np.bool_] = np.logical_or.reduce(parts)
+    return whole
 
 
-def text(picture: NDArray[np.uint8], words: str, x: int, y: int, colour: Any = FOUND) -> None:
-    """Words on a plate, moved so that nothing is cut off."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-    (width, height), _ = cv2.getTextSize(words, font, size, 1)
-    x, y = max(2, min(x, picture.shape[1] - width - 2)), max(y, height + 2)
-    cv2.rectangle(picture, (x - 2, y - height - 2), (x + width + 1, y + 3), (0, 0, 0), -1)
-    cv2.putText(picture, words, (x, y), font, size, colour, 1, cv2.LINE_AA)
+def _weak(masks: dict[str, NDArray[np.uint8]], name: str, size: int) -> NDArray[np.uint8]:
+    """What is marked is sure, the rest of the lungs (a little widened) unknown, all else empty."""
+    marked = masks[name] == 1
+    drawn = [masks[lung] == 1 for lung in LUNGS if lung in masks]
+    if not drawn:
+        return np.where(marked, 1, UNKNOWN).astype(np.uint8)
+    kernel = np.ones((max(3, size // 32),) * 2, np.uint8)
+    lungs = cv2.dilate(np.logical_or.reduce(drawn).astype(np.uint8), kernel)
+    return np.where(marked, 1, np.where(lungs == 1, UNKNOWN, 0)).astype(np.uint8)
+
+
+def _from_boxes(boxes: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """A weak mask: the inner ellipse of a box is opacity, the rest of the box unknown."""
+    mask = np.zeros((size, size), np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        corner, far = (round(float(x1)), round(float(y1))), (round(float(x2)), round(float(y2)))
+        cv2.rectangle(mask, corner, far, UNKNOWN, -1)
+    for x1, y1, x2, y2 in boxes:
+        centre = (round(float(x1 + x2) / 2), round(float(y1 + y2) / 2))
+        axes = (max(1, round(float(x2 - x1) * 0.35)), max(1, round(float(y2 - y1) * 0.35)))
+        cv2.ellipse(mask, centre, axes, 0, 0, 360, 1, -1)
+    return mask
+
+
+def thumbnails(images: Sequence[PreparedImage]) -> NDArray[np.float32]:
+    """(n, THUMB²) zero-mean unit vectors of what is inside the frame, stretched to a square.
+
+    Equal pictures have a product near 1, also where a set squashed one to another aspect.
+    """
+    rows = []
+    for one in images:
+        x, y, width, height = one.frame.inner
+        inner = one.image[y : y + height, x : x + width].astype(np.float32)
+        rows.append(cv2.resize(inner, (THUMB, THUMB), interpolation=cv2.INTER_AREA))
+    flat = np.stack(rows).reshape(len(rows), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    out: NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return out
+
+
+def without_copies(
+    images: Sequence[PreparedImage], held_out: Sequence[PreparedImage]
+) -> list[PreparedImage]:
+    """Training images that are no copy of a held-out picture (the sets overlap)."""
+    if not images or not held_out:
+        return list(images)
+    best = (thumbnails(images) @ thumbnails(held_out).T).max(axis=1)
+    return [one for one, value in zip(images, best, strict=True) if value < COPY]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from scipy import stats
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.options import load_yaml, unknown
+from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.options import Options
 from hilum.report.run import sweep_figures, sweep_page
+from hilum.train.folder import RunFolder, locked, metrics
+from hilum.train.progress import say
 from hilum.train.recipe import Recipe, load_recipe
-from hilum.train.run import metrics, open_run, run
-
-log = logging.getLogger("hilum.train")
+from hilum.train.run import run
 
 
 class SearchOptions(Options):
@@ -40,15 +40,15 @@ class SearchOptions(Options):
 
 
 class Grid(Options):
-    """What a sweep runs: every combination of `grid`, or the named `arms`, or a `search`.
+    """What a sweep runs: every combination of `grid`, or the named `variants`, or a `search`.
 
-    `metric` is compared on the test part, with `folds` or in a search on validation; `arms` are
+    `metric` is compared on the test part, with `folds` or in a search on validation; variants are
     compared with the first.
     """
 
     recipe: str
     grid: dict[str, list[Any]] = Field(default={})  # setting -> its values
-    arms: dict[str, dict[str, Any]] = Field(default={})  # name -> settings that differ
+    variants: dict[str, dict[str, Any]] = Field(default={})  # name -> settings that differ
     search: SearchOptions | None = None
     common: dict[str, Any] = Field(default={})  # settings of every run
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
@@ -57,8 +57,8 @@ class Grid(Options):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
-        if sum(map(bool, (self.grid, self.arms, self.search))) != 1:
-            raise ValueError("needed: exactly one of grid, arms and search")
+        if sum(map(bool, (self.grid, self.variants, self.search))) != 1:
+            raise ValueError("needed: exactly one of grid, variants and search")
         return self
 
     @property
@@ -68,19 +68,30 @@ class Grid(Options):
 
     @property
     def repeats(self) -> dict[str, dict[str, Any]]:
-        """Name -> settings of each repetition of an arm."""
+        """Name -> settings of each repetition of a variant."""
         if self.folds is None:
             return {f"seed-{seed}": {"seed": seed} for seed in self.seeds}
         return {
-            f"seed-{seed}-fold-{fold}": {"seed": seed, "data.folds": self.folds, "data.fold": fold}
+            f"seed-{seed}-fold-{fold}": {"seed": seed, "fold": fold}
             for seed in self.seeds
             for fold in range(self.folds)
         }
 
+    def cut(self, recipe: str) -> dict[str, Any]:
+        """What makes `folds` of a recipe of one source that has none, or not so many."""
+        sources = load_recipe(recipe).data
+        if self.folds is None or any(one.folds == self.folds for one in sources):
+            return {}
+        if len(sources) > 1:
+            raise ConfigError(
+                f"folds: {self.folds}; needed: a source of {recipe} with so many folds of its own"
+            )
+        return {"data.hold_out": None, "data.folds": self.folds}
+
     def named(self) -> dict[str, dict[str, Any]]:
-        """Arms by name, in order."""
-        if self.arms:
-            return self.arms
+        """Variants by name, in order."""
+        if self.variants:
+            return self.variants
         keys = list(self.grid)
         out = {}
         for values in itertools.product(*self.grid.values()):
@@ -106,34 +117,42 @@ def load_grid(path: Path) -> Grid:
 
 def recipe_of(grid: Grid, changes: dict[str, Any], repeat: str) -> Recipe:
     """One run's recipe: the grid's with its common, its own and its repetition's settings."""
-    settings = {**grid.common, **grid.repeats[repeat], **changes}
+    settings = {**grid.common, **grid.cut(grid.recipe), **grid.repeats[repeat], **changes}
     return load_recipe(grid.recipe, tuple(f"{k}={json.dumps(v)}" for k, v in settings.items()))
 
 
-def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
-    """Run what is not there yet; the table of all arms, also in `out` with the figure.
+def sweep(grid: Grid, data: Path, out: Path, *, split: Path | None = None) -> pd.DataFrame:
+    """Run what is not there yet; the table of all variants, also in `out` with the figure.
 
-    Files: sweep.csv, sweep.parquet (every run's numbers), index.html and its figures.
+    Files: sweep.csv, sweep.parquet (every run's numbers), sweep.json, index.html and its figures.
+
+    Args:
+        split: of every run; otherwise each makes its own.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    arms = grid.named() if grid.search is None else {}
+    with locked(out):
+        return _sweep(grid, data, out, split)
+
+
+def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFrame:
+    variants = grid.named() if grid.search is None else {}
     rows, curves = [], {}
-    seen: dict[str, float] = {}  # numbers that some arm has
-    plan = [(arm, repeat) for arm in arms for repeat in grid.repeats]
-    for arm, repeat in plan:  # every recipe is checked before the first run begins
-        recipe_of(grid, arms[arm], repeat)
+    seen: dict[str, float] = {}  # numbers that some variant has
+    plan = [(variant, repeat) for variant in variants for repeat in grid.repeats]
+    for variant, repeat in plan:  # every recipe is checked before the first run begins
+        recipe_of(grid, variants[variant], repeat)
+    write_text(out / "sweep.json", grid.model_dump_json(indent=1))
     if grid.search is not None:
-        found = list(_search(grid, grid.search, data, out))
+        found = list(_search(grid, grid.search, data, out, split))
     else:
-        found = [(arm, repeat, arms[arm], out / arm / repeat) for arm, repeat in plan]
-    for done, (arm, repeat, changes, folder) in enumerate(found):
-        log.info("run %d of %d: %s, %s", done + 1, len(found), arm, repeat)
+        found = [(v, repeat, variants[v], out / v / repeat) for v, repeat in plan]
+    for done, (variant, repeat, changes, folder) in enumerate(found):
+        say("run %d of %d: %s, %s", done + 1, len(found), variant, repeat)
         recipe = recipe_of(grid, changes, repeat)
-        numbers = _numbers(grid, recipe, data, folder)
+        numbers = _numbers(grid, recipe, data, folder, split)
         seen |= numbers
         _known(seen, grid.metric)
-        rows.append({"arm": arm, "repeat": repeat, **numbers})
-        curves[arm, repeat] = metrics(recipe.stages, folder)
+        rows.append({"variant": variant, "repeat": repeat, **numbers})
+        curves[variant, repeat] = metrics(recipe.stages, folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
@@ -148,25 +167,27 @@ def sweep(grid: Grid, data: Path, out: Path) -> pd.DataFrame:
     return table
 
 
-def _numbers(grid: Grid, recipe: Recipe, data: Path, folder: Path) -> dict[str, float]:
+def _numbers(
+    grid: Grid, recipe: Recipe, data: Path, out: Path, split: Path | None
+) -> dict[str, float]:
     """Metric -> value of one run, which is trained if it is not there."""
-    open_run(recipe, folder)  # numbers of other settings are not taken for these
-    done = folder / "results.json"
-    if not done.is_file():
-        run(recipe, data, folder)
-    found: dict[str, float] = json.loads(done.read_text()).get(grid.part, {})
+    folder = RunFolder(out, recipe)
+    folder.check()  # numbers of other settings are not taken for these
+    if not (out / "weights.safetensors").is_file():
+        run(recipe, data, out, split=split)
+    found = folder.results.get(grid.part, {})
     if not found:
-        raise ConfigError(f"{folder} has no {grid.part} part; change data.fractions or use folds")
+        raise ConfigError(f"{out} has no {grid.part} part; change data.hold_out or use folds")
     return found
 
 
 def _search(
-    grid: Grid, search: SearchOptions, data: Path, out: Path
+    grid: Grid, search: SearchOptions, data: Path, out: Path, split: Path | None
 ) -> Iterator[tuple[str, str, dict[str, Any], Path]]:
-    """Optuna's trials, judged on validation; kept in a file, so that a search goes on."""
+    """Optuna's trials, by their numbers on validation; kept in a file, so that a search goes on."""
     import optuna
 
-    direction = "minimize" if grid.metric.startswith("val_") else "maximize"
+    direction = "maximize" if higher_is_better(grid.metric) else "minimize"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=f"sqlite:///{out / 'search.db'}",
@@ -182,7 +203,8 @@ def _search(
             asked = study.ask()
             begun[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
         folder = _folder(out, number)
-        numbers = _numbers(grid, recipe_of(grid, begun[number], repeat), data, folder)
+        recipe = recipe_of(grid, begun[number], repeat)
+        numbers = _numbers(grid, recipe, data, folder, split)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
             study.tell(number, _known(numbers, grid.metric))
         yield f"trial-{number}", repeat, begun[number], folder
@@ -210,22 +232,22 @@ def _suggest(trial: Any, key: str, values: Sequence[Any]) -> Any:
 
 
 def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
-    """Per arm the mean over its runs with Student's interval, and the paired difference to the
+    """Per variant the mean over its runs with Student's interval, and the paired difference to the
     first.
 
-    Columns: arm, runs, value, low, high, difference, difference_low, difference_high, verdict.
-    With one run an arm there is no interval and no verdict. Runs on folds share training images,
+    Columns: variant, runs, value, low, high, difference, difference_low, difference_high, verdict.
+    With one run a variant there is no interval and no verdict. Runs on folds share training images,
     so their interval is too narrow (Nadeau and Bengio 2003).
     """
-    first = str(runs["arm"].iloc[0])
-    base = runs[runs["arm"] == first].set_index("repeat")[metric]
+    first = str(runs["variant"].iloc[0])
+    base = runs[runs["variant"] == first].set_index("repeat")[metric]
     rows = []
-    for arm in runs["arm"].unique():
-        own = runs[runs["arm"] == arm].set_index("repeat")[metric]
+    for variant in runs["variant"].unique():
+        own = runs[runs["variant"] == variant].set_index("repeat")[metric]
         paired = (own - base).dropna().to_numpy(float)
         value, low, high = _interval(own.dropna().to_numpy(float), level)
-        row = {"arm": arm, "runs": len(own), "value": value, "low": low, "high": high}
-        if arm != first:
+        row = {"variant": variant, "runs": len(own), "value": value, "low": low, "high": high}
+        if variant != first:
             mean, under, over = _interval(paired, level)
             sure = under > 0 or over < 0
             row |= {"difference": mean, "difference_low": under, "difference_high": over}

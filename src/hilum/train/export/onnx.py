@@ -1,6 +1,6 @@
-"""A trained network -> the graphs of a bundle: ONNX raw heads, checked against PyTorch, and int8.
+"""A trained network -> the graph of a bundle: ONNX raw heads, checked against PyTorch.
 
-Knows the names of raw heads; decoding stays in hilum.inference.
+Decoding stays in hilum.inference.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +17,13 @@ import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import Tensor, nn
+from torch import nn
 
 from hilum.core.errors import ModelOutputError
-from hilum.inference.session import HEADS
+from hilum.inference.session import RawOutputs
+from hilum.train.heads import RawHeads
 
 SWAPPED = 0.01  # of the proposals: so many may enter or leave the list by rounding
-
-
-def exported(raw: Mapping[str, Tensor]) -> list[str]:
-    """Which of a network's heads a bundle carries, in the order of `RawOutputs`.
-
-    Findings beside exclusive classes are auxiliary targets of training and stay behind.
-    """
-    names = [name for name in HEADS if name in raw]
-    return [n for n in names if n != "finding_logits" or "global_logits" not in names]
-
-
-class RawHeads(nn.Module):
-    """The network without its auxiliary heads: a tuple in the order of `exported`."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        raw = self.net(image)
-        return tuple(raw[name] for name in exported(raw))
-
-    @torch.inference_mode()
-    def names(self, image: Tensor) -> list[str]:
-        return exported(self.net(image))
 
 
 def to_onnx(net: nn.Module, size: int) -> bytes:
@@ -99,6 +66,17 @@ def without_traces(graph: bytes) -> bytes:
         node.ClearField("doc_string")
     stripped: bytes = model.SerializeToString()
     return stripped
+
+
+def answers(graph: bytes, images: NDArray[np.float32]) -> list[RawOutputs]:
+    """What the graph says of (n, 1, S, S) prepared images, one at a time as in `hilum predict`."""
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    out = []
+    for image in images:
+        values = session.run(names, {"image": image[None]})
+        out.append(RawOutputs(**{n: v[0] for n, v in zip(names, values, strict=True)}))
+    return out
 
 
 def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]) -> float:
@@ -155,63 +133,3 @@ def check_export(
             f"the exported graph differs from PyTorch by {worst:.2e}; allowed: {tolerance:.0e}"
         )
     return worst
-
-
-class _Images(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, images: NDArray[np.float32]):
-        self.rows: Iterator[NDArray[np.float32]] = iter(images)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        row = next(self.rows, None)
-        return None if row is None else {"image": row[None]}
-
-
-def to_int8(graph: bytes, images: NDArray[np.float32]) -> bytes:
-    """Static QDQ quantisation, calibrated on (n, 1, S, S) prepared images."""
-    with tempfile.TemporaryDirectory() as folder, _quiet_root():
-        fp32, ready, int8 = (Path(folder) / f"{n}.onnx" for n in ("fp32", "ready", "int8"))
-        fp32.write_bytes(graph)
-        quant_pre_process(str(fp32), str(ready), skip_symbolic_shape=True)
-        quantize_static(
-            ready,
-            int8,
-            _Images(images),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=last_layers(onnx.load(ready)),
-        )
-        return int8.read_bytes()
-
-
-@contextmanager
-def _quiet_root() -> Iterator[None]:
-    """The quantiser tips its users off through the root logger; ours is heard again afterwards."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-
-
-def last_layers(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes from each output back to and with its last convolution or linear layer.
-
-    They stay in floating point: eight bits for all logits, or for all box deltas, of an image
-    are too coarse, and these layers cost little.
-    """
-    maker = {name: node for node in model.graph.node for name in node.output}
-    names: list[str] = []
-    waiting = [output.name for output in model.graph.output]
-    while waiting:
-        node = maker.get(waiting.pop())
-        if node is None or node.name in names:
-            continue
-        names.append(node.name)
-        if node.op_type not in ("Conv", "Gemm", "MatMul"):
-            waiting += node.input
-    return names

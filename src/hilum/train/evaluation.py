@@ -1,0 +1,203 @@
+"""One evaluation of a network: in source pixels, through a bundle's own decoding.
+
+The same numbers choose epochs, are drawn, watched, swept and written on the card. Knows no folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from hilum.core.findings import Findings
+from hilum.core.prediction import Boxes, Prediction
+from hilum.core.prepare import Preprocessing, normalise
+from hilum.data.pixels import open_mask
+from hilum.evaluate.answers import in_frame
+from hilum.evaluate.cases import Cases, cases_of
+from hilum.evaluate.evaluation import evaluate_predictions
+from hilum.evaluate.measures import Thresholds
+from hilum.evaluate.prediction_files import from_findings
+from hilum.evaluate.truth import ImageTruth, Size
+from hilum.inference.decode import Decoder
+from hilum.inference.session import RawOutputs
+from hilum.models.model import Model, evaluating
+from hilum.train.export.manifest import SUM, draft
+from hilum.train.heads import heads_of, raw_outputs
+from hilum.train.loader import plain
+from hilum.train.recipe import Recipe
+from hilum.train.samples import Prepared, PreparedImage
+from hilum.train.sources import Source
+
+Bool = NDArray[np.bool_]
+IMAGE_NUMBERS = frozenset(
+    ("auc", "average_precision", "accuracy", "precision", "sensitivity", "specificity")
+) | {"f1", "f2", "mcc", "brier", "ece"}
+
+
+@dataclass(slots=True)
+class Held:
+    """Images that a network is evaluated on, prepared, and what is true of them."""
+
+    images: list[PreparedImage] = field(default_factory=list)
+    truths: list[ImageTruth] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def of(self, source: str) -> Held:
+        """Those of one source."""
+        places = [i for i, one in enumerate(self.images) if one.source == source]
+        return Held([self.images[i] for i in places], [self.truths[i] for i in places])
+
+
+def hold(sources: Sequence[Source], parts: Mapping[str, Prepared]) -> Held:
+    """The prepared images of each source with their truth."""
+    out = Held()
+    for source in sources:
+        part = parts[source.name]
+        out.images += part.images
+        pairs = zip(part.rows, part.images, strict=True)
+        out.truths += [_truth(source, row, image) for row, image in pairs]
+    return out
+
+
+def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
+    """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
+    catalog, targets = source.catalog, source.targets
+    record = catalog.table.iloc[row]
+    found = catalog.boxes(row)
+    named = [] if found is None else source.target_labels(found[1])
+    keep = [name is not None for name in named]
+    labels = {name: _label(record, name) for name in (*targets.classes, *targets.findings)}
+    if len(targets.positive) > 1:
+        labels[SUM] = float(np.max([labels.get(name, np.nan) for name in targets.positive]))
+    return ImageTruth(
+        image_id=image.image_id,
+        patient=image.patient,
+        size=Size.of(image.frame.width, image.frame.height),
+        boxes_px=None if found is None else found[0][keep].astype(np.float64).reshape(-1, 4),
+        box_labels=tuple(name for name in named if name is not None),
+        image_labels={name: value for name, value in labels.items() if value == value},
+        masks={
+            name: partial(_opened, source, [str(record[c]) for c in columns])
+            for name in targets.masks
+            if (columns := _mask_columns(source, name))
+            and all(isinstance(record.get(column), str) for column in columns)
+        },
+    )
+
+
+def _mask_columns(source: Source, name: str) -> list[str]:
+    return [f"mask_{part}" for part in source.masks_of(name)]
+
+
+def _opened(source: Source, references: Sequence[str], height: int, width: int) -> Bool:
+    parts = [open_mask(source.catalog.root, one, height, width) for one in references]
+    out: Bool = np.logical_or.reduce(parts)
+    return out
+
+
+def _label(record: pd.Series[Any], name: str) -> float:
+    return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
+
+
+def evaluate(net: Model, held: Held, recipe: Recipe, spec: Preprocessing) -> dict[str, float]:
+    """val_loss and its components, and every number that the annotations allow, by name."""
+    found = predictions(net, held.images, recipe, spec)
+    return losses(net, held.images, recipe, spec) | numbers(held, found, recipe)
+
+
+def numbers(
+    held: Held,
+    found: Sequence[Findings],
+    recipe: Recipe,
+    threshold: float | Thresholds = 0.5,
+) -> dict[str, float]:
+    """What `evaluate.evaluation` says of these predictions; of exclusive classes `auc` and the like
+    are those of the positive ones."""
+    targets = recipe.names
+    out = evaluate_predictions(held.truths, found, threshold=threshold, classes=targets.classes)
+    if targets.classes:
+        positive = targets.positive[0] if len(targets.positive) == 1 else SUM
+        own = {
+            k: v for k, v in out.items() if k.endswith(f"_{positive}") and _of_scores(k, positive)
+        }
+        out |= {name.removesuffix(f"_{positive}"): value for name, value in own.items()}
+    return out
+
+
+def _of_scores(name: str, positive: str) -> bool:
+    return name.removesuffix(f"_{positive}") in IMAGE_NUMBERS
+
+
+def losses(
+    net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
+) -> dict[str, float]:
+    """The mean of each loss over the images, as val_<name>, and their sum val_loss."""
+    totals: dict[str, float] = {}
+    device = next(net.parameters()).device
+    for batch in plain(images, spec, recipe.names, recipe.train.batch):
+        with torch.no_grad(), evaluating(net):
+            parts = net.loss(batch.to(device))
+        for name, value in parts.items():
+            key = f"val_{name}"
+            totals[key] = totals.get(key, 0.0) + float(value) * len(batch.boxes)
+    out = {name: value / len(images) for name, value in totals.items()}
+    return out | {"val_loss": sum(out.values())}
+
+
+def predictions(
+    net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
+) -> list[Findings]:
+    """What a bundle of this network would say of each, uncut, in source pixels."""
+    raw = raw_outputs(net, [tensor(one, spec) for one in images], recipe.train.batch)
+    if not raw:
+        return []
+    return decoded(Decoder(draft(recipe, net, heads_of(raw[0]), spec)), raw, images)
+
+
+def tensor(image: PreparedImage, spec: Preprocessing) -> NDArray[np.float32]:
+    """(1, S, S) what the network sees."""
+    return normalise(image.image.astype(np.float32), spec)[None]
+
+
+def decoded(
+    decoder: Decoder,
+    raw: Sequence[RawOutputs],
+    images: Sequence[PreparedImage],
+    *,
+    masks: bool = True,
+) -> list[Findings]:
+    """Raw heads through a bundle's decoding."""
+    pairs = zip(raw, images, strict=True)
+    return [whole(decoder(one, image.frame), masks=masks) for one, image in pairs]
+
+
+def whole(found: Prediction, *, masks: bool = True) -> Findings:
+    """A prediction as findings: every box, masks cut where the model cuts them."""
+    boxes = found.boxes or Boxes.none()
+    return Findings(
+        width=found.width,
+        height=found.height,
+        boxes_px=boxes.boxes_px,
+        scores=boxes.scores,
+        labels=boxes.labels,
+        image_scores=found.image_scores,
+        masks={name: one.cut() for name, one in found.maps.items()} if masks else {},
+    )
+
+
+def cases_of_held(held: Held, found: Sequence[Findings], finding: str) -> Cases:
+    """Truth and prediction of one finding."""
+    images = [
+        in_frame(from_findings(one), truth.size, truth.image_id)
+        for truth, one in zip(held.truths, found, strict=True)
+    ]
+    return cases_of(held.truths, images, finding)

@@ -1,0 +1,10 @@
+"""A finished run -> a bundle that `hilum predict` runs, with its card.
+
+onnx.py       the fp32 graph, checked against PyTorch
+int8.py       the same in eight bits
+settings.py   decoding, calibration, operating points from validation
+manifest.py   what the bundle says about itself
+licences.py   of the data it learnt from
+card.py       what a reader should know
+bundle.py     all of it in one file
+"""

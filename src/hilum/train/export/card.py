@@ -1,0 +1,190 @@
+"""The model card and the licence file of a bundle, written from the run's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from hilum.core.manifest import DataLicence, Figure, Manifest
+from hilum.evaluate.metrics.names import text
+from hilum.train.recipe import Recipe
+
+NOTICE = "Research use only. Not a medical device: a qualified reader decides."
+FEW = 30  # images of a part, below which its numbers say little
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the card reports."""
+
+    figures: Mapping[str, Mapping[str, Figure]]  # "test, SET (fp32)" -> number -> figure
+    data: Mapping[str, Any]  # data.json of the run
+    cpu_minutes: float
+    difference: float  # between the graph and PyTorch
+    sweep: pd.DataFrame | None = None  # variants beside this run
+    watched: str = ""  # what they were compared by
+
+
+def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
+    """Markdown: what it is, numbers with intervals, splits, operating points, licences, limits."""
+    sections = [
+        f"# Model card: {manifest.name} {manifest.version}\n\n**{NOTICE}**",
+        "## What it is\n\n" + _what(recipe, manifest),
+        "## Numbers\n\n" + _numbers(evidence),
+        *(["## Variants\n\n" + _variants(evidence)] if evidence.sweep is not None else []),
+        "## Data\n\n" + _data(evidence.data),
+        "## Operating points\n\n" + _points(manifest),
+        "## Licences\n\n" + _licences(manifest.data_licences),
+        "## Provenance\n\n" + _provenance(manifest, evidence),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def licence_text(licences: Sequence[DataLicence]) -> str:
+    """The bundle's own licence file: research use, and what it learnt from."""
+    return (
+        "# Licence of this model bundle\n\n"
+        "The weights were learnt from the data below, some of which is licensed for non-commercial "
+        "use only. They may be used for **research, non-commercial**, with the attributions below; "
+        "they are given without any warranty. hilum's code is under Apache-2.0; this file covers "
+        f"the weights alone.\n\n{NOTICE}\n\n" + _licences(licences) + "\n"
+    )
+
+
+def _what(recipe: Recipe, manifest: Manifest) -> str:
+    model, positive = recipe.model, manifest.positive
+    finds = {
+        "boxes of": manifest.labels,
+        "masks of": tuple(manifest.masks),
+        "one of the classes": manifest.global_classes,
+        "findings": manifest.findings,
+    }
+    parts = [f"{what} {', '.join(names)}" for what, names in finds.items() if names]
+    sizes = " then ".join(dict.fromkeys(f"{recipe.size_of(one)} px" for one in recipe.stages))
+    lines = [
+        recipe.about,
+        f"Network: {model.kind} around {model.encoder}, trained at {sizes}, on letterboxed squares "
+        f"of {manifest.preprocessing.size} px. It gives {'; '.join(parts)}.",
+        f"The positive score is `{positive}`." if positive else "",
+        "For frontal chest radiographs.",
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def _numbers(evidence: Evidence) -> str:
+    columns = list(evidence.figures)
+    names = list(dict.fromkeys(n for own in evidence.figures.values() for n in own))
+    counts = [next((f.n for f in own.values()), None) or 0 for own in evidence.figures.values()]
+    rows = [
+        "| number | " + " | ".join(columns) + " |",
+        "|---|" + "---|" * len(columns),
+        "| images | " + " | ".join(map(str, counts)) + " |",
+    ]
+    for name in names:
+        cells = [_shown(evidence.figures[column].get(name)) for column in columns]
+        rows.append(f"| {text(name)} | " + " | ".join(cells) + " |")
+    few = [c for c, n in zip(columns, counts, strict=True) if n < FEW]
+    return "\n".join(
+        [
+            "With 95 % intervals (bootstrap over patients) on test parts, in the pixels of the "
+            "images, boxes and scores cut at the operating points. Validation images chose epoch, "
+            "decoding, calibration and operating points, so their numbers are optimistic.",
+            "",
+            *rows,
+            *([f"\nFewer than {FEW} images, so they say little: {', '.join(few)}."] if few else []),
+        ]
+    )
+
+
+def _shown(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
+
+
+def _variants(evidence: Evidence) -> str:
+    assert evidence.sweep is not None
+    rows = [
+        f"| variant | runs | {text(evidence.watched)} | difference | |",
+        "|---|---|---|---|---|",
+    ]
+    for row in evidence.sweep.to_dict("records"):
+        value = _interval(row, "value", "low", "high")
+        gap = _interval(row, "difference", "difference_low", "difference_high")
+        verdict = row.get("verdict", "")
+        words = verdict if isinstance(verdict, str) else ""
+        rows.append(f"| {row['variant']} | {row['runs']} | {value} | {gap} | {words} |")
+    return "\n".join(rows)
+
+
+def _interval(row: Mapping[Any, Any], *keys: str) -> str:
+    value, low, high = (float(row.get(key, float("nan"))) for key in keys)
+    if value != value:
+        return ""
+    return f"{value:.3f}" if low != low else f"{value:.3f} ({low:.3f}–{high:.3f})"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    rows = ["| source | set | train | validation | test |", "|---|---|---|---|---|"]
+    for name, one in data["sources"].items():
+        cells = [str(one[part]) for part in ("set", "train", "validation", "test")]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    left = [f"{count} {reason}" for reason, count in data["left_out"].items() if count]
+    notes = [f"- {note}" for note in data["notes"]]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            "No patient is in two parts, over all sources (checked when splitting); training "
+            "images that look like a held-out one were left out."
+            + (f" Left out: {'; '.join(left)}." if left else ""),
+            *notes,
+        ]
+    )
+
+
+def _points(manifest: Manifest) -> str:
+    rows = ["| name | score | threshold | aim | reached there | chosen on |", "|---|" + "---|" * 5]
+    for name, point in manifest.operating_points.items():
+        keys = ("sensitivity", "specificity", "precision", "fp_per_image", "rsna_score")
+        reached = ", ".join(
+            f"{key.replace('_', ' ')} {point.achieved[key]:.2f}"
+            for key in keys
+            if key in point.achieved
+        )
+        rows.append(
+            f"| {name} | {point.score} | {point.threshold:.3f} | {point.reason} | {reached} | "
+            f"{point.chosen_on} |"
+        )
+    assumed = dict.fromkeys(p.assumes for p in manifest.operating_points.values() if p.assumes)
+    rows += [f"\nWhat a conformal guarantee rests on: {words}." for words in assumed]
+    if manifest.calibration is not None and manifest.calibration.fitted_on:
+        rows.append(
+            f"\nScores are calibrated ({manifest.calibration.fitted_on}): where images are like "
+            "those, of boxes of score .3 about three in ten are true. Elsewhere they are not."
+        )
+    return "\n".join(rows)
+
+
+def _licences(licences: Sequence[DataLicence]) -> str:
+    rows = ["| data | use | licence | source | attribution |", "|---|---|---|---|---|"]
+    for one in licences:
+        rows.append(
+            f"| {one.name} | {one.use} | {one.licence} | {one.source} | {one.attribution} |"
+        )
+    return "\n".join(rows)
+
+
+def _provenance(manifest: Manifest, evidence: Evidence) -> str:
+    p = manifest.provenance
+    libraries = ", ".join(f"{name} {value}" for name, value in p.libraries.items())
+    return (
+        f"`{p.command}` at commit `{p.commit[:12]}`, seed {p.seed}, {p.created}; {libraries}; "
+        f"{evidence.cpu_minutes:.0f} CPU minutes; data fingerprint {evidence.data['sha256'][:16]}. "
+        f"Largest difference between the fp32 graph and PyTorch: {evidence.difference:.1e}."
+    )

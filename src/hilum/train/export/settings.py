@@ -1,0 +1,166 @@
+"""What is settled on validation images before a bundle ships: decoding, calibration, operating
+points.
+
+One choice of each, for every kind of network; a test part is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hilum.core.calibration import ScoreMap
+from hilum.core.errors import DataError
+from hilum.core.findings import Findings
+from hilum.core.manifest import BOX, Calibration, Decoding, Manifest, OperatingPoint
+from hilum.evaluate.cases import Cases
+from hilum.evaluate.metrics.detection import detection_ap
+from hilum.evaluate.thresholds.validation import calibrate, choose
+from hilum.inference.decode import Decoder
+from hilum.inference.session import RawOutputs
+from hilum.train.evaluation import Held, cases_of_held, decoded
+from hilum.train.progress import say
+
+WHERE = "validation"
+UNCHOSEN = 0.5
+BOX_AIMS = {
+    "default": "best-boxes-f1",
+    "one-false-box": "false-boxes=1",
+    "rsna-score": "rsna-score",
+}
+IMAGE_AIMS = {
+    "sensitivity-95": "sensitivity=0.95",
+    "false-positives-10": "false-positives=0.10",
+    "best-f1": "best-f1",
+    "best-f2": "best-f2",
+    "best-mcc": "best-mcc",
+    "conformal-sensitivity-90": "conformal-sensitivity=0.90",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the manifest stores of it."""
+
+    decoding: Decoding
+    calibration: Calibration | None
+    operating_points: dict[str, OperatingPoint]
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "decoding": self.decoding,
+            "calibration": self.calibration,
+            "operating_points": self.operating_points,
+        }
+
+
+def settle(held: Held, raw: Sequence[RawOutputs], plain: Manifest) -> Settings:
+    """Choose everything on the validation images.
+
+    Args:
+        raw: what the network says of them.
+        plain: the manifest to decode with, uncalibrated.
+    """
+    if not held.images:
+        return Settings(plain.decoding, None, {})
+    chosen = best_decoding(held, raw, plain)
+    found = decoded(Decoder(_with(plain, decoding=chosen)), raw, held.images)
+    maps = calibration(held, found, plain)
+    by = Decoder(_with(plain, decoding=chosen, calibration=maps))
+    return Settings(chosen, maps, operating_points(held, decoded(by, raw, held.images), plain))
+
+
+def choices(manifest: Manifest) -> list[Decoding]:
+    """Candidate decodings where a mask has a box label's name: whether its components are fused
+    with the boxes, and how much it weighs in a box's score. Else the recipe's own."""
+    own = manifest.decoding
+    both = [name for name in manifest.labels if name in manifest.masks]
+    if not both:
+        return [own]
+    return [
+        own.model_copy(
+            update={
+                "mask_weights": dict.fromkeys(both, mask) if mask else {},
+                "component_weights": dict.fromkeys(both, component) if component else {},
+                "nms_iou": iou,
+            }
+        )
+        for component in (0.0, 1.0, 2.0)
+        for mask in (0.0, 0.5)
+        for iou in (0.3, 0.5)
+    ]
+
+
+def best_decoding(held: Held, raw: Sequence[RawOutputs], plain: Manifest) -> Decoding:
+    """The candidate with the highest AP at IoU .5."""
+    candidates = choices(plain)
+    if len(candidates) == 1:
+        return candidates[0]
+    values = []
+    for one in candidates:
+        found = decoded(Decoder(_with(plain, decoding=one)), raw, held.images, masks=False)
+        values.append(sum(box_ap(held, found, label) for label in plain.labels))
+    return candidates[max(range(len(values)), key=values.__getitem__)]
+
+
+def box_ap(held: Held, found: Sequence[Findings], label: str) -> float:
+    """AP at IoU .5 of one label; 0 where no box is true."""
+    cases = cases_of_held(held, found, label)
+    part = cases.where(cases.boxed)
+    if not any(map(len, part.truth)):
+        return 0.0
+    return float(detection_ap(part.truth, part.predictions))
+
+
+def calibration(held: Held, found: Sequence[Findings], manifest: Manifest) -> Calibration | None:
+    """Finished scores to probabilities. A score of a short trial may not rise with the truth; such
+    a one stays as it is."""
+    maps: dict[str, tuple[ScoreMap, ...]] = {}
+    for name in dict.fromkeys((*manifest.labels[:1], *manifest.image_scores)):
+        try:
+            fitted = calibrate(cases_of_held(held, found, name), "logistic", WHERE)
+        except DataError as error:
+            say("%s scores are not calibrated: %s", name, error)
+            continue
+        wanted = {BOX, *manifest.image_scores} if name in manifest.labels else {name}
+        maps |= {k: v for k, v in fitted.scores.items() if k in wanted and k not in maps}
+    if not manifest.labels:
+        maps.pop(BOX, None)
+    return Calibration(scores=maps, fitted_on=WHERE) if maps else None
+
+
+def operating_points(
+    held: Held, found: Sequence[Findings], manifest: Manifest
+) -> dict[str, OperatingPoint]:
+    """Thresholds of calibrated scores: of boxes, of the positive score, and of each finding."""
+    out: dict[str, OperatingPoint] = {}
+    if manifest.labels:
+        cases = cases_of_held(held, found, manifest.labels[0])
+        out |= _points(BOX_AIMS, cases)
+        out.setdefault(
+            "default",
+            OperatingPoint(threshold=UNCHOSEN, reason="not chosen: no box to choose by"),
+        )
+    positive = manifest.positive
+    if positive is not None:
+        out |= _points(IMAGE_AIMS, cases_of_held(held, found, positive))
+    for name in manifest.findings:
+        if name != positive:
+            aims = {f"best-mcc-{name}".lower(): "best-mcc"}
+            out |= _points(aims, cases_of_held(held, found, name))
+    return out
+
+
+def _points(aims: dict[str, str], cases: Cases) -> dict[str, OperatingPoint]:
+    out = {}
+    for name, aim in aims.items():
+        try:
+            out[name] = choose(aim, cases, WHERE)
+        except DataError as error:
+            say("%s: %s", name, error)
+    return out
+
+
+def _with(manifest: Manifest, **changes: Any) -> Manifest:
+    return manifest.model_copy(update=changes)

@@ -1,0 +1,67 @@
+"""A sheet of validation images, what a network says of them beside the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hilum.core.files import write_bytes
+from hilum.core.findings import Findings
+from hilum.core.prepare import Preprocessing
+from hilum.models.model import Model
+from hilum.report.drawing import (
+    PREDICTION,
+    TRUTH,
+    Picture,
+    base,
+    canvas_of,
+    draw_box,
+    draw_outline,
+    draw_words,
+    encoded,
+    sheet,
+)
+from hilum.train.evaluation import Held, predictions
+from hilum.train.recipe import Recipe
+from hilum.train.samples import LUNGS, PreparedImage
+
+EVERY, MOST, COLUMNS, SIDE = 5, 8, 4, 256
+FLOOR = 0.3  # boxes below this score are not drawn
+
+
+def draw_samples(
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, folder: Path, epoch: int
+) -> None:
+    """`folder/epoch-NNN.png` for the first and every fifth epoch; positives first."""
+    if epoch != 1 and epoch % EVERY:
+        return
+    chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
+    chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]
+    found = predictions(net, chosen, recipe, spec)
+    tiles = [_tile(one, said, recipe) for one, said in zip(chosen, found, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / f"epoch-{epoch:03d}.png", encoded(sheet(tiles, COLUMNS)))
+
+
+def _tile(image: PreparedImage, found: Findings, recipe: Recipe) -> Picture:
+    """In the square, which is what the network sees."""
+    canvas = canvas_of(image.image.shape, SIDE)
+    picture = base(image.image, canvas)
+    for name, mask in image.masks.items():
+        if name not in LUNGS:
+            draw_outline(picture, canvas, mask == 1, TRUTH)
+    for name, own in found.masks.items():
+        if name not in LUNGS:
+            draw_outline(picture, canvas, image.frame.apply(own.astype("f4")) >= 0.5, PREDICTION)
+    for box in image.boxes if image.boxes is not None else ():
+        draw_box(picture, canvas, box, TRUTH)
+    places = image.frame.boxes_to_square(found.boxes_px)
+    for box, score in zip(places, found.scores, strict=True):
+        if score >= FLOOR:
+            draw_box(picture, canvas, box, PREDICTION)
+            x, y = (canvas.matrix[[0, 1], [0, 1]] * box[:2]).tolist()
+            draw_words(picture, f"{score:.2f}", x + 3, y + 3, colour=PREDICTION, size=11)
+    classes = {n: found.image_scores[n] for n in recipe.names.classes if n in found.image_scores}
+    if classes:
+        best = max(classes, key=lambda name: classes[name])
+        draw_words(picture, f"{best} {classes[best]:.2f}", 4, SIDE - 20, size=12)
+    return picture

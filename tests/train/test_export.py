@@ -1,0 +1,226 @@
+"""A run becomes a bundle that says what the network says, and what was settled on validation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from helpers.phantom_set import catalog, small
+from hilum.core.errors import ConfigError, ModelOutputError
+from hilum.core.findings import Findings
+from hilum.core.geometry import Letterbox
+from hilum.core.manifest import Manifest
+from hilum.data.phantom.phantom import phantom, write_png
+from hilum.dicom.read import read
+from hilum.evaluate.truth import ImageTruth, Size
+from hilum.inference.loaded import LoadedPipeline
+from hilum.inference.pipeline import Pipeline
+from hilum.models.model import Targets
+from hilum.models.opacity_net import OpacityNet
+from hilum.models.options import OpacityNetOptions
+from hilum.train.evaluation import Held
+from hilum.train.export.bundle import Choice, export
+from hilum.train.export.int8 import to_int8
+from hilum.train.export.onnx import check_export, to_onnx
+from hilum.train.export.settings import calibration, operating_points
+from hilum.train.folder import RunFolder
+from hilum.train.run import run
+from hilum.train.samples import PreparedImage
+
+SIZE = 64
+BOX = np.array([[10, 10, 60, 60]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose last two epochs are kept."""
+    recipe = small("train.keep_best=2", "train.watch=val_loss")
+    return run(recipe, data, tmp_path_factory.mktemp("runs") / "run")
+
+
+def predicts(bundle: Path, tmp_path: Path) -> Findings:
+    write_png(phantom(3, 200, 160), tmp_path / "image.png")
+    loaded = LoadedPipeline(Pipeline.load().with_bundle(bundle))
+    found = loaded(read(tmp_path / "image.png"))
+    assert (found.width, found.height) == (200, 160)
+    return found
+
+
+def test_a_run_becomes_a_bundle_that_predicts(finished: Path, tmp_path: Path) -> None:
+    bundle = export(finished, tmp_path / "made.zip")
+    manifest = bundle.manifest
+    assert set(manifest.precisions) == {"fp32", "int8"}
+    assert manifest.positive == "opacity"
+    assert {"default", "sensitivity-95"} <= set(manifest.operating_points)
+    assert manifest.operating_points["sensitivity-95"].score == "opacity"
+    card = bundle.read("card.md").decode()
+    assert "rsna-retinanet" in card
+    assert "The positive score is `opacity`" in card
+    assert "say little" in card  # four images
+    found = predicts(tmp_path / "made.zip", tmp_path)
+    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+
+
+def test_an_epoch_a_size_and_the_decoding_can_be_chosen(finished: Path, tmp_path: Path) -> None:
+    choice = Choice(epoch=1, size=96, nms_iou=0.2, score_floor=0.1, int8=False)
+    bundle = export(finished, tmp_path / "made", choice=choice)
+    manifest = bundle.manifest
+    assert manifest.preprocessing.size == 96
+    assert (manifest.decoding.nms_iou, manifest.decoding.score_floor) == (0.2, 0.1)
+    assert set(manifest.precisions) == {"fp32"}
+    predicts(tmp_path / "made", tmp_path)
+    with pytest.raises(ConfigError, match="it has 1, 2"):
+        export(finished, tmp_path / "other.zip", choice=Choice(epoch=7))
+    with pytest.raises(ConfigError, match="32"):
+        export(finished, tmp_path / "other.zip", choice=Choice(size=100))
+
+
+def test_an_export_says_what_is_missing(data: Path, finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run"):
+        export(tmp_path, tmp_path / "made.zip")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for name in ("recipe.yaml", "data.json", "split.json"):
+        (begun / name).write_bytes((finished / name).read_bytes())
+    assert RunFolder.of(begun).recipe.name == "rsna-retinanet-seresnext101-small"
+    with pytest.raises(ConfigError, match="not finished"):
+        export(begun, tmp_path / "made.zip")
+
+
+def test_the_graph_is_refused_where_it_differs_from_pytorch() -> None:
+    """The tolerance is looked at: a network whose weights moved since is not its graph."""
+    torch.manual_seed(3)
+    options = OpacityNetOptions(
+        encoder="test_efficientnet", pretrained=False, channels=8, dropout=0.5
+    )
+    net = OpacityNet(options, SIZE, Targets(findings=("a", "b"))).eval()
+    images = np.random.default_rng(0).normal(0, 0.5, (4, 1, SIZE, SIZE)).astype(np.float32)
+    graph = to_onnx(net, SIZE)
+    assert check_export(net, graph, images) <= 1e-4
+    assert b"/site-packages/" not in graph
+    assert str(Path(__file__).parents[2]).encode() not in graph  # no path of this machine
+    before = logging.getLogger().level
+    assert len(to_int8(graph, images)) < len(graph)
+    assert logging.getLogger().level == before  # what comes after is still logged
+    head = net.mask_head[-1]
+    assert isinstance(head, nn.Conv2d)
+    assert head.bias is not None
+    with torch.no_grad():
+        head.bias += 3e-4
+    with pytest.raises(ModelOutputError, match="differs from PyTorch by 3"):
+        check_export(net, graph, images)
+    assert check_export(net, graph, images, tolerance=1e-3) <= 1e-3
+
+
+MANIFEST = Manifest.model_construct(
+    labels=("opacity",),
+    image_scores={name: name for name in ("normal", "not-normal", "opacity")},
+    positive="opacity",
+    findings=(),
+)
+
+
+def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
+    """Images of three kinds, and answers that are twice too sure and lean to opacity."""
+    rng = np.random.default_rng(seed)
+    held, found = Held(), []
+    for i in range(count):
+        logit = rng.normal(-1, 1.5)
+        ill = bool(rng.random() < 1 / (1 + np.exp(-logit)))
+        score = float(1 / (1 + np.exp(-(2 * logit + 1))))
+        boxes = BOX if ill else np.zeros((0, 4), np.float32)
+        normal = float(not ill and i % 2 == 0)
+        nothing = np.zeros(0, np.float32)
+        frame = Letterbox(80, 80, 64)
+        blank = np.zeros((8, 8), np.float16)
+        held.images.append(
+            PreparedImage(f"i{i}", "s", "s", f"p{i}", blank, frame, None, {}, nothing, nothing)
+        )
+        held.truths.append(
+            ImageTruth(
+                image_id=f"i{i}",
+                patient=f"p{i}",
+                size=Size.of(80, 80),
+                boxes_px=boxes.astype(float),
+                box_labels=("opacity",) * len(boxes),
+                image_labels={
+                    "opacity": float(ill),
+                    "normal": normal,
+                    "not-normal": 1 - normal - float(ill),
+                },
+            )
+        )
+        rest = (1 - score) / 2
+        found.append(
+            Findings(
+                width=80,
+                height=80,
+                boxes_px=BOX,
+                scores=np.array([score], np.float32),
+                labels=("opacity",),
+                image_scores={"opacity": score, "normal": rest, "not-normal": rest},
+            )
+        )
+    return held, found
+
+
+def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
+    held, found = answered(300, 0)
+    maps = calibration(held, found, MANIFEST)
+    assert maps is not None
+    assert set(maps.scores) == {"box", "opacity", "normal", "not-normal"}
+    score = np.array([one.image_scores["opacity"] for one in found])
+    ill = np.array([truth.image_labels["opacity"] == 1 for truth in held.truths])
+    gap = abs(score.mean() - ill.mean())
+    assert abs(maps.apply("opacity", score).mean() - ill.mean()) < gap / 4
+    points = operating_points(held, found, MANIFEST)
+    assert points["default"].score == points["rsna-score"].score == "box"
+    for name in ("sensitivity-95", "conformal-sensitivity-90"):
+        assert points[name].score == "opacity"
+    assert (score[ill] >= points["sensitivity-95"].threshold).mean() >= 0.95
+    assert (score[~ill] >= points["false-positives-10"].threshold).mean() <= 0.10
+    assert "exchangeable" in points["conformal-sensitivity-90"].assumes
+    assert points["one-false-box"].achieved["fp_per_image"] <= 1
+
+
+def test_a_network_that_finds_nothing_has_a_point_that_says_so() -> None:
+    held, found = answered(60, 0)
+    none = np.zeros((0, 4), np.float32)
+    blind = [Findings(80, 80, none, none[:, 0], (), image_scores=one.image_scores) for one in found]
+    points = operating_points(held, blind, MANIFEST)
+    assert points["default"].reason.startswith("not chosen")
+    assert points["best-f1"].reason.startswith("best")
+
+
+def test_several_positive_classes_are_one_score_of_the_bundle(tmp_path: Path) -> None:
+    """The study head's: typical, indeterminate and atypical against negative."""
+    catalog(tmp_path, "own", 24)
+    recipe = small(
+        "model={kind: classifier, encoder: test_efficientnet, pretrained: false}",
+        "targets={masks: [], labels: [], classes: [normal, not-normal, opacity]}",
+        "targets.positive=[not-normal, opacity]",
+        "train={epochs: 1, watch: auc}",
+    )
+    made = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
+    manifest = export(made, tmp_path / "made.zip", choice=Choice(int8=False)).manifest
+    assert manifest.positive == "positive"
+    assert manifest.image_scores["positive"] == ("not-normal", "opacity")
+    assert manifest.operating_points["sensitivity-95"].score == "positive"
+    scores = predicts(tmp_path / "made.zip", tmp_path).image_scores
+    assert set(scores) == {"normal", "not-normal", "opacity", "positive"}
+
+
+def test_a_sweeps_variants_stand_on_the_card(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    row = {"variant": "no-head", "runs": 3, "value": 0.2, "low": 0.1, "high": 0.3}
+    pd.DataFrame([row]).to_csv(folder / "sweep.csv", index=False)
+    (folder / "sweep.json").write_text('{"metric": "ap50"}')
+    bundle = export(finished, tmp_path / "made", choice=Choice(int8=False, sweep=folder))
+    assert "| no-head | 3 | 0.200 (0.100–0.300) |" in bundle.read("card.md").decode()

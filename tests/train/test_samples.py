@@ -1,0 +1,103 @@
+"""Copies of held-out pictures leave, damaged files are listed, what is unknown stays so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.phantom_set import catalog
+from hilum.core.prepare import Preprocessing
+from hilum.data.phantom.phantom import phantom, write_mask, write_png
+from hilum.data.pixels import open_radiograph
+from hilum.models.model import Targets
+from hilum.train.options import SourceOptions
+from hilum.train.samples import prepare_row, prepare_rows, without_copies
+from hilum.train.sources import Source
+
+SPEC = Preprocessing(64)
+
+
+def source(folder: Path, count: int = 4, **options: object) -> Source:
+    made = catalog(folder, "own", count)
+    return Source(SourceOptions.model_validate({"set": "own", **options}), made, Targets(), {})
+
+
+def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
+    """Brighter, and squashed to another aspect: as sets do that others were made of."""
+    one = source(tmp_path)
+    images = prepare_rows(one, range(4), SPEC).images
+    picture = open_radiograph(tmp_path, "own/02.png").pixels
+    squashed = (cv2.resize(picture, (96, 60)) * 0.8 * 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "own" / "02.png"), squashed)
+    twin = prepare_row(one, 2, SPEC)
+    kept = without_copies([images[0], twin, images[3]], [images[1], images[2]])
+    assert [k.image_id for k in kept] == ["own-00", "own-03"]
+
+
+def test_an_unreadable_image_or_mask_is_listed_and_left_out(tmp_path: Path) -> None:
+    one = source(tmp_path)
+    (tmp_path / "own" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
+    (tmp_path / "own" / "03.png").unlink()
+    (tmp_path / "own" / "02-lungs.png").write_bytes(b"no mask")
+    found = prepare_rows(one, range(4), SPEC)
+    assert [image.image_id for image in found.images] == ["own-00"]
+    assert found.rows == [0]
+    assert set(found.unreadable) == {"own/own-01", "own/own-02", "own/own-03"}
+    assert "03.png" in found.unreadable["own/own-03"]
+
+
+def test_a_target_mask_is_the_union_of_the_sets_masks(tmp_path: Path) -> None:
+    made = phantom(1, 96, 96, opacities=2)
+    one = source(tmp_path, masks={"opacity": ["ggo", "consolidation"], "lungs": []})
+    half = np.zeros((96, 96), bool)
+    half[:, :48] = True
+    table = one.catalog.table
+    for name, side in (("ggo", half), ("consolidation", ~half)):
+        write_mask(made.masks["opacity"] & side, tmp_path / f"{name}.png")
+        table[f"mask_{name}"] = [f"{name}.png", None, f"{name}.png", f"{name}.png"]
+    table.loc[2, "mask_consolidation"] = None  # one part unknown, the whole unknown
+    write_png(made, tmp_path / "own" / "00.png", bits=8)
+    image = prepare_row(one, 0, SPEC)
+    expected = image.frame.apply(made.masks["opacity"].astype(np.float32)) >= 0.5
+    np.testing.assert_array_equal(image.masks["opacity"] == 1, expected)
+    assert "lungs" not in image.masks
+    bare = replace(one, catalog=one.catalog)
+    assert 255 in prepare_row(bare, 2, SPEC).masks["opacity"]  # the boxes' weak one instead
+
+
+def test_of_a_weak_mask_only_what_is_marked_is_sure(tmp_path: Path) -> None:
+    one = source(tmp_path, weak_masks=["opacity"])
+    strong = source(tmp_path / "strong")
+    weak = prepare_row(one, 1, SPEC).masks["opacity"]
+    plain = prepare_row(strong, 1, SPEC)
+    marked, lungs = plain.masks["opacity"] == 1, plain.masks["lungs"] == 1
+    assert marked.any()
+    assert (weak[marked] == 1).all()
+    assert (weak[lungs & ~marked] == 255).all()
+    assert weak[0, 0] == 0  # far from the lungs
+
+
+def test_a_normal_image_has_no_opacity_and_an_unknown_one_no_boxes(tmp_path: Path) -> None:
+    one = source(tmp_path)
+    table = one.catalog.table
+    for column in ("boxes", "box_labels"):
+        table[column] = None
+    normal, ill = prepare_row(one, 0, SPEC), prepare_row(one, 1, SPEC)
+    assert normal.boxes is not None
+    assert len(normal.boxes) == 0
+    assert ill.boxes is None
+    assert not normal.positive
+    assert ill.positive
+
+
+@pytest.mark.parametrize("class_", ["opacity", "not-normal"])
+def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_: str) -> None:
+    made = catalog(tmp_path, "own", 4)
+    targets = Targets(positive=(class_,))
+    one = Source(SourceOptions(set="own"), made, targets, {})
+    flags = [prepare_row(one, row, SPEC).positive_class for row in range(4)]
+    assert flags == [(v == 1) for v in made.table[f"label_{class_}"]]

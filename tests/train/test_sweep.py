@@ -1,0 +1,105 @@
+"""Sweeps: variants, grids, folds and searches, that go on where they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers.phantom_set import CHANGES, catalog
+from hilum.core.errors import ConfigError
+from hilum.train import sweep as sweeping
+from hilum.train.sweep import Grid, recipe_of, sweep
+
+NAME = "rsna-retinanet-seresnext101-small"
+COMMON = {k: yaml.safe_load(v) for k, v in (change.split("=", 1) for change in CHANGES)}
+# The smallest thing that can be trained: what is tested is the order of runs.
+COMMON |= {
+    "model": {"kind": "classifier", "encoder": "test_efficientnet", "pretrained": False},
+    "targets": {"classes": [], "labels": ["opacity"], "masks": [], "findings": ["opacity"]},
+    "train.epochs": 1,
+}
+COMMON = {k: v for k, v in COMMON.items() if not k.startswith("model.")}
+COMMON["model"] |= {"target": "findings", "loss": "bce"}
+
+
+def grid(**settings: Any) -> Grid:
+    plain = {"recipe": NAME, "common": COMMON, "seeds": [1], "metric": "val_loss"}
+    return Grid.model_validate(plain | settings)
+
+
+@pytest.fixture
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog with an image label."""
+    folder = tmp_path_factory.mktemp("sets")
+    catalog(folder, "own", 12)
+    return folder / "own.parquet"
+
+
+def test_a_grid_is_every_combination_and_its_runs_are_checked_first() -> None:
+    made = Grid.model_validate(
+        {"recipe": "rsna-yolo-small", "grid": {"augment": ["none", "light"], "seed": [1, 2, 3]}}
+    )
+    assert len(made.named()) == 6
+    with pytest.raises(ValueError, match="exactly one"):
+        Grid.model_validate(
+            {"recipe": "rsna-yolo-small", "grid": {"a": [1]}, "variants": {"b": {}}}
+        )
+
+
+def test_folds_are_repetitions_evaluated_on_what_they_left_out() -> None:
+    made = Grid.model_validate(
+        {"recipe": "rsna-yolo-small", "variants": {"base": {}}, "seeds": [5], "folds": 3}
+    )
+    recipes = [recipe_of(made, {}, repeat) for repeat in made.repeats]
+    assert [(one.seed, one.fold) for one in recipes] == [(5, 0), (5, 1), (5, 2)]
+    assert {one.data[0].folds for one in recipes} == {3}
+    assert made.part == "validation"
+    own = made.model_copy(update={"recipe": "rsna-retinanet-seresnext101", "folds": 4})
+    assert recipe_of(own, {}, "seed-5-fold-2").fold == 2
+    with pytest.raises(ConfigError, match="default"):
+        recipe_of(made.model_copy(update={"recipe": "default"}), {}, "seed-5-fold-0")
+
+
+def test_k_fold_training_evaluates_every_image_once(data: Path, tmp_path: Path) -> None:
+    made = grid(variants={"base": {}}, folds=2)
+    table = sweep(made, data, tmp_path / "sweep")
+    assert table["runs"].tolist() == [2]
+    files = [json.loads(f.read_text()) for f in (tmp_path / "sweep").glob("base/*/data.json")]
+    assert [one["images"]["validation"] for one in files] == [6, 6]
+    before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("weights.safetensors")}
+    assert sweep(made, data, tmp_path / "sweep").equals(table)  # nothing is trained again
+    assert before == {f: f.stat().st_mtime_ns for f in before}
+    other = made.model_copy(update={"common": {**made.common, "augment": "light"}})
+    with pytest.raises(ConfigError, match="augment"):
+        sweep(other, data, tmp_path / "sweep")
+
+
+def test_a_search_goes_on_with_the_trial_that_was_killed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {"stages.all.learning_rate": [1e-5, 1e-2, "log"]}
+    made = grid(search={"trials": 2, "space": space})
+    real, calls = sweeping.run, []
+
+    def killed(*given: Any, **more: Any) -> Path:
+        calls.append(given)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return real(*given, **more)
+
+    monkeypatch.setattr(sweeping, "run", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        sweep(made, data, tmp_path / "sweep")
+    monkeypatch.setattr(sweeping, "run", real)
+    table = sweep(made, data, tmp_path / "sweep")
+    assert table["variant"].tolist() == ["trial-0", "trial-1"]
+    rates = [
+        yaml.safe_load((tmp_path / "sweep" / name / "recipe.yaml").read_text())["stages"]["all"]
+        for name in table["variant"]
+    ]
+    assert rates[0] != rates[1]
+    assert all(1e-5 <= one["learning_rate"] <= 1e-2 for one in rates)
