@@ -33,7 +33,7 @@ step() {
     tail -n 20 "log/$key" >&2
     return "$code"
   fi
-  [[ $command == *"evaluate challenge"*submission.csv* ]] && cp "log/$key" score.json
+  if [[ $command == *"evaluate challenge"*submission.csv* ]]; then cp "log/$key" score.json; fi
   echo "$command" >"done/$key"
 }
 
@@ -46,7 +46,7 @@ for system in "${systems[@]}"; do
     cd "$out/$system"
     eval "$(blocks "$document" small)"
     while IFS= read -r line <&3; do
-      [[ -z $line || $line == \#* ]] || step "$line"
+      [[ -z $line || $line == \#* ]] || step "$line" || exit 1
     done 3< <(blocks "$document")
   ) || echo "system $system did not end" >&2
 done

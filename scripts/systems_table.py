@@ -18,7 +18,9 @@ def row(system: str, folder: Path) -> str:
         return f"| {system.upper()} | {CHALLENGES[system]} | did not end | | {minutes:.1f} |"
     told = json.loads(scored.read_text())
     rows = len((folder / "submission.csv").read_text().splitlines()) - 1
-    return f"| {system.upper()} | {told['challenge']} | {told['score']:.3f} | {rows} | {minutes:.1f} |"
+    return (
+        f"| {system.upper()} | {told['challenge']} | {told['score']:.3f} | {rows} | {minutes:.1f} |"
+    )
 
 
 def main(out: Path) -> None:
