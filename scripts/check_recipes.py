@@ -20,24 +20,23 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import torch
-from hilum.train.feed import plain
-from hilum.train.release import export
-from hilum.train.store import Item, prepare_items
-from hilum.train.validate import measured
 
 from hilum.core.errors import HilumError
 from hilum.core.files import write_text
-from hilum.data.catalog import Catalog
 from hilum.data.phantom.phantom import phantom, write_png
 from hilum.dicom.read import read
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
-from hilum.models.model import Prediction, Targets
+from hilum.models.model import Model
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
-from hilum.train.loop import spec_of, targets_of
+from hilum.train.evaluation import Held, hold, numbers, predictions
+from hilum.train.export.bundle import export
+from hilum.train.loader import plain
 from hilum.train.recipe import Recipe, load_recipe, recipe_names
-from hilum.train.run import catalog_of, run
+from hilum.train.run import run
+from hilum.train.samples import prepare_rows
+from hilum.train.sources import Source, open_sources
 
 Row: TypeAlias = dict[str, Any]
 Table: TypeAlias = Callable[[list[Row]], str]
@@ -72,7 +71,7 @@ LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
 RATES = {"RT-DETR": 3e-4}
 PATIENCE_S = 300  # CPU seconds a network
 
-METRICS = ("ap50", "auc", "accuracy", "mcc", "dice_pneumothorax")
+METRICS = ("ap50", "auc", "class_accuracy", "mcc", "dice_pneumothorax")
 
 
 def distinct() -> dict[str, list[str]]:
@@ -143,12 +142,11 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
     """Train one network on eight images of its recipe, unaugmented, until it knows them."""
     base, changes = LEARNERS[name]
     recipe = load_recipe(base, changes)
-    assert recipe.data is not None
-    spec, targets = spec_of(recipe), targets_of(recipe)
-    items = prepare_items(base, eight(catalog_of(recipe.data, data), recipe), spec, targets)
-    (batch,) = plain(items, spec, targets, len(items))
+    (source,) = open_sources(recipe, data)
+    held = hold([source], {source.name: prepare_rows(source, eight(source, recipe), recipe.spec)})
+    (batch,) = plain(held.images, recipe.spec, recipe.names, len(held))
     torch.set_num_threads(threads)
-    net = build_model(recipe.model, recipe.preprocessing.size, targets, recipe.seed)
+    net = build_model(recipe.model, recipe.preprocessing.size, recipe.names, recipe.seed)
     made = torch.optim.AdamW(net.parameters(), lr=RATES.get(name, 1e-3), weight_decay=0)
     goal = 1.0 if recipe.model.kind == "classifier" else 0.9
     reached, steps, started = 0.0, 0, time.process_time()
@@ -160,7 +158,7 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             made.step()
         steps += 10
-        reached = known(net.predict(batch.image_B1SS), items, targets)
+        reached = known(net, held, recipe)
     return {
         "network": name,
         "recipe": " ".join((base, *changes)),
@@ -171,9 +169,9 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
     }
 
 
-def eight(catalog: Catalog, recipe: Recipe) -> Catalog:
-    """Eight images with what is to be learnt; a classifier's are of all classes in turn."""
-    names, table = recipe.targets, catalog.table
+def eight(source: Source, recipe: Recipe) -> list[int]:
+    """Rows of eight images with what is to be learnt; a classifier's are of all classes in turn."""
+    names, table = recipe.targets, source.catalog.table
     if isinstance(recipe.model, ClassifierOptions):
         columns = [f"label_{name}" for name in getattr(names, recipe.model.target)]
         if len(columns) == 1:  # there or not
@@ -181,23 +179,23 @@ def eight(catalog: Catalog, recipe: Recipe) -> Catalog:
         else:
             kinds = [np.flatnonzero(table[column] == 1) for column in columns]
         mixed = [int(kind[i]) for i in range(8) for kind in kinds if i < len(kind)]
-        rows = list(dict.fromkeys(mixed))[:8]
-    else:
-        segmenter = isinstance(recipe.model, SegmenterOptions)
-        told = table[f"mask_{names.masks[0]}" if segmenter else "boxes"]
-        marked = told.map(lambda one: one is not None and len(one) > 0)
-        rows = list(np.flatnonzero(marked))[:8]
-    return catalog.where(np.isin(np.arange(len(table)), rows))
+        return list(dict.fromkeys(mixed))[:8]
+    segmenter = isinstance(recipe.model, SegmenterOptions)
+    marks = table[f"mask_{names.masks[0]}" if segmenter else "boxes"]
+    return np.flatnonzero(marks.map(lambda one: one is not None and len(one) > 0))[:8].tolist()
 
 
-def known(said: list[Prediction], items: list[Item], targets: Targets) -> float:
+def known(net: Model, held: Held, recipe: Recipe) -> float:
     """AP@.5, the share of right labels, or the mean Dice."""
-    found = measured(items, said, targets)
-    if said[0].findings is not None:
-        values = np.stack([one.findings.numpy() for one in said if one.findings is not None])
-        return float(((values >= 0.5) == (np.stack([i.findings for i in items]) == 1)).mean())
-    names = ("ap50", "accuracy", *(f"dice_{name}" for name in targets.masks))
-    return next(found[name] for name in names if name in found)
+    found = predictions(net, held.images, recipe, recipe.spec)
+    if getattr(recipe.model, "target", "") == "findings":
+        names = recipe.names.findings
+        values = np.array([[one.image_scores[name] for name in names] for one in found])
+        truth = np.stack([one.findings for one in held.images])
+        return float(((values >= 0.5) == (truth == 1)).mean())
+    values = numbers(held, found, recipe)
+    masks = (f"dice_{name}" for name in recipe.names.masks)
+    return next(values[name] for name in ("ap50", "class_accuracy", *masks) if name in values)
 
 
 def heart_table(rows: list[Row]) -> str:

@@ -3,8 +3,9 @@
     python scripts/kill_and_resume.py --data $HILUM_DATA --out /tmp/kill [--recipe NAME] [--kills 3]
 
 Trains a recipe twice. One run is left alone; the other is killed (SIGKILL, nothing can be tidied
-up) at random moments and started again each time. Then it prints the SHA-256 of the weights of the
-last step and of the weights that remain, of both; exit status 1 if they differ.
+up) at random moments of its training and started again each time. Then it prints the SHA-256 of
+the weights of the last step, of the weights that remain and of the epochs' numbers, of both; exit
+status 1 if any differ.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ import sys
 import time
 from pathlib import Path
 
-CHANGES = ("train.epochs=2", "train.threads=1", "train.save_every=10")
+# Small enough for minutes on one core; a state every second, so that a kill falls inside epochs.
+CHANGES = (
+    *("data.sample=160", "model.channels=32", "train.batch=8", "train.epochs=3"),
+    *("train.threads=1", "train.save_s=1"),
+)
 
 
 def command(options: argparse.Namespace, out: Path) -> list[str]:
@@ -27,10 +32,13 @@ def command(options: argparse.Namespace, out: Path) -> list[str]:
 
 
 def train(options: argparse.Namespace, out: Path, kill_after_s: float | None = None) -> float:
-    """Seconds that it ran; killed after so many of them, if it still does."""
-    began = time.monotonic()
+    """Seconds that it trained; killed so many seconds after its first step, if it still runs."""
+    before = events(out)
     with (out.parent / f"{out.name}.log").open("ab") as log:
         process = subprocess.Popen(command(options, out), stderr=log, stdout=log)
+        while process.poll() is None and events(out) == before:
+            time.sleep(0.05)  # reading, preparing, evaluating the untrained network
+        began = time.monotonic()
         try:
             process.wait(kill_after_s)
         except subprocess.TimeoutExpired:
@@ -42,6 +50,11 @@ def train(options: argparse.Namespace, out: Path, kill_after_s: float | None = N
     return time.monotonic() - began
 
 
+def events(out: Path) -> set[Path]:
+    """TensorBoard's files: one more as soon as a process takes its first step."""
+    return set(out.rglob("events.out.tfevents*"))
+
+
 def hashes(run: Path) -> dict[str, str]:
     """Of every stage's last and remaining weights, and of the epochs' numbers."""
     names = ("last.safetensors", "weights.safetensors", "metrics.parquet")
@@ -51,26 +64,33 @@ def hashes(run: Path) -> dict[str, str]:
     }
 
 
+def state(run: Path) -> str:
+    """The step that the next start goes on from."""
+    import torch
+
+    files = list(run.rglob("last.ckpt"))
+    steps = [torch.load(f, weights_only=False, map_location="cpu")["step"] for f in files]
+    return f"step {steps[-1]} is saved" if steps else "nothing is saved"
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--recipe", default="rsna-retinanet-seresnext101-small")
     parser.add_argument("--set", action="append", default=[], help="further settings")
     parser.add_argument("--kills", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=None, help="of the moments; None: any")
+    parser.add_argument("--seed", type=int, default=None, help="of the moments; left out: any")
     options = parser.parse_args()
     options.out.mkdir(parents=True)
     whole, parts = options.out / "whole", options.out / "parts"
     seconds = train(options, whole)
-    print(f"whole: {seconds:.0f} s")
+    print(f"whole: {seconds:.0f} s", flush=True)
     moments = random.Random(options.seed)
-    done = 0.0
     for kill in range(options.kills):
-        wait = moments.uniform(0.2, 0.9) * seconds / options.kills + (8 if kill else 4)
-        done += train(options, parts, wait)
-        states = [file.parent.name for file in parts.rglob("last.ckpt")]
-        print(f"kill -9 number {kill + 1} after {wait:.1f} s; state saved: {states or 'none'}")
+        after = moments.uniform(0.1, 1.2) * seconds / options.kills
+        train(options, parts, after)
+        print(f"kill -9 number {kill + 1} after {after:.1f} s: {state(parts)}", flush=True)
     print(f"gone on to the end: {train(options, parts):.0f} s more")
     one, two = hashes(whole), hashes(parts)
     for name in sorted({*one, *two}):

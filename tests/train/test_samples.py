@@ -21,14 +21,18 @@ from hilum.train.sources import Source
 SPEC = Preprocessing(64)
 
 
-def source(folder: Path, count: int = 4, **options: object) -> Source:
+def source(
+    folder: Path, count: int = 4, targets: Targets | None = None, **options: object
+) -> Source:
     made = catalog(folder, "own", count)
-    return Source(SourceOptions.model_validate({"set": "own", **options}), made, Targets(), {})
+    chosen = SourceOptions.model_validate({"set": "own", **options})
+    return Source(chosen, made, targets or Targets(), {})
 
 
 def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
     """Brighter, and squashed to another aspect: as sets do that others were made of."""
-    one = source(tmp_path)
+    one = source(tmp_path, targets=Targets(masks=()))
+    one.catalog.table["boxes"] = None  # boxes and masks of another shape are refused
     images = prepare_rows(one, range(4), SPEC).images
     picture = open_radiograph(tmp_path, "own/02.png").pixels
     squashed = (cv2.resize(picture, (96, 60)) * 0.8 * 255).astype(np.uint8)
@@ -101,3 +105,12 @@ def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_:
     one = Source(SourceOptions(set="own"), made, targets, {})
     flags = [prepare_row(one, row, SPEC).positive_class for row in range(4)]
     assert flags == [(v == 1) for v in made.table[f"label_{class_}"]]
+
+
+def test_boxes_drawn_at_another_size_are_learnt_where_they_lie(tmp_path: Path) -> None:
+    one = source(tmp_path)
+    as_drawn = prepare_row(one, 0, SPEC).boxes
+    picture = open_radiograph(tmp_path, "own/00.png").pixels
+    half = (cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "own" / "00.png"), half)
+    np.testing.assert_allclose(prepare_row(one, 0, SPEC).boxes, as_drawn, atol=1e-3)
