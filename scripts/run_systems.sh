@@ -26,11 +26,11 @@ step() {
   [[ -e done/$key ]] && return
   echo "[$system] $command"
   TIMEFORMAT='%U %S'
-  { time (eval "$command") >"log/$key" 2>&1; } 2>"log/$key.cpu" || code=$?
+  { time { (eval "$command") >"log/$key" 2>"log/$key.err"; }; } 2>"log/$key.cpu" || code=$?
   awk '{print $1 + $2}' "log/$key.cpu" >>cpu_seconds
   if (( code )) && ! { (( code == 1 )) && [[ $command =~ ^hilum\ (predict|submit|data\ (check|convert)) ]]; }; then
     echo "[$system] exit code $code: $command" >&2
-    tail -n 20 "log/$key" >&2
+    tail -n 20 "log/$key" "log/$key.err" >&2
     return "$code"
   fi
   if [[ $command == *"evaluate challenge"*submission.csv* ]]; then cp "log/$key" score.json; fi
