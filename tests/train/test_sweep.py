@@ -11,8 +11,10 @@ import yaml
 
 from helpers.phantom_set import CHANGES, catalog
 from hilum.core.errors import ConfigError
+from hilum.evaluate.metrics.names import metric
 from hilum.train import sweep as sweeping
-from hilum.train.sweep import Grid, recipe_of, sweep
+from hilum.train.recipe import recipe_folder
+from hilum.train.sweep import Grid, load_grid, recipe_of, sweep
 
 NAME = "rsna-retinanet-seresnext101-small"
 COMMON = {k: yaml.safe_load(v) for k, v in (change.split("=", 1) for change in CHANGES)}
@@ -44,10 +46,55 @@ def test_a_grid_is_every_combination_and_its_runs_are_checked_first() -> None:
         {"recipe": "rsna-yolo-small", "grid": {"augment": ["none", "light"], "seed": [1, 2, 3]}}
     )
     assert len(made.named()) == 6
-    with pytest.raises(ValueError, match="exactly one"):
-        Grid.model_validate(
-            {"recipe": "rsna-yolo-small", "grid": {"a": [1]}, "variants": {"b": {}}}
-        )
+    both = Grid.model_validate(
+        {"recipe": "rsna-yolo-small", "grid": {"seed": [1, 2]}, "variants": {"b": {}}}
+    )
+    assert list(both.named()) == ["seed=1", "seed=2", "b"]
+    search = {"trials": 1, "space": {"seed": [1, 2]}}
+    for kinds in ({"grid": {"a": [1]}, "search": search}, {}):
+        with pytest.raises(ValueError, match="or a search"):
+            Grid.model_validate({"recipe": "rsna-yolo-small", **kinds})
+
+
+SWEEPS = sorted((recipe_folder() / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_shipped_sweep_is_made_of_recipes_that_load(file: Path) -> None:
+    """Recipe, settings, policies and the compared number exist; what is grouped is all of it."""
+    made = load_grid(file)
+    recipes = {
+        name: recipe_of(made, changes, repeat)
+        for name, changes in made.named().items()
+        for repeat in made.repeats
+    }
+    assert recipes
+    assert metric(made.metric) is not None
+    differing = {r.model_dump_json(exclude={"seed", "fold"}) for r in recipes.values()}
+    assert len(differing) == len(made.named()), "two variants are the same"
+    # Numbers are compared on a test part, or on the folds: one of them must be there.
+    assert made.folds or all(r.data[0].hold_out for r in recipes.values() if len(r.data) == 1)
+    groups = made.groups()
+    if groups is not None:
+        assert sorted(v for own in groups.values() for v in own) == sorted(made.named())
+
+
+def test_variants_are_grouped_by_a_setting_that_they_may_not_name() -> None:
+    made = Grid.model_validate(
+        {
+            "recipe": "rsna-yolo-small",
+            "grid": {"augment": ["none", "light"]},
+            "variants": {"own": {}},
+            "group_by": "augment",
+        }
+    )
+    assert made.groups() == {
+        "none": ["augment=none"],
+        "light": ["augment=light"],
+        "pneumonia": ["own"],
+    }
+    with pytest.raises(ConfigError, match="no setting"):
+        made.model_copy(update={"group_by": "model.headz"}).groups()
 
 
 def test_folds_are_repetitions_evaluated_on_what_they_left_out() -> None:

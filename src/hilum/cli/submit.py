@@ -17,7 +17,9 @@ def submit(
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The submission (CSV)."),
     sample: Path | None = typer.Option(
-        None, help="The challenge's sample submission: its ids, in its order."
+        None,
+        help="The challenge's sample submission: its ids, in its order. Or a catalog (.parquet) of "
+        "images held out of its training set.",
     ),
     finding: str = typer.Option(
         "", help="Label of boxes or name of masks; else opacity, for siim-acr pneumothorax."

@@ -126,6 +126,7 @@ def _of_groups(
             ),
         )
         for group, variants in groups.items()
+        if any(variant in variants for variant, _ in curves)  # the others have not begun
     ]
 
 

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
+from hilum.data.catalog import open_catalog
 from hilum.data.formats import runs
 from hilum.data.frames import same_shape
 from hilum.evaluate.answers import image_stem, match_names
+from hilum.evaluate.challenges.from_catalog import SUFFIX, challenge_table
 from hilum.evaluate.challenges.siim_acr import masks_of
 from hilum.evaluate.challenges.siim_covid import STUDY_COLUMNS, read_boxes
 from hilum.evaluate.challenges.tables import read_table, rsna_predictions
@@ -37,6 +39,7 @@ from hilum.evaluate.prediction_files import (
 )
 
 Float = NDArray[np.float64]
+Scores = Mapping[str, float]
 
 SIDE = 1024  # px of every RSNA image and every SIIM-ACR mask
 BEST_BOX = "best-box"
@@ -109,7 +112,8 @@ def write_submission(
     Args:
         challenge: a key of `CHALLENGES`.
         predictions: findings.json of `hilum predict`, or a CSV in the challenge's own form.
-        sample: the challenge's sample submission; without it the rows are the predictions'.
+        sample: the challenge's sample submission, or a catalog (.parquet) of held out images;
+            without it the rows are the predictions'.
 
     Raises:
         ConfigError: an unknown challenge, or predictions of another form.
@@ -129,7 +133,7 @@ def write_submission(
 
 def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("patientId", "PredictionString")
-    asked = _asked(sample, columns)
+    asked = _asked("rsna", sample, columns)
     named = _images(predictions, asked)
     counts = _Counts()
     rows: dict[str, str] = {}
@@ -145,11 +149,11 @@ def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) 
 
 def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("id", "PredictionString")
-    asked = _asked(sample, columns)
+    asked = _asked("siim-covid", sample, columns)
     images = None if asked is None else [i for i in asked if i.endswith(IMAGE)]
     named = _images(predictions, images, IMAGE)
     counts = _Counts()
-    studies = _study_rows(predictions, asked)
+    studies = _study_rows(predictions, asked, _catalog_scores(named, sample))
     rows: dict[str, str] = {name: text for name, (text, _) in studies.items()}
     for name, image in named.rows.items():
         rows[name] = "none 1 0 0 1 1"
@@ -166,7 +170,7 @@ def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Sett
 
 def _siim_acr(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("ImageId", "EncodedPixels")
-    named = _images(predictions, _asked(sample, columns))
+    named = _images(predictions, _asked("siim-acr", sample, columns))
     finding = settings.finding or "pneumothorax"
     known = {n for image in named.rows.values() if image for n in image.entry.get("masks", {})}
     if finding not in known:
@@ -201,11 +205,12 @@ class _Named:
     unknown: tuple[str, ...]
 
 
-def _asked(sample: Path | None, columns: Sequence[str]) -> list[str] | None:
+def _asked(challenge: str, sample: Path | None, columns: Sequence[str]) -> list[str] | None:
     """The ids of a sample submission in its order; several rows of one count once."""
     if sample is None:
         return None
-    table = read_table(sample, columns, f"sample {sample}")
+    own = challenge_table(challenge, sample) if sample.suffix == SUFFIX else sample
+    table = read_table(own, columns, f"sample {sample}")
     return list(dict.fromkeys(table[columns[0]].str.strip()))
 
 
@@ -310,17 +315,18 @@ def _none(image: ImagePredictions, boxes: ImagePredictions, how: str) -> float:
 
 
 def _study_rows(
-    predictions: PredictionFile, asked: Sequence[str] | None
+    predictions: PredictionFile, asked: Sequence[str] | None, in_catalog: Mapping[str, Scores]
 ) -> dict[str, tuple[str, bool]]:
     """Study id -> its text, and whether the model has scores of the four appearances.
 
-    A study is named by its uid or, where a sample asks for it, by the folder of study/series/image.
+    A study is named by its uid or, where a sample asks for it, by the catalog or by the folder of
+    study/series/image.
     """
     by_uid, by_folder = _study_scores(predictions)
     ids = list(by_uid) if asked is None else [i for i in asked if i.endswith(STUDY)]
     out = {}
     for name in ids:
-        scores = by_uid.get(name) or by_folder.get(name, {})
+        scores = by_uid.get(name) or in_catalog.get(name) or by_folder.get(name, {})
         parts = [
             f"{label} {number_text(scores[label])} 0 0 1 1"
             for label in STUDY_COLUMNS
@@ -328,9 +334,6 @@ def _study_rows(
         ]
         out[name] = (" ".join(parts) or "negative 1 0 0 1 1", bool(parts))
     return out
-
-
-Scores = Mapping[str, float]
 
 
 def _study_scores(predictions: PredictionFile) -> tuple[dict[str, Scores], dict[str, Scores]]:
@@ -347,6 +350,23 @@ def _study_scores(predictions: PredictionFile) -> tuple[dict[str, Scores], dict[
         if len(folders) == 1:
             by_folder[f"{folders.pop()}{STUDY}"] = study["scores"]
     return by_uid, by_folder
+
+
+def _catalog_scores(named: _Named, sample: Path | None) -> dict[str, Scores]:
+    """Study id -> means over its images, where a catalog says which they are: pictures (PNG) carry
+    no uid of their study."""
+    if sample is None or sample.suffix != SUFFIX:
+        return {}
+    table = open_catalog(sample).table
+    images: dict[str, list[Scores]] = {}
+    for name, study in zip(table["image_id"], table["study"], strict=True):
+        image = named.rows.get(f"{name}{IMAGE}")
+        if study and image is not None:
+            images.setdefault(f"{study}{STUDY}", []).append(image.whole)
+    return {
+        study: {n: float(np.mean([one[n] for one in own if n in one])) for n in own[0]}
+        for study, own in images.items()
+    }
 
 
 def _folder(name: str) -> str:

@@ -68,7 +68,9 @@ def factor(step: int, stage: StageOptions, steps: int, chunk: int = 1) -> float:
     if options.kind == "constant":
         return warm
     if options.kind == "cosine":
-        return warm * (0.5 * (1 + math.cos(math.pi * min(1, step / steps))) + 1e-3)
+        done = step / steps * options.cycles
+        part = 1.0 if step >= steps else done % 1  # of the cycle that the step is in
+        return warm * (0.5 * (1 + math.cos(math.pi * part)) + 1e-3)
     unit = 1 if options.every == 1 else options.every * chunk
     last = max(1, (steps - 1) // unit)
     return warm * cosine_with_floor(min(step // unit, last), last, options.floor)

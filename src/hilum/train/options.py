@@ -29,6 +29,7 @@ class ScheduleOptions(Options):
 
     kind: Literal["cosine", "cosine-floor", "plateau", "constant"] = "cosine"
     floor: float = Field(default=0.05, ge=0, lt=1)  # of cosine-floor (D1)
+    cycles: int = Field(default=1, ge=1)  # of cosine: it begins anew so often less one (E5)
     warmup: int = Field(default=30, ge=0)  # steps
     every: int = Field(default=1, ge=1)  # cosine-floor moves after so many epochs; 1: each step
     watch: str = "val_loss"

@@ -40,10 +40,11 @@ class SearchOptions(Options):
 
 
 class Grid(Options):
-    """What a sweep runs: every combination of `grid`, or the named `variants`, or a `search`.
+    """What a sweep runs: every combination of `grid` and the named `variants` after it, or a
+    `search`.
 
-    `metric` is compared on the test part, with `folds` or in a search on validation; variants are
-    compared with the first.
+    `group_by` names a setting, whose values are drawn in a figure each. `metric` is compared on the
+    test part, with `folds` or in a search on validation; variants are compared with the first.
     """
 
     recipe: str
@@ -54,11 +55,12 @@ class Grid(Options):
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
     folds: int | None = Field(default=None, ge=2)  # k-fold training: a run a seed and fold
     metric: str = "ap50"
+    group_by: str = ""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
-        if sum(map(bool, (self.grid, self.variants, self.search))) != 1:
-            raise ValueError("needed: exactly one of grid, variants and search")
+        if bool(self.grid or self.variants) == bool(self.search):
+            raise ValueError("needed: either grid, variants or both, or a search")
         return self
 
     @property
@@ -89,14 +91,28 @@ class Grid(Options):
         return {"data.hold_out": None, "data.folds": self.folds}
 
     def named(self) -> dict[str, dict[str, Any]]:
-        """Variants by name, in order."""
-        if self.variants:
-            return self.variants
+        """Variants by name, in order.
+
+        Raises:
+            ConfigError: a variant is called as a combination of the grid is.
+        """
         keys = list(self.grid)
         out = {}
-        for values in itertools.product(*self.grid.values()):
+        for values in itertools.product(*self.grid.values()) if keys else ():
             changes = dict(zip(keys, values, strict=True))
             out[",".join(f"{k.split('.')[-1]}={v}" for k, v in changes.items())] = changes
+        if twins := out.keys() & self.variants.keys():
+            raise ConfigError(f"variants: {min(twins)!r} is a combination of the grid, too")
+        return out | self.variants
+
+    def groups(self) -> dict[str, list[str]] | None:
+        """Value of `group_by` -> its variants; None: all belong together."""
+        if not self.group_by or self.search is not None:
+            return None
+        out: dict[str, list[str]] = {}
+        for name, changes in self.named().items():
+            value = _setting(recipe_of(self, changes, next(iter(self.repeats))), self.group_by)
+            out.setdefault(str(value), []).append(name)
         return out
 
 
@@ -121,6 +137,20 @@ def recipe_of(grid: Grid, changes: dict[str, Any], repeat: str) -> Recipe:
     return load_recipe(grid.recipe, tuple(f"{k}={json.dumps(v)}" for k, v in settings.items()))
 
 
+def _setting(recipe: Recipe, key: str) -> Any:
+    """A recipe's value by its dotted name.
+
+    Raises:
+        ConfigError: there is no such setting.
+    """
+    value: Any = recipe.model_dump()
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise ConfigError(f"group_by: {key!r} is no setting of recipe {recipe.name}")
+        value = value[part]
+    return value
+
+
 def sweep(grid: Grid, data: Path, out: Path, *, split: Path | None = None) -> pd.DataFrame:
     """Run what is not there yet; the table of all variants, also in `out` with the figure.
 
@@ -140,6 +170,7 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
     plan = [(variant, repeat) for variant in variants for repeat in grid.repeats]
     for variant, repeat in plan:  # every recipe is checked before the first run begins
         recipe_of(grid, variants[variant], repeat)
+    groups = grid.groups()
     write_text(out / "sweep.json", grid.model_dump_json(indent=1))
     if grid.search is not None:
         found = list(_search(grid, grid.search, data, out, split))
@@ -158,7 +189,7 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", table.to_csv(index=False))
-        figures = sweep_figures(grid.metric, curves)
+        figures = sweep_figures(grid.metric, curves, groups)
         for figure in figures:
             figure.save(out)
         write_text(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, ledger, open_source
+
+if TYPE_CHECKING:
+    from hilum.data import Catalog
 
 OUT = typer.Option(..., "--out", help="The catalog to write (Parquet).")
 
@@ -17,6 +21,10 @@ def catalog(
     set_name: str = SET_NAME,
     options: list[str] = OPTIONS,
     split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
+    part: str = PART,
+    known: list[str] = typer.Option(
+        [], help="Only images of which this column is annotated: boxes, mask_NAME; repeatable."
+    ),
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
     as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
@@ -28,7 +36,9 @@ def catalog(
     """
     from hilum.cli.common import print_json
 
-    made = open_source(source, set_name, options, split, root)
+    made = open_source(source, set_name, options, split, root, part)
+    for column in known:
+        made = _annotated(made, column)
     made.need_files()
     made.save(out)
     parts = {name or "no part": len(part) for name, part in made.parts()}
@@ -37,3 +47,13 @@ def catalog(
         return
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
     typer.echo(f"{len(made)} images ({text}): {out}")
+
+
+def _annotated(catalog: Catalog, column: str) -> Catalog:
+    from hilum.core.errors import ConfigError
+    from hilum.core.options import unknown
+
+    if column not in catalog.table:
+        raise ConfigError(f"--known: {unknown('column', column, map(str, catalog.table.columns))}")
+    nobody = catalog.table[column].isna().to_numpy(bool)
+    return catalog.without(nobody, "not-annotated", f"images have no known {column}")

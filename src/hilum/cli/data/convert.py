@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, ledger, open_source
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
@@ -32,6 +32,7 @@ def convert(
     workers: int = typer.Option(0, min=0, help="Pictures: files at once; 0: one a core."),
     mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
     split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
+    part: str = PART,
     enrich: str = typer.Option(
         "", help="Pictures: add augmented copies by this policy to the training part."
     ),
@@ -67,7 +68,7 @@ def convert(
     if to in FORMS:
         wanted = Pictures(to, bits, size)
         more = Enrichment(enrich, label, seed) if enrich else None
-        catalog = open_source(source, set_name, options, split)
+        catalog = open_source(source, set_name, options, split, part=part)
         made, refused = _pictures(catalog, wanted, more, out, workers, as_json)
         added = int((made.table["copy_of"] != "").sum()) if more else 0
         written = len(made) - added
@@ -83,7 +84,7 @@ def convert(
             raise ConfigError(
                 f"--size, --bits and --enrich belong to {' and '.join(FORMS)}, not to {to}"
             )
-        made = open_source(source, set_name, options, split)
+        made = open_source(source, set_name, options, split, part=part)
         done = write(made, to, out, mask)
         refused = 0
         counts = {"images": done.images, "left_out": done.left_out}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
 SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
+PART = typer.Option("", help="Only this part of the split, such as test.")
 OPTIONS = typer.Option(
     [],
     "--option",
@@ -26,6 +27,7 @@ def open_source(
     options: list[str],
     split: Path | None = None,
     root: Path | None = None,
+    part: str = "",
 ) -> Catalog:
     """The catalog of the arguments `SOURCE`, `SET_NAME` and `OPTIONS`; what its reader assumed and
     could not use is said on stderr.
@@ -33,9 +35,10 @@ def open_source(
     Args:
         split: a file of `hilum data split`, whose parts the catalog then has.
         root: where the images of a catalog lie now.
+        part: only this part of its split.
 
     Raises:
-        ConfigError: options that make no sense.
+        ConfigError: options that make no sense, or there is no such part.
         DataError: as `load`, `open_catalog` and `Split.apply`.
     """
     from hilum.data.split import open_split
@@ -43,9 +46,21 @@ def open_source(
     catalog = _open(source, set_name, options, root)
     if split is not None:
         catalog = open_split(split).apply(catalog)
+    if part:
+        catalog = _part(catalog, part)
     for note in catalog.notes:
         typer.echo(f"note: {note}", err=True)
     return catalog
+
+
+def _part(catalog: Catalog, name: str) -> Catalog:
+    from hilum.core.errors import ConfigError
+    from hilum.core.options import unknown
+
+    parts = catalog.table["split"]
+    if name not in set(parts):
+        raise ConfigError(f"--part: {unknown('part', name, sorted(set(parts) - {''}))}")
+    return catalog.where(parts == name)
 
 
 def ledger(catalog: Catalog) -> dict[str, Any]:

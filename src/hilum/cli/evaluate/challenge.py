@@ -24,7 +24,8 @@ def challenge(
     truth: list[Path] = typer.Option(
         ...,
         help="The true table: RSNA labels, SIIM solution (or its study and image tables, given "
-        "one after the other with two --truth), SIIM-ACR run lengths.",
+        "one after the other with two --truth), SIIM-ACR run lengths. Or a catalog (.parquet) of "
+        "images that were held out of the challenge's training set.",
     ),
     submission: Path = typer.Option(..., help="The submission file."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
