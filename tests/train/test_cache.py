@@ -38,7 +38,7 @@ def test_a_cached_image_is_the_prepared_one_until_its_file_changes(tmp_path: Pat
         np.testing.assert_array_equal(a.boxes, c.boxes)
         np.testing.assert_array_equal(a.masks["opacity"], c.masks["opacity"])
 
-    write_png(phantom(9, 80, 70, opacities=1), tmp_path / "own" / "02.png", bits=8)
+    write_png(phantom(9, 96, 96, opacities=1), tmp_path / "own" / "02.png", bits=8)
     changed = cached_rows(source, rows, SPEC, store).images
     np.testing.assert_array_equal(changed[0].image, plain.images[0].image)
     assert not np.array_equal(changed[1].image, plain.images[1].image)

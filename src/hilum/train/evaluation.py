@@ -72,7 +72,7 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
     record = catalog.table.iloc[row]
-    found = catalog.boxes(row)
+    found = catalog.boxes_in(row, image.frame.width, image.frame.height)
     named = [] if found is None else source.target_labels(found[1])
     keep = [name is not None for name in named]
     labels = {name: _label(record, name) for name in (*targets.classes, *targets.findings)}

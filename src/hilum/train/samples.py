@@ -152,8 +152,11 @@ def _label(record: pd.Series[Any], name: str) -> float:
 def _boxes(
     source: Source, row: int, frame: Letterbox
 ) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
-    """(n, 4) boxes in the square and their labels, those of the targets alone."""
-    found = source.lessons.boxes(row)
+    """(n, 4) boxes in the square and their labels, those of the targets alone.
+
+    They are brought from the frame they were drawn in to the picture as it is stored now.
+    """
+    found = source.lessons.boxes_in(row, frame.width, frame.height)
     if found is None:
         return None, ()
     named = source.target_labels(found[1])
