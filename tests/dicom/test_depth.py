@@ -104,6 +104,27 @@ def test_a_signed_frame_under_an_unsigned_header_keeps_its_order(codec: str, bit
         np.testing.assert_array_equal(got.pixels, want)
 
 
+@pytest.mark.parametrize("header_signed", [False, True])
+def test_a_step_in_the_picture_does_not_decide_its_sign(header_signed: bool) -> None:
+    """A background far from the picture is no wrap: the frame's own sign counts."""
+    pixels = (ramp(12, signed=True) // 4).astype(np.int16)
+    if header_signed:  # an unsigned frame around the middle of its range
+        pixels = (pixels + 2048).astype(np.uint16)
+    pixels[:, :20] = 3900 if header_signed else -1800
+    frame = encode(pixels, 12, uids.JPEG2000Lossless)
+    got = read(compressed(frame, 12, uids.JPEG2000Lossless, signed=header_signed)).pixels
+    low = 0 if header_signed else -2048
+    np.testing.assert_allclose(got, (pixels.astype(float) - low) / 4095, atol=1e-6)
+
+
+def test_unsigned_values_that_an_encoder_took_for_signed_are_the_headers() -> None:
+    """32768 and more lie as negative values in the frame: the header puts them together."""
+    pixels = ramp(16)
+    frame = encode(pixels.view(np.int16), 16, uids.JPEG2000Lossless)
+    got = read(compressed(frame, 16, uids.JPEG2000Lossless))
+    np.testing.assert_array_equal(got.pixels, read(image(pixels, 16)).pixels)
+
+
 @pytest.mark.parametrize("bits", [12, 16])
 @pytest.mark.parametrize("syntax", [uids.JPEG2000Lossless, uids.HTJ2K], ids=lambda s: s.keyword)
 def test_an_unsigned_frame_under_a_signed_header_keeps_its_order(syntax: Any, bits: int) -> None:

@@ -236,7 +236,7 @@ def test_dicomdir_is_followed_also_in_lower_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["A.dcm", "a.DCM", "a.ima", "A.;1", "a.dcm;1", "A.DICOM"], ids=lambda n: n
+    "name", ["A.dcm", "a.DCM", "a.ima", "A;1", "A.;1", "a.dcm;1", "A.DICOM"], ids=lambda n: n
 )
 @pytest.mark.parametrize("folder", ["IMAGES", "images", "Images"])
 def test_files_of_a_dicomdir_may_have_got_a_suffix(tmp_path: Path, folder: str, name: str) -> None:

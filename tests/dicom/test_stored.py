@@ -119,6 +119,14 @@ def test_damaged_elements_are_shown_as_such() -> None:
     assert shown["Rows"] == "30"
 
 
+def test_unknown_escapes_in_text_do_not_warn() -> None:
+    """Also where the header is asked outside of reading (found by scripts/gates/fuzz.sh)."""
+    file = image(GREY, SpecificCharacterSet=["", "ISO 2022 IR 87"], StudyDescription="Chest PA")
+    opened = open_stored(file.replace(b"Chest PA", b"C\x1b$Zt PA"))
+    assert opened.descriptions
+    check_chest_header(opened)
+
+
 def test_looking_at_all_elements_changes_nothing() -> None:
     opened = open_stored(image(GREY, WindowCenter=9, WindowWidth=99))
     assert any(element["name"] == "Rows" for element in elements(opened))

@@ -75,10 +75,38 @@ def test_an_overlooked_mask_counts_for_f2_more_than_an_extra_one() -> None:
 def test_a_mask_that_is_gone_is_an_error_not_an_empty_mask(tmp_path: Path) -> None:
     catalog, file = _written(tmp_path)
     (tmp_path / "masks" / "a.png").unlink()
-    with pytest.raises(DataError, match="complete"):
+    with pytest.raises(DataError, match="missing or no picture"):
         _evaluated(catalog, file)
 
 
 def test_a_mask_of_nan_is_no_mask() -> None:
     with pytest.raises(GeometryError, match="NaN"):
         dice([[np.nan, 0]], [[1, 0]])
+
+
+def test_masks_of_copies_are_compared_in_the_catalogs_pixels(tmp_path: Path) -> None:
+    catalog, file = _written(tmp_path)
+    half = cv2.resize(_square(10), (40, 30), interpolation=cv2.INTER_NEAREST)
+    assert cv2.imwrite(str(tmp_path / "masks" / "a.png"), half)
+    document = json.loads(file.read_text())
+    document["images"] = [document["images"][0] | {"width": 40, "height": 30}]
+    file.write_text(json.dumps(document))
+    (lungs,) = _evaluated(catalog, file)
+    assert lungs.numbers["dice"].value == 1
+    assert cv2.imwrite(str(tmp_path / "masks" / "a.png"), _square(10))
+    (again,) = _evaluated(catalog, file)  # a mask twice the size that is stated: the same shape
+    assert again.numbers["dice"].value == 1
+    assert cv2.imwrite(str(tmp_path / "masks" / "a.png"), half.T)
+    with pytest.raises(DataError, match="30 × 40 px, its image 40 × 30"):
+        _evaluated(catalog, file)
+
+
+def test_a_predicted_mask_may_cover_the_whole_image(tmp_path: Path) -> None:
+    """It has no background, and is no damaged annotation: a model may say so."""
+    catalog, file = _written(tmp_path)
+    assert cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.full((60, 80), 255, np.uint8))
+    document = json.loads(file.read_text())
+    document["images"] = document["images"][:1]
+    file.write_text(json.dumps(document))
+    (lungs,) = _evaluated(catalog, file)
+    assert lungs.numbers["dice"].value == pytest.approx(2 * 400 / (400 + 4800))

@@ -15,6 +15,7 @@ import hilum
 from helpers.pictures import BadItem, GoodItem, radiograph, write_png
 from helpers.toy import write_toy_pipeline
 from hilum.core.errors import BundleError, ConfigError
+from hilum.core.radiograph import Identifiers
 from hilum.core.results import ImageResult
 from hilum.inference.journal import NAME, Journal
 from hilum.inference.pipeline import Pipeline
@@ -152,18 +153,41 @@ def test_a_record_cut_off_by_a_crash_is_left_out(pipeline: Pipeline, tmp_path: P
         assert journal.names() == {"a", "c"}
 
 
-def test_a_record_whose_files_are_gone_is_made_again(pipeline: Pipeline, tmp_path: Path) -> None:
-    (result,) = run([GoodItem("a")], Job(pipeline))
-    with Journal(tmp_path, "f") as journal:
-        journal.append(replace(result, masks={"lungs": "masks/a.png"}))
-    with Journal(tmp_path, "f") as journal:
-        assert journal.find("a", result.content_sha256) is None
-    write_png(tmp_path / "masks" / "a.png")
-    with Journal(tmp_path, "f") as journal:
-        assert journal.find("a", result.content_sha256) is not None
-
-
 def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="choose another"):
         Journal(tmp_path / "file", "settings")
+
+
+def test_a_resumed_result_keeps_patient_series_and_warnings(tmp_path: Path) -> None:
+    ids = Identifiers(
+        patient_id="P7",
+        study_instance_uid="1.2",
+        series_instance_uid="1.2.3",
+        sop_instance_uid="1.2.3.4",
+    )
+    refused = ImageResult(
+        "a", "refused", "unreadable: x", ids=ids, content_sha256="c", warnings=("reading: y",)
+    )
+    with Journal(tmp_path, "f") as journal:
+        journal.append(refused)
+    with Journal(tmp_path, "f") as journal:
+        again = journal.find("a", "c")
+    assert again == refused
+    assert "P7" not in json.dumps(refused.to_json())  # of no result file
+
+
+def test_an_image_whose_files_are_gone_or_empty_is_analysed_again(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    (result,) = run([GoodItem("a")], Job(pipeline))
+    written = replace(result, files={"picture": "picture/a.jpg"})
+    (tmp_path / "picture").mkdir()
+    with Journal(tmp_path, "f") as journal:
+        journal.append(written)
+    with Journal(tmp_path, "f") as journal:
+        assert journal.find("a", result.content_sha256) is None  # gone
+        (tmp_path / "picture" / "a.jpg").touch()
+        assert journal.find("a", result.content_sha256) is None  # power was lost: empty
+        (tmp_path / "picture" / "a.jpg").write_bytes(b"x")
+        assert journal.find("a", result.content_sha256) is not None

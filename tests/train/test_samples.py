@@ -21,14 +21,18 @@ from hilum.train.sources import Source
 SPEC = Preprocessing(64)
 
 
-def source(folder: Path, count: int = 4, **options: object) -> Source:
+def source(
+    folder: Path, count: int = 4, targets: Targets | None = None, **options: object
+) -> Source:
     made = catalog(folder, "own", count)
-    return Source(SourceOptions.model_validate({"set": "own", **options}), made, Targets(), {})
+    chosen = SourceOptions.model_validate({"set": "own", **options})
+    return Source(chosen, made, targets or Targets(), {})
 
 
 def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
     """Brighter, and squashed to another aspect: as sets do that others were made of."""
-    one = source(tmp_path)
+    one = source(tmp_path, targets=Targets(masks=()))
+    one.catalog.table["boxes"] = None  # boxes and masks of another shape are refused
     images = prepare_rows(one, range(4), SPEC).images
     picture = open_radiograph(tmp_path, "own/02.png").pixels
     squashed = (cv2.resize(picture, (96, 60)) * 0.8 * 255).astype(np.uint8)

@@ -124,6 +124,7 @@ class PipelineInfo:
     bundles: tuple[tuple[str, str], ...]
     operating_points: Mapping[str, OperatingPoint] = field(default_factory=dict)
     calibrated_on: str = ""  # what scores were made probabilities on; "" = they are none
+    fingerprint: str = ""  # SHA-256 of everything that decides a result
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -132,6 +133,7 @@ class PipelineInfo:
             "bundles": [{"name": name, "sha256": sha256} for name, sha256 in self.bundles],
             "operating_points": {n: p.to_json() for n, p in self.operating_points.items()},
             "calibrated_on": self.calibrated_on,
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -144,6 +146,7 @@ class PipelineInfo:
             bundles=tuple((one["name"], one["sha256"]) for one in value["bundles"]),
             operating_points={n: OperatingPoint.model_validate(p) for n, p in points},
             calibrated_on=value["calibrated_on"],
+            fingerprint=value.get("fingerprint", ""),
         )
 
 

@@ -20,7 +20,6 @@ In the order of the flow:
     images       radiographs -> PNG or WebP of any size, annotations along
     enrich       augmented copies beside them
     resume       one piece of work a file, remembered
-    page_style   how the pages of check and explore look
 
 Imported on demand: phantoms and run lengths need no pandas.
 """

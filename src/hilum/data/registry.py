@@ -12,6 +12,7 @@ from typing import Any
 
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog
+from hilum.data.sets import SETS
 
 _OWN = "hilum.data.adapters."
 ADAPTERS: dict[str, str] = {
@@ -25,13 +26,7 @@ ADAPTERS: dict[str, str] = {
     "voc": _OWN + "voc:load",
     "yolo": _OWN + "yolo:load",
     "folder": _OWN + "folder:load",
-    **{
-        name: f"hilum.data.sets:{name}"
-        for name in (
-            *("nih_128", "covid_opacity_512", "covid_adult_512", "shenzhen_512", "jsrt_128"),
-            "kermany_lungs_320",
-        )
-    },
+    **{name: f"hilum.data.sets:{name}" for name in SETS},
 }
 
 

@@ -76,7 +76,7 @@ def _twos_complement_bits(codes: Values, bits: int, shape: Layout) -> int:
 
 def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
     """Whether the frame's own sign tears the picture, or says no more than the header's."""
-    unsigned_tears, signed_tears = _tears(codes, as_signed(codes, bits), 2 ** (bits - 1))
+    unsigned_tears, signed_tears = _tears(codes, as_signed(codes, bits), bits)
     own, headers = unsigned_tears, signed_tears
     if not header_signed:
         own, headers = signed_tears, unsigned_tears
@@ -106,7 +106,7 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
     if shape.signed and _is_sign(whole, shape):
         return Settled(containers, shape)
     masked = whole & (2**shape.bits_stored - 1)
-    wrapped, uneven = _tears(masked, whole, 2 ** (shape.bits_stored - 1))
+    wrapped, uneven = _tears(masked, whole, shape.bits_stored)
     if wrapped > DECISIVE * uneven:
         used = highest.bit_length() - shape.shift
         raise UnreadableRefused(
@@ -136,12 +136,14 @@ def _range(bits: int, signed: bool) -> tuple[int, int]:
     return (-half, half - 1) if signed else (0, 2 * half - 1)
 
 
-def _tears(first: Values, second: Values, half: int) -> tuple[int, int]:
-    """Neighbours further apart than `half` in one reading only: (in the first, in the second)."""
+def _tears(first: Values, second: Values, bits: int) -> tuple[int, int]:
+    """Neighbours that lie at opposite ends of the range of so many bits in one reading only, as
+    where values wrap: (in the first, in the second)."""
+    far = 7 * 2**bits // 8
     counts = [0, 0]
     for axis in (0, 1):
-        one = np.abs(np.diff(first, axis=axis)) > half
-        two = np.abs(np.diff(second, axis=axis)) > half
+        one = np.abs(np.diff(first, axis=axis)) > far
+        two = np.abs(np.diff(second, axis=axis)) > far
         counts[0] += int((one & ~two).sum())
         counts[1] += int((two & ~one).sum())
     return counts[0], counts[1]

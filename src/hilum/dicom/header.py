@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from pydicom import config
@@ -22,6 +23,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 
 from hilum.core.errors import UnreadableRefused
 
@@ -73,6 +75,12 @@ class _Quiet:
 quiet = _Quiet()
 
 
+@cache
+def _tag(keyword: str) -> BaseTag | None:
+    number = tag_for_keyword(keyword)
+    return None if number is None else Tag(number)
+
+
 class Header:
     """The elements before the pixels, by keyword."""
 
@@ -91,10 +99,8 @@ class Header:
 
     def element(self, keyword: str) -> Any:
         """The raw (or, for parsed sequences, converted) element, or None."""
-        tag = tag_for_keyword(keyword)
-        if tag is None or tag not in self.dataset:
-            return None
-        return self.dataset.get_item(tag)
+        tag = _tag(keyword)
+        return None if tag is None else self.dataset.get_item(tag)
 
     def has(self, keyword: str) -> bool:
         return self.element(keyword) is not None
@@ -120,9 +126,12 @@ class Header:
         raw = self.value_bytes(keyword).strip(b" \0")
         if not raw:
             return None
+        if raw.isascii() and b"\x1b" not in raw:
+            return raw.decode("ascii")
         encodings = [self.charset] if isinstance(self.charset, str) else self.charset
         try:
-            decoded = decode_bytes(raw, encodings, {0x0D, 0x0A, 0x09, 0x0C})
+            with quiet():
+                decoded = decode_bytes(raw, encodings, {0x0D, 0x0A, 0x09, 0x0C})
         except (LookupError, ValueError):
             decoded = raw.decode("iso8859")
         return decoded.strip(" \0") or None

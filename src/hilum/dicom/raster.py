@@ -7,7 +7,7 @@ ignored. Grey pictures stored as colour give exactly the grey picture.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -22,6 +22,7 @@ from hilum.dicom.stream import LS, describe
 Float32 = NDArray[np.float32]
 
 _ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _OTHERS = {
     b"II*\0": "a TIFF",
@@ -78,6 +79,23 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
     bits = 8 * array.itemsize
     grey = _grey(array, bits)
     return np.ascontiguousarray(_upright(grey, orientation)), bits
+
+
+def shown_size(stream: BinaryIO) -> tuple[int, int, int]:
+    """Width and height of the picture as `read_raster` gives it, and its EXIF orientation (1 to 8).
+
+    Reads the header only. Pillow's and others' errors pass: the caller knows what it opened.
+    """
+    head = stream.read(1 << 16)
+    deep = describe(head) if sniff(head) == "jpeg" else None
+    if deep is not None and deep.bits > 8:
+        width, height, orientation = deep.columns, deep.rows, _jpeg_orientation(head)
+    else:
+        stream.seek(0)
+        with Image.open(stream) as image:
+            (width, height), orientation = image.size, int(image.getexif().get(_ORIENTATION, 1))
+    turned = orientation in _SIDEWAYS
+    return (height, width, orientation) if turned else (width, height, orientation)
 
 
 def _check_size(height: int, width: int, limits: Limits) -> None:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog
+from hilum.data.frames import ROUNDING_PX
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
-from hilum.evaluate.truth import ROUNDING, Size, truths_of
+from hilum.evaluate.truth import Size, truths_of
 
 Parts = tuple[str, ...]
 
@@ -196,7 +197,7 @@ def in_frame(one: ImagePredictions, size: Size, image: str) -> ImagePredictions:
                 "copy of its shape. Predict on the catalog's own files"
             )
         boxes = boxes * np.array(scale * 2)
-    if len(boxes) and (boxes[:, 2:].max(axis=0) > np.array(size.own) * BEYOND + ROUNDING).any():
+    if len(boxes) and (boxes[:, 2:].max(axis=0) > np.array(size.own) * BEYOND + ROUNDING_PX).any():
         reach = boxes[:, 2:].max(axis=0).round().astype(int).tolist()
         raise DataError(
             f"{image}: boxes reach to {_by(reach)} px, but the catalog's image has "

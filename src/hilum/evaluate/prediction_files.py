@@ -1,7 +1,7 @@
 """Prediction files of one run, read and written: RSNA and SIIM-COVID CSV, hilum findings.json.
 
-All three become the same value, so that files of several models can be fused. Masks are not
-carried over. Knows nothing of how predictions are fused or evaluated.
+All three become the same value, so that files of several models can be fused. Masks stay
+files beside findings.json. Knows nothing of how predictions are fused or evaluated.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,8 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_text
 from hilum.core.findings import Findings, finding_ids
 from hilum.core.geometry import check_boxes
-from hilum.core.results import SCHEMA
+from hilum.core.results import SCHEMA, read_mask
+from hilum.data.frames import same_shape
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
 
 Float = NDArray[np.float64]
@@ -67,6 +69,29 @@ class PredictionFile:
     images: Mapping[str, ImagePredictions]
     header: Mapping[str, Any] = field(default_factory=dict)  # of findings.json
     folder: Path = Path()  # which the masks of findings.json are relative to
+
+
+def open_mask(
+    predictions: PredictionFile, image: ImagePredictions, name: str, height: int, width: int
+) -> NDArray[np.bool_]:
+    """(height, width) mask that a run wrote, resized where it was made on a copy.
+
+    Raises:
+        DataError: missing, damaged, or of another shape than the image it was made of.
+    """
+    reference = str(image.entry["masks"][name])
+    mask = read_mask(predictions.folder, reference)
+    rows, columns = mask.shape
+    stated = image.entry.get("width") or columns, image.entry.get("height") or rows
+    if not same_shape((columns, rows), stated):
+        raise DataError(
+            f"mask {reference!r} is {columns} × {rows} px, its image {stated[0]} × {stated[1]}; "
+            "needed: one of the image's shape"
+        )
+    if mask.shape == (height, width):
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized > 0, np.bool_)
 
 
 def read_predictions(path: str | Path) -> PredictionFile:

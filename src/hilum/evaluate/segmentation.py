@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
-from hilum.data.pixels import open_mask
 from hilum.evaluate.answers import Answers
 from hilum.evaluate.metrics.masks import dice, f_beta, hausdorff, iou
-from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
+from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, open_mask
 from hilum.evaluate.statistics.bootstrap import Interval, bootstrap
 from hilum.evaluate.statistics.reweighted import mean_of
 from hilum.evaluate.truth import ImageTruth
@@ -123,7 +122,7 @@ def _cases(
             height=height,
             width=width,
             truth=truth.masks[name],
-            mask=partial(_predicted, predictions, str(image.entry["masks"][name])),
+            mask=partial(open_mask, predictions, image, name),
             score=float(image.whole.get(name, float("nan"))),
         )
 
@@ -138,13 +137,6 @@ def _frame(truth: ImageTruth, image: ImagePredictions) -> tuple[int, int]:
             "masks cannot be compared"
         )
     return image.size[1], image.size[0]
-
-
-def _predicted(predictions: PredictionFile, reference: str, height: int, width: int) -> Bool:
-    try:
-        return open_mask(predictions.folder, reference, height, width)
-    except DataError as error:
-        raise DataError(f"mask: {error}; is the run's folder complete?") from None
 
 
 def _of_name(

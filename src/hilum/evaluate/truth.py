@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.data.catalog import Catalog
+from hilum.data.frames import ROUNDING_PX, same_shape
 from hilum.data.pixels import open_mask
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
-
-ROUNDING = 1.0  # px that rounding may move a side of a resized copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +40,13 @@ class Size:
 
     def scale(self, size: tuple[int, int]) -> tuple[float, float] | None:
         """Pixels of the image per pixel of a copy of `size`; None if it is no copy of it."""
-        x, y = self.own[0] / size[0], self.own[1] / size[1]
-        close = all(
-            abs(side * (x + y) / 2 - own) <= max(ROUNDING, ROUNDING * (x + y) / 2)
-            for side, own in zip(size, self.own, strict=True)
-        )
         squeezed = all(
-            abs(side - other) <= ROUNDING for side, other in zip(size, self.original, strict=True)
+            abs(side - other) <= ROUNDING_PX
+            for side, other in zip(size, self.original, strict=True)
         )
-        return (x, y) if close or squeezed else None
+        if not (same_shape(size, self.own) or squeezed):
+            return None
+        return self.own[0] / size[0], self.own[1] / size[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

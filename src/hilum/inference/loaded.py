@@ -147,6 +147,7 @@ class LoadedPipeline:
             bundles=tuple((one.name, one.sha256) for one in self._distinct()),
             operating_points=self.operating_points,
             calibrated_on=self._calibrated_on(),
+            fingerprint=self.fingerprint,
         )
 
     @cached_property

@@ -6,6 +6,8 @@ drawing              what is drawn on pixels: boxes, outlines, heat, words, shee
 evaluation, gallery  the page of an evaluation; its images
 published            figures of others on the same sets
 run                  the pages of a training run and of a sweep
+check, explore       the pages of a data set: its problems, its figures and samples
+submissions          predictions as the challenges want them
 overlay              findings burned into a picture
 page, results        the page and files of `hilum predict`
 """

@@ -32,7 +32,7 @@ PREDICTION: Colour = (255, 176, 0)  # what a network says
 PLATE, INK, HALO = (16, 20, 26), (255, 255, 255), (0, 0, 0)
 MIN_SIDE, MAX_SIDE = 768, 1600  # px, where nothing else is asked for
 STRETCH = (0.5, 99.5)  # percentiles of valid pixels shown as black and white
-SAMPLE = 384  # px, long side of the grid that contrast is taken from
+SAMPLE = 256  # px, long side of the grid that contrast is taken from
 SUBPIXEL = 6  # bits of fraction that OpenCV's drawing takes
 GAP = 4  # px between the pictures of a sheet
 HEAT = 0.45  # share of a heat-map where it is strongest
@@ -102,7 +102,7 @@ def base(image: Radiograph | NDArray[np.floating[Any]], canvas: Canvas) -> Pictu
 
 def contrast(radiograph: Radiograph) -> tuple[float, float]:
     """The values shown as black and as white: percentiles of valid pixels."""
-    step = max(1, max(radiograph.width, radiograph.height) // SAMPLE)
+    step = -(-max(radiograph.width, radiograph.height) // SAMPLE)
     sample = np.ascontiguousarray(radiograph.pixels[::step, ::step])
     if radiograph.valid is not None:
         sample = sample[radiograph.valid[::step, ::step]]

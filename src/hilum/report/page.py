@@ -8,16 +8,14 @@ only.
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from hilum.core.files import write_text
 from hilum.core.labels import NOT_SHOWN, VOCABULARY
 from hilum.core.manifest import BOX
 from hilum.core.results import ImageResult, RunResult
+from hilum.report.pages import render
 
 LEAD = ("opacity", "pneumothorax", "covid-19")  # scores that sort, the first that there is
 DATA = "page.js"
@@ -31,7 +29,8 @@ def write_page(folder: Path, run: RunResult) -> None:
 
 def page(run: RunResult) -> str:
     """The HTML of index.html; what it says of images stands in `data`."""
-    return template("index.html").render(
+    return render(
+        "index.html",
         pipeline=run.pipeline,
         counts=run.counts,
         total=len(run),
@@ -95,17 +94,3 @@ def _image(image: ImageResult, scores: list[str]) -> list[Any]:
 
 def _values(scores: Any, names: list[str]) -> list[float | None]:
     return [None if name not in scores else round(float(scores[name]), 4) for name in names]
-
-
-@cache
-def template(name: str) -> Template:
-    """One of the package's page templates."""
-    # Names of files and texts of headers are the sender's words: always escaped.
-    environment = Environment(
-        loader=PackageLoader("hilum.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
 from hilum.data.formats import runs
-from hilum.data.pixels import open_mask
+from hilum.data.frames import same_shape
 from hilum.evaluate.answers import image_stem, match_names
 from hilum.evaluate.challenges.siim_acr import masks_of
 from hilum.evaluate.challenges.siim_covid import STUDY_COLUMNS, read_boxes
@@ -31,6 +31,7 @@ from hilum.evaluate.prediction_files import (
     ImagePredictions,
     PredictionFile,
     number_text,
+    open_mask,
     rsna_text,
     siim_text,
 )
@@ -176,10 +177,10 @@ def _siim_acr(predictions: PredictionFile, sample: Path | None, settings: Settin
         )
     rows: dict[str, str] = {}
     for name, image in named.rows.items():
-        reference = "" if image is None else str(image.entry.get("masks", {}).get(finding, ""))
         rows[name] = runs.EMPTY
-        if reference:
-            rows[name] = runs.encode(open_mask(predictions.folder, reference, SIDE, SIDE))
+        if image is not None and finding in image.entry.get("masks", {}):
+            _square(name, image.size)
+            rows[name] = runs.encode(open_mask(predictions, image, finding, SIDE, SIDE))
     text = _table(columns, rows.items())
     masks_of(_read(text), "submission")
     return _submission("siim-acr", text, rows, named, _Counts())
@@ -272,11 +273,7 @@ def _boxes(
     counts.dropped["under the threshold"] += int((labels & ~shown).sum())
     boxes, scores, size = image.boxes[labels & shown], image.scores[labels & shown], image.size
     if square and size is not None and size != (SIDE, SIDE):
-        if size[0] != size[1]:
-            raise DataError(
-                f"{name}: predicted on {size[0]} × {size[1]} px, but the challenge's images are "
-                f"{SIDE} × {SIDE}; needed: its own files, or square copies of them"
-            )
+        _square(name, size)
         boxes, size = boxes * (SIDE / size[0]), (SIDE, SIDE)
     if size is not None:
         inside = boxes.clip(0, [*size, *size])
@@ -286,6 +283,15 @@ def _boxes(
     counts.dropped["without an area"] += int((~real).sum())
     kept = boxes[real]
     return ImagePredictions(kept, scores[real], (finding,) * len(kept), image.whole, {}, size)
+
+
+def _square(name: str, size: tuple[int, int] | None) -> None:
+    """Raises DataError unless an image of `size` is one of the challenge's or a copy of one."""
+    if size is not None and not same_shape(size, (SIDE, SIDE)):
+        raise DataError(
+            f"{name}: predicted on {size[0]} × {size[1]} px, but the challenge's images are "
+            f"{SIDE} × {SIDE}; needed: its own files, or square copies of them"
+        )
 
 
 def _none(image: ImagePredictions, boxes: ImagePredictions, how: str) -> float:

@@ -113,7 +113,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     label = np.array([_label(record, name) for name in targets.classes], np.float32)
     if (label == 1).any():
         label[label != 1] = 0  # one class is true, so the others are not
-    boxes, names = _boxes(source, row, frame)
+    boxes, names = _boxes(source, row, (radiograph.width, radiograph.height), frame)
     if boxes is None and NORMAL in targets.classes and label[targets.classes.index(NORMAL)] == 1:
         boxes = np.zeros((0, 4), np.float32)  # a normal image has no opacity
     masks = {
@@ -150,18 +150,19 @@ def _label(record: pd.Series[Any], name: str) -> float:
 
 
 def _boxes(
-    source: Source, row: int, frame: Letterbox
+    source: Source, row: int, size: tuple[int, int], frame: Letterbox
 ) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
     """(n, 4) boxes in the square and their labels, those of the targets alone.
 
-    They are brought from the frame they were drawn in to the picture as it is stored now.
+    Raises:
+        DataError: the picture is of another shape than the frame the boxes were drawn in.
     """
-    found = source.lessons.boxes_in(row, frame.width, frame.height)
+    found = source.lessons.boxes_in(row, *size)
     if found is None:
         return None, ()
     named = source.target_labels(found[1])
     wanted = [name is not None for name in named]
-    boxes = frame.boxes_to_square(found[0][wanted]).reshape(-1, 4)
+    boxes = frame.boxes_to_square(found[0][wanted].astype(np.float32)).reshape(-1, 4)
     return boxes, tuple(name for name in named if name is not None)
 
 

@@ -197,3 +197,64 @@ def test_coco_categories_that_a_file_does_not_ask_for_are_unknown(tmp_path: Path
     catalog = load("coco", tmp_path)
     assert np.isnan(row(catalog, "train/a")["label_nodule"])
     assert row(catalog, "val/a")["label_nodule"] == 0
+
+
+def test_boxes_that_contradict_their_image_are_counted(tmp_path: Path) -> None:
+    head = "patientId,x,y,width,height,Target\n"
+    text(tmp_path / "r/stage_2_train_labels.csv", f"{head}a,1,2,3,4,0\n")
+    rsna = load("rsna", tmp_path / "r")
+    assert row(rsna, "a")["label_opacity"] == 0
+    assert rsna.skips == {"box-lost": 1}
+    head = "id,boxes,label,StudyInstanceUID\n"
+    rows = f"{head}a_image,,opacity 1 1 2 3 4,s\nb_image,,none 1 0 0 1 1,s\n"
+    text(tmp_path / "s/train_image_level.csv", rows)
+    covid = load("siim-covid", tmp_path / "s")
+    assert row(covid, "a")["boxes"] is None
+    assert row(covid, "a")["label_opacity"] == 1
+    assert row(covid, "b")["label_opacity"] == 0
+
+
+def test_an_unclosed_quote_swallows_no_rows(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    text(tmp_path / "t.csv", 'file,y\n"a.png,1\nb.png,0\n')
+    with pytest.raises(DataError, match="not a readable CSV"):
+        load("folder", tmp_path, table="t.csv", columns={"image_id": "file"})
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_annotations_of_another_shape_are_said(tmp_path: Path, kind: str) -> None:
+    picture(tmp_path / "images/a.png", 40, 30)
+    if kind == "coco":
+        entry = {"id": 1, "file_name": "a.png", "width": 30, "height": 40}
+        coco(tmp_path / "x.json", [entry], [(1, [5, 10, 20, 20])])
+    else:
+        voc(tmp_path / "Annotations/a.xml", (5, 10, 20, 20), size=(30, 40))
+    catalog = load(kind, tmp_path)
+    assert catalog.skips == {"wrong-shape": 1}
+    with pytest.raises(DataError, match="another shape"):
+        catalog.boxes_in(0, 40, 30)
+
+
+def test_labelimg_s_list_of_classes_is_no_image(tmp_path: Path) -> None:
+    picture(tmp_path / "images/a.png")
+    text(tmp_path / "labels/a.txt", "0 .5 .5 .1 .1\n")
+    text(tmp_path / "labels/classes.txt", "opacity\n")
+    text(tmp_path / "data.yaml", "names: [opacity]\n")
+    assert load("yolo", tmp_path).table["image_id"].tolist() == ["images/a"]
+
+
+def test_coco_annotations_of_nothing_that_is_listed(tmp_path: Path) -> None:
+    """Of an unknown category the image is unknown; of unknown images only, the file is refused."""
+    picture(tmp_path / "a.png")
+    coco(tmp_path / "x.json", [{"id": 1, "file_name": "a.png"}], [(1, [1, 2, 3, 4])])
+    content = json.loads((tmp_path / "x.json").read_text())
+    content["annotations"][0]["category_id"] = 7
+    text(tmp_path / "x.json", json.dumps(content))
+    catalog = load("coco", tmp_path)
+    assert catalog.table["boxes"].tolist() == [None]
+    assert np.isnan(catalog.table["label_opacity"]).all()
+    assert catalog.skips == {"annotation-lost": 1, "damaged-box": 1}
+    content["annotations"][0] |= {"category_id": 1, "image_id": "IM1"}
+    text(tmp_path / "x.json", json.dumps(content))
+    with pytest.raises(DataError, match=r"no annotation is of a listed image; .*'IM1'"):
+        load("coco", tmp_path)

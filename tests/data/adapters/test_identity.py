@@ -267,3 +267,12 @@ def test_kinds_of_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
     catalog = load("folder", tmp_path)
     assert catalog.skips == {"unread-kind": 2}
     assert any(".bmp 2" in note for note in catalog.notes)
+
+
+def test_voc_s_folder_tells_namesakes_apart(tmp_path: Path) -> None:
+    two(tmp_path, "JPEGImages/p1/a.png", "JPEGImages/p2/a.png")
+    for p in (1, 2):
+        more = f"<folder>p{p}</folder><filename>a.png</filename>"
+        voc(tmp_path / f"Annotations/x{p}.xml", (1, 1, 10 * p, 9), more=more)
+    catalog = load("voc", tmp_path)
+    assert row(catalog, "JPEGImages/p2/a")["boxes"] == [0, 0, 20, 9]

@@ -24,12 +24,12 @@ from hilum.data.check.files import file_facts
 from hilum.data.check.findings import check
 from hilum.data.explore.explore import Summary, read_files
 from hilum.data.explore.figures import plots
-from hilum.data.explore.page import page
 from hilum.data.images import Pictures, finish, write_pictures
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import Phantom, phantom, write_png
 from hilum.data.registry import ADAPTERS
 from hilum.data.split import hold_out
+from hilum.report.explore import explore_page
 
 NAN = float("nan")
 # x, y, width, height of image i
@@ -247,7 +247,7 @@ def test_everything_downstream_survives_what_users_have(tmp_path: Path, name: st
     assert "box-empty" not in check(cleaned).counts()
 
     summary = Summary(catalog, read_files(catalog))
-    assert "</html>" in page(summary, list(plots(summary)), 1, 0)
+    assert "</html>" in explore_page(summary, list(plots(summary)), 1, 0)
     assert set(hold_out(catalog, (0.5, 0.5)).proof()["patients_in_both"].values()) == {0}
     out = tmp_path / "out"
     copies, left = finish(catalog, list(write_pictures(catalog, Pictures(side=24), out)), out)

@@ -123,6 +123,29 @@ def test_a_sound_set_has_no_problem(tmp_path: Path) -> None:
     assert check(catalog, file_facts(catalog, tmp_path / "m.jsonl")).problems.empty
 
 
+def test_a_window_that_loses_nearly_all_and_a_wrong_transfer_syntax_are_said(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    sound = dicom_bytes(phantom(1, 64, 64).pixels, seed=1, syntax="jpeg-2000")
+    (root / "label.dcm").write_bytes(
+        sound.replace(b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.4.50")
+    )
+    white = pydicom.dcmread(BytesIO(dicom_bytes(phantom(2, 64, 64).pixels, seed=2)))
+    white.WindowCenter, white.WindowWidth = 12, 25
+    white.save_as(root / "white.dcm")
+    catalog = load("folder", root)
+    report = check(catalog, file_facts(catalog, tmp_path / "m.jsonl"))
+    problems = dict(zip(report.problems["image_id"], report.problems["text"], strict=True))
+    assert report.counts() == {"reading": 2}
+    assert {key.split(".")[0]: words.split(" ")[0] for key, words in problems.items()} == {
+        "label": "its",
+        "white": "window",
+    }
+    assert len(report.cleaned().table) == 2
+
+
 def test_real_tables_are_checked_without_files(hilum_data: Path) -> None:
     catalog = load("siim-covid", hilum_data / "tables")
     counts = check(catalog).counts()

@@ -15,9 +15,9 @@ from hilum.data import Catalog
 from hilum.data.catalog import build
 from hilum.data.explore.explore import Summary, read_files, sampled
 from hilum.data.explore.figures import plots
-from hilum.data.explore.page import page
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
+from hilum.report.explore import explore_page
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_catalog_that_knows_nothing_is_explored(tmp_path: Path) -> None:
     bare = build("bare", pd.DataFrame({"image_id": ["a"], "patient": ["a"]}), tmp_path)
     summary = Summary(bare)
     assert list(plots(summary)) == []
-    assert "<h1>bare</h1>" in page(summary, [])
+    assert "<h1>bare</h1>" in explore_page(summary, [])
 
 
 def test_real_counts_of_rsna(hilum_data: Path) -> None:

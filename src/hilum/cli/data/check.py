@@ -33,7 +33,7 @@ def check(
     from hilum.core.files import write_text
     from hilum.data.check import findings
     from hilum.data.check.files import file_facts
-    from hilum.data.check.page import page
+    from hilum.report.check import check_page
 
     catalog = open_source(source, set_name, options)
     total = int((catalog.table["path"] != "").sum())
@@ -42,7 +42,10 @@ def check(
         catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
     )
     write_text(out / "problems.csv", report.problems.to_csv(index=False))
-    write_text(out / "index.html", page(report))
+    html = check_page(
+        catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
+    )
+    write_text(out / "index.html", html)
     if fix:
         report.cleaned().save(out / "cleaned.parquet")
         write_text(out / "left_out.csv", report.left_out().to_csv(index=False))

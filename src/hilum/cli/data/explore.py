@@ -31,7 +31,7 @@ def explore(
     from hilum.core.files import write_bytes, write_text
     from hilum.data.explore.explore import NO_FILES, Summary, read_files, sampled
     from hilum.data.explore.figures import plots
-    from hilum.data.explore.page import page
+    from hilum.report.explore import explore_page
 
     catalog = open_source(source, set_name, options)
     with Progress(transient=True, disable=as_json) as progress:
@@ -39,7 +39,7 @@ def explore(
         facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
         summary = Summary(catalog, facts)
         figures = list(plots(summary))
-        content = page(summary, figures, samples if files else 0, seed)
+        content = explore_page(summary, figures, samples if files else 0, seed)
     for figure in figures:
         write_bytes(out / "figures" / f"{figure.name}.png", figure.png)
     write_text(out / "index.html", content)

@@ -66,14 +66,14 @@ def labels_of_boxes(
     """label_<name>: 1 where a box of it is, 0 where none is, NaN where that is not known.
 
     Args:
-        rows, images, annotated: as `group_boxes`.
+        rows, images, annotated: as `group_boxes`; a damaged box without label may be of any.
     """
     good = proper(rows)
     out = {}
     for name in names:
         own = rows["label"] == name
         present = images.isin(rows.loc[own & good, "image_id"])
-        damaged = images.isin(rows.loc[own & ~good, "image_id"])
+        damaged = images.isin(rows.loc[(own | rows["label"].isna()) & ~good, "image_id"])
         known = annotated & (present | ~damaged)
         out[f"label_{name}"] = present.astype("float32").where(known)
     return pd.DataFrame(out, index=images.index)

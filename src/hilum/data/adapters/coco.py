@@ -127,15 +127,23 @@ def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
         image = _meant(entry.get("image_id"), images)
         label = _meant(entry.get("category_id"), categories)
         if image is None or label is None:
-            lost.append(
-                f"image_id {entry.get('image_id')!r}, category_id {entry.get('category_id')!r}"
-            )
+            lost.append(f"image {entry.get('image_id')!r}, category {entry.get('category_id')!r}")
+        if image is None:
             continue
-        corners = _corners(entry.get("bbox"))
+        # A box of a category that is not listed is there, but nobody knows of what.
+        corners = _corners(entry.get("bbox") if label is not None else None)
         rows.append(
-            {"key": (place, image), "label": text_of(categories[label]["name"])}
-            | dict(zip(CORNERS, corners, strict=True))
-            | {"segmentation": entry.get("segmentation")}
+            {
+                "key": (place, image),
+                "label": None if label is None else text_of(categories[label]["name"]),
+                **dict(zip(CORNERS, corners, strict=True)),
+                "segmentation": entry.get("segmentation"),
+            }
+        )
+    if lost and not rows:
+        raise DataError(
+            f"set 'coco': {file.name}: no annotation is of a listed image; the first is of "
+            f"{lost[0]}, images have ids like {next(iter(images))!r}"
         )
     source.skip("annotation-lost", len(lost), LOST.format(file.name), next(iter(lost), ""))
     return _File(
@@ -298,7 +306,7 @@ def _masks(
     out = pd.DataFrame(index=images.index)
     sizes = images[["height", "width"]].fillna(0).astype(int).set_index(images["image_id"])
     turned = dict(zip(images["image_id"], turns.loc[images.index], strict=True))
-    filled = found["segmentation"].map(bool) & found["segmentation"].notna()
+    filled = found["segmentation"].map(bool) & found[["segmentation", "label"]].notna().all(axis=1)
     damaged: list[str] = []
     for name in sorted(found.loc[filled, "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images["image_id"], "")

@@ -169,7 +169,13 @@ def _with_masks(
         for name, text in zip(rows.loc[drawn, "name"], said[drawn], strict=True):
             _check_rle(str(name), str(text))
         named = (said != "") & ~drawn
-        found = pd.Series(match(said[named], files), index=said.index[named], dtype=object)
+        places = match(said[named], files)
+        # A folder that is ours (masks/ of phantoms) holds no radiographs, but masks.
+        places = [
+            p or (name if (source.root / name).is_file() else "")
+            for p, name in zip(places, said[named], strict=True)
+        ]
+        found = pd.Series(places, index=said.index[named], dtype=object)
         lost = said[named][found == ""]
         text = f"files of {column} are not there: unknown"
         source.skip("mask-without-file", len(lost), text, next(iter(lost), ""))

@@ -19,9 +19,8 @@ from pydicom.errors import InvalidDicomError
 
 from hilum.data.adapters.source import IMAGES, Source
 from hilum.data.adapters.values import age_years
-from hilum.data.frames import SIDEWAYS
 from hilum.data.references import archive_and_member
-from hilum.dicom.stream import describe
+from hilum.dicom.raster import shown_size
 
 TEXT = {
     "patient": "PatientID",
@@ -35,9 +34,16 @@ TEXT = {
 SIZES = {"width": "Columns", "height": "Rows"}
 DAMAGE = (
     *(InvalidDicomError, UnidentifiedImageError, BadZipFile, OSError, ValueError, EOFError),
-    *(struct.error, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError),
+    *(
+        Image.DecompressionBombError,
+        struct.error,
+        KeyError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,
+        RuntimeError,
+    ),
 )
-ORIENTATION = 0x0112  # EXIF: how a viewer turns the picture, 1 to 8
 
 
 def read_headers(paths: pd.Series[str], source: Source) -> pd.DataFrame:
@@ -118,20 +124,6 @@ def _dicom(file: Path | BytesIO) -> dict[str, Any] | None:
 
 
 def _picture(file: Path | BytesIO) -> dict[str, Any]:
-    deep = _deep_jpeg(file)
-    if deep:
-        return deep
-    with Image.open(file) as image:
-        turned = int(image.getexif().get(ORIENTATION, 1))
-        width, height = image.size[::-1] if turned in SIDEWAYS else image.size
-        return {"width": width, "height": height, "turned": turned}
-
-
-def _deep_jpeg(file: Path | BytesIO) -> dict[str, Any] | None:
-    """A JPEG of more than 8 bits, which Pillow does not open; hilum never turns it."""
-    with file.open("rb") if isinstance(file, Path) else BytesIO(file.getvalue()) as stream:
-        start = stream.read(65536)
-    frame = describe(start) if start[:3] == b"\xff\xd8\xff" else None
-    if frame is None or frame.bits <= 8:
-        return None
-    return {"width": frame.columns, "height": frame.rows, "turned": 1}
+    with file.open("rb") if isinstance(file, Path) else file as stream:
+        width, height, turned = shown_size(stream)
+    return {"width": width, "height": height, "turned": turned}

@@ -63,6 +63,10 @@ def load(path: Path, headers: bool = False) -> Catalog:
     table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS, lambda i: wanted)
     target = table.pop("Target")
     boxes = _corners(rows[rows["Target"] == 1])
+    drawn_anyway = (rows["Target"] == 0) & (rows[["x", "y", "width", "height"]] != "").any(axis=1)
+    text = "boxes are of images whose Target is 0: no box"
+    first = next(iter(rows.loc[drawn_anyway, "image_id"]), "")
+    source.skip("box-lost", int(drawn_anyway.sum()), text, first)
     drawn = group_boxes(boxes, table["image_id"], source, target.notna())
     table = pd.concat([table, _labels(table, target, source), drawn], axis=1)
     table["patient"] = table["image_id"]

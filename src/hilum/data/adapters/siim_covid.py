@@ -41,7 +41,9 @@ def load(path: Path, headers: bool = True) -> Catalog:
     )
     rows["image_id"] = rows["id"].str.strip().str.removesuffix("_image")
     rows["study"] = rows["StudyInstanceUID"].str.strip()
-    rows = first_per_image(rows[["image_id", "boxes", "study"]], ["boxes", "study"], source)
+    rows = first_per_image(
+        rows[["image_id", "boxes", "label", "study"]], ["boxes", "label", "study"], source
+    )
     images = rows[["image_id", "study"]].assign(split="train")
     wanted = [(within(study), within("train")) for study in rows["study"]]
     files = source.files(DICOM, *FOLDERS)
@@ -66,7 +68,10 @@ def load(path: Path, headers: bool = True) -> Catalog:
 
 
 def _boxes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The Python lists of dictionaries in column `boxes`, one row a box."""
+    """The Python lists of dictionaries in column `boxes`, one row a box.
+
+    A blank list whose label speaks of an opacity is a damaged box.
+    """
     filled = rows[rows["boxes"].str.strip() != ""]
     flat: list[dict[str, Any]] = []
     for image, text in zip(filled["image_id"], filled["boxes"], strict=True):
@@ -79,6 +84,8 @@ def _boxes(rows: pd.DataFrame) -> pd.DataFrame:
                 f"train_image_level.csv, image {image!r}: boxes {text[:60]!r}; needed: a list of "
                 "{'x', 'y', 'width', 'height'}"
             ) from None
+    lost = rows[(rows["boxes"].str.strip() == "") & rows["label"].str.contains("opacity")]
+    flat += [{"image_id": i, **dict.fromkeys(_KEYS, float("nan"))} for i in lost["image_id"]]
     b = pd.DataFrame(flat, columns=["image_id", *_KEYS])
     b["x1"], b["y1"] = b["x"], b["y"]
     b["x2"], b["y2"] = b["x"] + b["width"], b["y"] + b["height"]

@@ -99,7 +99,9 @@ class Source:
             )
         short = 0
         for number, row in enumerate(rows[1:], 2):
-            if any(cell.strip() for cell in row[len(header) :]):
+            if len(row) == len(header):
+                continue
+            if any(map(str.strip, row[len(header) :])):
                 raise DataError(
                     f"set {self.name!r}: {path.name}, row {number} has {len(row)} cells for "
                     f"{len(header)} columns; is a delimiter inside a cell not quoted?"
@@ -169,8 +171,10 @@ def _cells(path: Path, name: str) -> list[list[str]]:
         lines = text.lstrip("\r\n ").splitlines()
         header = lines[0] if lines else ""
         delimiter = max(DELIMITERS, key=header.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        return [row for row in reader if any(cell.strip() for cell in row)]
+        csv.field_size_limit(len(text) + 1)  # a mask's run lengths may be long
+        # Strict: a quote that is not closed would swallow the rows behind it.
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return [row for row in reader if any(map(str.strip, row))]
     except (ValueError, OSError, EOFError, csv.Error) as error:
         raise DataError(f"set {name!r}: {path} is not a readable CSV: {error}") from error
 

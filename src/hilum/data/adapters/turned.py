@@ -54,6 +54,13 @@ def upright(
             continue
         sideways[i] = _drawn_as_stored(frame, own.get(ids[i]))
         sizes.iloc[i] = frame[::-1]
+    other = [
+        ids[i]
+        for i in np.flatnonzero(known & (shown > 0).all(axis=1)).tolist()
+        if i not in sideways and not same_shape(_size(stated, i), _size(shown, i))
+    ]
+    text = "images were annotated in another shape than their files have: boxes will be refused"
+    source.skip("wrong-shape", len(other), text, next(iter(other), ""))
     votes = {v for v in sideways.values() if v is not None}
     rule = votes.pop() if len(votes) == 1 else None
     as_stored = {i for i, v in sideways.items() if (rule if v is None else v)}

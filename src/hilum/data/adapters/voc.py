@@ -25,7 +25,8 @@ MARKS = ("1", "-1", "0")  # of a class in ImageSets/Main/CLASS_train.txt
 def load(path: Path) -> Catalog:
     """A directory with Annotations/**/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt.
 
-    An annotation is of the image of its own name in its own folder, or of its <filename>.
+    An annotation is of the image of its own name in its own folder, or of its <filename>, in
+    <folder> where several have that name.
     VOC's pixel 1 … xmax becomes the edges xmin - 1 … xmax.
 
     Raises:
@@ -75,6 +76,7 @@ def _parse(file: Path, place: str) -> tuple[dict[str, Any], list[tuple[Any, ...]
     image = {
         "name": name,
         "filename": (root.findtext("filename") or "").strip(),
+        "folder": (root.findtext("folder") or "").strip(),
         "width": _number(root.findtext("size/width")),
         "height": _number(root.findtext("size/height")),
         "patient": text_of(root.findtext("patient")),
@@ -102,12 +104,13 @@ def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     paths = sorted({*source.files((*IMAGES, *DICOM), *FOLDERS), *exported.values()})
     files = Files(paths, source.root)
     out = images.copy()
-    told = images["name"].map(exported)
-    by_name = match(told.where(told.notna(), images["name"]), files, lambda i: (within(*FOLDERS),))
+    own = images["name"].map(exported)
+    by_name = match(own.where(own.notna(), images["name"]), files, lambda i: (within(*FOLDERS),))
     given = images["filename"].where(images["filename"] != "", images["name"]).tolist()
     folders = images["name"].str.rpartition("/")[0]
     beside = [f"{f}/{n}" if f and "/" not in n else n for f, n in zip(folders, given, strict=True)]
-    by_filename = match(beside, files, lambda i: (within(*FOLDERS),))
+    told = images["folder"].str.replace("\\", "/").str.rpartition("/")[2].tolist()
+    by_filename = match(beside, files, lambda i: (within(told[i]), within(*FOLDERS)))
     for name, one, other in zip(images["name"], by_name, by_filename, strict=True):
         if one and other and one != other:
             raise DataError(
@@ -126,7 +129,7 @@ def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     extra = [p for p in paths if p not in set(out["path"])]
     text = "files have no annotation and are kept without labels"
     source.skip("no-row", len(extra), text, next(iter(extra), ""))
-    out = out.drop(columns="filename")
+    out = out.drop(columns=["filename", "folder"])
     if not extra:
         return out
     more = pd.DataFrame({"path": extra, "image_id": [ids[p] for p in extra]})

@@ -69,7 +69,11 @@ def _pairs(source: Source) -> pd.DataFrame:
     First the pictures, then label files without one.
     """
     files = source.files((*IMAGES, *DICOM))
-    texts = [p for p in source.files((".txt",)) if "labels" in p.split("/")[:-1]]
+    texts = [
+        p
+        for p in source.files((".txt",))
+        if "labels" in p.split("/")[:-1] and not p.endswith("/classes.txt")  # labelImg's own list
+    ]
     exported = sidecar.paths(source)
     by_path = {exported[_name(t)]: t for t in texts if exported.get(_name(t))}
     images = [p for p in files if p in by_path or "images" in p.split("/")[:-1]]

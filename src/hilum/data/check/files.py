@@ -17,7 +17,8 @@ from hilum.data.pixels import open_mask, open_radiograph
 from hilum.data.resume import each_file, stamp
 from hilum.dicom.gate import chest_header_reason
 
-FIELDS = ("reason", "key", "width", "height", "photometric", "header", "part", "masks", "mark")
+FACTS = ("reason", "key", "width", "height", "photometric", "reading", "header", "part", "masks")
+FIELDS = (*FACTS, "mark")
 # As BodyPartExamined is typed over the world; "?" stands where an accent was lost.
 CHEST = re.compile(r"CHEST|T.{0,2}RAX|PECHO|PEITO|POITRINE|BRUST|LUNG|PULM|CXR|PORTABLE")
 
@@ -76,6 +77,7 @@ def _facts(root: Path, path: str, masks: dict[str, str]) -> dict[str, Any]:
         "width": radiograph.width,
         "height": radiograph.height,
         "photometric": radiograph.decoding.photometric,
+        "reading": "; ".join(radiograph.decoding.warnings) or None,
         "header": _suspicion(radiograph),
         "part": _other_part(radiograph),
         "masks": _mask_problems(root, masks, radiograph),

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.data.catalog import Catalog
+from hilum.data.check.files import FACTS
 from hilum.data.columns import PREFIXES
 from hilum.data.frames import same_shape
 from hilum.data.split import person
@@ -31,11 +32,14 @@ REMEDIES = {
     "duplicate": "left out but for one",
     "duplicate-differs": "kept: decide which annotation is right",
     "other-body-part": "kept: look at it",
+    "reading": "kept: look at it",
     "no-label": "kept: for pretraining only",
     "patient-in-two-splits": "kept: make a new split",
     "picture-in-two-splits": "kept: make a new split",
     "box-without-label": "kept: decide which is right",
     "label-without-box": "kept: decide which is right",
+    "mask-without-label": "kept: decide which is right",
+    "label-without-mask": "kept: decide which is right",
     "box-outside": "box cut to the image",
     "box-empty": "box left out",
     "wrong-size": "boxes scaled to the file",
@@ -45,7 +49,6 @@ REMEDIES = {
 }
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
 TOLERANCE_PX = 0.5  # label tables hold rounded corners
-FACTS = ("path", "reason", "key", "width", "height", "photometric", "header", "part", "masks")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,13 +97,14 @@ class Report:
 
 def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
     """All problems of a catalog; without facts only those that the tables show."""
-    known = pd.DataFrame(list(facts), columns=list(FACTS))
+    known = pd.DataFrame(list(facts), columns=["path", *FACTS])
     known = known.drop_duplicates("path", keep="last").set_index("path")
     table = catalog.table
     found = [
         *_files(catalog, known),
         *_labels(catalog),
         *_boxes(catalog),
+        *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
     ]
     if len(known):
@@ -126,6 +130,7 @@ def _files(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
     if not len(facts):
         return
     codes = {"reason": "unreadable", "header": "not-chest", "part": "other-body-part"}
+    codes["reading"] = "reading"  # what a file contradicts itself in, as it is read
     for name, code in codes.items():
         values = table["path"].map(facts[name])
         known = values.notna()
@@ -197,6 +202,20 @@ def _boxes(catalog: Catalog) -> Iterator[Problem]:
             yield str(image), "box-empty", f"box {box.tolist()} has no area in the image"
         for box in boxes[outside & ~empty]:
             yield str(image), "box-outside", f"box {box.tolist()} leaves the image"
+
+
+def _mask_labels(table: pd.DataFrame) -> Iterator[Problem]:
+    """Masks of something that has a label too."""
+    for column in (c for c in map(str, table) if c.startswith("mask_")):
+        name = column.removeprefix("mask_")
+        if f"label_{name}" not in table:
+            continue
+        label, mask = table[f"label_{name}"], table[column]
+        drawn = mask.notna() & (mask != "")
+        wrong = (drawn & (label == 0)).to_numpy(bool)
+        yield from _say(table, wrong, "mask-without-label", f"has a mask of {name}, not the label")
+        wrong = ((mask == "") & (label == 1)).to_numpy(bool)
+        yield from _say(table, wrong, "label-without-mask", f"label says {name}, the mask is empty")
 
 
 def _cut(

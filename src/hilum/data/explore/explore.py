@@ -1,6 +1,6 @@
 """What is in a data set: counts from the catalog, and facts of a sample of its files.
 
-Draws nothing (`explore_figures`, `explore_page` do) and judges nothing (`check` does). Every
+Draws nothing (`figures` does) and looks for no fault (`check` does). Every
 column of a catalog may be unknown; then its part is empty.
 """
 

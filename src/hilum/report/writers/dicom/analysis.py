@@ -26,7 +26,6 @@ from hilum.dicom.stored import OWN_MARK
 
 NOTICE = "AI result, not for diagnosis"
 ADVICE = "Research use only, not a medical device: a qualified reader decides."
-NONE_FOUND = "No target finding above the threshold"  # never "normal"
 VERSION = version("hilum")
 REVISION = 1  # of what these writers write; a new one is a new object
 TIMES = (
@@ -56,7 +55,7 @@ class Analysis:
 
     @property
     def pipeline_hash(self) -> str:
-        """SHA-256 of pipeline, bundles, operating points and calibration."""
+        """SHA-256 of what is known of the pipeline: steps, bundles, points, calibration."""
         text = json.dumps(self.pipeline.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

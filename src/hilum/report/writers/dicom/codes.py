@@ -12,7 +12,8 @@ from highdicom.sr import AlgorithmIdentification, CodedConcept
 
 from hilum.core.labels import VOCABULARY
 from hilum.core.results import PipelineInfo
-from hilum.report.writers.dicom.analysis import NONE_FOUND, Analysis
+from hilum.report.overlay import NONE_FOUND
+from hilum.report.writers.dicom.analysis import Analysis
 
 SCHEME = "99HILUM"
 SCHEMES = [CodingSchemeIdentificationItem(SCHEME, name="Codes of hilum", version="1")]

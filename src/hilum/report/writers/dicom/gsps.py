@@ -18,7 +18,8 @@ from pydicom.dataset import Dataset
 
 from hilum.core.errors import NotWritten
 from hilum.core.labels import VOCABULARY
-from hilum.report.writers.dicom.analysis import NONE_FOUND, NOTICE, Analysis
+from hilum.report.overlay import NONE_FOUND
+from hilum.report.writers.dicom.analysis import NOTICE, Analysis
 
 FOOT = (0.02, 0.94, 0.98, 0.99)  # of the displayed area: left, top, right, bottom
 

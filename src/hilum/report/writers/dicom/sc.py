@@ -20,7 +20,9 @@ def secondary_capture(analysis: Analysis) -> Dataset:
     """Boxes and outlines burned into an RGB picture, the notice on a strip below it."""
     source = analysis.source
     ds = SCImage(
-        pixel_array=draw(analysis.radiograph, analysis.findings),
+        pixel_array=draw(
+            analysis.radiograph, analysis.findings, analysis.pipeline.operating_points
+        ),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",

@@ -45,7 +45,7 @@ CODES = {
 }
 LOSSY = re.compile(r"JPEG Baseline|JPEG Extended|Lossy|Near-Lossless|Lossless Or")
 _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
-_REMEDY = "needed: one that an archive can hold. Give the image valid identifiers first."
+_REMEDY = "needed: one that an archive can hold. `hilum deidentify` writes copies with valid ones."
 
 
 @dataclass(frozen=True, slots=True)

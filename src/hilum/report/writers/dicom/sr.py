@@ -37,10 +37,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from hilum.dicom.stored import OWN_MARK
+from hilum.report.overlay import NONE_FOUND
 from hilum.report.writers.dicom import codes as our
 from hilum.report.writers.dicom.analysis import (
     ADVICE,
-    NONE_FOUND,
     NOTICE,
     VERSION,
     Analysis,
