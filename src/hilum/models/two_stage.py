@@ -160,8 +160,9 @@ class TwoStage(Model):
         return [(self.size, self.size)] * count
 
     def forward(self, image_B1SS: Tensor, proposals_BR4: Tensor | None = None) -> dict[str, Tensor]:
-        """class_logits (B, R, K), box_deltas (B, R, 4) and proposals (B, R, 4) in the square; of Mask
-        R-CNN mask_logits (B, 1, S/4, S/4), what the best boxes' masks make together.
+        """class_logits (B, R, K), box_deltas (B, R, 4) and proposals (B, R, 4) in the square.
+
+        Of Mask R-CNN also mask_logits (B, 1, S/4, S/4): what the best boxes' masks make together.
 
         Two networks' heads can be averaged when both look at the same proposals: give one's to
         the other.
