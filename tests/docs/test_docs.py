@@ -1,0 +1,63 @@
+"""What the documents say is there, and what they show runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from hilum.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> dict[str, str]:
+    """ "data split" -> its help."""
+
+    def below(group: object, path: tuple[str, ...]) -> dict[str, str]:
+        known = getattr(group, "commands", None)
+        if known is None:
+            return {" ".join(path): getattr(group, "help", "") or ""}
+        return {k: v for name, one in known.items() for k, v in below(one, (*path, name)).items()}
+
+    assert isinstance(app, typer.Typer)
+    return below(get_command(app), ())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> None:
+    assert re.search(r"Examples?:", commands()[name]), f"hilum {name} --help shows no example"
+    *group, verb = name.split()
+    shown = rf"hilum {' '.join([*group, ''])}(?:[a-z|]*\|)?{verb}\b"
+    assert any(re.search(shown, page.read_text()) for page in PAGES), f"hilum {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_document_shows_a_command_that_is_not_there(page: Path) -> None:
+    known = commands()
+    groups = {name.split()[0] for name in known if " " in name}
+    for line in re.findall(r"^hilum ([a-z|]+(?: [a-z|]+)?)", page.read_text(), re.MULTILINE):
+        first, _, second = line.partition(" ")
+        for verb in second.split("|") if first in groups and second else first.split("|"):
+            name = f"{first} {verb}" if first in groups and second else verb
+            assert name in known or verb in groups, f"{page.name}: hilum {name}"
+
+
+def test_from_files_to_figures_runs_as_it_stands(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "from-files-to-figures.md").read_text()
+    for language, block in BLOCK.findall(page):
+        if language == "python":
+            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
+            continue
+        for line in block.splitlines():
+            command = [sys.executable, "-m", *line.split()]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "results" / "index.html").is_file()
+    assert (tmp_path / "report.html").is_file()
+    assert list((tmp_path / "figures").glob("*.png"))
