@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hilum.cli.main import app
+from hilum.report.drawing import GAP
 
 
-def test_a_sheet_has_a_row_a_film_and_can_be_drawn_again(hilum_data: Path, tmp_path: Path) -> None:
+def test_a_sheet_has_a_row_an_image_and_redraws(hilum_data: Path, tmp_path: Path) -> None:
     sheets = []
     for name in ("one.png", "two.png"):
         arguments = ["data", "preview", "rsna-classifier-r50-small", "--data", str(hilum_data)]
@@ -24,7 +25,7 @@ def test_a_sheet_has_a_row_a_film_and_can_be_drawn_again(hilum_data: Path, tmp_p
         assert told["images"] == 2
         assert told["boxes"] > 0
         sheets.append(cv2.imread(str(tmp_path / name)))
-    assert sheets[0].shape == (2 * 256, 4 * 256, 3)
+    assert sheets[0].shape == (2 * 256 + GAP, 4 * 256 + 3 * GAP, 3)
     np.testing.assert_array_equal(*sheets)
 
 

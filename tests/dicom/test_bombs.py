@@ -43,6 +43,11 @@ def png_of_a_gigapixel() -> bytes:
     return _png(32000, 32000, 8, zlib.compress(bytes(2**20), 9))
 
 
+def png_of_a_single_endless_row() -> bytes:
+    """Below the limit of pixels, but whatever looks at each column would not end."""
+    return _png(1, 60_000_000, 8, zlib.compress(bytes(60_000_001), 9))
+
+
 def png_that_inflates_beyond_its_size() -> bytes:
     return _png(30, 20, 16, zlib.compress(bytes(64 * 2**20), 9))
 
@@ -103,6 +108,7 @@ def tiny_pixels_under_65535_squared() -> bytes:
 
 BOMBS: list[Callable[[], bytes]] = [
     png_of_a_gigapixel,
+    png_of_a_single_endless_row,
     png_with_a_text_that_inflates,
     jpeg_that_says_65535_squared,
     deflated_zeros,

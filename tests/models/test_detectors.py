@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from helpers.batches import EMPTY, SIZE, TARGETS, TWO, batch
 from hilum.core.anchors import AnchorGrid
@@ -21,6 +22,7 @@ from hilum.models.two_stage import (
     instances,
     one_against_all,
     pairwise_iou,
+    pasted,
 )
 from hilum.models.yolo import Yolo, product_logit
 
@@ -287,3 +289,26 @@ def test_the_class_term_is_skipped_with_one_label() -> None:
     assert set(three.loss(batch(TWO))) == {"box", "objectness", "class"}
     plain, many = build("yolo", box_loss="ciou"), build("yolo-ciou")
     torch.testing.assert_close(64 * total(plain.eval(), batch(TWO)), total(many.eval(), batch(TWO)))
+
+
+def test_a_mask_is_pasted_where_its_box_lies() -> None:
+    """Against torchvision's own pasting, at the cells' centres; outside the box it is nothing."""
+    mask = torch.rand(1, 2, 28, 28, generator=torch.Generator().manual_seed(0))
+    box = torch.tensor([[[8.0, 16, 40, 60], [30.0, 4, 62, 20]]])
+    found = pasted(mask, box, 64, 16)[0]
+    whole = paste_masks_in_image(mask[0][:, None], box[0], (64, 64))[:, 0]
+    coarse = whole.reshape(2, 16, 4, 16, 4)[:, :, 1:3, :, 1:3].mean(dim=(2, 4))
+    assert (found - coarse).abs().mean() < 0.03
+    assert found[0, 0].abs().max() == 0  # above the first box
+    assert found[1, :, 0].abs().max() == 0
+
+
+def test_a_mask_rcnn_gives_its_masks_to_the_bundle() -> None:
+    options = {"kind": "mask-rcnn", "encoder": "test_efficientnet", "pretrained": False}
+    options |= {"channels": 16, "head_width": 32, "proposals": 40}
+    net = build_model(TypeAdapter(ModelOptions).validate_python(options), SIZE, TARGETS, 0).eval()
+    with torch.inference_mode():
+        raw = net(torch.randn(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0)))
+    assert raw["mask_logits"].shape == (2, 1, SIZE // 4, SIZE // 4)
+    best = raw["class_logits"].sigmoid().amax(dim=(1, 2))
+    assert (raw["mask_logits"].sigmoid().amax(dim=(1, 2, 3)) <= best + 1e-5).all()

@@ -17,6 +17,7 @@ SMALL = {
     "retinanet": {"channels": 16, "tower": 1},
     "yolo": {"channels": 16},
     "faster-rcnn": {"channels": 16, "head_width": 32, "proposals": 40},
+    "mask-rcnn": {"channels": 16, "head_width": 32, "proposals": 40},
     "rt-detr": {"channels": 32, "queries": 20, "decoder_layers": 1},
 }
 

@@ -36,6 +36,8 @@ def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
     images = prepare_rows(one, range(4), SPEC).images
     picture = open_radiograph(tmp_path, "own/02.png").pixels
     squashed = (cv2.resize(picture, (96, 60)) * 0.8 * 255).astype(np.uint8)
+    for column in ("boxes", "box_labels", "mask_opacity", "mask_lungs"):
+        one.catalog.table[column] = None  # drawn in another shape
     cv2.imwrite(str(tmp_path / "own" / "02.png"), squashed)
     twin = prepare_row(one, 2, SPEC)
     kept = without_copies([images[0], twin, images[3]], [images[1], images[2]])
@@ -107,10 +109,18 @@ def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_:
     assert flags == [(v == 1) for v in made.table[f"label_{class_}"]]
 
 
-def test_boxes_drawn_at_another_size_are_learnt_where_they_lie(tmp_path: Path) -> None:
+def test_boxes_follow_a_picture_that_was_resized_since(tmp_path: Path) -> None:
+    """Drawn at 96 px; a copy of half the size has the same boxes in the square, one of another
+    shape is left out."""
     one = source(tmp_path)
-    as_drawn = prepare_row(one, 0, SPEC).boxes
-    picture = open_radiograph(tmp_path, "own/00.png").pixels
-    half = (cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "own" / "00.png"), half)
-    np.testing.assert_allclose(prepare_row(one, 0, SPEC).boxes, as_drawn, atol=1e-3)
+    before = prepare_row(one, 1, SPEC)
+    picture = open_radiograph(tmp_path, "own/01.png").pixels
+    for size, readable in (((48, 48), True), ((96, 60), False)):
+        small = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "own" / "01.png"), small)
+        found = prepare_rows(one, [1], SPEC)
+        assert bool(found.images) is readable
+        if readable:
+            np.testing.assert_allclose(found.images[0].boxes, before.boxes, atol=1e-3)
+        else:
+            assert "another shape" in found.unreadable["own/own-01"]

@@ -24,6 +24,7 @@ Float32 = NDArray[np.float32]
 _ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LONGEST_SIDE = 65535  # px, as in DICOM; what looks at line after line must end
 _OTHERS = {
     b"II*\0": "a TIFF",
     b"MM\0*": "a TIFF",
@@ -99,6 +100,8 @@ def shown_size(stream: BinaryIO) -> tuple[int, int, int]:
 
 
 def _check_size(height: int, width: int, limits: Limits) -> None:
+    if max(width, height) > LONGEST_SIDE:
+        raise LimitRefused("", f"a side of {max(width, height)} px is no radiograph's.")
     if width * height > limits.pixels:
         raise LimitRefused(
             "", f"{height} x {width} pixels are more than the limit of {limits.pixels}."

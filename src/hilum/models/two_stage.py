@@ -36,6 +36,7 @@ from hilum.models.options import TwoStageOptions
 LEVELS = (2, 3, 4, 5)
 DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas are divided by .1, .1, .2, .2
 MASK_SIDE = 28
+PAINTED = 24  # boxes of an image whose masks are exported
 LAST = 30.0  # objectness logits beyond it count as it; what is struck out ranks below all
 CANDIDATES = 2  # of a level before suppression, for each proposal that remains of all
 
@@ -111,6 +112,7 @@ class TwoStage(Model):
             )
         self.options, self.size, self.labels = options, size, len(targets.labels)
         self.mask_count = len(targets.masks)
+        self.mask_names = ("opacity",)  # of what is exported
         self.encoder = encoder(options.encoder, pretrained=options.pretrained, levels=LEVELS)
         channels = options.channels
         self.pyramid = FeaturePyramidNetwork(
@@ -160,10 +162,14 @@ class TwoStage(Model):
     def forward(self, image_B1SS: Tensor, proposals_BR4: Tensor | None = None) -> dict[str, Tensor]:
         """class_logits (B, R, K), box_deltas (B, R, 4) and proposals (B, R, 4) in the square.
 
+        Of Mask R-CNN also mask_logits (B, 1, S/4, S/4): what the best boxes' masks make together.
+
         Two networks' heads can be averaged when both look at the same proposals: give one's to
         the other.
         """
-        return self._raw(self._maps(image_B1SS), image_B1SS, proposals_BR4)
+        maps = self._maps(image_B1SS)
+        raw = self._raw(maps, image_B1SS, proposals_BR4)
+        return raw if self.mask_pool is None else raw | {"mask_logits": self._mask_map(raw, maps)}
 
     def _raw(
         self, maps: dict[str, Tensor], image_B1SS: Tensor, proposals_BR4: Tensor | None = None
@@ -261,6 +267,27 @@ class TwoStage(Model):
         )
         return loss / weight.sum().clamp(min=1)
 
+    def _mask_map(self, raw: dict[str, Tensor], maps: dict[str, Tensor]) -> Tensor:
+        """(B, 1, S/4, S/4) logits: at each cell the largest product of a box's score and its mask.
+
+        The boxes are the best of all, unsuppressed: two of one opacity say the same of it.
+        """
+        assert self.mask_pool is not None
+        scores, labels = raw["class_logits"].float().sigmoid().max(dim=2)
+        scores, index = scores.topk(min(PAINTED, scores.shape[1]), dim=1)
+        labels = labels.gather(1, index)
+        every = index[:, :, None].expand(-1, -1, 4)
+        delta, rows = raw["box_deltas"].float().gather(1, every), raw["proposals"].gather(1, every)
+        count = len(index)
+        flat = self.coder.decode_single(delta.reshape(-1, 4), rows.reshape(-1, 4))
+        boxes = flat.reshape(count, -1, 4).clamp(0, self.size)
+        small = self.mask_head(self.mask_pool(maps, list(boxes), self._shapes(count)))
+        small = small.float().sigmoid().reshape(*labels.shape, self.labels, MASK_SIDE, MASK_SIDE)
+        kind = F.one_hot(labels, self.labels).to(small)[..., None, None]
+        mask = (small * kind).sum(dim=2) * scores[:, :, None, None]
+        painted = pasted(mask, boxes, self.size, self.size // 4).amax(dim=1, keepdim=True)
+        return painted.clamp(1e-6, 1 - 1e-6).logit()
+
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         """Masks of other names than opacity are NaN: this network has no such head."""
         maps = self._maps(image_B1SS)
@@ -289,6 +316,26 @@ class TwoStage(Model):
             whole = whole * one.scores[:, None, None]
             one.masks = torch.full((self.mask_count, self.size, self.size), torch.nan).to(box)
             one.masks[self.mask_channel] = whole.amax(dim=0) if len(box) else 0.0
+
+
+def pasted(mask_BPmm: Tensor, box_BP4: Tensor, size: int, cells: int) -> Tensor:
+    """(B, P, cells, cells) each mask stretched over its box in a square of `size`, 0 outside.
+
+    Two products with the weights of linear interpolation, so that a graph needs no loop.
+    """
+    side = mask_BPmm.shape[-1]
+    centre = (torch.arange(cells, device=box_BP4.device) + 0.5) * (size / cells)
+    places = torch.arange(side, device=box_BP4.device, dtype=centre.dtype)
+
+    def weights(low_BP: Tensor, high_BP: Tensor) -> Tensor:
+        extent = (high_BP - low_BP).clamp(min=1e-3)[..., None]
+        at = (centre - low_BP[..., None]) / extent
+        inside = ((at >= 0) & (at <= 1)).to(at)
+        at = (at * side - 0.5).clamp(0, side - 1)
+        return (1 - (at[..., None] - places).abs()).clamp(min=0) * inside[..., None]
+
+    x, y = weights(box_BP4[..., 0], box_BP4[..., 2]), weights(box_BP4[..., 1], box_BP4[..., 3])
+    return y @ mask_BPmm @ x.transpose(-1, -2)
 
 
 def one_against_all(logit_BRC: Tensor) -> Tensor:

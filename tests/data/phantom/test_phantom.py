@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import hilum
 from hilum.core.errors import ConfigError
+from hilum.data import load
 from hilum.data.phantom.encode import SYNTAXES, dicom_bytes, quantise
 from hilum.data.phantom.phantom import Phantom, phantom, write_dicom, write_png
 from hilum.data.phantom.sets import PhantomSet
@@ -149,6 +150,7 @@ def test_command_writes_images_masks_and_truth(tmp_path: Path) -> None:
         x1, y1, x2, y2 = map(int, image["boxes_px"][0])
         assert (mask > 0).sum() == (mask[y1:y2, x1:x2] > 0).sum() > 0
     assert len(list(discover([out]))) == 2, "masks are no radiographs"
+    assert len(load("folder", out)) == 2, "nor are they images of the set"
     with pytest.raises(ConfigError, match="not empty"):
         next(PhantomSet().write(out, [1]))
     with pytest.raises(ConfigError, match="WIDTHxHEIGHT"):

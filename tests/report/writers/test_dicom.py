@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -386,6 +387,22 @@ def test_identifiers_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
     write(cr(PatientName="Canary", PatientID="canary-7", ReferringPhysicianName="Canary"))
     assert "canary" not in caplog.text.lower()
     assert "1.2.3" not in caplog.text
+
+
+def test_without_highdicom_the_writers_are_known_and_say_what_they_need() -> None:
+    code = """
+import sys
+sys.modules["highdicom"] = None
+from hilum.core.errors import MissingExtraError
+from hilum.report.writers import parse
+writer = parse("sr:document=comprehensive,seg,gsps,sc")["sr"]
+try:
+    writer(None, None, None, None)
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'hilum[dicom]'" in done.stdout
 
 
 def test_the_registry_knows_the_writers() -> None:

@@ -144,7 +144,7 @@ class Source:
                     inside.clear()
                     continue
                 seen.add(real)
-                ours = OWN_PICTURES if OWN_MARK in names else ()
+                ours = OWN_PICTURES if OWN_MARK in inside else ()
                 inside[:] = [
                     f for f in inside if f[0] != "." and f not in NOT_FOLDERS and f not in ours
                 ]

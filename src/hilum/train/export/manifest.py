@@ -42,7 +42,7 @@ def fields(recipe: Recipe, net: Model, heads: Sequence[str], spec: Preprocessing
     positive = targets.positive if classes else findings
     if classes and len(positive) > 1:
         scores[SUM], positive = positive, (SUM,)
-    masks = targets.masks if "mask_logits" in heads else ()
+    masks = getattr(net, "mask_names", targets.masks) if "mask_logits" in heads else ()
     return {
         "task": "detection" if boxes else "segmentation" if masks else "classification",
         "labels": targets.labels if boxes else (),

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hilum.core.errors import ModelOutputError
+from hilum.core.prediction import sigmoid
 from hilum.inference.session import RawOutputs
 from hilum.train.heads import RawHeads
 
+OF_PROPOSALS = ("class_logits", "box_deltas", "proposals")
 SWAPPED = 0.01  # of the proposals: so many may enter or leave the list by rounding
 
 
@@ -96,15 +98,18 @@ def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]
             if "proposals" in names:
                 a, b = (_rows(names, values, image.shape[-1]) for values in (expected, got))
                 worst = max(worst, _unmatched(a, b))
-                continue
-            for a, b in zip(expected, got, strict=True):
-                worst = max(worst, float(_apart(a, b).max()))
+            for name, a, b in zip(names, expected, got, strict=True):
+                if "proposals" not in names:
+                    worst = max(worst, float(_apart(a, b).max()))
+                elif name not in OF_PROPOSALS:  # painted of the proposals: their cells are products
+                    worst = max(worst, float(np.abs(sigmoid(a) - sigmoid(b)).max()))
     return worst
 
 
 def _rows(names: list[str], values: Sequence[NDArray[Any]], side: int) -> NDArray[Any]:
     """(R, n): everything that is said of each proposal."""
-    parts = [v[0] / (side if n == "proposals" else 1) for n, v in zip(names, values, strict=True)]
+    named = [(n, v) for n, v in zip(names, values, strict=True) if n in OF_PROPOSALS]
+    parts = [v[0] / (side if n == "proposals" else 1) for n, v in named]
     return np.concatenate(parts, axis=1)
 
 

@@ -71,7 +71,7 @@ class Analysis:
     def corners(self, index: int) -> NDArray[np.float64]:
         """(5, 2) closed outline of a box, column and row. DICOM counts from pixel edges, as we."""
         boxes = clip_boxes(self.findings.boxes_px, self.findings.width, self.findings.height)
-        x1, y1, x2, y2 = boxes[index].astype(np.float64)
+        x1, y1, x2, y2 = boxes[index].astype(np.float64).round(2)  # as findings.json has them
         return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2], [x1, y1]])
 
     def series(self, kind: str) -> dict[str, Any]:
