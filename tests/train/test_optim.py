@@ -104,3 +104,14 @@ def test_without_its_stem_an_encoder_has_three_stages_that_learn() -> None:
         assert learns[0].startswith(f"encoder.{still_learns}")
     with pytest.raises(ConfigError, match="first-half"):
         freeze(nn.Linear(1, 1), stage(freeze="stem"))
+
+
+def test_cosine_begins_anew_with_each_cycle() -> None:
+    """E5: at the end of a cycle the rate is near nothing, after it the whole again."""
+    options = StageOptions.model_validate(
+        {"epochs": 4, "learning_rate": 1, "schedule": {"kind": "cosine", "cycles": 2, "warmup": 0}}
+    )
+    rates = [factor(step, options, steps=40) for step in range(41)]
+    assert rates[0] == rates[20] == max(rates)
+    assert max(rates[19], rates[39], rates[40]) < 0.02
+    assert rates[1:20] == sorted(rates[1:20], reverse=True)

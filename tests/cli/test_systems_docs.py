@@ -1,0 +1,65 @@
+"""The documents of the five systems are commands: what they name is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from hilum.cli.main import app
+from hilum.inference.pipeline import Pipeline
+from hilum.train.recipe import load_recipe, recipe_folder
+
+DOCS = Path(__file__).parents[2] / "docs" / "systems"
+BLOCK = re.compile(r"^```sh( \w+)?\n(.*?)^```", re.M | re.S)
+
+
+def _commands(system: str) -> list[list[str]]:
+    text = (DOCS / f"{system}.md").read_text()
+    blocks = [body for kind, body in BLOCK.findall(text) if not kind]
+    return [shlex.split(line) for line in "\n".join(blocks).splitlines() if line]
+
+
+@pytest.mark.parametrize("system", "abcde")
+def test_every_command_of_a_system_is_one_of_ours(system: str) -> None:
+    """Verbs, their long options, recipes in both sizes, pipelines."""
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    for words in _commands(system):
+        assert words[0] == "hilum"
+        verb = verbs[words[1]]
+        if hasattr(verb, "commands"):
+            verb = verb.commands[words[2]]
+        known = {
+            option
+            for parameter in verb.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert {w for w in words if w.startswith("--")} <= known, words
+        if words[1] == "train":
+            for size in ("", "-small"):
+                load_recipe(words[2].replace("$SMALL", size))
+        if "--pipeline" in words:
+            Pipeline.load(words[words.index("--pipeline") + 1])
+
+
+@pytest.mark.parametrize("system", "abcde")
+def test_every_system_ends_with_its_submission_scored(system: str) -> None:
+    done = [" ".join(words[:3]) for words in _commands(system)]
+    wanted = (
+        "hilum train",
+        "hilum export",
+        "hilum predict",
+        "hilum submit",
+        "hilum evaluate challenge",
+    )
+    places = [max(i for i, text in enumerate(done) if text.startswith(one)) for one in wanted]
+    assert places == sorted(places)
+
+
+def test_sweeps_that_the_documents_name_exist() -> None:
+    text = "".join(file.read_text() for file in DOCS.glob("*.md"))
+    for name in re.findall(r"recipes/sweeps/([\w-]+\.yaml)", text):
+        assert (recipe_folder() / "sweeps" / name).is_file(), name
