@@ -15,6 +15,7 @@ from hilum.core.errors import BundleError, ConfigError, NotChestRadiographRefuse
 from hilum.core.findings import Findings
 from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult
+from hilum.data.phantom.phantom import phantom
 from hilum.inference.loaded import LoadedPipeline, load_pipeline
 from hilum.inference.pipeline import Pipeline, shipped_pipelines
 from hilum.inference.stages import STAGES, StageSpec, make
@@ -458,9 +459,10 @@ def test_a_calibration_map_that_falls_is_refused(tmp_path: Path, falling: str) -
 def test_the_default_pipeline_takes_what_another_bundle_has(tmp_path: Path) -> None:
     write_classifier(tmp_path / "cls.zip")
     write_segmenter(tmp_path / "seg.zip")
+    chest = Radiograph(phantom(seed=5, width=320, height=320).pixels)  # noise would be refused
     scores = load_pipeline(Pipeline.load().with_bundle(tmp_path / "cls.zip"))
-    found = scores(radiograph())
+    found = scores(chest)
     assert (len(found.scores), found.masks) == (0, {})
     assert set(found.image_scores) == {"opacity", "normal"}
-    masks = load_pipeline(Pipeline.load().with_bundle(tmp_path / "seg.zip"))(radiograph())
+    masks = load_pipeline(Pipeline.load().with_bundle(tmp_path / "seg.zip"))(chest)
     assert set(masks.masks) == {"opacity", "lungs"}
