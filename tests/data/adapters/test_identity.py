@@ -72,6 +72,10 @@ def test_a_missing_image_is_not_replaced_by_its_namesake(tmp_path: Path) -> None
     table = load("folder", tmp_path, table="t.csv", columns=mapping)
     assert table.table["label_opacity"].tolist() == [0]
     assert table.skips == {"no-file": 1}
+    picture(tmp_path / "flat/0001.png")  # a flat copy of one folder is that folder's
+    names = [{"id": 0, "file_name": "0001.png"}, {"id": 1, "file_name": "val/0001.png"}]
+    coco(tmp_path / "flat/x.json", names, [(1, [60, 10, 20, 20])])
+    assert row(load("coco", tmp_path / "flat"), "0001.png")["boxes"] == []
 
 
 def test_voc_and_yolo_keep_the_tree(tmp_path: Path) -> None:
