@@ -73,7 +73,7 @@ def test_a_killed_worker_loses_only_its_input(pipeline: Pipeline) -> None:
 def test_a_hanging_input_is_given_up(pipeline: Pipeline) -> None:
     inputs = [BadItem("endless", "hangs"), GoodItem("a"), GoodItem("b")]
     results: dict[int, ImageResult] = {}
-    with Pool(Job(pipeline), 1, seconds=4.0) as pool:
+    with Pool(Job(pipeline), 1, seconds=8.0) as pool:
         pool.run(inputs, results.__setitem__)
     assert [results[i].status for i in range(3)] == ["failed", "analysed", "analysed"]
     assert str(results[0].reason).startswith("timeout")

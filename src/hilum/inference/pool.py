@@ -153,6 +153,8 @@ def _serve(pipe: Connection, job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     import cv2
 
+    import hilum.dicom.stored  # noqa: F401  before the clock of the first input runs
+
     cv2.setNumThreads(job.threads)
     try:
         worker = job.worker()
