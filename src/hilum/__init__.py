@@ -2,16 +2,16 @@
 
 Folders, in the order data flows through them:
 
-core/      the values that travel and the contracts: Radiograph, Findings, geometry, labels, bundle
-dicom/     file or bytes -> Radiograph (grey-scale pipeline, limits)
-data/      a data set on disk -> Catalog (one row per image); splits, phantoms, run lengths
-augment/   moves image, boxes and masks together; intensity
-models/    encoders, detectors, losses (PyTorch)
-train/     recipe -> run -> checkpoints -> bundle
-inference/ bundle + Radiograph -> Findings (ONNX Runtime, no PyTorch)
-fuse/      several Findings -> one: NMS, weighted boxes fusion, shrink, masks
-evaluate/  predictions + truth -> numbers with intervals
-report/    pictures, tables, pages, model cards
+core/      values and contracts: Radiograph, Prediction, Findings, geometry, bundle, options, errors
+dicom/     file or bytes -> StoredImage (header parsed) -> Radiograph; limits; de-identification
+data/      a data set on disk -> Catalog (one row an image); checks, splits, exports, phantoms
+augment/   moves image, boxes and masks together; intensity; mixing
+models/    encoders, detectors, classifiers, segmenters, losses (PyTorch)
+train/     recipe -> sources -> samples -> run -> checkpoints -> bundle; sweeps
+inference/ bundle + StoredImage -> Prediction -> Findings (ONNX Runtime, no PyTorch); pipelines
+fuse/      several predictions -> one: arrays in, arrays out
+evaluate/  predictions + Catalog -> numbers with intervals
+report/    writers of results, figures, pages, submissions
 cli/       one thin file per verb
 
 Research use only. Not a medical device: a qualified reader decides.

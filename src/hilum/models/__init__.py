@@ -1,0 +1,14 @@
+"""Networks in PyTorch: a batch in, a loss dict or predictions out, raw heads by name.
+
+model       the interface: Model, Batch, Prediction, Targets
+options     settings of each kind, checked when read
+registry    kind -> class
+encoder     encoders of the studies, on timm; pretrained weights from packages
+dilated     encoders whose last stages keep their size
+precision   what stays in fp32 under a CPU's bf16
+losses      focal, box, mask, class losses; the unknown costs nothing
+dense       what detectors on anchors share
+retinanet, yolo, two_stage, detr, opacity_net    detectors
+classifier, segmenter    image classes and findings; masks
+baselines   torchvision's RetinaNets
+"""
