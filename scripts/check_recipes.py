@@ -79,8 +79,8 @@ def distinct() -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name in recipe_names():
         if name.endswith("-small"):
-            told = load_recipe(name).model_dump(mode="json", exclude={"name", "about"})
-            groups.setdefault(json.dumps(told, sort_keys=True), []).append(name)
+            settings = load_recipe(name).model_dump(mode="json", exclude={"name", "about"})
+            groups.setdefault(json.dumps(settings, sort_keys=True), []).append(name)
     return {names[0]: names for names in groups.values()}
 
 
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names of either table")
     parser.add_argument("--threads", type=int, default=2)
-    told = parser.parse_args()
+    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     groups = distinct()
 
@@ -228,9 +228,9 @@ def main() -> None:
     ) -> None:
         found: list[Row] = []
         for name in names:
-            if told.only is not None and name not in told.only:
+            if options.only is not None and name not in options.only:
                 continue
-            folder = told.out / name
+            folder = options.out / name
             kept = folder / "row.json"
             if not kept.is_file():
                 try:
@@ -245,14 +245,14 @@ def main() -> None:
 
     rows(
         LEARNERS,
-        lambda name, folder: by_heart(name, told.data, told.threads),
-        told.out / "by_heart.md",
+        lambda name, folder: by_heart(name, options.data, options.threads),
+        options.out / "by_heart.md",
         heart_table,
     )
     rows(
         groups,
-        lambda name, folder: check(name, told.data, folder, told.threads),
-        told.out / "recipes.md",
+        lambda name, folder: check(name, options.data, folder, options.threads),
+        options.out / "recipes.md",
         lambda found: table(found, groups),
     )
 

@@ -57,8 +57,8 @@ def test_a_mixed_sample_depends_on_its_number_alone() -> None:
 
 
 def test_parts_of_a_mixture_differ_even_in_passes() -> None:
-    items = made(6)
-    batch = batches(Policy((), (MixUp(1.0),)), draw=passes(items, 1).draw)[0]
+    images = made(6)
+    batch = batches(Policy((), (MixUp(1.0),)), draw=passes(images, 1).draw)[0]
     levels = {round((i + 1) / 16 * 2 - 1, 4) for i in range(6)}
     mixed_levels = {round(v, 4) for v in batch.image_B1SS[:, 0, 0, 0].tolist()}
     assert mixed_levels - levels
@@ -79,9 +79,9 @@ def test_a_batch_knows_no_boxes_where_a_part_had_none() -> None:
 
 def test_the_positive_rate_is_the_winners() -> None:
     """An epoch: every positive once, and int(n_pos (1 - r) / r) negatives, others every time."""
-    items = [replace(one, positive_class=i < 6) for i, one in enumerate(bare(40))]
+    images = [replace(one, positive_class=i < 6) for i, one in enumerate(bare(40))]
     for rate in (0.8, 0.6, 0.4, 1.0):
-        made_up = enriched(items, rate, seed=3)
+        made_up = enriched(images, rate, seed=3)
         draw, length = made_up.draw, made_up.epoch
         assert length == 6 + int(6 * (1 - rate) / rate)
         turns = [
@@ -92,7 +92,7 @@ def test_the_positive_rate_is_the_winners() -> None:
             assert sorted(n for n in names if int(n[1:]) < 6) == [f"m{i}" for i in range(6)]
         assert rate == 1.0 or turns[0] != turns[1] != turns[2]
     with pytest.raises(DataError, match="positive"):
-        enriched(items[6:], 0.5, seed=3)
+        enriched(images[6:], 0.5, seed=3)
 
 
 def bare(count: int) -> list[PreparedImage]:

@@ -118,6 +118,12 @@ def test_what_is_not_trusted_is_unknown_to_training_and_true_to_evaluation(tmp_p
     assert one.catalog.boxes(0) is not None
     ill = (table["label_opacity"] == 1).to_numpy()
     assert one.lessons.table["mask_lungs"].isna().tolist() == ill.tolist()
+    assert one.teaching.all()  # its masks still do
+    everything = {what: {"label_opacity": None} for what in ("boxes", "opacity", "lungs")}
+    everything |= {name: {"label_opacity": None} for name in ("normal", "not-normal")}
+    (one,) = sources(tmp_path, {"set": "own", "distrust": everything})
+    assert len(one.catalog) == 6  # evaluated as what it is
+    assert one.teaching.tolist() == [False] + [True] * 5
     with pytest.raises(DataError, match="label_opacity"):
         sources(tmp_path, {"set": "own", "distrust": {"boxes": {"label_opacty": 1}}})
 

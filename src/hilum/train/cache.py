@@ -23,7 +23,7 @@ from hilum.data.catalog import Catalog
 from hilum.train.samples import Prepared, PreparedImage, prepare_rows, prepared
 from hilum.train.sources import Source
 
-IMAGES, MASKS, REST = ".images", ".masks", ".items"
+IMAGES, MASKS, REST = ".images", ".masks", ".annotations"
 BLANK: NDArray[Any] = np.zeros((0, 0))  # in the place of what lies in the other files
 
 

@@ -183,19 +183,19 @@ def metrics(stages: Iterable[str], out: Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _differences(a: Any, b: Any, at: str = "", told: str = "") -> set[str]:
+def _differences(a: Any, b: Any, at: str = "", pattern: str = "") -> set[str]:
     """Names of the settings that differ, but for those without effect."""
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         pairs = [
-            (x, y, f"{at}.{i}", f"{told}.*") for i, (x, y) in enumerate(zip(a, b, strict=True))
+            (x, y, f"{at}.{i}", f"{pattern}.*") for i, (x, y) in enumerate(zip(a, b, strict=True))
         ]
     elif isinstance(a, dict) and isinstance(b, dict):
         keys = sorted({*a, *b})
         pairs = [
-            (a.get(k), b.get(k), f"{at}.{k}".strip("."), f"{told}.{k}".strip(".")) for k in keys
+            (a.get(k), b.get(k), f"{at}.{k}".strip("."), f"{pattern}.{k}".strip(".")) for k in keys
         ]
     else:
-        return set() if a == b or told in WITHOUT_EFFECT else {at}
+        return set() if a == b or pattern in WITHOUT_EFFECT else {at}
     return {name for pair in pairs for name in _differences(*pair)}
 
 

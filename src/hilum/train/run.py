@@ -74,11 +74,11 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
             doing(f"{recipe.name}: evaluating the untrained network")
             untrained = evaluate(net, images.held["validation"], recipe, recipe.spec_at(size))
             _check_watched(recipe, untrained)
-        folder.begin(
-            parts.split,
-            _account(recipe, sources, data, parts, images),
-            _content(recipe, sources, rows),
-        )
+        account = _account(recipe, sources, data, parts, images)
+        for reason, count in account["left_out"].items():
+            if count:
+                say("left out: %d %s", count, reason)
+        folder.begin(parts.split, account, _content(recipe, sources, rows))
         if untrained is not None:
             folder.record("untrained", untrained)
         net, images = _stages(folder, sources, rows, net, images)
@@ -110,14 +110,14 @@ def _stages(
             draw_samples(one, held, recipe, plan.spec, out / "samples", epoch)
             folder.write_page()
 
-        judged = bool(held.images)
+        validates = bool(held.images)
         fit(
             net,
             plan,
             _sampler(recipe, plan.name, images.train).draw,
             out / plan.name,
-            evaluate=numbers if judged else None,
-            epoch_end=epoch_end if judged else None,
+            evaluate=numbers if validates else None,
+            epoch_end=epoch_end if validates else None,
         )
     return net, images
 
@@ -189,16 +189,16 @@ def prepare(
     """Every image of every part at one size, without copies of held-out pictures in training."""
     spec, ready = recipe.spec_at(size), dict[str, dict[str, Prepared]]()
     for part in PARTS:
-        ready[part] = {
-            one.name: cached_rows(
-                one, rows[part][one.name], spec, cache if one.options.cache else None
-            )
-            for one in sources
-        }
+        for one in sources:
+            own = rows[part][one.name]
+            if part == "train":  # what is not trusted may be all that is known of an image
+                own = [row for row in own if one.teaching[row]]
+            kept = cache if one.options.cache else None
+            ready.setdefault(part, {})[one.name] = cached_rows(one, own, spec, kept)
     held = {part: hold(sources, ready[part]) for part in PARTS if part != "train"}
     train = [image for one in sources for image in ready["train"][one.name].images]
     away = [image for part in held.values() for image in part.images]
-    kept = without_copies(train, away)
+    images = without_copies(train, away)
     lost = {
         k: v for part in ready.values() for one in part.values() for k, v in one.unreadable.items()
     }
@@ -206,14 +206,14 @@ def prepare(
         say("left out, cannot be read: %s: %s", name, reason)
     if len(lost) > SHOWN:
         say("and %d more, see data.json", len(lost) - SHOWN)
-    counts = {"train": len(kept), **{part: len(one) for part, one in held.items()}}
+    counts = {"train": len(images), **{part: len(one) for part, one in held.items()}}
     say(
         "%s at %d px; %d copies of held-out pictures left out",
         ", ".join(f"{part} {count}" for part, count in counts.items()),
         size,
-        len(train) - len(kept),
+        len(train) - len(images),
     )
-    return Images(kept, held, lost, len(train) - len(kept))
+    return Images(images, held, lost, len(train) - len(images))
 
 
 def check_images(recipe: Recipe, images: Images) -> None:

@@ -37,7 +37,7 @@ def draw_samples(
     chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
     chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]
     found = predictions(net, chosen, recipe, spec)
-    tiles = [_tile(one, said, recipe) for one, said in zip(chosen, found, strict=True)]
+    tiles = [_tile(one, own, recipe) for one, own in zip(chosen, found, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"epoch-{epoch:03d}.png", encoded(sheet(tiles, COLUMNS)))
 

@@ -69,6 +69,11 @@ class Source:
                 _forget(table, self._columns(name), everything)
         return Catalog(self.catalog.name, table, self.catalog.root, self.catalog.notes)
 
+    @cached_property
+    def teaching(self) -> Bool:
+        """(images,) whether the network can learn anything of it."""
+        return _annotated(self, self.lessons.table)
+
     def masks_of(self, target: str) -> tuple[str, ...]:
         """The set's masks that make up a target's; none where it has nothing of the kind."""
         return self.options.masks.get(target, (target,))
@@ -120,7 +125,7 @@ def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
     if options.adults:
         only("under 18 years", ~(table["age"] < ADULT))  # an unknown age is no child's
     draft = Source(options, catalog, recipe.names, left_out)
-    only("nothing annotated that the recipe learns", _annotated(draft))
+    only("nothing annotated that the recipe learns", _annotated(draft, table))
     chosen = catalog.where(keep)
     if not len(chosen):
         raise DataError(
@@ -176,10 +181,10 @@ def _column(catalog: Catalog, name: str) -> pd.Series[Any]:
     return catalog.table[name]
 
 
-def _annotated(source: Source) -> Bool:
+def _annotated(source: Source, table: pd.DataFrame) -> Bool:
     """(images,) whether anything is known of what the recipe is after; the images of a challenge's
     test, which nobody annotated, are left out."""
-    table, targets = source.lessons.table, source.targets
+    targets = source.targets
     out = np.zeros(len(table), bool)
     if targets.labels:
         out |= table["boxes"].notna().to_numpy()

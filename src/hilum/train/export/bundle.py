@@ -152,7 +152,7 @@ def _write(
         doing(f"{recipe.name}: calibrating int8")
         files["model.int8.onnx"] = to_int8(graph, training)
     doing(f"{recipe.name}: evaluating what ships")
-    said = {
+    raw_of = {
         name: {
             part: answers(files[name], _tensors(one.images, spec))
             for part, one in images.held.items()
@@ -161,9 +161,9 @@ def _write(
     }
     heads = heads_of(answers(graph, training[:1])[0])
     plain = draft(recipe, net, heads, spec)
-    settings = settle(held, said["model.onnx"]["validation"], plain)
+    settings = settle(held, raw_of["model.onnx"]["validation"], plain)
     final = plain.model_copy(update=settings.fields())
-    figures = _figures(final, images.held, said, recipe, settings)
+    figures = _figures(final, images.held, raw_of, recipe, settings)
     evidence = Evidence(
         figures=figures,
         data=folder.data,
@@ -203,7 +203,7 @@ def _tensors(images: Sequence[PreparedImage], spec: Preprocessing) -> NDArray[np
 def _figures(
     manifest: Manifest,
     held: Mapping[str, Held],
-    said: Mapping[str, Mapping[str, Sequence[RawOutputs]]],
+    raw_of: Mapping[str, Mapping[str, Sequence[RawOutputs]]],
     recipe: Recipe,
     settings: Settings,
 ) -> dict[str, dict[str, Figure]]:
@@ -213,7 +213,7 @@ def _figures(
     points = settings.operating_points
     boxes = points["default"].threshold if "default" in points else 0.5
     image = next((p.threshold for p in points.values() if p.score == manifest.positive), 0.5)
-    for file, parts in said.items():
+    for file, parts in raw_of.items():
         precision = "int8" if "int8" in file else "fp32"
         for part, raw in parts.items():
             for source in dict.fromkeys(one.source for one in held[part].images):
