@@ -37,6 +37,7 @@ Weights: TypeAlias = dict[str, Tensor]
 Evaluate: TypeAlias = Callable[[Model], dict[str, float]]  # a network on the validation images
 EpochEnd: TypeAlias = Callable[[Model, int], None]  # the averaged network, the epoch's number
 STATE = "last.ckpt"
+LOGGED = ("loss", "val_loss", "learning_rate", "ap50", "auc", "class_accuracy", "dice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,8 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             pd.DataFrame(self.rows).to_parquet(temporary)
         for logger in self.loggers:
             logger.log_metrics(row, self.step)
-        words = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("epoch", "step"))
+        shown = dict.fromkeys((*LOGGED, self.plan.recipe.train.watch))  # metrics.parquet has all
+        words = " ".join(f"{name} {row[name]:.4g}" for name in shown if name in row)
         say("%s: %s: %s", self.plan.name, self._place(), words)
         if self.epoch_end is not None:
             self.epoch_end(self.averaged(), int(row["epoch"]))
