@@ -87,8 +87,8 @@ def _answer(recipe: Recipe, run: Path, images: Prepared, target: Path) -> None:
     bare = recipe.model.model_copy(update={"pretrained": False})
     net = build_model(bare, recipe.preprocessing.size, recipe.names, recipe.seed)
     net.load_state_dict(load_file(run / "weights.safetensors"))
-    found = predictions(net, images.images, recipe, recipe.spec)
-    pairs = zip(images.images, found, strict=True)
+    result = predictions(net, images.images, recipe, recipe.spec)
+    pairs = zip(images.images, result, strict=True)
     answers = {image.image_id: from_findings(one) for image, one in pairs}
     target.parent.mkdir(parents=True, exist_ok=True)
     write_predictions(target, PredictionFile("findings", answers))

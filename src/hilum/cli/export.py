@@ -38,8 +38,8 @@ def export(
     choice = Choice(
         epoch=epoch, size=size, nms_iou=nms_iou, score_floor=score_floor, int8=int8, sweep=sweep
     )
-    made = write(run, out, data, choice)
-    for name, figure in made.manifest.figures.items():
+    bundle = write(run, out, data, choice)
+    for name, figure in bundle.manifest.figures.items():
         typer.echo(f"{name}: {figure.value:.4f}")
-    typer.echo(f"{made.path}  {made.name} {made.version}  sha256 {made.sha256[:16]}")
-    typer.echo(f"hilum predict FILES --bundle {made.path} --out DIR")
+    typer.echo(f"{bundle.path}  {bundle.name} {bundle.version}  sha256 {bundle.sha256[:16]}")
+    typer.echo(f"hilum predict FILES --bundle {bundle.path} --out DIR")

@@ -90,12 +90,12 @@ def _finished(
     inputs: Sequence[Input], journal: Journal, advance: Callable[[], None]
 ) -> dict[int, ImageResult]:
     """What the journal already answers, for unchanged content."""
-    names, found = journal.names(), {}
+    names, results = journal.names(), {}
     for index, item in enumerate(inputs):
         if isinstance(item, Radiograph) or item.name not in names:
             continue
         result = journal.find(item.name, content_sha256(item))
         if result is not None:
-            found[index] = result
+            results[index] = result
             advance()
-    return found
+    return results

@@ -115,7 +115,7 @@ class LoadedPipeline:
         for name in self._mask_names(masks):
             image.masks[name] = self._mask(name, image, radiograph.valid)
         boxes = self._boxes(image)
-        found = Findings(
+        findings = Findings(
             width=radiograph.width,
             height=radiograph.height,
             boxes_px=boxes.boxes_px,
@@ -125,7 +125,7 @@ class LoadedPipeline:
             masks=image.masks if masks else {},
             declined=image.declined,
         )
-        return found.above(self.threshold)
+        return findings.above(self.threshold)
 
     def analyse(self, source: Any, *, masks: bool = True) -> ImageResult:
         """The answer to one input: a path, an item, a stored image or a radiograph.
@@ -168,8 +168,8 @@ class LoadedPipeline:
         maps = self._study_maps()
         out = []
         for uid, indices in group_studies(images):
-            found = [images[index].findings for index in indices]
-            scores = self.flows.study([one.image_scores for one in found if one is not None])
+            findings = [images[index].findings for index in indices]
+            scores = self.flows.study([one.image_scores for one in findings if one is not None])
             calibrated = {n: float(maps.apply(STUDY + n, s)) for n, s in scores.items()}
             out.append(StudyResult(uid, calibrated, indices))
         return tuple(out)
@@ -179,9 +179,10 @@ class LoadedPipeline:
     @cached_property
     def models(self) -> Mapping[str, Model]:
         """What answers an image, by name."""
-        made: dict[tuple[str, str], Predictor] = {}
+        predictors: dict[tuple[str, str], Predictor] = {}
         return {
-            name: self._model(name, spec, made) for name, spec in self.description.models.items()
+            name: self._model(name, spec, predictors)
+            for name, spec in self.description.models.items()
         }
 
     @cached_property
@@ -196,15 +197,15 @@ class LoadedPipeline:
             out.append(gate)
         return tuple(out)
 
-    def _model(self, name: str, spec: ModelSpec, made: dict[tuple[str, str], Predictor]) -> Model:
+    def _model(self, name: str, spec: ModelSpec, cache: dict[tuple[str, str], Predictor]) -> Model:
         predictors = []
         for path in spec.paths:
             manifest = spec.adapted(self.bundles[path])
             key = path, f"{spec.precision} {manifest.model_dump_json()}"
-            if key not in made:  # a bundle behind two models is opened once
+            if key not in cache:  # a bundle behind two models is opened once
                 bundle = replace(self.bundles[path], manifest=manifest)
-                made[key] = Predictor(bundle, precision=spec.precision, threads=self.threads)
-            predictors.append(made[key])
+                cache[key] = Predictor(bundle, precision=spec.precision, threads=self.threads)
+            predictors.append(cache[key])
         combine = self.flows.combine.get(name)
         model: Model = combine.model(predictors) if combine else predictors[0]
         views = [_view(model, view) for view in spec.views]
@@ -222,7 +223,7 @@ class LoadedPipeline:
             if when is not None and not image.reaches(when.score, when.at):
                 image.declined[name] = self._why(image, when.score, when.at)
             else:
-                image.said[name] = self.models[name](radiograph)
+                image.predictions[name] = self.models[name](radiograph)
         return image
 
     def _why(self, image: Answers, score: str, at: float | str) -> str:

@@ -235,8 +235,8 @@ class Pipeline(Options):
     def missing(self, model: str) -> str:
         """What to do about a model without a bundle."""
         recipe = self.models[model].recipe
-        made = f"train recipe {recipe} and export it, then name" if recipe else "name"
-        return f"model {model!r} has no bundle; {made} it: --bundle {model}=PATH"
+        remedy = f"train recipe {recipe} and export it, then name" if recipe else "name"
+        return f"model {model!r} has no bundle; {remedy} it: --bundle {model}=PATH"
 
     def changed(self, *, precision: str | None = None, threshold: float | None = None) -> Pipeline:
         """The same with another precision for all models, or another threshold for boxes."""

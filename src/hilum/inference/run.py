@@ -103,8 +103,8 @@ class Worker:
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
         notes = tuple(f"reading: {words}" for words in radiograph.decoding.warnings)
         answer.add(warnings=notes)
-        found = self.loaded.findings(radiograph, masks=self.job.masks)
-        result = replace(answer.result, status="analysed", findings=found)
+        findings = self.loaded.findings(radiograph, masks=self.job.masks)
+        result = replace(answer.result, status="analysed", findings=findings)
         if self.job.sink is not None:
             result = self.job.sink(stored, radiograph, result, self.info).light()
         answer.result = result

@@ -72,8 +72,8 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
     record = catalog.table.iloc[row]
-    found = catalog.boxes_in(row, image.frame.width, image.frame.height)
-    named = [] if found is None else source.target_labels(found[1])
+    drawn_boxes = catalog.boxes_in(row, image.frame.width, image.frame.height)
+    named = [] if drawn_boxes is None else source.target_labels(drawn_boxes[1])
     keep = [name is not None for name in named]
     labels = {name: _label(record, name) for name in (*targets.classes, *targets.findings)}
     if len(targets.positive) > 1:
@@ -82,7 +82,9 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
         image_id=image.image_id,
         patient=image.patient,
         size=Size.of(image.frame.width, image.frame.height),
-        boxes_px=None if found is None else found[0][keep].astype(np.float64).reshape(-1, 4),
+        boxes_px=None
+        if drawn_boxes is None
+        else drawn_boxes[0][keep].astype(np.float64).reshape(-1, 4),
         box_labels=tuple(name for name in named if name is not None),
         image_labels={name: value for name, value in labels.items() if value == value},
         masks={
@@ -110,20 +112,20 @@ def _label(record: pd.Series[Any], name: str) -> float:
 
 def evaluate(net: Model, held: Held, recipe: Recipe, spec: Preprocessing) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name."""
-    found = predictions(net, held.images, recipe, spec)
-    return losses(net, held.images, recipe, spec) | numbers(held, found, recipe)
+    answers = predictions(net, held.images, recipe, spec)
+    return losses(net, held.images, recipe, spec) | numbers(held, answers, recipe)
 
 
 def numbers(
     held: Held,
-    found: Sequence[Findings],
+    answers: Sequence[Findings],
     recipe: Recipe,
     threshold: float | Thresholds = 0.5,
 ) -> dict[str, float]:
     """What `evaluate.evaluation` says of these predictions; of exclusive classes `auc` and the like
     are those of the positive ones."""
     targets = recipe.names
-    out = evaluate_predictions(held.truths, found, threshold=threshold, classes=targets.classes)
+    out = evaluate_predictions(held.truths, answers, threshold=threshold, classes=targets.classes)
     if targets.classes:
         positive = targets.positive[0] if len(targets.positive) == 1 else SUM
         own = {
@@ -180,24 +182,24 @@ def decoded(
     return [whole(decoder(one, image.frame), masks=masks) for one, image in pairs]
 
 
-def whole(found: Prediction, *, masks: bool = True) -> Findings:
+def whole(prediction: Prediction, *, masks: bool = True) -> Findings:
     """A prediction as findings: every box, masks cut where the model cuts them."""
-    boxes = found.boxes or Boxes.none()
+    boxes = prediction.boxes or Boxes.none()
     return Findings(
-        width=found.width,
-        height=found.height,
+        width=prediction.width,
+        height=prediction.height,
         boxes_px=boxes.boxes_px,
         scores=boxes.scores,
         labels=boxes.labels,
-        image_scores=found.image_scores,
-        masks={name: one.cut() for name, one in found.maps.items()} if masks else {},
+        image_scores=prediction.image_scores,
+        masks={name: one.cut() for name, one in prediction.maps.items()} if masks else {},
     )
 
 
-def cases_of_held(held: Held, found: Sequence[Findings], finding: str) -> Cases:
+def cases_of_held(held: Held, answers: Sequence[Findings], finding: str) -> Cases:
     """Truth and prediction of one finding."""
     images = [
         in_frame(from_findings(one), truth.size, truth.image_id)
-        for truth, one in zip(held.truths, found, strict=True)
+        for truth, one in zip(held.truths, answers, strict=True)
     ]
     return cases_of(held.truths, images, finding)

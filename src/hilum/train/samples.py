@@ -157,12 +157,12 @@ def _boxes(
     Raises:
         DataError: the picture is of another shape than the frame the boxes were drawn in.
     """
-    found = source.lessons.boxes_in(row, *size)
-    if found is None:
+    drawn_boxes = source.lessons.boxes_in(row, *size)
+    if drawn_boxes is None:
         return None, ()
-    named = source.target_labels(found[1])
+    named = source.target_labels(drawn_boxes[1])
     wanted = [name is not None for name in named]
-    boxes = frame.boxes_to_square(found[0][wanted].astype(np.float32)).reshape(-1, 4)
+    boxes = frame.boxes_to_square(drawn_boxes[0][wanted].astype(np.float32)).reshape(-1, 4)
     return boxes, tuple(name for name in named if name is not None)
 
 

@@ -232,8 +232,10 @@ def _shown(source: Source, kind: str, name: str) -> int:
     """How many images are known to show it."""
     table = source.lessons.table
     if kind == "labels":
-        found = table["box_labels"].map(lambda v: v is not None and name in source.target_labels(v))
-        return int(found.sum())
+        marked = table["box_labels"].map(
+            lambda v: v is not None and name in source.target_labels(v)
+        )
+        return int(marked.sum())
     if kind == "masks":
         columns = [f"mask_{part}" for part in source.masks_of(name)]
         drawn = [table[c].map(bool) & table[c].notna() for c in columns if c in table]

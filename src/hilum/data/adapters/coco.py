@@ -79,14 +79,14 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
 def _files(source: Source, annotations: str | None) -> list[Path]:
     if annotations is not None:
         return [source.require(annotations)]
-    found = sorted([*source.root.glob("*.json"), *source.root.glob("annotations/*.json")])
-    found = [file for file in found if file.name[0] != "."]
-    if not found:
+    files = sorted([*source.root.glob("*.json"), *source.root.glob("annotations/*.json")])
+    files = [file for file in files if file.name[0] != "."]
+    if not files:
         raise DataError(
             f"set 'coco': {source.root} holds none of the files looked for: *.json, "
             "annotations/*.json"
         )
-    return found
+    return files
 
 
 def _read(file: Path, source: Source) -> _File:
@@ -300,17 +300,19 @@ def _labels(
 
 
 def _masks(
-    found: pd.DataFrame, images: pd.DataFrame, turns: pd.Series[int], source: Source
+    segments: pd.DataFrame, images: pd.DataFrame, turns: pd.Series[int], source: Source
 ) -> pd.DataFrame:
     """mask_<category>: the union of an image's segmentations; "" without an annotation of it."""
     out = pd.DataFrame(index=images.index)
     sizes = images[["height", "width"]].fillna(0).astype(int).set_index(images["image_id"])
     turned = dict(zip(images["image_id"], turns.loc[images.index], strict=True))
-    filled = found["segmentation"].map(bool) & found[["segmentation", "label"]].notna().all(axis=1)
+    filled = segments["segmentation"].map(bool) & segments[["segmentation", "label"]].notna().all(
+        axis=1
+    )
     damaged: list[str] = []
-    for name in sorted(found.loc[filled, "label"].unique()):
+    for name in sorted(segments.loc[filled, "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images["image_id"], "")
-        for image, rows in found[found["label"] == name].groupby("image_id"):
+        for image, rows in segments[segments["label"] == name].groupby("image_id"):
             height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())
             try:
                 mask = _union(rows["segmentation"], (height, width), int(turned[str(image)]))

@@ -43,7 +43,7 @@ def load(path: Path) -> Catalog:
     table = _with_files(images, source)
     table["split"] = _splits(path, table, source)
     boxes = pd.DataFrame(
-        [box for _, found in parsed for box in found], columns=["name", "label", *CORNERS]
+        [box for _, own in parsed for box in own], columns=["name", "label", *CORNERS]
     )
     boxes["image_id"] = boxes["name"].map(table.dropna(subset="name").set_index("name")["image_id"])
     annotated = table["name"].notna()
@@ -109,8 +109,8 @@ def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     given = images["filename"].where(images["filename"] != "", images["name"]).tolist()
     folders = images["name"].str.rpartition("/")[0]
     beside = [f"{f}/{n}" if f and "/" not in n else n for f, n in zip(folders, given, strict=True)]
-    told = images["folder"].str.replace("\\", "/").str.rpartition("/")[2].tolist()
-    by_filename = match(beside, files, lambda i: (within(told[i]), within(*FOLDERS)))
+    folder_names = images["folder"].str.replace("\\", "/").str.rpartition("/")[2].tolist()
+    by_filename = match(beside, files, lambda i: (within(folder_names[i]), within(*FOLDERS)))
     for name, one, other in zip(images["name"], by_name, by_filename, strict=True):
         if one and other and one != other:
             raise DataError(

@@ -176,7 +176,7 @@ def _write(
         f"{part}: {name}": figure for part, own in figures.items() for name, figure in own.items()
     }
     sets = [one["set"] for one in folder.data["sources"].values()]
-    made = manifest_of(
+    manifest = manifest_of(
         recipe,
         net,
         heads,
@@ -187,10 +187,10 @@ def _write(
         commit=commit(),
         settings={**settings.fields(), "figures": flat},
     )
-    files["card.md"] = card(recipe, made, evidence).encode()
-    files["LICENSE.md"] = licence_text(made.data_licences).encode()
+    files["card.md"] = card(recipe, manifest, evidence).encode()
+    files["LICENSE.md"] = licence_text(manifest.data_licences).encode()
     say("writing %s", target)
-    write_bundle(target, made.to_json(), files)
+    write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
 
 
@@ -219,22 +219,22 @@ def _figures(
             for source in dict.fromkeys(one.source for one in held[part].images):
                 places = [i for i, one in enumerate(held[part].images) if one.source == source]
                 own = held[part].of(source)
-                found = decoded(decoder, [raw[i] for i in places], own.images)
+                findings = decoded(decoder, [raw[i] for i in places], own.images)
                 at = Thresholds(boxes=boxes, image=image)
-                values = numbers(own, found, recipe, at)
+                values = numbers(own, findings, recipe, at)
                 key = f"{part}, {source} ({precision})"
                 out[key] = {
                     name: Figure(value=value, n=len(own), on=f"{part}, {source}")
                     for name, value in values.items()
                 }
                 if part == "test":
-                    out[key] |= _intervals(own, found, manifest, at, out[key])
+                    out[key] |= _intervals(own, findings, manifest, at, out[key])
     return out
 
 
 def _intervals(
     held: Held,
-    found: Sequence[object],
+    findings: Sequence[object],
     manifest: Manifest,
     at: Thresholds,
     figures: Mapping[str, Figure],
@@ -243,7 +243,7 @@ def _intervals(
     out: dict[str, Figure] = {}
     finding = manifest.positive or (manifest.labels[0] if len(manifest.labels) == 1 else None)
     if finding is not None:
-        cases = cases_of_held(held, found, finding)  # type: ignore[arg-type]
+        cases = cases_of_held(held, findings, finding)  # type: ignore[arg-type]
         patients = cases.rows["patient"].to_numpy()
         for name, one in measures(cases, at).items():
             if name in WITH_INTERVALS and name in figures:
@@ -256,7 +256,7 @@ def _intervals(
             continue
         values = []
         for i in rows:
-            mask = found[i].masks[name]  # type: ignore[attr-defined]
+            mask = findings[i].masks[name]  # type: ignore[attr-defined]
             values.append(dice(held.truths[i].masks[name](*mask.shape), mask))
         interval = bootstrap(mean_of(values), [held.truths[i].patient for i in rows])
         out[key] = _with(figures[key], interval.value, interval.low, interval.high)
