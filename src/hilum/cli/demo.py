@@ -12,7 +12,7 @@ from hilum.cli import common
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.core.results import RunResult
-    from hilum.inference.run import Input
+    from hilum.inference.answer import Input
 
 IMAGES = ("RG1_UNCR.dcm", "RG1_J2KR.dcm")  # 15 bit, MONOCHROME1: uncompressed and JPEG 2000
 PHANTOMS = ((7, 1200, 1000, 2), (11, 900, 1100, 1))  # seed, width, height, opacities

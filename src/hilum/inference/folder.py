@@ -18,10 +18,11 @@ from typing import Any, Protocol
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.dicom.reading import DEFAULT_READING, Reading
+from hilum.inference.answer import Input, Sink, content_sha256
 from hilum.inference.journal import Journal
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Input, Job, Sink, content_sha256, run
+from hilum.inference.run import Job, run
 
 FEW = 4  # images that are done before a second process has started
 

@@ -21,6 +21,7 @@ from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
 from hilum.core.options import Options, checked, load_yaml, unknown
+from hilum.inference.check import check_text
 from hilum.inference.stages import Kind, StageSpec, make
 from hilum.inference.stages.base import MODEL, ScoreName, Threshold
 
@@ -179,8 +180,6 @@ class Pipeline(Options):
         """
         if isinstance(source, Pipeline):
             return source
-        from hilum.inference.check import check_text
-
         path = _find(source)
         pipeline = checked(cls, _read_yaml(path), str(path))
         check_text(pipeline, str(path))  # what is wrong is an error now, not at the first image

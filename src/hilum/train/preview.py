@@ -108,9 +108,7 @@ def _tile(sample: Sample, words: str) -> Picture:
     for name, mask in sample.masks.items():
         draw_outline(picture, canvas, mask == 1, LUNG if name in LUNGS else MASK)
     for box, label in zip(sample.boxes_px, sample.labels, strict=True):
-        draw_box(picture, canvas, box, TRUTH)
-        x, y = (canvas.matrix[[0, 1], [0, 1]] * box[:2]).tolist()
-        draw_words(picture, label, x + 3, y + 3, colour=TRUTH, size=11)
+        draw_box(picture, canvas, box, TRUTH, label)
     if words:
         draw_words(picture, words, 5, SIDE - 22, size=12)
     return picture

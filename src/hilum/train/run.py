@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.options import unknown
 from hilum.models.model import Model
-from hilum.models.registry import build_model
+from hilum.models.registry import bare_model, build_model
 from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, evaluate, hold
 from hilum.train.folder import RunFolder, locked
@@ -100,7 +100,8 @@ def _stages(
         if plan.spec.size != size:
             size = plan.spec.size
             images = prepare(recipe, sources, rows, size, out.parent / "cache")
-            net = resized(net, recipe, size)
+            weights = net.state_dict()
+            net = bare_model(recipe.model, size, recipe.names, recipe.seed, weights)
         held = images.held["validation"]
 
         def numbers(one: Model, plan: Plan = plan, held: Held = held) -> dict[str, float]:
@@ -230,14 +231,6 @@ def check_images(recipe: Recipe, images: Images) -> None:
 def _validates(recipe: Recipe) -> bool:
     shares = [one.hold_out.validation for one in recipe.data if one.hold_out is not None]
     return recipe.fold is not None or any(shares)
-
-
-def resized(net: Model, recipe: Recipe, size: int) -> Model:
-    """The same weights in a network for squares of another size."""
-    bare = recipe.model.model_copy(update={"pretrained": False})
-    twin = build_model(bare, size, recipe.names, recipe.seed)
-    twin.load_state_dict(net.state_dict())
-    return twin
 
 
 def start_from(net: Model, path: Path) -> None:

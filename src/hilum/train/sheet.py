@@ -57,9 +57,7 @@ def _tile(image: PreparedImage, findings: Findings, recipe: Recipe) -> Picture:
     places = image.frame.boxes_to_square(findings.boxes_px)
     for box, score in zip(places, findings.scores, strict=True):
         if score >= FLOOR:
-            draw_box(picture, canvas, box, PREDICTION)
-            x, y = (canvas.matrix[[0, 1], [0, 1]] * box[:2]).tolist()
-            draw_words(picture, f"{score:.2f}", x + 3, y + 3, colour=PREDICTION, size=11)
+            draw_box(picture, canvas, box, PREDICTION, f"{score:.2f}")
     classes = {
         n: findings.image_scores[n] for n in recipe.names.classes if n in findings.image_scores
     }

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import headers, sidecar
-from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters import sidecar
+from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, of_split, stem
 from hilum.data.adapters.source import DICOM, IMAGES, Source
-from hilum.data.adapters.turned import upright
+from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import age_years, patients, split_of, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
@@ -61,12 +61,7 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
     boxes = pd.concat([f.boxes for f in files], ignore_index=True)
     boxes["image_id"] = boxes.pop("key").map(whose)
     annotated = table.pop("annotated")
-    facts = headers.read_headers(table["path"], source)
-    frame = upright(table, facts, boxes, source)
-    table[["width", "height"]] = frame.sizes
-    table = headers.fill(table, facts)
-    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
-    drawn[frame.unclear] = None
+    table, drawn, frame = upright_boxes(table, boxes, annotated, source)
     table = pd.concat([table, drawn, _labels(files, boxes, table, whose)], axis=1)
     table = pd.concat([table, _masks(boxes, table[annotated], frame.turns, source)], axis=1)
     for column in (c for c in table if str(c).startswith("mask_")):

@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import headers, sidecar
-from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters import sidecar
+from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, stem, unshared, within
 from hilum.data.adapters.source import DICOM, IMAGES, Source
-from hilum.data.adapters.turned import upright
+from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import patients, split_of, text_of
 from hilum.data.catalog import Catalog
 
@@ -47,12 +47,7 @@ def load(path: Path) -> Catalog:
     )
     boxes["image_id"] = boxes["name"].map(table.dropna(subset="name").set_index("name")["image_id"])
     annotated = table["name"].notna()
-    facts = headers.read_headers(table["path"], source)
-    frame = upright(table, facts, boxes, source)
-    table[["width", "height"]] = frame.sizes
-    table = headers.fill(table, facts)
-    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
-    drawn[frame.unclear] = None
+    table, drawn, _ = upright_boxes(table, boxes, annotated, source)
     names = sorted(boxes["label"].unique())
     labels = labels_of_boxes(boxes, table["image_id"], names, annotated)
     table = pd.concat([table, drawn, labels], axis=1)

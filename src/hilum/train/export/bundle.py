@@ -24,7 +24,7 @@ from hilum.evaluate.measures import Thresholds, measures
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
 from hilum.models.model import Model
-from hilum.models.registry import build_model
+from hilum.models.registry import bare_model
 from hilum.train.evaluation import Held, cases_of_held, decoded, numbers, tensor
 from hilum.train.export.card import Evidence, card, licence_text
 from hilum.train.export.int8 import to_int8
@@ -94,11 +94,8 @@ def export(
 
 
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
-    bare = recipe.model.model_copy(update={"pretrained": False})
-    net = build_model(bare, recipe.preprocessing.size, recipe.names, recipe.seed)
-    net.load_state_dict(load_file(_weights(run, epoch)))
-    net.eval()
-    return net
+    weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
+    return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
 
 
 def _weights(run: Path, epoch: int | None) -> Path:
