@@ -47,8 +47,8 @@ def export(
         sweep=sweep,
         beside=beside,
     )
-    made = write(run, out, data, choice)
-    for name, figure in made.manifest.figures.items():
+    bundle = write(run, out, data, choice)
+    for name, figure in bundle.manifest.figures.items():
         typer.echo(f"{name}: {figure.value:.4f}")
-    typer.echo(f"{made.path}  {made.name} {made.version}  sha256 {made.sha256[:16]}")
-    typer.echo(f"hilum predict FILES --bundle {made.path} --out DIR")
+    typer.echo(f"{bundle.path}  {bundle.name} {bundle.version}  sha256 {bundle.sha256[:16]}")
+    typer.echo(f"hilum predict FILES --bundle {bundle.path} --out DIR")

@@ -17,7 +17,7 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding
 from hilum.core.options import checked
 from hilum.models.model import Model
-from hilum.models.registry import build_model
+from hilum.models.registry import bare_model
 from hilum.train.export.card import Evidence, card, licence_text
 from hilum.train.export.figures import (
     figures_beside,
@@ -93,11 +93,8 @@ def export(
 
 
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
-    bare = recipe.model.model_copy(update={"pretrained": False})
-    net = build_model(bare, recipe.preprocessing.size, recipe.names, recipe.seed)
-    net.load_state_dict(load_file(_weights(run, epoch)))
-    net.eval()
-    return net
+    weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
+    return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
 
 
 def _weights(run: Path, epoch: int | None) -> Path:
@@ -184,7 +181,7 @@ def _write(
         f"{part}: {name}": figure for part, own in figures.items() for name, figure in own.items()
     }
     sets = [one["set"] for one in folder.data["sources"].values()]
-    made = manifest_of(
+    manifest = manifest_of(
         recipe,
         net,
         heads,
@@ -195,10 +192,10 @@ def _write(
         commit=commit(),
         settings={**settings.fields(), "figures": flat},
     )
-    files["card.md"] = card(recipe, made, evidence).encode()
-    files["LICENSE.md"] = licence_text(made.data_licences).encode()
+    files["card.md"] = card(recipe, manifest, evidence).encode()
+    files["LICENSE.md"] = licence_text(manifest.data_licences).encode()
     say("writing %s", target)
-    write_bundle(target, made.to_json(), files)
+    write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
 
 

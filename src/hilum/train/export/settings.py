@@ -70,8 +70,8 @@ def settle(
     if not held.images:
         return Settings(plain.decoding, None, {})
     chosen = best_decoding(held, raw, plain, nms_iou)
-    found = decoded(Decoder(_with(plain, decoding=chosen)), raw, held.images)
-    maps = calibration(held, found, plain)
+    answers = decoded(Decoder(_with(plain, decoding=chosen)), raw, held.images)
+    maps = calibration(held, answers, plain)
     by = Decoder(_with(plain, decoding=chosen, calibration=maps))
     return Settings(chosen, maps, operating_points(held, decoded(by, raw, held.images), plain))
 
@@ -108,14 +108,14 @@ def best_decoding(
         return candidates[0]
     values = []
     for one in candidates:
-        found = decoded(Decoder(_with(plain, decoding=one)), raw, held.images, masks=False)
-        values.append(sum(box_ap(held, found, label) for label in plain.labels))
+        answers = decoded(Decoder(_with(plain, decoding=one)), raw, held.images, masks=False)
+        values.append(sum(box_ap(held, answers, label) for label in plain.labels))
     return candidates[max(range(len(values)), key=values.__getitem__)]
 
 
-def box_ap(held: Held, found: Sequence[Findings], label: str) -> float:
+def box_ap(held: Held, answers: Sequence[Findings], label: str) -> float:
     """AP at IoU .5 of one label, the mean over sources; 0 where no box is true."""
-    cases = cases_of_held(held, found, label)
+    cases = cases_of_held(held, answers, label)
     origin = np.array([image.source for image in held.images])
     values = []
     for source in dict.fromkeys(origin):
@@ -125,13 +125,13 @@ def box_ap(held: Held, found: Sequence[Findings], label: str) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def calibration(held: Held, found: Sequence[Findings], manifest: Manifest) -> Calibration | None:
+def calibration(held: Held, answers: Sequence[Findings], manifest: Manifest) -> Calibration | None:
     """Finished scores to probabilities. A score of a short trial may not rise with the truth; such
     a one stays as it is."""
     maps: dict[str, tuple[ScoreMap, ...]] = {}
     for name in dict.fromkeys((*manifest.labels[:1], *manifest.image_scores)):
         try:
-            fitted = calibrate(cases_of_held(held, found, name), "logistic", WHERE)
+            fitted = calibrate(cases_of_held(held, answers, name), "logistic", WHERE)
         except DataError as error:
             say("%s scores are not calibrated: %s", name, error)
             continue
@@ -143,12 +143,12 @@ def calibration(held: Held, found: Sequence[Findings], manifest: Manifest) -> Ca
 
 
 def operating_points(
-    held: Held, found: Sequence[Findings], manifest: Manifest
+    held: Held, answers: Sequence[Findings], manifest: Manifest
 ) -> dict[str, OperatingPoint]:
     """Thresholds of calibrated scores: of boxes, of the positive score, and of each finding."""
     out: dict[str, OperatingPoint] = {}
     if manifest.labels:
-        cases = cases_of_held(held, found, manifest.labels[0])
+        cases = cases_of_held(held, answers, manifest.labels[0])
         out |= _points(BOX_AIMS, cases)
         out.setdefault(
             "default",
@@ -156,11 +156,11 @@ def operating_points(
         )
     positive = manifest.positive
     if positive is not None:
-        out |= _points(IMAGE_AIMS, cases_of_held(held, found, positive))
+        out |= _points(IMAGE_AIMS, cases_of_held(held, answers, positive))
     for name in manifest.findings:
         if name != positive:
             aims = {f"best-mcc-{name}".lower(): "best-mcc"}
-            out |= _points(aims, cases_of_held(held, found, name))
+            out |= _points(aims, cases_of_held(held, answers, name))
     return out
 
 
