@@ -1,53 +1,69 @@
-"""The service's parts in a folder of a test, with a clock that the test sets."""
+"""The service in a folder of a test: a clock that the test sets, a toy pipeline, no processes."""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from helpers.dicom_files import dataset, stored, to_bytes
-from hilum.serve.intake import Intake, Receipt
+from helpers.toy import write_toy_pipeline
+from hilum.serve.config import Config
+from hilum.serve.intake import Receipt
 from hilum.serve.records import Records
-from hilum.serve.store import Store
-from hilum.serve.work import Queue
+from hilum.serve.service import Service
+from hilum.serve.tables import Image
+from hilum.serve.worker import ANALYSING, SENDING, Worker
 
 
-@dataclass
 class Clock:
     """Stands still until it is moved."""
 
-    now: float = 1_000_000.0
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
 
     def __call__(self) -> float:
         return self.now
 
 
-@dataclass
 class Parts:
-    """Records, store, queue and intake of one service."""
+    """One service and its parts. Nothing runs by itself: `work()` does what is due."""
 
-    folder: Path
-    clock: Clock = field(default_factory=Clock)
-    store_options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        path = self.folder / "test.sqlite"
-        if not path.exists():
-            path.write_bytes(empty_database())
-        self.records = Records(f"sqlite:///{path}", clock=self.clock)
-        self.store = Store(self.folder / "store", **self.store_options)
-        self.queue = Queue(self.records)
-        self.intake = Intake(self.records, self.store, self.queue)
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder, self.clock = folder, Clock()
+        database = folder / "hilum.sqlite"
+        if not database.exists():
+            database.write_bytes(empty_database())
+        pipelines = {"default": str(toy_pipeline())}
+        plain = {"pipelines": pipelines, "reserve_bytes": 0, "write": "picture,mask"}
+        config = Config.model_validate({"folder": folder, **plain, **options})
+        self.service = Service(config, clock=self.clock)
+        self.records, self.store = self.service.records, self.service.store
+        self.queue, self.intake = self.service.queue, self.service.intake
 
     def receive(self, data: bytes, **options: Any) -> Receipt:
         return self.intake.receive(data, **{"origin": "upload"} | options)
 
+    def work(self, *, send: bool = True) -> int:
+        """Do all that is due; how many pieces that was."""
+        worker, done = Worker(self.service, ANALYSING + (SENDING if send else ()), "test"), 0
+        while worker.once():
+            done += 1
+        return done
+
+    def image(self, id: str) -> Image:
+        image = self.records.image(id)
+        assert image is not None
+        return image
+
+    def said(self, id: str) -> list[str]:
+        """The history of an image."""
+        return [event.what for event in self.records.history(id)]
+
     def close(self) -> None:
-        self.records.close()
+        self.service.close()
 
 
 @cache
@@ -61,9 +77,19 @@ def empty_database() -> bytes:
         return path.read_bytes()
 
 
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@cache
+def toy_pipeline() -> Path:
+    """A pipeline that finds one opacity on every picture."""
+    _kept.append(tempfile.TemporaryDirectory())
+    return write_toy_pipeline(Path(_kept[-1].name))
+
+
 def radiograph_file(uid: str = "1.2.3.4", **elements: Any) -> bytes:
     """A small CR image."""
-    pixels = stored()
+    pixels = stored((96, 80))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some UIDs are hostile
         return to_bytes(dataset(pixels, SOPInstanceUID=uid, **elements), pixels)

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 
 from hilum.serve import tables
+from hilum.serve.audit import Audit
 from hilum.serve.records import Records, hashed, plain
 from hilum.serve.store import Store
 from hilum.serve.work import CHECK, Queue
@@ -36,6 +37,7 @@ class Intake:
     records: Records
     store: Store
     queue: Queue
+    audit: Audit
 
     def receive(
         self,
@@ -46,6 +48,7 @@ class Intake:
         name: str | None = None,
         pipeline: str | None = None,
         priority: int = tables.ROUTINE,
+        peer: str | None = None,
     ) -> Receipt:
         """Keep one object and the work that it makes; both are on the disk when this returns.
 
@@ -55,6 +58,7 @@ class Intake:
             sender: AE title or user.
             name: of an uploaded file, for its owner to see.
             pipeline: asked for by the sender; else the routing rules choose.
+            peer: the sender's address, for the audit trail.
 
         Raises:
             StoreUnavailable, RecordsUnavailable: nothing was kept; ask again later.
@@ -78,6 +82,7 @@ class Intake:
             if self.records.add_once(session, image):
                 self.records.say(session, id, "received", "received")
                 self.queue.add(session, CHECK, id, priority=priority)
+                self.audit.add(session, "received", user=sender, peer=peer, image=id, text=origin)
                 return Receipt(id, "received", duplicate=False)
             known = session.get(tables.Image, id)
             return Receipt(id, known.state if known else "received", duplicate=True)

@@ -148,6 +148,13 @@ class Records:
         statement = dialect.insert(table).values(values).on_conflict_do_nothing()
         return bool(session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
+    def alone(self, session: Session, name: str) -> None:
+        """Until the transaction ends, nobody else is in one of this name. SQLite's writers are
+        alone anyway."""
+        if self._writing is None:
+            number = int(hashed(name)[:15], 16)
+            session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
     def image(self, id: str) -> tables.Image | None:
         with self.read() as session:
             return session.get(tables.Image, id)

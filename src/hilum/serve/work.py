@@ -13,6 +13,7 @@ work of a dead executor is handed over by a private call only.
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Work
 
 CHECK, ANALYSE, DELIVER, PRIOR, REPORT = "check", "analyse", "deliver", "prior", "report"
+KINDS = (CHECK, ANALYSE, DELIVER, PRIOR, REPORT)
 LEASE_S = 30.0
 CRASHES = 3  # workers that a piece of work may kill
 ATTEMPTS = 25  # claims without an end, such as by hosts that died
@@ -70,26 +72,34 @@ class Queue:
         )
         return self.records.add_once(session, work)
 
-    def again(self, session: Session, kind: str, subject: str, key: str = "") -> bool:
+    def again(
+        self,
+        session: Session,
+        kind: str,
+        subject: str,
+        key: str = "",
+        details: dict[str, Any] | None = None,
+    ) -> bool:
         """Work that has ended is to be done once more; False where there is none such."""
-        query = (
-            update(Work)
-            .where(Work.id == hashed(kind, subject, key), Work.state.in_(("done", "failed")))
-            .values(state="waiting", due=self.records.clock(), attempts=0, crashes=0, reason=None)
-        )
-        return bool(session.execute(query).rowcount)  # type: ignore[attr-defined]
+        work = session.get(Work, hashed(kind, subject, key), with_for_update=True)
+        if work is None or work.state not in ("done", "failed"):
+            return False
+        work.state, work.due, work.reason = "waiting", self.records.clock(), None
+        work.attempts = work.crashes = 0
+        work.details = work.details if details is None else details
+        return True
 
     # --- A worker -------------------------------------------------------------------------------
 
-    def claim(self, owner: str) -> Work | None:
-        """The most urgent work that is due, now the owner's; None: there is none."""
+    def claim(self, owner: str, kinds: Collection[str] = KINDS) -> Work | None:
+        """The most urgent work of these kinds that is due, now the owner's; None: none is."""
         now = self.records.clock()
         free = or_(
             and_(Work.state == "waiting", Work.due <= now),
             and_(Work.state == "running", Work.lease < now),
         )
         urgent = Work.priority.desc(), Work.due, Work.id
-        query = select(Work).where(free).order_by(*urgent).limit(1)
+        query = select(Work).where(Work.kind.in_(kinds), free).order_by(*urgent).limit(1)
         with self.records.read() as session:  # asking often must not hold up writers
             if session.scalar(query) is None:
                 return None
