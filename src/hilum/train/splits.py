@@ -64,9 +64,9 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
         DataError: a patient stands in two parts.
     """
     if given is not None:
-        held = held_patients(given)
-        if held is not None:
-            return _by_patient(held, sources, recipe)
+        patients = held_patients(given)
+        if patients is not None:
+            return _by_patient(patients, sources, recipe)
         split = open_split(given)
         return Parts(split, _unnamed(split, sources))
     placed: dict[str, str] = {}  # patient -> part
