@@ -51,7 +51,7 @@ def visit(browser: Any, service: str) -> Iterator[Open]:
         context.add_cookies([{"name": "user", "value": user, "url": service}])
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)  # a loaded machine draws slowly
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda m: wrong.append(m.text) if "Content Security" in m.text else None)
         page.on("request", lambda r: r.url.startswith((service, "blob:")) or wrong.append(r.url))
