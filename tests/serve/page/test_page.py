@@ -226,7 +226,7 @@ def test_nothing_is_wider_than_a_telephone(visit: Open, rg1: bytes) -> None:
     page = visit("anna", width=390)
     dropped(page, rg1)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.click("text=Worklist")
+    page.click(".back")
     page.wait_for_selector(".image.analysed")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
