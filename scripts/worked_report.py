@@ -1,11 +1,12 @@
 """Evaluate finished runs on the images that they held out; the report of docs/worked.md.
 
     python scripts/worked_report.py --run default=runs/default --run lite0=runs/lite0 \\
-        --source rsna_128 --source covid_opacity_512 --data $HILUM_DATA --out worked
+        --source rsna_128 --source covid_opacity_512 --data $HILUM_DATA --out worked \\
+        --plots docs/images/worked
 
 The runs share one split. For each source its held-out images become a catalog, every run answers
-them as its bundle would, and `hilum evaluate report` compares. Plots go to docs/images/worked; no
-radiograph leaves the data folder.
+them as its bundle would, and `hilum evaluate report` compares. No radiograph leaves the data
+folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from hilum.train.samples import Prepared, prepare_rows
 from hilum.train.sources import Source, open_sources
 from hilum.train.splits import split_sources
 
-PLOTS = Path(__file__).parents[1] / "docs" / "images" / "worked"
 CHOSEN = ("--choose", "best-mcc", "--choose", "best-boxes-f1", "--calibrate", "logistic")
 HELD = ("validation", "test")
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--source", action="append", required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
     parser.add_argument("--out", type=Path, required=True, help="catalogs, predictions, reports")
+    parser.add_argument("--plots", type=Path, help="folder that the plots are copied to")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -51,6 +52,8 @@ def main() -> None:
         if source.name in options.source:
             parts = {part: rows[part][source.name] for part in HELD}
             _one(source, parts, runs, options.out)
+            if options.plots is not None:
+                copied(options.out / source.name, options.plots)
 
 
 def _one(
@@ -77,9 +80,12 @@ def _one(
     if result.exit_code:
         raise SystemExit(result.output)
     print(result.output)
-    for plot in (out / source.name).glob("*.png"):
-        PLOTS.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(plot, PLOTS / f"{source.name}-{plot.name}")
+
+
+def copied(plots: Path, to: Path) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    for plot in plots.glob("*.png"):
+        shutil.copyfile(plot, to / f"{plots.name}-{plot.name}")
 
 
 def _answer(recipe: Recipe, run: Path, images: Prepared, target: Path) -> None:
