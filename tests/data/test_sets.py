@@ -91,6 +91,18 @@ def test_nobody_drew_a_box_is_unknown_and_a_negative_study_is_empty(
     assert sets["nih_512"].table["boxes"].isna().sum() == 795 - 288
 
 
+def test_no_infection_is_learnt_where_radiologists_saw_none(sets: dict[str, Catalog]) -> None:
+    challenge = sets["siim_covid_256"].table
+    negative = challenge.loc[challenge["study_negative"] == 1, "patient"]
+    others = challenge.loc[challenge["study_negative"] == 0, "patient"]
+    table = sets["covid_qu_256"].table
+    unknown = table["mask_infection"].isna()
+    assert unknown.sum() == 37
+    assert table.loc[unknown, "patient"].isin(negative).all()
+    assert not table.loc[unknown, "patient"].isin(set(others) - set(negative)).any()
+    assert table["mask_lungs"].notna().all()
+
+
 def test_masks_are_as_large_as_their_picture(sets: dict[str, Catalog]) -> None:
     catalog = sets["covid_qu_256"]
     record = catalog.table.iloc[0]

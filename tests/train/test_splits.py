@@ -156,5 +156,26 @@ def test_the_default_recipe_holds_its_patients_apart(tmp_path: Path) -> None:
 
 
 def catalog_with_patients(folder: Path, name: str, patients: list[str]) -> Catalog:
-    images = open_catalog(folder / f"{name}.parquet")
-    return Catalog(name, images.table.assign(patient=patients), folder)
+    found = open_catalog(folder / f"{name}.parquet")
+    return Catalog(name, found.table.assign(patient=patients), folder)
+
+
+def patients_file(path: Path, **parts: list[str]) -> Path:
+    path.write_text(json.dumps({"schema": "hilum.patients/1", "parts": parts}))
+    return path
+
+
+def test_a_list_of_patients_holds_them_out_of_every_source(tmp_path: Path) -> None:
+    """One that a second set writes without leading zeros is the same person."""
+    sources = [source("a", ["001", "002", "003"]), source("b", ["1", "7", "2"])]
+    given = patients_file(tmp_path / "held.json", test=["1"], validation=["0002", "unheard-of"])
+    found = people(split_sources(small(), sources, given), sources)
+    assert found == {"train": {"003", "7"}, "validation": {"002", "2"}, "test": {"001", "1"}}
+
+
+def test_a_list_that_tears_a_patient_or_knows_nobody_is_refused(tmp_path: Path) -> None:
+    one = [source("a", ["001", "002"])]
+    with pytest.raises(DataError, match="more than one part"):
+        split_sources(small(), one, patients_file(tmp_path / "a", test=["1"], train=["01"]))
+    with pytest.raises(DataError, match="nobody"):
+        split_sources(small(), one, patients_file(tmp_path / "b", test=["9"]))

@@ -21,6 +21,9 @@ def export(
     score_floor: float | None = typer.Option(None, help="Boxes below it are never given."),
     int8: bool = typer.Option(True, help="Also write an int8 graph, calibrated on real images."),
     sweep: Path | None = typer.Option(None, help="A `hilum sweep` whose table goes on the card."),
+    beside: Path | None = typer.Option(
+        None, help="Another bundle, evaluated on the same held-out images for the card."
+    ),
 ) -> None:
     """Write the bundle of a run, check it against PyTorch, and say what int8 costs.
 
@@ -36,7 +39,13 @@ def export(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     choice = Choice(
-        epoch=epoch, size=size, nms_iou=nms_iou, score_floor=score_floor, int8=int8, sweep=sweep
+        epoch=epoch,
+        size=size,
+        nms_iou=nms_iou,
+        score_floor=score_floor,
+        int8=int8,
+        sweep=sweep,
+        beside=beside,
     )
     bundle = write(run, out, data, choice)
     for name, figure in bundle.manifest.figures.items():

@@ -16,7 +16,8 @@ from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_result
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.dicom.stored import StoredImage
-from hilum.report.results import NOT_WRITTEN, ResultFolder
+from hilum.report.results import ResultFolder
+from hilum.report.writers import NOT_WRITTEN
 
 Sources = Mapping[str, Item]  # SHA-256 of the bytes -> where they lie
 

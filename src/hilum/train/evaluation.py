@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ from hilum.core.findings import Findings
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.evaluate.answers import in_frame
-from hilum.evaluate.cases import Cases, cases_of
+from hilum.evaluate.cases import Cases, cases_of, subgroup_columns
 from hilum.evaluate.evaluation import evaluate_predictions
 from hilum.evaluate.measures import Thresholds
 from hilum.evaluate.prediction_files import from_findings
@@ -43,6 +44,7 @@ class Held:
 
     images: list[PreparedImage] = field(default_factory=list)
     truths: list[ImageTruth] = field(default_factory=list)
+    groups: pd.DataFrame | None = None  # sex, age band, view ... of each
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,17 +52,25 @@ class Held:
     def of(self, source: str) -> Held:
         """Those of one source."""
         places = [i for i, one in enumerate(self.images) if one.source == source]
-        return Held([self.images[i] for i in places], [self.truths[i] for i in places])
+        groups = None if self.groups is None else self.groups.iloc[places].reset_index(drop=True)
+        return Held([self.images[i] for i in places], [self.truths[i] for i in places], groups)
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the sources in it, in order."""
+        return list(dict.fromkeys(one.source for one in self.images))
 
 
 def hold(sources: Sequence[Source], parts: Mapping[str, Prepared]) -> Held:
     """The prepared images of each source with their truth."""
-    out = Held()
+    out, groups = Held(), []
     for source in sources:
         part = parts[source.name]
         out.images += part.images
         pairs = zip(part.rows, part.images, strict=True)
         out.truths += [_truth(source, row, image) for row, image in pairs]
+        groups.append(subgroup_columns(source.catalog.table.iloc[part.rows]))
+    out.groups = pd.concat(groups, ignore_index=True) if groups else None
     return out
 
 
@@ -179,4 +189,8 @@ def cases_of_held(held: Held, answers: Sequence[Findings], finding: str) -> Case
         in_frame(from_findings(one), truth.size, truth.image_id)
         for truth, one in zip(held.truths, answers, strict=True)
     ]
-    return cases_of(held.truths, images, finding)
+    rows = held.groups
+    if rows is not None:
+        sizes = {name: [getattr(t, name) for t in held.truths] for name in ("width", "height")}
+        rows = rows.assign(**sizes)
+    return cases_of(held.truths, images, finding, rows=rows)
