@@ -12,6 +12,7 @@ folder.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from hilum.cli.main import app
+from hilum.core.files import write_text
+from hilum.core.results import ImageResult, PipelineInfo, RunResult
 from hilum.data.catalog import Catalog
-from hilum.evaluate.prediction_files import PredictionFile, from_findings, write_predictions
 from hilum.models.registry import bare_model
 from hilum.train.evaluation import predictions
 from hilum.train.folder import RunFolder
@@ -63,7 +65,7 @@ def _one(
     part_of = {row: part for part, own in parts.items() for row in own}
     keep = [row in part_of for row in range(len(source.catalog))]
     table = source.catalog.table[keep].assign(split=[part_of[r] for r in sorted(part_of)])
-    file = out / f"{source.name}.parquet"
+    file = out / f"{source.name}-catalog.parquet"
     Catalog(source.catalog.name, table, source.catalog.root).save(file)
     files = []
     for name, folder in runs.items():
@@ -92,11 +94,19 @@ def _answer(recipe: Recipe, run: Path, images: Prepared, target: Path) -> None:
     """The run's predictions, as its bundle would give them."""
     weights, size = load_file(run / "weights.safetensors"), recipe.preprocessing.size
     net = bare_model(recipe.model, size, recipe.names, recipe.seed, weights)
-    result = predictions(net, images.images, recipe, recipe.spec)
-    pairs = zip(images.images, result, strict=True)
-    answers = {image.image_id: from_findings(one) for image, one in pairs}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_predictions(target, PredictionFile("findings", answers))
+    pairs = zip(images.images, predictions(net, images.images, recipe, recipe.spec), strict=True)
+    results = tuple(
+        ImageResult(
+            name=image.image_id,
+            status="analysed",
+            findings=findings,
+            width=findings.width,
+            height=findings.height,
+        )
+        for image, findings in pairs
+    )
+    info = PipelineInfo(name=recipe.name, version=recipe.version, bundles=())
+    write_text(target, json.dumps(RunResult(info, results, ()).to_json()))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def noisy(seed: int, size: int = 64) -> Sample:
 
 
 STEPS: list[Step] = [
-    Blur(),
+    Blur(Uniform(8, 9)),
     Sharpen(),
     Noise(),
     SaltPepper(),

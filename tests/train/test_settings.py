@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import threading
 from collections import Counter
@@ -170,7 +171,7 @@ def test_losses_fall_and_metrics_rise() -> None:
 
 def test_of_two_recipes_that_are_extended_the_later_wins(tmp_path: Path) -> None:
     base = load_recipe("rsna-yolo-small").model_dump(mode="json")
-    (tmp_path / "base.yaml").write_text(str(base))
+    (tmp_path / "base.yaml").write_text(json.dumps(base))
     (tmp_path / "a.yaml").write_text("seed: 1\ntrain: {batch: 3, threads: 1}")
     (tmp_path / "b.yaml").write_text("train: {batch: 5}")
     own = tmp_path / "own.yaml"
@@ -332,9 +333,8 @@ def evidence(**changes: Any) -> Evidence:
 
 def test_a_card_shows_intervals_and_says_where_images_are_few() -> None:
     text = _numbers(evidence())
-    assert "| images | 200 | 12 |" in text
-    assert "| 0.500 (0.400–0.600) | – |" in text
-    assert "| – | 0.750 |" in text
+    assert "| test, a (fp32) | 200 | 0.500 (0.400–0.600) | – |" in text
+    assert "| test, b (fp32) | 12 | – | 0.750 |" in text
     assert "say little: test, b (fp32)." in text
     rows = [
         {"variant": "base", "runs": 2, "value": 0.5, "low": 0.4, "high": 0.6},
