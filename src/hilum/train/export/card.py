@@ -142,9 +142,9 @@ def _shortcuts(checks: Shortcuts) -> str:
         )
         lines.append(f"\nMedian score within one class by source: {by}.")
     if checks.told is not None:
-        known_source, chance = checks.told
+        right, chance = checks.told
         lines.append(
-            f"\nThe source is told from 16 x 16 px and the grey values alone in {known_source:.0%} of "
+            f"\nThe source is told from 16 x 16 px and the grey values alone in {right:.0%} of "
             f"images (the commonest is {chance:.0%})."
         )
     lines.append(
