@@ -35,7 +35,7 @@ filled() {
     -e 's/^hilum pipeline list\|.*/hilum pipeline show default/' \
     -e 's/^hilum data ([a-z]+)\|.*/hilum data \1 --help/' \
     -e 's/^hilum train default .*/hilum train --help/' \
-    -e "s/^hilum (train .*|data preview .*)/hilum \1 $small/"
+    -e "s/^hilum (train [a-z]+-.*|data preview .*)/hilum \1 $small/"
 }
 
 # What needs more than phantoms: the other challenges' tables, a pneumothorax system's bundles.

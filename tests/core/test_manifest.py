@@ -28,7 +28,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"labels": []}, "class logits without box deltas or labels"),
     ({"anchors": None}, "boxes without anchors"),
     ({"image_scores": {"opacity": "shadow"}}, "unknown global classes or findings: shadow"),
-    ({"image_scores": {"any": ["opacity", "shadow"]}}, "no exclusive class: shadow"),
+    ({"image_scores": {"any": ["opacity", "shadow"]}}, "global classes or findings: shadow"),
     ({"positive": "any"}, "positive score that is no image score: any"),
     ({"proposals": {}}, "proposals without their box coding"),
     ({"decoding": {"image_weights": {"shadow": 1}}}, "weights of unknown global classes"),

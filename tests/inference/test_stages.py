@@ -234,7 +234,13 @@ def test_sizes_of_parts_are_counted_at_the_side_that_is_named() -> None:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[10:20, 10:20] = True  # 100 px
     mask[50:54, 50:54] = True  # 16 px
-    for pixels, at, left in ((17, SIDE, 100), (16, SIDE, 116), (101, SIDE, 0), (400, 500, 116)):
+    for pixels, at, left in (
+        (17, SIDE, 100),
+        (16, SIDE, 116),
+        (101, SIDE, 0),
+        (399, 500, 116),
+        (401, 500, 100),
+    ):
         kept = step("masks", "remove-small", pixels=pixels, at=at)(mask, NOBODY)
         assert kept.sum() == left, (pixels, at)
     image = answers()
