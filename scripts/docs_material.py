@@ -23,7 +23,7 @@ from hilum.data.phantom.phantom import Phantom, phantom, write_dicom, write_png
 
 COUNT = 12
 GRID = """recipe: rsna-yolo-small
-common: {train.epochs: 1, data.sample: 60, preprocessing.size: 64, train.precision: fp32}
+common: {train.epochs: 1, data.sample: 200, preprocessing.size: 64, train.precision: fp32}
 variants: {baseline: {}, light: {augment: light}}
 seeds: [1]
 metric: val_loss

@@ -3,7 +3,7 @@
 # made first (docs_material.py), words in capitals (FILE, DIR) are filled in below. The short blocks
 # run in tests/docs, the five systems in run_systems.sh.
 #   HILUM_DATA=... scripts/run_docs.sh [OUT] [PAGE ...]     all pages where none is named
-# Trainings take one epoch of 60 images. Ends with the commands that failed, 1 if any did; what ended
+# Trainings take one epoch of 200 images. Ends with the commands that failed, 1 if any did; what ended
 # well is not run again.
 set -euo pipefail
 : "${HILUM_DATA:?the folder of the training sets}"
@@ -17,7 +17,7 @@ fi
 python=${PYTHON:-python}
 hilum() { "$python" -m hilum "$@"; }
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-small="--set train.epochs=1 --set data.sample=60 --set preprocessing.size=64 --set train.precision=fp32"
+small="--set train.epochs=1 --set data.sample=200 --set preprocessing.size=64 --set train.precision=fp32"
 
 mkdir -p "$out"/{done,log}
 cd "$out"
