@@ -144,7 +144,7 @@ def sweep_page(
         title=f"Sweep of {recipe}",
         metric=text(watched),
         part=part,
-        rows=table.rename(columns={"arm": "variant"}).to_dict("records"),
+        rows=table.to_dict("records"),
         figures=figures,
     )
 
