@@ -9,10 +9,8 @@ import pytest
 from hilum.core.errors import ConfigError
 from hilum.core.options import assignment, replaced
 
-TREE: dict[str, Any] = {
-    "boxes": [{"use": "boxes", "of": "a"}, "nms"],
-    "models": {"a": {"size": 64}},
-}
+FIRST = {"use": "boxes", "of": "a"}
+TREE: dict[str, Any] = {"boxes": [FIRST, "nms"], "models": {"a": {"size": 64}}}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +20,7 @@ TREE: dict[str, Any] = {
         ("models.a.views=[flip]", {**TREE, "models": {"a": {"size": 64, "views": ["flip"]}}}),
         ("models.b.size=32", {**TREE, "models": {"a": {"size": 64}, "b": {"size": 32}}}),
         ("models.a.size=null", {**TREE, "models": {"a": {}}}),
-        ("boxes.1={use: nms, iou: 0.2}", {**TREE, "boxes": [TREE["boxes"][0], {"use": "nms", "iou": 0.2}]}),
+        ("boxes.1={use: nms, iou: 1}", {**TREE, "boxes": [FIRST, {"use": "nms", "iou": 1}]}),
         ("boxes.0.of=b", {**TREE, "boxes": [{"use": "boxes", "of": "b"}, "nms"]}),
         ("boxes.2=scale", {**TREE, "boxes": [*TREE["boxes"], "scale"]}),
         ("boxes.1=null", {**TREE, "boxes": TREE["boxes"][:1]}),
