@@ -87,7 +87,7 @@ def predict(
 
 def exit_code(run: RunResult) -> int:
     """Everything analysed, and every file written that was asked for?"""
-    from hilum.report.results import NOT_WRITTEN
+    from hilum.report.writers import NOT_WRITTEN
 
     lost = any(text.startswith(NOT_WRITTEN) for image in run for text in image.warnings)
     whole = run.counts["analysed"] == len(run) and not lost

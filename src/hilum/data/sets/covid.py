@@ -108,7 +108,7 @@ def covid_opacity_512(folder: Path) -> Catalog:
     )
     for mask in ("ggo", "consolidation", "lung_l", "lung_r"):
         member = "masks/" + rows["image"] + f"__{mask}.png"
-        found = member.isin(list(members))
+        there = member.isin(list(members))
         empty = None if mask.startswith("lung") else ""
-        table[f"mask_{mask}"] = ("covid_opacity_512.zip!" + member).where(found, empty)
+        table[f"mask_{mask}"] = ("covid_opacity_512.zip!" + member).where(there, empty)
     return build("covid_opacity_512", table, folder)
