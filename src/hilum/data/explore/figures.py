@@ -269,7 +269,7 @@ def _files(summary: Summary) -> Made:
         names = facts["syntax"].map(_syntax_name)
         parts.append(lambda axes: _bars(axes, facts["bits"].astype(int), "Bits stored"))
         parts.append(lambda axes: _bars(axes, facts["photometric"], "Photometric"))
-        parts.append(lambda axes: _bars(axes, names, "Transfer syntax or format"))
+        parts.append(lambda axes: _bars(axes, names, "Encoding"))
     spacing = facts["spacing_mm"].dropna()
     if len(spacing):
         parts.append(lambda axes: _bars(axes, spacing.map("{:.3g} mm".format), "Pixel spacing"))
@@ -277,7 +277,7 @@ def _files(summary: Summary) -> Made:
         return None
     columns = len(parts) if len(parts) <= 4 else -(-len(parts) // 2)
     rows = -(-len(parts) // columns)
-    figure = _figure(9, (9.6 / columns) * rows)
+    figure = _figure(9, min(3.1, 8.8 / columns) * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(parts) :]:
         axes.axis("off")
