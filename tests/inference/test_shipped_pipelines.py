@@ -145,7 +145,7 @@ def test_pneumothorax_is_classified_segmented_and_cleaned(
         image_scores={"pneumothorax": "opacity"},
         positive="pneumothorax",
         operating_points={
-            "best-mcc-pneumothorax": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}
+            "best-mcc": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}
         },
     )
     masks = {"pneumothorax": {"channel": 0}}
