@@ -57,7 +57,7 @@ class Intake:
         Args:
             data: a whole file (DICOM, PNG, JPEG), or one in the store's `incoming`, which is
                 then the store's.
-            origin: "c-store", "stow", "upload", "sample" or "prior".
+            origin: "c-store", "stow", "upload", "sample", "prior" or "worklist".
             sender: AE title or user.
             name: of an uploaded file, for its owner to see.
             pipeline: asked for by the sender; else the routing rules choose.
