@@ -16,11 +16,10 @@ def row(system: str, folder: Path) -> str:
     scored = folder / "score.json"
     if not scored.is_file():
         return f"| {system.upper()} | {CHALLENGES[system]} | did not end | | {minutes:.1f} |"
-    told = json.loads(scored.read_text())
+    document = json.loads(scored.read_text())
     rows = len((folder / "submission.csv").read_text().splitlines()) - 1
-    return (
-        f"| {system.upper()} | {told['challenge']} | {told['score']:.3f} | {rows} | {minutes:.1f} |"
-    )
+    score = f"{document['challenge']} | {document['score']:.3f}"
+    return f"| {system.upper()} | {score} | {rows} | {minutes:.1f} |"
 
 
 def main(out: Path) -> None:

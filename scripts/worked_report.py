@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from hilum.cli.main import app
 from hilum.data.catalog import Catalog
 from hilum.evaluate.prediction_files import PredictionFile, from_findings, write_predictions
-from hilum.models.registry import build_model
+from hilum.models.registry import bare_model
 from hilum.train.evaluation import predictions
 from hilum.train.folder import RunFolder
 from hilum.train.recipe import Recipe
@@ -84,11 +84,10 @@ def _one(
 
 def _answer(recipe: Recipe, run: Path, images: Prepared, target: Path) -> None:
     """The run's predictions, as its bundle would give them."""
-    bare = recipe.model.model_copy(update={"pretrained": False})
-    net = build_model(bare, recipe.preprocessing.size, recipe.names, recipe.seed)
-    net.load_state_dict(load_file(run / "weights.safetensors"))
-    found = predictions(net, images.images, recipe, recipe.spec)
-    pairs = zip(images.images, found, strict=True)
+    weights, size = load_file(run / "weights.safetensors"), recipe.preprocessing.size
+    net = bare_model(recipe.model, size, recipe.names, recipe.seed, weights)
+    result = predictions(net, images.images, recipe, recipe.spec)
+    pairs = zip(images.images, result, strict=True)
     answers = {image.image_id: from_findings(one) for image, one in pairs}
     target.parent.mkdir(parents=True, exist_ok=True)
     write_predictions(target, PredictionFile("findings", answers))

@@ -74,9 +74,9 @@ def test_predictions_of_another_shape_of_image_are_refused() -> None:
 
 def test_a_squeezed_copy_is_known_by_its_scales() -> None:
     catalog = _catalog(["a.png", "b.png"], 512, scale_x=0.5, scale_y=0.25)
-    found = match_answers(catalog, _file({"b.png": _one(1.0, (1024, 2048))})).images[1]
-    assert found is not None
-    assert found.boxes.tolist() == [[100, 50, 300, 150]]
+    result = match_answers(catalog, _file({"b.png": _one(1.0, (1024, 2048))})).images[1]
+    assert result is not None
+    assert result.boxes.tolist() == [[100, 50, 300, 150]]
 
 
 def test_boxes_beyond_the_image_are_of_another_size() -> None:

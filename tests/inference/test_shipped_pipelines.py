@@ -77,11 +77,11 @@ def test_folds_shrink_and_weak_boxes_go_by_the_second_places_filter(tmp_path: Pa
     logits = (-2.2,)  # a weak box that the image's score carries
     a = three_classes(tmp_path / "a.zip", boxes=wide, logits=logits)
     b = three_classes(tmp_path / "b.zip", boxes=narrow, logits=logits)
-    found = said("rsna-retinanet", {"retinanet": [a, b]})
-    assert found.scores == pytest.approx(sigmoid(list(logits)), abs=1e-5)
-    width = float(found.boxes_px[0, 2] - found.boxes_px[0, 0])
+    findings = said("rsna-retinanet", {"retinanet": [a, b]})
+    assert findings.scores == pytest.approx(sigmoid(list(logits)), abs=1e-5)
+    width = float(findings.boxes_px[0, 2] - findings.boxes_px[0, 0])
     assert width < 36  # smaller than either fold's
-    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+    assert set(findings.image_scores) == {"normal", "not-normal", "opacity"}
     none = three_classes(tmp_path / "c.zip", logits=(-5.0, -6.0))
     assert len(said("rsna-retinanet", {"retinanet": [none]}).scores) == 0
 
@@ -92,18 +92,18 @@ def test_either_confident_detector_counts_if_the_classifier_agrees(tmp_path: Pat
     for opacity, scores in ((0.5, [3.0, 2.0]), (0.1, [])):
         write_classifier(tmp_path / "c.zip", opacity)
         bundles = {"maskrcnn": [one], "yolo": [two], "classifier": [tmp_path / "c.zip"]}
-        found = said("rsna-maskrcnn-yolo", bundles)
-        np.testing.assert_allclose(found.scores, sigmoid(scores), atol=1e-5)
+        findings = said("rsna-maskrcnn-yolo", bundles)
+        np.testing.assert_allclose(findings.scores, sigmoid(scores), atol=1e-5)
         best = float(sigmoid(scores[0])) if scores else 0.0
-        assert found.image_scores["any-box"] == pytest.approx(best, abs=1e-5)
+        assert findings.image_scores["any-box"] == pytest.approx(best, abs=1e-5)
 
 
 def test_the_replication_study_is_one_network(tmp_path: Path) -> None:
-    found = said(
+    findings = said(
         "replication-retinanet",
         {"retinanet": [three_classes(tmp_path / "r.zip", logits=(2.0, -2.0))]},
     )
-    assert len(found.scores) == 1  # above its own operating point
+    assert len(findings.scores) == 1  # above its own operating point
     with pytest.raises(ConfigError, match="takes one bundle"):
         said("replication-retinanet", {"retinanet": [tmp_path / "r.zip", tmp_path / "s.zip"]})
 
@@ -126,10 +126,10 @@ def test_covid_detectors_are_fused_and_none_is_what_they_leave(tmp_path: Path) -
             }
         ),
     )
-    found = said("siim-covid", {"fasterrcnn": [one], "yolo": [two], "study": [study]})
+    findings = said("siim-covid", {"fasterrcnn": [one], "yolo": [two], "study": [study]})
     p = np.sort(sigmoid([[2.0, 1.0], [0.5, 3.0]]).mean(axis=0))[::-1]
-    np.testing.assert_allclose(found.scores, p, atol=1e-5)
-    scores = found.image_scores
+    np.testing.assert_allclose(findings.scores, p, atol=1e-5)
+    scores = findings.image_scores
     assert scores["none"] == pytest.approx(1 - p[0], abs=1e-5)
     assert sum(scores[name] for name in CLASSES) == pytest.approx(1)
     assert scores["pneumonia"] == pytest.approx(1 - scores["negative"])
@@ -156,10 +156,10 @@ def test_pneumothorax_is_classified_segmented_and_cleaned(
     pixels[200:208, 200:208] = 1  # 32 x 32 = 1,024 px at 1024: removed
     bundles = {"classifier": [tmp_path / "c.zip"]}
     bundles["segmenter"] = [tmp_path / "a.zip", tmp_path / "b.zip"]
-    found = said("pneumothorax", bundles, pixels)
-    mask = found.masks["pneumothorax"]
-    assert found.image_scores["pneumothorax"] == pytest.approx(opacity)
-    assert bool(found.declined) == empty
+    findings = said("pneumothorax", bundles, pixels)
+    mask = findings.masks["pneumothorax"]
+    assert findings.image_scores["pneumothorax"] == pytest.approx(opacity)
+    assert bool(findings.declined) == empty
     assert mask.any() != empty
     assert not mask[190:220, 190:220].any()
     assert empty or abs(int(mask.sum()) - 80 * 80) < 900

@@ -65,8 +65,8 @@ def test_a_full_recipe_builds_its_network(name: str) -> None:
     assert sum(p.numel() for p in net.parameters()) > 5e6
     for stage in recipe.stages.values():
         freeze(net, stage)
-        made = optimiser(net, stage.learning_rate or 1.0, recipe.optimiser)
-        assert any(p.requires_grad for group in made.param_groups for p in group["params"])
+        optim = optimiser(net, stage.learning_rate or 1.0, recipe.optimiser)
+        assert any(p.requires_grad for group in optim.param_groups for p in group["params"])
 
 
 @pytest.mark.parametrize("name", one_of_each_network(FULL, "encoder"))
@@ -79,11 +79,11 @@ def test_each_kind_of_network_takes_a_step(name: str) -> None:
     net = build_model(recipe.model, SIZE, recipe.names, recipe.seed)
     stage = list(recipe.stages.values())[-1]
     freeze(net, stage)
-    made = optimiser(net.train(), 1e-3, recipe.optimiser)
-    before = [p.detach().clone() for group in made.param_groups for p in group["params"]]
+    optim = optimiser(net.train(), 1e-3, recipe.optimiser)
+    before = [p.detach().clone() for group in optim.param_groups for p in group["params"]]
     loss = torch.stack(list(net.loss(batch(recipe)).values())).sum()
     loss.backward()
-    made.step()
+    optim.step()
     assert torch.isfinite(loss)
-    after = [p for group in made.param_groups for p in group["params"]]
+    after = [p for group in optim.param_groups for p in group["params"]]
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -87,7 +87,7 @@ def ensemble(
     summary: dict[str, Any] = {}
     chosen: Mapping[str, Any] = {}
     if search is not None:
-        found, document = searched(
+        best, document = searched(
             parts,
             lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
             method,
@@ -97,7 +97,7 @@ def ensemble(
             metric="rsna" if metric is Metric.RSNA else "ap50",
             finding=finding,
         )
-        chosen = found.options
+        chosen = best.options
         summary = {k: document[k] for k in ("metric", "options", "score", "nested", "fold_scores")}
         write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
     fused = fuse_files(parts, ensemble_of(chosen))

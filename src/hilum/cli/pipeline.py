@@ -76,7 +76,7 @@ def check(
 
     Example: hilum pipeline check pneumothorax --bundle classifier=c.zip --bundle segmenter=s.zip
     """
-    from hilum.inference.loaded import examine
+    from hilum.inference.examine import examine
 
     described = _named(name, bundle)
     models, problems = examine(described)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import GeometryError
-from hilum.core.geometry import check_boxes
+from hilum.core.geometry import check_scored
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -46,14 +46,7 @@ class Findings:
     declined: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_boxes(self.boxes_px)
-        n = len(self.boxes_px)
-        if self.scores.shape != (n,) or len(self.labels) != n:
-            raise GeometryError(
-                f"{n} boxes came with {self.scores.shape} scores and {len(self.labels)} labels"
-            )
-        if n and not (self.scores.min() >= 0 and self.scores.max() <= 1):
-            raise GeometryError("box scores must lie in [0, 1] and not be NaN")
+        check_scored(self.boxes_px, self.scores, self.labels)
         for name, mask in self.masks.items():
             if mask.shape != (self.height, self.width):
                 raise GeometryError(

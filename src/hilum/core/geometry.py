@@ -7,6 +7,7 @@ source pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +19,15 @@ from hilum.core.errors import GeometryError
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+
+def check_scored(boxes: ArrayLike, scores: NDArray[Any], labels: Sequence[str]) -> None:
+    """Raises GeometryError: bad boxes, not one score and label each, or a score outside [0, 1]."""
+    n = len(check_boxes(boxes))
+    if scores.shape != (n,) or len(labels) != n:
+        raise GeometryError(f"{n} boxes came with {scores.shape} scores and {len(labels)} labels")
+    if n and not (scores.min() >= 0 and scores.max() <= 1):
+        raise GeometryError("box scores must lie in [0, 1] and not be NaN")
 
 
 def check_boxes(boxes: ArrayLike) -> NDArray[np.floating[Any]]:

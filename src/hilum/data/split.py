@@ -25,6 +25,7 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 SCHEMA = "hilum.split/1"
+PATIENTS = "hilum.patients/1"  # parts as lists of patients; whoever is not named trains
 HOLD_OUT = {2: ("train", "test"), 3: ("train", "validation", "test")}
 EXTRA_STRATA = ("age", "sex", "view")  # beside the classes; age by decade
 
@@ -149,6 +150,27 @@ def open_split(path: str | Path) -> Split:
         raise DataError(f"{path} is a damaged split: {error!r}") from error
 
 
+def held_patients(path: str | Path) -> dict[str, str] | None:
+    """Patient -> part of a file that names patients instead of images, of whatever catalog; None
+    for a split of images.
+
+    Raises:
+        DataError: damaged, or a patient stands in two parts.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("schema") != PATIENTS:
+            return None
+        rows = [(person(str(one)), str(p)) for p, own in content["parts"].items() for one in own]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not a readable split: {error!r}") from error
+    out = dict(rows)
+    torn = [patient for patient, part in rows if out[patient] != part]
+    if torn:
+        raise DataError(f"{path}: patient {torn[0]!r} is in more than one part")
+    return out
+
+
 def hold_out(
     catalog: Catalog,
     fractions: Sequence[float],
@@ -195,8 +217,8 @@ def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
     if images < 1:
         raise ConfigError(f"sample of {images} images: needed: at least 1")
     share = images / len(catalog)
-    made = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
-    kept = set(made.table.loc[made.table["part"] == "sample", "image_id"])
+    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
+    kept = set(parts.table.loc[parts.table["part"] == "sample", "image_id"])
     return catalog.where(catalog.table["image_id"].isin(kept))
 
 

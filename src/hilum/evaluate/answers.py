@@ -151,8 +151,8 @@ def match_answers(catalog: Catalog, predictions: PredictionFile) -> Answers:
     ids = [truth.image_id for truth in truths]
     matched, ambiguous, by_name = match_names(ids, catalog.table["path"].tolist(), names)
     given = [None if name is None else predictions.images[name] for name in matched]
-    heard = [one if one is not None and one.status == "analysed" else None for one in given]
-    pairs, used = list(zip(heard, truths, strict=True)), set(matched)
+    images = [one if one is not None and one.status == "analysed" else None for one in given]
+    pairs, used = list(zip(images, truths, strict=True)), set(matched)
     return Answers(
         ids=tuple(ids),
         images=tuple(one and in_frame(one, t.size, t.image_id) for one, t in pairs),

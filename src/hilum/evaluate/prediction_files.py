@@ -179,11 +179,11 @@ def number_text(value: float) -> str:
 
 def _read_json(file: Path) -> PredictionFile:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise DataError(f"{file}: schema {found['schema']!r}; needed: {SCHEMA}")
-        images = {entry["path"]: _from_entry(entry) for entry in found["images"]}
-        counts = Counter(entry["path"] for entry in found["images"])
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise DataError(f"{file}: schema {content['schema']!r}; needed: {SCHEMA}")
+        images = {entry["path"]: _from_entry(entry) for entry in content["images"]}
+        counts = Counter(entry["path"] for entry in content["images"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
@@ -194,7 +194,7 @@ def _read_json(file: Path) -> PredictionFile:
             f"{file}: {len(doubled)} images stand in it more than once, {doubled[0]!r} first; "
             "needed: one answer an image"
         )
-    header = {key: found.get(key) for key in ("pipeline", "studies")}
+    header = {key: content.get(key) for key in ("pipeline", "studies")}
     return PredictionFile("findings", images, header, file.parent)
 
 

@@ -103,8 +103,8 @@ def _scores(
     present = np.zeros((clusters, len(weights)), np.bool_)
     present[owner, models] = True
     if mode == "box_and_model_avg":
-        heard: Float = (present * weights).sum(axis=1)
-        return _ratio(mean * count, used) * heard / float(weights.sum())
+        present_weight: Float = (present * weights).sum(axis=1)
+        return _ratio(mean * count, used) * present_weight / float(weights.sum())
     voices = used + (~present * weights).sum(axis=1)
     return _ratio(mean * count, voices)
 
@@ -131,16 +131,16 @@ def _cluster_loop(boxes: Float, weighted: Float, iou: float) -> tuple[Float, Int
     for j in range(n):
         x1, y1, x2, y2 = boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
         own = (x2 - x1) * (y2 - y1)
-        found = 0
+        candidates = 0
         for k in range(clusters):
             w = (x2 if x2 < right[k] else right[k]) - (x1 if x1 > left[k] else left[k])
             h = (y2 if y2 < bottom[k] else bottom[k]) - (y1 if y1 > top[k] else top[k])
             overlap = (w if w > 0.0 else 0.0) * (h if h > 0.0 else 0.0)
             close = (overlap > 0.0) & (overlap >= bound * (area[k] + own - overlap))
             near[k] = close
-            found += close
+            candidates += close
         best, best_iou = -1, iou
-        if found > 0:
+        if candidates > 0:
             for k in range(clusters):
                 if near[k]:
                     w = min(x2, right[k]) - max(x1, left[k])

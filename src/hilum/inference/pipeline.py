@@ -21,6 +21,7 @@ from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
 from hilum.core.options import Options, checked, load_yaml, unknown
+from hilum.inference.check import check_text
 from hilum.inference.stages import Kind, StageSpec, make
 from hilum.inference.stages.base import MODEL, ScoreName, Threshold
 
@@ -179,8 +180,6 @@ class Pipeline(Options):
         """
         if isinstance(source, Pipeline):
             return source
-        from hilum.inference.check import check_text
-
         path = _find(source)
         pipeline = checked(cls, _read_yaml(path), str(path))
         check_text(pipeline, str(path))  # what is wrong is an error now, not at the first image
@@ -235,8 +234,8 @@ class Pipeline(Options):
     def missing(self, model: str) -> str:
         """What to do about a model without a bundle."""
         recipe = self.models[model].recipe
-        made = f"train recipe {recipe} and export it, then name" if recipe else "name"
-        return f"model {model!r} has no bundle; {made} it: --bundle {model}=PATH"
+        remedy = f"train recipe {recipe} and export it, then name" if recipe else "name"
+        return f"model {model!r} has no bundle; {remedy} it: --bundle {model}=PATH"
 
     def changed(self, *, precision: str | None = None, threshold: float | None = None) -> Pipeline:
         """The same with another precision for all models, or another threshold for boxes."""

@@ -102,8 +102,8 @@ class RetinaNet(Model):
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
-        found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
+        dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         if self.global_head is None:
-            return [Prediction(*boxes) for boxes in found]
+            return [Prediction(*boxes) for boxes in dense]
         classes = raw["global_logits"].float().softmax(dim=1)
-        return [Prediction(*boxes, classes[i]) for i, boxes in enumerate(found)]
+        return [Prediction(*boxes, classes[i]) for i, boxes in enumerate(dense)]

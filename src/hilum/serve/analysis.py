@@ -20,7 +20,7 @@ from hilum.core.results import ImageResult, PipelineInfo, RunResult
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
-from hilum.inference.run import Job, Worker, reason
+from hilum.inference.answer import answer, reason
 from hilum.report.writers import NOT_WRITTEN, File, Writer, write_all
 from hilum.serve import routing
 from hilum.serve.config import SOURCE
@@ -213,15 +213,15 @@ def analyse(service: Service, work: Work) -> None:
             _known(service, session, work, known)
         return
     sink = _Collected(service.writers)
-    job = Job(loaded.description, loaded.threads, sink=sink, reading=Reading(untrusted=True))
-    answer = Worker(job, loaded)(_Held(work.subject, service.store.read(work.subject)))
-    if answer.status != "analysed":
+    held = _Held(work.subject, service.store.read(work.subject))
+    found = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
+    if found.status != "analysed":
         with service.records.write() as session:
-            _without_result(service, session, work, answer.status, str(answer.reason))
+            _without_result(service, session, work, found.status, str(found.reason))
         return
     size = service.store.keep_result(result_id, {_name(f): f.content for f in sink.files})
     with service.records.write() as session:
-        _with_result(service, session, work, loaded, answer, result_id, sink, size)
+        _with_result(service, session, work, loaded, found, result_id, sink, size)
 
 
 def _known(service: Service, session: Session, work: Work, result: Result) -> None:

@@ -170,8 +170,8 @@ def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any
     raw: dict[str, Any] = {}
     for parent in parents:
         beside = path.parent / parent  # a file's own neighbours come first
-        found = str(beside) if beside.is_file() else parent
-        raw = _merge(raw, _read(found, (*below, str(path)))[0], whole=True)
+        place = str(beside) if beside.is_file() else parent
+        raw = _merge(raw, _read(place, (*below, str(path)))[0], whole=True)
     return _merge(raw, own, whole=True), str(path)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from hilum.core.errors import ConfigError, DataError
 from hilum.data.catalog import Catalog
 from hilum.data.columns import FIXED
-from hilum.data.split import Split, folds, hold_out, open_split
+from hilum.data.split import Split, folds, held_patients, hold_out, open_split, person
 from hilum.train.options import HoldOut
 from hilum.train.recipe import Recipe
 from hilum.train.sources import Source
@@ -55,14 +55,18 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
     """Everyone's part.
 
     Args:
-        given: a file of `hilum data split`, or a run's split.json; else a catalog's own column
-            `split` where it names a validation part or folds; else what the recipe says.
+        given: a file of `hilum data split`, a run's split.json, or a list of the patients that
+            are held out; else a catalog's own column `split` where it names a validation part or
+            folds; else what the recipe says.
 
     Raises:
         ConfigError: nobody would be held out, or nobody would train.
         DataError: a patient stands in two parts.
     """
     if given is not None:
+        patients = held_patients(given)
+        if patients is not None:
+            return _by_patient(patients, sources, recipe)
         split = open_split(given)
         return Parts(split, _unnamed(split, sources))
     placed: dict[str, str] = {}  # patient -> part
@@ -81,6 +85,16 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
     lost = whole["part"] == ""
     _count(left_out, "patients with another fold in another source", lost.sum())
     return Parts(Split(whole[~lost].reset_index(drop=True), recipe.seed, recipe.name), left_out)
+
+
+def _by_patient(held: dict[str, str], sources: Sequence[Source], recipe: Recipe) -> Parts:
+    """Who is named stays in his part, in every source; all others train."""
+    table = pd.concat([_people(one, sources) for one in sources], ignore_index=True)
+    part = table["patient"].map(person).map(held).fillna("train")
+    if (part == "train").all():
+        raise DataError("the list of held-out patients names nobody of these sources")
+    rows = table[["image_id", "patient"]].assign(part=part)
+    return Parts(Split(rows, recipe.seed, recipe.name), {})
 
 
 def _pools(sources: Sequence[Source]) -> Iterable[list[Source]]:
@@ -141,10 +155,10 @@ def _own_parts(members: list[Source], sources: Sequence[Source]) -> pd.Series[An
     """Image -> part where a catalog brings its own; None where it does not."""
     own = [_people(one, sources).set_index("image_id")["split"] for one in members]
     named: pd.Series[Any] = pd.concat(own).map(lambda part: ALIASES.get(part, part))
-    found = set(named.unique())
-    if found <= {*PARTS, ""} and {"train", "validation"} <= found:
+    parts = set(named.unique())
+    if parts <= {*PARTS, ""} and {"train", "validation"} <= parts:
         return named
-    if {part for part in found if part} and all(_is_fold(part) for part in found if part):
+    if {part for part in parts if part} and all(_is_fold(part) for part in parts if part):
         return named
     return None
 

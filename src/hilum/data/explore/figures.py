@@ -59,10 +59,10 @@ def plots(summary: Summary) -> Iterator[Plot]:
     """The figures for which the data set has data."""
     for draw in (_classes, _boxes_per_image, _centres, _box_sizes, _people, _files):
         with mpl.rc_context(STYLE):
-            made = draw(summary)
-            if made is None:
+            plot = draw(summary)
+            if plot is None:
                 continue
-            title, caption, figure = made
+            title, caption, figure = plot
             out = BytesIO()
             figure.savefig(out, format="png", dpi=DPI, facecolor="white")
         yield Plot(draw.__name__.strip("_").replace("_", "-"), title, caption, out.getvalue())
