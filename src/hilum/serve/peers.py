@@ -47,7 +47,8 @@ class WebArchive:
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
         peer = self._peer
-        verify = client_context(ca=peer.ca) if peer.url.startswith("https:") else True
+        # Without TLS there is nothing to verify, and loading authorities takes long.
+        verify = client_context(ca=peer.ca) if peer.url.startswith("https:") else False
         options: dict[str, Any] = {"transport": self._transport} if self._transport else {}
         try:
             with httpx.Client(

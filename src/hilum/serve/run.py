@@ -6,6 +6,7 @@ import fcntl
 import importlib
 import logging
 import threading
+import time
 from typing import IO, Any
 
 from sqlalchemy import select, update
@@ -24,6 +25,7 @@ from hilum.serve.worker import SENDING, Worker
 log = logging.getLogger(__name__)
 SENDERS = 2
 SWEEP_S = 3600.0
+_DYING_S = 3.0  # one that was killed holds the lock a moment longer
 
 
 class Running:
@@ -137,16 +139,21 @@ class Running:
 def _lock(config: Config) -> IO[bytes]:
     """Ours while the file is open; the system lets go of it whatever happens to us."""
     lock = (config.root / "lock").open("ab")
-    if config.database_url.startswith("sqlite"):
+    if not config.database_url.startswith("sqlite"):
+        return lock
+    deadline = time.monotonic() + _DYING_S
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
         except OSError as error:
-            lock.close()
-            raise ConfigError(
-                f"another hilum serve works in {config.root}; needed: another `folder`, or "
-                "PostgreSQL for several"
-            ) from error
-    return lock
+            if time.monotonic() > deadline:
+                lock.close()
+                raise ConfigError(
+                    f"another hilum serve works in {config.root}; needed: another `folder`, or "
+                    "PostgreSQL for several"
+                ) from error
+            time.sleep(0.05)
 
 
 def _free_all(service: Service) -> None:
