@@ -144,9 +144,7 @@ def test_pneumothorax_is_classified_segmented_and_cleaned(
         opacity,
         image_scores={"pneumothorax": "opacity"},
         positive="pneumothorax",
-        operating_points={
-            "best-mcc": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}
-        },
+        operating_points={"best-mcc": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}},
     )
     masks = {"pneumothorax": {"channel": 0}}
     for fold in "ab":
