@@ -61,6 +61,8 @@ def figures_of(
             findings = _found(manifest, held[part], raw, source)
             key, on = f"{part}, {source} ({by})", f"{part}, {source}"
             values = numbers(own, findings, recipe, at)
+            if not _says(own, manifest):  # what is left is of labels that no score is about
+                values = {n: v for n, v in values.items() if n not in IMAGE_NUMBERS}
             out[key] = {n: Figure(value=value, n=len(own), on=on) for n, value in values.items()}
             if part == "test":
                 out[key] |= _intervals(own, findings, manifest, at, out[key])
