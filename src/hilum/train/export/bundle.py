@@ -5,6 +5,7 @@ graph that ships, in ONNX Runtime, decoded as `hilum predict` decodes.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
