@@ -80,6 +80,7 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
     plan = routing.plan(service.config, facts, image.wanted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
+    link_priors(session, image)
     names = ", ".join(plan.pipelines) or "none: it is kept only"
     service.records.say(session, image.id, "checked", f"checked; pipelines: {names}")
     for index, name in enumerate((*plan.pipelines, *plan.shadow)):
@@ -100,6 +101,26 @@ def ask(service: Service, session: Session, image: Image, details: dict[str, Any
     return queue.add(
         session, ANALYSE, image.id, key=name, priority=image.priority, details=details
     ) or queue.again(session, ANALYSE, image.id, name, details)
+
+
+def link_priors(session: Session, image: Image) -> None:
+    """The newest earlier image of the same patient, on both sides of a new image."""
+    if not (image.patient and image.study_date):
+        return
+    session.flush()
+    others = select(Image).where(Image.patient == image.patient, Image.id != image.id)
+    others = others.where(Image.study_date.is_not(None), Image.study != image.study)
+    for other in session.scalars(others.order_by(Image.study_date, Image.received)):
+        assert other.study_date is not None
+        if other.study_date < image.study_date:
+            image.prior = other.id
+        elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
+            other.prior = image.id
+
+
+def _is_newer(session: Session, image: Image, known: str | None) -> bool:
+    prior = session.get(Image, known) if known else None
+    return prior is None or (prior.study_date or "") < (image.study_date or "")
 
 
 def _describe(image: Image, stored: StoredImage) -> None:
