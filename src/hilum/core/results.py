@@ -307,8 +307,8 @@ def _boxes_to_json(findings: Findings) -> list[dict[str, Any]]:
 def _findings_from_json(record: Mapping[str, Any]) -> Findings:
     boxes = record["findings"]
     return Findings(
-        width=record["width"],
-        height=record["height"],
+        width=int(record["width"]),
+        height=int(record["height"]),
         boxes_px=np.array([box["box_px"] for box in boxes], np.float32).reshape(-1, 4),
         scores=np.array([box["score"] for box in boxes], np.float32),
         labels=tuple(box["label"] for box in boxes),

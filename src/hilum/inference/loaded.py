@@ -11,14 +11,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.bundle import Bundle, open_bundle
-from hilum.core.findings import Findings, StudyResult
+from hilum.core.findings import Findings, LateMasks, StudyResult
 from hilum.core.manifest import BOX, STUDY, Calibration
 from hilum.core.prediction import Boxes
 from hilum.core.radiograph import Radiograph
@@ -113,8 +113,11 @@ class LoadedPipeline:
             if not gate.of_header:
                 gate(radiograph)
         image = self._asked(radiograph, masks)
-        for name in self._mask_names(masks):
-            image.masks[name] = self._mask(name, image, radiograph.valid)
+        makers = {
+            name: partial(self._mask, name, image, radiograph.valid)
+            for name in self._mask_names(masks)
+        }
+        image.masks = LateMasks(makers, radiograph.width, radiograph.height)
         boxes = self._boxes(image)
         findings = Findings(
             width=radiograph.width,

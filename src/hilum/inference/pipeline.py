@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
-from hilum.core.options import Options, checked, load_yaml, unknown
+from hilum.core.options import Options, assignment, checked, load_yaml, replaced, unknown
 from hilum.inference.check import check_text
 from hilum.inference.stages import Kind, StageSpec, make
 from hilum.inference.stages.base import MODEL, ScoreName, Threshold
@@ -171,8 +171,15 @@ class Pipeline(Options):
         return models
 
     @classmethod
-    def load(cls, source: Pipeline | str | os.PathLike[str] | None = None) -> Pipeline:
+    def load(
+        cls,
+        source: Pipeline | str | os.PathLike[str] | None = None,
+        changes: Sequence[str] = (),
+    ) -> Pipeline:
         """A pipeline from a YAML file, one that comes with hilum by its name, or the default.
+
+        Args:
+            changes: of the text, "masks.lungs.1={use: threshold, at: 0.4}"; null leaves out.
 
         Raises:
             ConfigError: no such pipeline, not YAML, or a key, stage, option, model or kind that
@@ -181,7 +188,10 @@ class Pipeline(Options):
         if isinstance(source, Pipeline):
             return source
         path = _find(source)
-        pipeline = checked(cls, _read_yaml(path), str(path))
+        raw = _read_yaml(path)
+        for change in changes:
+            raw = replaced(raw, *assignment(change))
+        pipeline = checked(cls, raw, str(path))
         check_text(pipeline, str(path))  # what is wrong is an error now, not at the first image
         return pipeline._resolved(path.parent)
 

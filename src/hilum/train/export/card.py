@@ -122,29 +122,29 @@ def _subgroups(evidence: Evidence) -> str:
     return "AUC of the positive score on test images.\n\n" + "\n".join(rows)
 
 
-def _shortcuts(found: Shortcuts) -> str:
-    hidden = list(dict.fromkeys(name for own in found.auc.values() for name in own))
+def _shortcuts(checks: Shortcuts) -> str:
+    hidden = list(dict.fromkeys(name for own in checks.auc.values() for name in own))
     rows = [
         "| AUC of the positive score | " + " | ".join(hidden) + " |",
         "|---|" + "---|" * len(hidden),
     ]
-    for source, own in found.auc.items():
+    for source, own in checks.auc.items():
         cells = [
             str(int(own[n])) if n == "images" else f"{own[n]:.3f}" if n in own else "–"
             for n in hidden
         ]
         rows.append(f"| {source} | " + " | ".join(cells) + " |")
-    lines = rows if found.auc else ["No source has enough test images of both kinds."]
-    if len(found.medians) > 1:
+    lines = rows if checks.auc else ["No source has enough test images of both kinds."]
+    if len(checks.medians) > 1:
         by = "; ".join(
             f"{source} {own['without']:.2f} without, {own['with']:.2f} with"
-            for source, own in found.medians.items()
+            for source, own in checks.medians.items()
         )
         lines.append(f"\nMedian score within one class by source: {by}.")
-    if found.told is not None:
-        told, chance = found.told
+    if checks.told is not None:
+        right, chance = checks.told
         lines.append(
-            f"\nThe source is told from 16 x 16 px and the grey values alone in {told:.0%} of "
+            f"\nThe source is told from 16 x 16 px and the grey values alone in {right:.0%} of "
             f"images (the commonest is {chance:.0%})."
         )
     lines.append(

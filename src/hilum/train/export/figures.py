@@ -51,12 +51,12 @@ def figures_of(
     for part, raw in raw_of.items():
         for source in held[part].sources:
             own = held[part].of(source)
-            found = _found(manifest, held[part], raw, source)
+            findings = _found(manifest, held[part], raw, source)
             key, on = f"{part}, {source} ({by})", f"{part}, {source}"
-            values = numbers(own, found, recipe, at)
+            values = numbers(own, findings, recipe, at)
             out[key] = {n: Figure(value=value, n=len(own), on=on) for n, value in values.items()}
             if part == "test":
-                out[key] |= _intervals(own, found, manifest, at, out[key])
+                out[key] |= _intervals(own, findings, manifest, at, out[key])
     return out
 
 
@@ -150,7 +150,7 @@ def _lungs(manifest: Manifest, raw: RawOutputs) -> NDArray[np.bool_] | None:
 
 def _intervals(
     held: Held,
-    found: Sequence[Findings],
+    findings: Sequence[Findings],
     manifest: Manifest,
     at: Thresholds,
     figures: Mapping[str, Figure],
@@ -159,7 +159,7 @@ def _intervals(
     out: dict[str, Figure] = {}
     finding = manifest.positive or (manifest.labels[0] if len(manifest.labels) == 1 else None)
     if finding is not None:
-        cases = cases_of_held(held, found, finding)
+        cases = cases_of_held(held, findings, finding)
         patients = cases.rows["patient"].to_numpy()
         for name, one in measures(cases, at).items():
             if name in WITH_INTERVALS and name in figures:
@@ -172,7 +172,7 @@ def _intervals(
             continue
         values = []
         for i in rows:
-            mask = found[i].masks[name]
+            mask = findings[i].masks[name]
             values.append(dice(held.truths[i].masks[name](*mask.shape), mask))
         interval = bootstrap(mean_of(values), [held.truths[i].patient for i in rows])
         out[key] = _with(figures[key], interval.value, interval.low, interval.high)
