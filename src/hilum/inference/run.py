@@ -17,6 +17,7 @@ from hilum.core.errors import ConfigError, HilumError, InputRefused, ModelOutput
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
 from hilum.dicom.reading import DEFAULT_READING, Reading
+from hilum.dicom.stored import check_window
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 
@@ -76,6 +77,8 @@ class Worker:
         self.job = job
         self.loaded = loaded or LoadedPipeline(job.pipeline, threads=job.threads).opened()
         self.info = self.loaded.info
+        self.reading = replace(job.reading, window=self.loaded.window)
+        check_window(self.reading.window, self.reading.full_range)
 
     def __call__(self, source: Input) -> ImageResult:
         started = time.perf_counter()
@@ -98,8 +101,7 @@ class Worker:
         given = source if isinstance(source, Radiograph) else self._open(source, answer)
         self.loaded.check_header(given)  # before anything is decoded
         stored = None if isinstance(given, Radiograph) else given
-        reading = self.job.reading
-        radiograph = given if isinstance(given, Radiograph) else reading.decode(given)
+        radiograph = given if isinstance(given, Radiograph) else self.reading.decode(given)
         answer.add(ids=radiograph.ids, width=radiograph.width, height=radiograph.height)
         notes = tuple(f"reading: {words}" for words in radiograph.decoding.warnings)
         answer.add(warnings=notes)
@@ -112,7 +114,7 @@ class Worker:
     def _open(self, source: Item, answer: _Answer) -> StoredImage:
         data = source.load()
         answer.add(content_sha256=hashlib.sha256(data).hexdigest())
-        stored = self.job.reading.open((source.name, data))
+        stored = self.reading.open((source.name, data))
         answer.add(ids=stored.ids)
         return stored
 

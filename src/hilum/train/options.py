@@ -14,6 +14,9 @@ from hilum.models.options import Options
 class PreprocessingOptions(Options):
     size: int = Field(default=256, ge=64, multiple_of=32)
     stretch: tuple[float, float] = (0.5, 99.5)
+    # Centre and width in modality units with which every source is read, and what the bundle reads
+    # (B1); None: as each file says.
+    window: tuple[float, float] | None = None
 
 
 class OptimiserOptions(Options):

@@ -108,7 +108,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     """
     catalog, targets = source.lessons, source.targets
     record = catalog.table.iloc[row]
-    radiograph = open_radiograph(catalog.root, record["path"])
+    radiograph = open_radiograph(catalog.root, record["path"], spec.window)
     image, frame = square(radiograph, spec)
     label = np.array([_label(record, name) for name in targets.classes], np.float32)
     if (label == 1).any():
