@@ -5,10 +5,10 @@ The same numbers choose epochs, are drawn, watched, swept and written on the car
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.core.findings import Findings
+from hilum.core.manifest import Decoding, Manifest
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.data.pixels import open_mask
@@ -36,6 +37,8 @@ from hilum.train.samples import Prepared, PreparedImage
 from hilum.train.sources import Source
 
 Bool = NDArray[np.bool_]
+Keep: TypeAlias = Callable[[Sequence[Findings]], None]
+MOST = 1000  # boxes of an image
 IMAGE_NUMBERS = frozenset(
     ("auc", "average_precision", "accuracy", "precision", "sensitivity", "specificity")
 ) | {"f1", "f2", "mcc", "brier", "ece"}
@@ -108,9 +111,20 @@ def _label(record: pd.Series[Any], name: str) -> float:
     return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
 
 
-def evaluate(net: Model, held: Held, recipe: Recipe, spec: Preprocessing) -> dict[str, float]:
-    """val_loss and its components, and every number that the annotations allow, by name."""
-    found = predictions(net, held.images, recipe, spec)
+def evaluate(
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, keep: Keep | None = None
+) -> dict[str, float]:
+    """val_loss and its components, and every number that the annotations allow, by name.
+
+    Args:
+        keep: takes the boxes before suppression, of networks that have boxes.
+    """
+    raw, manifest = _heads(net, held.images, recipe, spec)
+    found = decoded(Decoder(manifest), raw, held.images) if raw else []
+    if keep is not None and raw and manifest.has_boxes:
+        floor = recipe.train.keep_predictions.floor
+        loose = manifest.model_copy(update={"decoding": unsuppressed(manifest.decoding, floor)})
+        keep(decoded(Decoder(loose), raw, held.images, masks=False))
     return losses(net, held.images, recipe, spec) | numbers(held, found, recipe)
 
 
@@ -157,10 +171,22 @@ def predictions(
     net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
 ) -> list[Findings]:
     """What a bundle of this network would say of each, uncut, in source pixels."""
+    raw, manifest = _heads(net, images, recipe, spec)
+    return decoded(Decoder(manifest), raw, images) if raw else []
+
+
+def _heads(
+    net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
+) -> tuple[list[RawOutputs], Manifest]:
+    """The raw heads of each image and what decodes them."""
     raw = raw_outputs(net, [tensor(one, spec) for one in images], recipe.train.batch)
-    if not raw:
-        return []
-    return decoded(Decoder(draft(recipe, net, heads_of(raw[0]), spec)), raw, images)
+    return raw, draft(recipe, net, heads_of(raw[0]) if raw else [], spec)
+
+
+def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
+    """Every box above a floor of its score."""
+    wide = {"score_floor": floor, "nms_iou": 1.0, "max_boxes": MOST, "component_weights": {}}
+    return decoding.model_copy(update=wide)
 
 
 def tensor(image: PreparedImage, spec: Preprocessing) -> NDArray[np.float32]:
