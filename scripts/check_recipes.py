@@ -106,9 +106,9 @@ def check(name: str, data: Path, out: Path, threads: int) -> Row:
         export(out, bundle, data)
     image = out / "phantom.png"
     write_png(phantom(1, 512, 512), image)
-    found = LoadedPipeline(Pipeline.load().with_bundle(bundle))(read(image))
-    row["bundle"] = f"{len(found.boxes_px)} boxes, {len(found.image_scores)} scores, " + (
-        f"{len(found.masks)} masks"
+    images = LoadedPipeline(Pipeline.load().with_bundle(bundle))(read(image))
+    row["bundle"] = f"{len(images.boxes_px)} boxes, {len(images.image_scores)} scores, " + (
+        f"{len(images.masks)} masks"
     )
     return row
 
@@ -147,16 +147,16 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
     (batch,) = plain(held.images, recipe.spec, recipe.names, len(held))
     torch.set_num_threads(threads)
     net = build_model(recipe.model, recipe.preprocessing.size, recipe.names, recipe.seed)
-    made = torch.optim.AdamW(net.parameters(), lr=RATES.get(name, 1e-3), weight_decay=0)
+    optim = torch.optim.AdamW(net.parameters(), lr=RATES.get(name, 1e-3), weight_decay=0)
     goal = 1.0 if recipe.model.kind == "classifier" else 0.9
     reached, steps, started = 0.0, 0, time.process_time()
     while reached < goal and time.process_time() - started < PATIENCE_S:
         net.train()
         for _ in range(10):
-            made.zero_grad()
+            optim.zero_grad()
             torch.stack(list(net.loss(batch).values())).sum().backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            made.step()
+            optim.step()
         steps += 10
         reached = known(net, held, recipe)
     return {
@@ -187,13 +187,13 @@ def eight(source: Source, recipe: Recipe) -> list[int]:
 
 def known(net: Model, held: Held, recipe: Recipe) -> float:
     """AP@.5, the share of right labels, or the mean Dice."""
-    found = predictions(net, held.images, recipe, recipe.spec)
+    findings = predictions(net, held.images, recipe, recipe.spec)
     if getattr(recipe.model, "target", "") == "findings":
         names = recipe.names.findings
-        values = np.array([[one.image_scores[name] for name in names] for one in found])
+        values = np.array([[one.image_scores[name] for name in names] for one in findings])
         truth = np.stack([one.findings for one in held.images])
         return float(((values >= 0.5) == (truth == 1)).mean())
-    values = numbers(held, found, recipe)
+    values = numbers(held, findings, recipe)
     masks = (f"dice_{name}" for name in recipe.names.masks)
     return next(values[name] for name in ("ap50", "class_accuracy", *masks) if name in values)
 
@@ -226,7 +226,7 @@ def main() -> None:
     def rows(
         names: Iterable[str], work: Callable[[str, Path], Row], file: Path, write: Table
     ) -> None:
-        found: list[Row] = []
+        result: list[Row] = []
         for name in names:
             if options.only is not None and name not in options.only:
                 continue
@@ -236,12 +236,12 @@ def main() -> None:
                 try:
                     row = work(name, folder)
                 except HilumError as error:
-                    found.append({"network": name, "recipe": name, "problem": str(error)})
+                    result.append({"network": name, "recipe": name, "problem": str(error)})
                     continue
                 write_text(kept, json.dumps(row))
-            found.append(json.loads(kept.read_text()))
-            write_text(file, write(found))
-        print(write(found))
+            result.append(json.loads(kept.read_text()))
+            write_text(file, write(result))
+        print(write(result))
 
     rows(
         LEARNERS,
@@ -253,7 +253,7 @@ def main() -> None:
         groups,
         lambda name, folder: check(name, options.data, folder, options.threads),
         options.out / "recipes.md",
-        lambda found: table(found, groups),
+        lambda own: table(own, groups),
     )
 
 

@@ -213,14 +213,14 @@ def made_of(frontal: Float32, label: int, rng: Rng) -> Float32:
         frontal[: int(height * part * 0.9)],
         frontal[height - int(height * part * 0.9) :],
     )
-    made: dict[int, Callable[[], Float32]] = {
+    result: dict[int, Callable[[], Float32]] = {
         7: lambda: frontal[::-1, ::-1],
         8: lambda: np.rot90(frontal, 1),
         9: lambda: np.rot90(frontal, -1),
         10: lambda: 1 - frontal,
         11: lambda: halves[int(rng.integers(4))],
     }
-    return made[label]()
+    return result[label]()
 
 
 def views(one: Picture, rng: Rng) -> Iterator[tuple[Float32, int, bool]]:
@@ -276,15 +276,15 @@ def learnt(features: Float32, labels: NDArray[np.int64], epochs: int = 15) -> nn
     )
     count = torch.bincount(y, minlength=12).clamp(min=1).float()
     weight = count**-0.5 / (count**-0.5).mean()
-    made = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=2e-3)
+    optim = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=2e-3)
     steps = max(1, epochs * len(y) // 512)
-    rate = torch.optim.lr_scheduler.OneCycleLR(made, 6e-3, total_steps=steps + 1)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optim, 6e-3, total_steps=steps + 1)
     for _ in range(steps):
         batch = torch.randint(0, len(y), (512,))
         loss = nn.functional.cross_entropy(head(x[batch]), y[batch], weight, label_smoothing=0.02)
-        made.zero_grad()
+        optim.zero_grad()
         loss.backward()
-        made.step()
+        optim.step()
         rate.step()
     first: Any = head[1]
     with torch.no_grad():
@@ -331,9 +331,9 @@ def _frontal(head: nn.Sequential, features: Float32) -> Float32:
 
 
 def _refused(known: NDArray[Any], new: NDArray[Any]) -> dict[str, float]:
-    found = {"n": float(len(known)), "learnt": float((known < BELOW).mean())}
+    result = {"n": float(len(known)), "learnt": float((known < BELOW).mean())}
     return (
-        found if np.isnan(new).all() else found | {"kind not learnt": float((new < BELOW).mean())}
+        result if np.isnan(new).all() else result | {"kind not learnt": float((new < BELOW).mean())}
     )
 
 
@@ -366,9 +366,9 @@ def main() -> None:
 def of_graph(graph: bytes, name: str, given: Iterable[Picture]) -> dict[str, dict[str, float]]:
     """The part of frontals, and of all others, that the shipped graph refuses."""
     listed = list(given)
-    said = answers(graph, np.stack([tensor(one.pixels) for one in listed]))
+    answer = answers(graph, np.stack([tensor(one.pixels) for one in listed]))
     scores: dict[str, list[float]] = {}
-    for one, raw in zip(listed, said, strict=True):
+    for one, raw in zip(listed, answer, strict=True):
         assert raw.global_logits is not None
         score = np.exp(raw.global_logits[FRONTAL] - np.logaddexp.reduce(raw.global_logits))
         part = "frontals" if one.label == FRONTAL else "others"

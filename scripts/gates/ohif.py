@@ -101,9 +101,9 @@ def shown_boxes(page: Page, width: int, height: int) -> tuple[np.ndarray, float]
 def look(dist: Path, out: Path, source: Path) -> list[str]:
     """Problems; writes a screenshot a step."""
     run = hilum.predict(source, threshold=THRESHOLD)
-    found = run[0].findings
-    assert found is not None
-    assert len(found.labels), "the phantom shows nothing to look for"
+    findings = run[0].findings
+    assert findings is not None
+    assert len(findings.labels), "the phantom shows nothing to look for"
     study = dcmread(source, stop_before_pixels=True).StudyInstanceUID
     objects, _ = written(source, THRESHOLD)
     for content in (source.read_bytes(), objects["sr"], objects["seg"]):
@@ -126,11 +126,11 @@ def look(dist: Path, out: Path, source: Path) -> list[str]:
         page.get_by_text("hilum sr").first.dblclick()
         page.locator("svg.svg-layer polyline").first.wait_for(timeout=60_000)
         page.screenshot(path=out / "ohif-sr.png")
-        problems += compare("preview", page, found)
+        problems += compare("preview", page, findings)
         page.get_by_text("Yes", exact=True).first.click()
         page.locator("svg.svg-layer rect").first.wait_for(timeout=60_000)
         page.screenshot(path=out / "ohif-sr-tracked.png")
-        problems += compare("hydrated", page, found)
+        problems += compare("hydrated", page, findings)
         page.get_by_text("hilum seg").first.dblclick()
         page.wait_for_timeout(10_000)
         page.screenshot(path=out / "ohif-seg.png")
@@ -138,14 +138,14 @@ def look(dist: Path, out: Path, source: Path) -> list[str]:
     return problems
 
 
-def compare(step: str, page: Page, found: Any) -> list[str]:
-    boxes, scale = shown_boxes(page, found.width, found.height)
+def compare(step: str, page: Page, findings: Any) -> list[str]:
+    boxes, scale = shown_boxes(page, findings.width, findings.height)
     worst = []
-    for box in found.boxes_px:
+    for box in findings.boxes_px:
         worst.append(float(np.abs(boxes - box).max(1).min()) if len(boxes) else float("inf"))
     print(f"{step}: {len(boxes)} boxes shown, worst edge {max(worst):.2f} px of the image")
     far = max(worst) * scale > TOLERANCE
-    return [f"{step}: {boxes.round(1)} instead of {found.boxes_px}"] if far else []
+    return [f"{step}: {boxes.round(1)} instead of {findings.boxes_px}"] if far else []
 
 
 def main() -> int:

@@ -57,8 +57,8 @@ def written(path: Path, threshold: float) -> tuple[dict[str, bytes], list[str]]:
     objects, refused = {}, []
     for kind in KINDS:
         try:
-            made = dicom_objects(stored, radiograph, run[0], [kind], run.pipeline)
-            objects[kind] = to_bytes(made[kind])
+            result = dicom_objects(stored, radiograph, run[0], [kind], run.pipeline)
+            objects[kind] = to_bytes(result[kind])
         except NotWritten as error:
             refused.append(f"{kind}: {error}")
     return objects, refused

@@ -38,9 +38,9 @@ def test_policies_are_seeded_and_stay_in_range(name: str) -> None:
 def test_each_augmentation_of_a_policy_works_alone_and_without_boxes(name: str) -> None:
     bare = Sample(disc_sample(40, 50, 9).image, np.zeros((0, 4), np.float32), ())
     for step in POLICIES[name].augmentations():
-        made = Policy((step,))(bare, np.random.default_rng(1))
-        assert made.boxes_px.shape == (0, 4)
-        assert made.image.shape == bare.image.shape
+        result = Policy((step,))(bare, np.random.default_rng(1))
+        assert result.boxes_px.shape == (0, 4)
+        assert result.image.shape == bare.image.shape
 
 
 def test_the_study_of_pneumothorax_has_four_augmentations() -> None:
@@ -60,9 +60,9 @@ def test_every_set_of_the_studies_has_its_name() -> None:
 
 def test_the_default_policy_gives_the_samples_it_always_gave() -> None:
     """Hash of 40 samples, computed with the code that trained the first shipped model."""
-    made = np.random.default_rng(0)
-    image = made.random((64, 64), dtype=np.float32)
-    mask = (made.random((64, 64)) > 0.5).astype(np.uint8)
+    result = np.random.default_rng(0)
+    image = result.random((64, 64), dtype=np.float32)
+    mask = (result.random((64, 64)) > 0.5).astype(np.uint8)
     boxes = np.array([[5, 6, 30, 40], [20, 20, 60, 50]], np.float32)
     sample = Sample(image, boxes, ("opacity", "opacity"), {"opacity": mask})
     digest = hashlib.sha256()
@@ -90,14 +90,14 @@ def test_what_is_fixed_in_the_replication_is_not_drawn() -> None:
     assert sizes == {(round(28 * 1.15 * (1 + np.tan(np.radians(4))), 2), round(28 * 1.15, 2))}
 
 
-def test_only_the_sets_that_say_so_stand_films_on_their_heads() -> None:
+def test_only_the_sets_that_say_so_stand_images_on_their_heads() -> None:
     top = disc_sample(64, 30, 12)
     turned = {
         name
         for name, one in POLICIES.items()
         for seed in range(60)
-        if len(found := one(top, np.random.default_rng(seed)).boxes_px)
-        and found[0, 1] + found[0, 3] > 1.3 * SIZE
+        if len(result := one(top, np.random.default_rng(seed)).boxes_px)
+        and result[0, 1] + result[0, 3] > 1.3 * SIZE
     }
     assert turned == {"replication/demonstration", "covid/yolo"}
 

@@ -59,8 +59,8 @@ def test_reading_predicting_and_drawing_need_the_base_install_only(tmp_path: Pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said == {"shape": [560, 640], "status": ["analysed"], "code": 0, "heavy": []}
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert document == {"shape": [560, 640], "status": ["analysed"], "code": 0, "heavy": []}
     page = tmp_path / "out" / "index.html"
     assert page.is_file()
     report = json.loads((tmp_path / "out" / "findings.json").read_text())

@@ -66,9 +66,9 @@ def _run(*arguments: object) -> Any:
 def test_a_new_bundle_carries_points_and_maps_and_the_runtime_applies_them(tmp_path: Path) -> None:
     old = write_toy(tmp_path / "old.zip", logits=(1.0,))
     out = tmp_path / "new.zip"
-    said = _run(tmp_path / "old.zip", *_validation(tmp_path, old), "--out", out)
+    answer = _run(tmp_path / "old.zip", *_validation(tmp_path, old), "--out", out)
     new = load_bundle(out)
-    assert new.sha256 == said["sha256"] != old.sha256
+    assert new.sha256 == answer["sha256"] != old.sha256
     assert new.manifest.files["model.onnx"] == old.manifest.files["model.onnx"]
     assert "Calibrated again" in new.read("card.md").decode()
     points = new.manifest.operating_points

@@ -134,14 +134,14 @@ def test_siim_scores_without_a_place_become_weighted_means(tmp_path: Path) -> No
 
 def _findings(path: Path, score: float, status: str = "analysed") -> Path:
     box = {"label": "opacity", "score": score, "box_px": [10.0, 10.0, 50.0, 50.0]}
-    heard = status == "analysed"
+    totals = status == "analysed"
     image: dict[str, Any] = {
         "path": "a.dcm",
         "status": status,
         "width": 100,
         "height": 100,
-        "scores": {"opacity": score} if heard else {},
-        "findings": [box] if heard else [],
+        "scores": {"opacity": score} if totals else {},
+        "findings": [box] if totals else [],
         "masks": {},
     }
     study = {"study_instance_uid": "1.2", "scores": {"opacity": score}, "images": [0]}
@@ -184,8 +184,8 @@ def test_a_file_without_any_box_has_no_voice_among_detectors(tmp_path: Path) -> 
     document["images"][0] |= {"findings": [], "scores": {"opacity": 0.5}}
     write(classifier, json.dumps(document))
     out = tmp_path / "fused.json"
-    said = json.loads(run("ensemble", detector, classifier, "--out", out, "--json"))
-    assert said["without_boxes"] == ["c"]
+    content = json.loads(run("ensemble", detector, classifier, "--out", out, "--json"))
+    assert content["without_boxes"] == ["c"]
     image = json.loads(out.read_text())["images"][0]
     assert image["findings"][0]["score"] == pytest.approx(0.9)
     assert image["scores"]["opacity"] == pytest.approx(0.7)
@@ -207,8 +207,8 @@ def test_boxes_of_a_smaller_copy_are_scaled_to_the_first_file(
     document["images"][0]["findings"][0]["box_px"] = [5.0, 5.0, 25.0, 25.0]
     write(files["half"], json.dumps(document))
     out = tmp_path / "fused.json"
-    said = json.loads(run("ensemble", *files.values(), "--out", out, "--json"))
-    assert said["scaled"] == 1
+    content = json.loads(run("ensemble", *files.values(), "--out", out, "--json"))
+    assert content["scaled"] == 1
     (one,) = json.loads(out.read_text())["images"][0]["findings"]
     want = [10.0, 10.0, 50.0, 50.0] if order[0] == "full" else [5.0, 5.0, 25.0, 25.0]
     assert one["box_px"] == want
@@ -312,15 +312,15 @@ def _searched(tmp_path: Path) -> tuple[Path, list[Path]]:
 def test_a_search_finds_options_on_validation_folds_and_writes_them(tmp_path: Path) -> None:
     catalog, files = _searched(tmp_path)
     out = tmp_path / "fused.csv"
-    said = json.loads(run("ensemble", *files, "--search", catalog, "--out", out, "--json"))
-    found = json.loads((tmp_path / "fused.search.json").read_text())
-    assert found["images"] == 30  # no image of the test split was looked at
-    assert said["options"] == found["options"]
-    assert found["options"]["iou"] <= 0.5  # the two must be joined: their IoU is .54 at most
-    assert len(found["fold_scores"]) == 5
-    assert found["score"] == pytest.approx(np.mean(found["fold_scores"]))
-    assert found["score"] >= max(np.mean(t["fold_scores"]) for t in found["tried"]) - 1e-12
-    best = found["options"]
+    document = json.loads(run("ensemble", *files, "--search", catalog, "--out", out, "--json"))
+    content = json.loads((tmp_path / "fused.search.json").read_text())
+    assert content["images"] == 30  # no image of the test split was looked at
+    assert document["options"] == content["options"]
+    assert content["options"]["iou"] <= 0.5  # the two must be joined: their IoU is .54 at most
+    assert len(content["fold_scores"]) == 5
+    assert content["score"] == pytest.approx(np.mean(content["fold_scores"]))
+    assert content["score"] >= max(np.mean(t["fold_scores"]) for t in content["tried"]) - 1e-12
+    best = content["options"]
     again = tmp_path / "again.csv"
     words = [word for k in ("iou", "skip", "mode") for word in ("--set", f"{k}={best[k]}")]
     weights = ",".join(map(str, best["weights"].values()))

@@ -21,9 +21,9 @@ def test_a_sheet_has_a_row_an_image_and_redraws(hilum_data: Path, tmp_path: Path
         arguments += ["--out", str(tmp_path / name), "--images", "2", "--samples", "3", "--json"]
         done = CliRunner().invoke(app, [*arguments, "--set", "augment=covid/yolo"])
         assert done.exit_code == 0, done.output
-        told = json.loads(done.stdout[done.stdout.index("{") :])
-        assert told["images"] == 2
-        assert told["boxes"] > 0
+        document = json.loads(done.stdout[done.stdout.index("{") :])
+        assert document["images"] == 2
+        assert document["boxes"] > 0
         sheets.append(cv2.imread(str(tmp_path / name)))
     assert sheets[0].shape == (2 * 256 + GAP, 4 * 256 + 3 * GAP, 3)
     np.testing.assert_array_equal(*sheets)

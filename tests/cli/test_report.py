@@ -33,8 +33,10 @@ def results(tmp_path: Path) -> Path:
 
 
 def images(results: Path) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads((results / "findings.json").read_text())["images"]
-    return found
+    document: list[dict[str, object]] = json.loads((results / "findings.json").read_text())[
+        "images"
+    ]
+    return document
 
 
 def test_tables_and_page_are_written_again(results: Path) -> None:

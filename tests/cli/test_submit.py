@@ -76,12 +76,12 @@ def test_rsna_predict_submit_score(tmp_path: Path, predicted: Path) -> None:
     x1, y1, x2, y2 = _best(predicted, "a")
     sample = write(tmp_path / "sample.csv", "patientId,PredictionString\nb,\nc,\na,\nd,\n")
     out = tmp_path / "s.csv"
-    told = hilum("submit", "rsna", predicted, "--sample", sample, "--out", out, code=1)
+    text = hilum("submit", "rsna", predicted, "--sample", sample, "--out", out, code=1)
     lines = out.read_text().splitlines()
     assert [line.partition(",")[0] for line in lines] == ["patientId", "b", "c", "a", "d"]
     assert lines[2] == "c,"  # refused: valid, blank, and told
-    assert (told["rows"], told["answered"], told["blank"]) == (4, 2, 2)
-    assert told["first_blank"] == ["c", "d"]
+    assert (text["rows"], text["answered"], text["blank"]) == (4, 2, 2)
+    assert text["first_blank"] == ["c", "d"]
     truth = write(
         tmp_path / "truth.csv",
         "patientId,x,y,width,height,Target\n"
@@ -95,8 +95,8 @@ def test_rsna_predict_submit_score(tmp_path: Path, predicted: Path) -> None:
 
 def test_siim_acr_predict_submit_score(tmp_path: Path, predicted: Path) -> None:
     out = tmp_path / "s.csv"
-    told = hilum("submit", "siim-acr", predicted, "--finding", "opacity", "--out", out, code=1)
-    assert told["blank"] == 1
+    text = hilum("submit", "siim-acr", predicted, "--finding", "opacity", "--out", out, code=1)
+    assert text["blank"] == 1
     rows = f"a,{runs.encode(LEFT)}\nb,{runs.encode(~LEFT)}\nc,-1\n"
     truth = write(tmp_path / "truth.csv", f"ImageId,EncodedPixels\n{rows}")
     score = hilum("evaluate", "challenge", "siim-acr", "--truth", truth, "--submission", out)
@@ -120,8 +120,8 @@ def test_siim_covid_predict_submit_score(tmp_path: Path, predicted: Path) -> Non
         tmp_path / "sample.csv", "id,PredictionString\n" + "".join(f"{i},x\n" for i in ids)
     )
     out = tmp_path / "s.csv"
-    told = hilum("submit", "siim-covid", predicted, "--sample", sample, "--out", out, code=1)
-    assert told["first_blank"] == ["c_image", "s3_study"]
+    text = hilum("submit", "siim-covid", predicted, "--sample", sample, "--out", out, code=1)
+    assert text["first_blank"] == ["c_image", "s3_study"]
     rows = dict(line.split(",") for line in out.read_text().splitlines())
     assert list(rows) == ["id", *ids]
     assert rows["s1_study"] == "negative 0.1 0 0 1 1 typical 0.8 0 0 1 1"
@@ -165,10 +165,10 @@ def test_boxes_are_cut_at_the_border_and_what_is_left_out_is_counted(tmp_path: P
         _box(0.9, 1, 1, 9, 9, label="effusion"),
     ]
     file = _findings(tmp_path / "f.json", {"path": "x/a.dcm", "findings": boxes})
-    told = hilum("submit", "rsna", file, "--threshold", 0.5, "--out", tmp_path / "s.csv")
+    text = hilum("submit", "rsna", file, "--threshold", 0.5, "--out", tmp_path / "s.csv")
     assert (tmp_path / "s.csv").read_text().splitlines()[1] == "a,0.9 0 10 100 1014"
-    assert told["clipped"] == 1
-    assert told["dropped"] == {
+    assert text["clipped"] == 1
+    assert text["dropped"] == {
         **{"of another label": 1, "under the threshold": 1, "without an area": 1},
     }
 
@@ -206,8 +206,8 @@ def test_ids_that_do_not_fit_are_refused_or_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no id of the sample"):
         hilum("submit", "rsna", other, "--sample", sample, "--out", out)
     more = _findings(tmp_path / "h.json", {"path": "a.dcm"}, {"path": "z.dcm"})
-    told = hilum("submit", "rsna", more, "--sample", sample, "--out", out)
-    assert (told["unknown"], told["first_unknown"]) == (1, ["z.dcm"])
+    text = hilum("submit", "rsna", more, "--sample", sample, "--out", out)
+    assert (text["unknown"], text["first_unknown"]) == (1, ["z.dcm"])
     wrong = write(tmp_path / "wrong.csv", "id,PredictionString\na,\n")
     with pytest.raises(DataError, match="patientId"):
         hilum("submit", "rsna", more, "--sample", wrong, "--out", out)

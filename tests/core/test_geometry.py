@@ -118,5 +118,5 @@ def test_impossible_boxes_are_refused(bad: list[object]) -> None:
 
 
 def test_iou_of_known_boxes() -> None:
-    found = iou_matrix([[0, 0, 2, 2], [5, 5, 5, 5]], [[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 5, 5]])
-    np.testing.assert_allclose(found, [[1 / 7, 1, 0], [0, 0, 0]])
+    result = iou_matrix([[0, 0, 2, 2], [5, 5, 5, 5]], [[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 5, 5]])
+    np.testing.assert_allclose(result, [[1 / 7, 1, 0], [0, 0, 0]])

@@ -23,11 +23,11 @@ def test_percentiles_are_of_the_valid_pixels_alone() -> None:
     valid = np.zeros((SIDE, SIDE), bool)
     valid[:, :32] = True
     spec = Preprocessing(SIDE, stretch=(10, 90))
-    found, _ = square(Radiograph(pixels, valid=valid), spec)
-    assert (found[:, 32:] == 0).all()  # what is not valid does not show
+    result, _ = square(Radiograph(pixels, valid=valid), spec)
+    assert (result[:, 32:] == 0).all()  # what is not valid does not show
     golden = {0: 0.0, 6: 0.0, 7: 0.019608, 31: 0.490196, 32: 0.509804, 56: 0.980392, 57: 1.0}
     for row, value in golden.items():
-        assert found[row, 0] == pytest.approx(value, abs=1e-3), row
+        assert result[row, 0] == pytest.approx(value, abs=1e-3), row
 
 
 @pytest.mark.parametrize(

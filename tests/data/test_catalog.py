@@ -77,8 +77,8 @@ def test_a_file_that_is_no_catalog_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_notes_and_skips_travel_with_the_file(tmp_path: Path) -> None:
-    made = build("x", one().table, tmp_path, ("a\nb", "ü"), {"no-file": 3})
-    made.save(tmp_path / "c.parquet")
+    images = build("x", one().table, tmp_path, ("a\nb", "ü"), {"no-file": 3})
+    images.save(tmp_path / "c.parquet")
     again = open_catalog(tmp_path / "c.parquet")
     assert again.notes == ("a\nb", "ü")
     assert again.skips == {"no-file": 3}

@@ -26,10 +26,10 @@ def catalog(tmp_path: Path) -> Catalog:
     root = tmp_path / "source"
     rows = []
     for seed, (width, height) in enumerate([(96, 64), (64, 80), (70, 70), (64, 64)]):
-        made = phantom(seed, width, height, opacities=seed)
-        write_png(made, root / f"images/train/i{seed}.png", 8)
-        write_mask(made.masks["opacity"], root / f"m{seed}.png")
-        boxes = (made.boxes_px + 0.3).ravel().tolist() if seed < 3 else None
+        image = phantom(seed, width, height, opacities=seed)
+        write_png(image, root / f"images/train/i{seed}.png", 8)
+        write_mask(image.masks["opacity"], root / f"m{seed}.png")
+        boxes = (image.boxes_px + 0.3).ravel().tolist() if seed < 3 else None
         rows.append(
             {
                 "image_id": f"i{seed}",
@@ -111,7 +111,7 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
             phantom(0, row.width, row.height), tmp_path / f"masks/images/{row.image_id}.png", 8
         )
     mapping = {"image_id": "image_id", "mask_opacity": "mask"}
-    found = {
+    images = {
         "coco-segments": load("coco", tmp_path / "coco-segments"),
         "yolo-segments": load("yolo", tmp_path / "yolo-segments"),
         "rle": load("siim-acr", tmp_path / "rle"),
@@ -119,7 +119,7 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
             "folder", tmp_path / "masks", folder="images", table="masks.csv", columns=mapping
         ),
     }
-    for form, again in found.items():
+    for form, again in images.items():
         column = "mask_pneumothorax" if form == "rle" else "mask_opacity"
         assert len(again) == len(catalog)
         for row in catalog.table.itertuples():

@@ -27,10 +27,10 @@ def catalog(tmp_path: Path) -> Catalog:
     rows = []
     for seed in range(13):
         positive = seed in (0, 1, 11)
-        made = phantom(seed, 96, 128, opacities=int(positive))
-        write_png(made, tmp_path / f"set/{seed}.png")
+        image = phantom(seed, 96, 128, opacities=int(positive))
+        write_png(image, tmp_path / f"set/{seed}.png")
         if positive:
-            write_mask(made.masks["opacity"], tmp_path / f"set/m{seed}.png")
+            write_mask(image.masks["opacity"], tmp_path / f"set/m{seed}.png")
         rows.append(
             {
                 "image_id": f"a/{seed}",
@@ -38,8 +38,8 @@ def catalog(tmp_path: Path) -> Catalog:
                 "patient": f"p{seed}",
                 "split": "train" if seed < 11 else "test",
                 "label_opacity": float(positive),
-                "boxes": made.boxes_px.ravel().tolist() if seed else None,
-                "box_labels": ["opacity"] * len(made.boxes_px) if seed else None,
+                "boxes": image.boxes_px.ravel().tolist() if seed else None,
+                "box_labels": ["opacity"] * len(image.boxes_px) if seed else None,
                 "mask_opacity": f"m{seed}.png" if positive else "",
             }
         )
@@ -77,13 +77,13 @@ def test_classes_become_equal_and_what_is_drawn_moves_along(
         assert (picture.width, picture.height) == (copy["width"], copy["height"]) == (128, 128)
         mask = open_mask(rich.root, copy["mask_opacity"], 128, 128)
         assert mask.any()
-        found = rich.boxes(int(str(row)))
-        assert (found is None) == (copy["copy_of"] == "a/0")  # nobody drew boxes there
-        if found is not None:
+        result = rich.boxes(int(str(row)))
+        assert (result is None) == (copy["copy_of"] == "a/0")  # nobody drew boxes there
+        if result is not None:
             y, x = np.nonzero(mask)
             drawn = [x.min(), y.min(), x.max() + 1, y.max() + 1]
-            np.testing.assert_allclose(found[0][0], drawn, atol=2.5)
-            assert found[1] == ["opacity"]
+            np.testing.assert_allclose(result[0][0], drawn, atol=2.5)
+            assert result[1] == ["opacity"]
     zoomed = copies[copies["augment"].str.contains("3 Affine")]
     area = open_mask(rich.root, zoomed["mask_opacity"].iat[0], 128, 128).sum()
     whole = open_mask(rich.root, first.loc[zoomed["copy_of"].iat[0], "mask_opacity"], 128, 96).sum()
@@ -129,8 +129,12 @@ def test_command(catalog: Catalog, tmp_path: Path) -> None:
     words += ["--size", "64", "--enrich", "light", "--label", "opacity", "--json"]
     result = CliRunner().invoke(app, [*words, "--split", str(tmp_path / "split.json")])
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
+    document = json.loads(result.stdout)
     rich = open_catalog(out / "catalog.parquet")
     train = rich.table[rich.table["split"] == "train"]["label_opacity"]
     assert (train == 1).sum() == (train == 0).sum()
-    assert len(rich) == told["images"] + told["augmented_copies"] == 13 + told["augmented_copies"]
+    assert (
+        len(rich)
+        == document["images"] + document["augmented_copies"]
+        == 13 + document["augmented_copies"]
+    )

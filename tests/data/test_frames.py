@@ -37,9 +37,9 @@ def bright(width: int = 40, height: int = 100) -> Any:
 def under(catalog: Catalog, image: int = 0) -> float:
     """Mean grey under the image's first box, in its own pixels."""
     radiograph = open_radiograph(catalog.root, catalog.table["path"].iat[image])
-    found = catalog.boxes_in(image, radiograph.width, radiograph.height)
-    assert found is not None
-    x1, y1, x2, y2 = found[0][0].round().astype(int).tolist()
+    result = catalog.boxes_in(image, radiograph.width, radiograph.height)
+    assert result is not None
+    x1, y1, x2, y2 = result[0][0].round().astype(int).tolist()
     return float(radiograph.pixels[y1:y2, x1:x2].mean())
 
 
@@ -48,10 +48,12 @@ def test_the_size_in_the_headers_is_that_of_the_pixels(tmp_path: Path, turned: i
     for suffix in ("jpg", "png", "webp"):
         file = stored(tmp_path / f"a.{suffix}", bright(), turned)
         radiograph = open_radiograph(tmp_path, file.name)
-        told = read_headers(pd.Series([file.name]), Source("x", tmp_path)).iloc[0]
-        assert (told["width"], told["height"]) == (radiograph.width, radiograph.height) == (40, 100)
+        words = read_headers(pd.Series([file.name]), Source("x", tmp_path)).iloc[0]
+        assert (
+            (words["width"], words["height"]) == (radiograph.width, radiograph.height) == (40, 100)
+        )
         assert radiograph.pixels[12:38, 6:12].mean() > 0.8
-        assert told["turned"] == turned
+        assert words["turned"] == turned
 
 
 @pytest.mark.parametrize("turned", range(1, 9))

@@ -28,25 +28,25 @@ def catalog(tmp_path: Path) -> Catalog:
     root.mkdir()
     rows = []
     for seed, (width, height) in enumerate(SIZES):
-        made = phantom(seed, width, height, opacities=seed)
+        image = phantom(seed, width, height, opacities=seed)
         (root / f"{seed}.dcm").write_bytes(
             dicom_bytes(
-                made.pixels,
+                image.pixels,
                 seed=seed,
                 bits=16,
                 photometric=f"MONOCHROME{1 + seed % 2}",
                 spacing_mm=(0.2, 0.1),
             )
         )
-        write_mask(made.masks["opacity"], root / f"m{seed}.png")
+        write_mask(image.masks["opacity"], root / f"m{seed}.png")
         rows.append(
             {
                 "image_id": f"a/{seed}",
                 "path": f"{seed}.dcm",
                 "patient": f"p{seed // 2}",
                 "split": "train",
-                "boxes": (made.boxes_px + 0.3).ravel().tolist() if seed else None,
-                "box_labels": ["opacity"] * len(made.boxes_px) if seed else None,
+                "boxes": (image.boxes_px + 0.3).ravel().tolist() if seed else None,
+                "box_labels": ["opacity"] * len(image.boxes_px) if seed else None,
                 "label_opacity": float(seed > 0),
                 "mask_opacity": f"m{seed}.png" if seed else None,
             }

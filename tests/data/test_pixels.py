@@ -171,8 +171,8 @@ def test_mask_files_that_hold_nothing_or_are_damaged_are_found(tmp_path: Path) -
     catalog = load("folder", tmp_path, table="t.csv", columns=mapping)
     memory = tmp_path / "memory.jsonl"
     report = check(catalog, file_facts(catalog, memory))
-    found = {(p.image_id, p.code) for p in report.problems.itertuples()}
-    assert found == {("i/b", "mask-empty"), ("i/c", "mask-unreadable"), ("i/d", "mask-unreadable")}
+    result = {(p.image_id, p.code) for p in report.problems.itertuples()}
+    assert result == {("i/b", "mask-empty"), ("i/c", "mask-unreadable"), ("i/d", "mask-unreadable")}
     cleaned = report.cleaned().table["mask_lungs"].tolist()
     assert cleaned == ["m/a.png", "m/b.png", None, None]
     (tmp_path / "m/b.png").write_bytes(png(ONES))  # a mask that changed is read again

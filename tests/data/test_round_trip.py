@@ -162,10 +162,10 @@ def test_whatever_images_are_called(names: list[str], form: str) -> None:
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True))
 def test_no_two_files_have_one_name(names: list[str]) -> None:
     names = [n for n in names if n.isprintable()]
-    for made in (file_names(names), tree_names(names)):
-        lower = [name.casefold() for name in made.values()]
+    for result in (file_names(names), tree_names(names)):
+        lower = [name.casefold() for name in result.values()]
         assert len(set(lower)) == len(names)
-        for name in made.values():
+        for name in result.values():
             parts = name.split("/")
             assert all(p not in ("", ".", "..") and len(p.encode()) < 240 for p in parts)
             assert not name.startswith(("/", "."))

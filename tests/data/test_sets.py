@@ -36,11 +36,11 @@ def sets(hilum_data: Path) -> dict[str, Catalog]:
 
 
 def test_every_set_holds_what_its_readme_counts(sets: dict[str, Catalog]) -> None:
-    found = {}
+    result = {}
     for name, catalog in sets.items():
         boxes = [len(flat) // 4 for flat in catalog.table["boxes"] if flat is not None]
-        found[name] = len(catalog), int(np.count_nonzero(boxes)), int(sum(boxes))
-    assert found == COUNTS
+        result[name] = len(catalog), int(np.count_nonzero(boxes)), int(sum(boxes))
+    assert result == COUNTS
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -53,12 +53,12 @@ def test_pictures_have_the_stated_size_and_boxes_lie_inside(
     stated = record["width"], record["height"]
     assert stated in ((0, 0), (radiograph.width, radiograph.height))
     for row in range(0, len(catalog), 97):
-        found = catalog.boxes(row)
-        if found is None or not len(found[0]):
+        result = catalog.boxes(row)
+        if result is None or not len(result[0]):
             continue
         width, height = catalog.table["width"].iat[row], catalog.table["height"].iat[row]
-        assert (found[0].min(axis=0) >= -4).all()  # one box of the challenge begins outside
-        assert (found[0].max(axis=0) <= [width + 1, height + 1] * 2).all()
+        assert (result[0].min(axis=0) >= -4).all()  # one box of the challenge begins outside
+        assert (result[0].max(axis=0) <= [width + 1, height + 1] * 2).all()
 
 
 def test_an_nih_patient_has_one_name_in_every_set(sets: dict[str, Catalog]) -> None:
@@ -89,6 +89,18 @@ def test_nobody_drew_a_box_is_unknown_and_a_negative_study_is_empty(
     assert (table.loc[negative, "label_opacity"] == 0).all()
     assert table["label_opacity"].isna().sum() == 232
     assert sets["nih_512"].table["boxes"].isna().sum() == 795 - 288
+
+
+def test_no_infection_is_learnt_where_radiologists_saw_none(sets: dict[str, Catalog]) -> None:
+    challenge = sets["siim_covid_256"].table
+    negative = challenge.loc[challenge["study_negative"] == 1, "patient"]
+    others = challenge.loc[challenge["study_negative"] == 0, "patient"]
+    table = sets["covid_qu_256"].table
+    unknown = table["mask_infection"].isna()
+    assert unknown.sum() == 37
+    assert table.loc[unknown, "patient"].isin(negative).all()
+    assert not table.loc[unknown, "patient"].isin(set(others) - set(negative)).any()
+    assert table["mask_lungs"].notna().all()
 
 
 def test_masks_are_as_large_as_their_picture(sets: dict[str, Catalog]) -> None:

@@ -39,11 +39,11 @@ def made_up(images: int = 400, people: int = 150, seed: int = 0) -> Catalog:
 @given(st.integers(0, 1000), st.integers(2, 10))
 def test_no_patient_is_in_two_folds_and_no_image_is_lost(seed: int, count: int) -> None:
     catalog = made_up(seed=seed)
-    made = folds(catalog, count, seed)
-    assert sorted(made.table["image_id"]) == sorted(catalog.table["image_id"])
-    assert (made.table.groupby("patient")["part"].nunique() == 1).all()
-    assert len(made.parts) == count
-    assert set(made.proof()["patients_in_both"].values()) == {0}
+    result = folds(catalog, count, seed)
+    assert sorted(result.table["image_id"]) == sorted(catalog.table["image_id"])
+    assert (result.table.groupby("patient")["part"].nunique() == 1).all()
+    assert len(result.parts) == count
+    assert set(result.proof()["patients_in_both"].values()) == {0}
 
 
 @pytest.mark.parametrize("fractions", [(0.9, 0.1), (0.8, 0.1, 0.1), (0.8, 0.2)])
@@ -91,23 +91,23 @@ def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
 
 def test_a_split_is_written_once_and_checked_when_read(tmp_path: Path) -> None:
     catalog, path = made_up(), tmp_path / "split.json"
-    made = hold_out(catalog, (0.8, 0.2), seed=3)
-    made.save(path)
+    result = hold_out(catalog, (0.8, 0.2), seed=3)
+    result.save(path)
     again = open_split(path)
     pd.testing.assert_frame_equal(
         again.table.sort_values("image_id", ignore_index=True),
-        made.table.sort_values("image_id", ignore_index=True),
+        result.table.sort_values("image_id", ignore_index=True),
         check_dtype=False,
     )
     with pytest.raises(ConfigError, match="never overwritten"):
-        made.save(path)
+        result.save(path)
     content = json.loads(path.read_text())
     content["parts"]["test"].append(["new", content["parts"]["train"][0][1]])
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="more than one part"):
         open_split(path)
     with pytest.raises(DataError, match="lacks"):
-        made.apply(made_up(images=20))
+        result.apply(made_up(images=20))
 
 
 def test_a_picture_in_two_parts_is_found_when_a_split_is_read(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_real_sets_split_in_seconds(hilum_data: Path) -> None:
 
 
 def with_test(truth: bool = False) -> Catalog:
-    """As a challenge has it: 30 images to train on, 10 to be judged by somebody else."""
+    """As a challenge has it: 30 images to train on, 10 that somebody else evaluates."""
     rows = pd.DataFrame(
         {
             "image_id": [f"i{i}" for i in range(40)],
@@ -198,9 +198,9 @@ def with_test(truth: bool = False) -> Catalog:
 def test_test_images_without_truth_are_in_no_split_fold_or_sample() -> None:
     catalog = with_test()
     assert catalog.withheld.sum() == 10
-    for made in (hold_out(catalog, (0.8, 0.2)), folds(catalog, 3)):
-        assert set(made.table["image_id"]) == {f"i{i}" for i in range(30)}
-        applied = made.apply(catalog)
+    for result in (hold_out(catalog, (0.8, 0.2)), folds(catalog, 3)):
+        assert set(result.table["image_id"]) == {f"i{i}" for i in range(30)}
+        applied = result.apply(catalog)
         assert len(applied) == 30
         assert applied.skips == {"not-in-split": 10}
     assert set(sample(catalog, 20).table["split"]) == {"train"}
@@ -213,15 +213,15 @@ def test_test_images_without_truth_are_in_no_split_fold_or_sample() -> None:
 def test_the_proof_can_fail() -> None:
     """A split made from other patient ids than the catalog now has tears patients apart."""
     catalog = made_up(60, 60)
-    made = folds(catalog, 3)
-    honest = made.proof(catalog)
+    result = folds(catalog, 3)
+    honest = result.proof(catalog)
     assert set(honest["patients_in_both"].values()) == {0}
     people = [f"p{i // 4}" for i in range(60)]
     other = Catalog("other", catalog.table.assign(patient=people), catalog.root)
-    shared = made.proof(other)["patients_in_both"]
+    shared = result.proof(other)["patients_in_both"]
     assert sum(shared.values()) > 0
     with pytest.raises(DataError, match="is in more than one part of the split"):
-        made.apply(other)
+        result.apply(other)
 
 
 @pytest.mark.parametrize("ids", [("0", "0"), ("001", "1"), ("1", "01")])

@@ -98,16 +98,16 @@ def test_no_canary_survives(
     caplog.clear()
     caplog.set_level(0)
     assert data.count(b"CANA") > 1000
-    made = deidentify(data, SECRET, options)
-    assert b"CANA" not in made.data
-    assert "CANA" not in repr(made) + "".join(made.warnings) + caplog.text
-    assert np.array_equal(dcmread(BytesIO(made.data)).pixel_array, stored(bits=12))
-    assert read(made.data).decoding.voi == "lut 16"
+    copy = deidentify(data, SECRET, options)
+    assert b"CANA" not in copy.data
+    assert "CANA" not in repr(copy) + "".join(copy.warnings) + caplog.text
+    assert np.array_equal(dcmread(BytesIO(copy.data)).pixel_array, stored(bits=12))
+    assert read(copy.data).decoding.voi == "lut 16"
 
 
 def test_no_canary_survives_deflated() -> None:
-    made = deidentify(poisoned(uids.DeflatedExplicitVRLittleEndian), SECRET)
-    again = dcmread(BytesIO(made.data))
+    radiograph = deidentify(poisoned(uids.DeflatedExplicitVRLittleEndian), SECRET)
+    again = dcmread(BytesIO(radiograph.data))
     assert CANARY not in str(again)
     assert again.file_meta.TransferSyntaxUID == uids.DeflatedExplicitVRLittleEndian
 
@@ -141,10 +141,10 @@ def test_comments_in_compressed_streams_go(syntax: str) -> None:
         dataset(pixels), syntax=syntax, frame=frame[:at] + text + frame[at:] + CANARY.encode()
     )
     assert CANARY.encode() in data
-    made = deidentify(data, SECRET)
-    assert CANARY.encode() not in made.data
-    assert made.warnings == ()
-    assert np.array_equal(read(made.data).pixels, read(data).pixels)
+    copy = deidentify(data, SECRET)
+    assert CANARY.encode() not in copy.data
+    assert copy.warnings == ()
+    assert np.array_equal(read(copy.data).pixels, read(data).pixels)
 
 
 def test_comments_go_also_from_frames_that_are_called_rle() -> None:
@@ -152,8 +152,8 @@ def test_comments_go_also_from_frames_that_are_called_rle() -> None:
     frame = encode(pixels, 8, uids.JPEGBaseline8Bit)
     text = b"\xff\xfe" + (2 + len(CANARY)).to_bytes(2) + CANARY.encode()
     mislabelled = frame[:2] + text + frame[2:]
-    made = deidentify(to_bytes(dataset(pixels), syntax=uids.RLELossless, frame=mislabelled), SECRET)
-    assert CANARY.encode() not in made.data
+    copy = deidentify(to_bytes(dataset(pixels), syntax=uids.RLELossless, frame=mislabelled), SECRET)
+    assert CANARY.encode() not in copy.data
 
 
 def test_colour_transforms_of_streams_stay() -> None:
@@ -210,9 +210,9 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 def test_signed_pixels_stay_signed_beside_a_sequence() -> None:
     pixels = stored(bits=12, signed=True)
     data = image(pixels, 12, VOILUTSequence=lut(-2048, 8, np.arange(256), vr="SS"))
-    made = deidentify(data, SECRET)
-    assert dcmread(BytesIO(made.data)).PixelRepresentation == 1
-    assert np.array_equal(read(made.data).pixels, read(data).pixels)
+    radiograph = deidentify(data, SECRET)
+    assert dcmread(BytesIO(radiograph.data)).PixelRepresentation == 1
+    assert np.array_equal(read(radiograph.data).pixels, read(data).pixels)
 
 
 def test_the_file_says_how_it_was_made() -> None:
@@ -252,9 +252,9 @@ def test_intervals_between_dates_of_a_patient_stay() -> None:
 def test_invalid_uids_are_replaced_even_when_uids_stay() -> None:
     with config.disable_value_validation():
         data = image(stored(), SOPInstanceUID="ID_0011fe81e", StudyInstanceUID="1.2.3")
-    made = deidentify(data, SECRET, Options(uids=True))
-    assert made.study == "1.2.3"
-    assert made.instance.startswith("2.25.")
+    copy = deidentify(data, SECRET, Options(uids=True))
+    assert copy.study == "1.2.3"
+    assert copy.instance.startswith("2.25.")
 
 
 def test_burned_in_text_is_refused_or_warned_of() -> None:
@@ -283,10 +283,10 @@ def test_what_cannot_be_cleaned_is_refused_without_quoting_it() -> None:
 def test_real_files(hilum_data: Path) -> None:
     for path in sorted((hilum_data / "dicom").glob("*.dcm")):
         data = path.read_bytes()
-        made = deidentify(data, SECRET)
-        assert np.array_equal(read(made.data).pixels, read(data).pixels)
-        again = dcmread(BytesIO(made.data))
-        assert again.PatientID == made.patient
+        radiograph = deidentify(data, SECRET)
+        assert np.array_equal(read(radiograph.data).pixels, read(data).pixels)
+        again = dcmread(BytesIO(radiograph.data))
+        assert again.PatientID == radiograph.patient
 
 
 def test_command(tmp_path: Path) -> None:

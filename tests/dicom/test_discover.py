@@ -51,8 +51,8 @@ def test_folders_are_walked_sorted_and_sidecars_left_out(tmp_path: Path) -> None
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"text")
-    found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
-    assert found == ["a.png", "b.dcm", "z.jpg", "sub/c", "sub/deep/d.dicom"]
+    result = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
+    assert result == ["a.png", "b.dcm", "z.jpg", "sub/c", "sub/deep/d.dicom"]
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_what_hilum_drew_is_no_input(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILE)
     (tmp_path / "out" / ".hilum").mkdir()
-    found = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
-    assert found == ["a.dcm", "mask/c.dcm", "out/b.dcm"]
+    result = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
+    assert result == ["a.dcm", "mask/c.dcm", "out/b.dcm"]
     # A folder named outright is read, whatever it is.
     assert len(names(tmp_path / "out" / "masks")) == 1
 
@@ -265,8 +265,8 @@ def test_missing_files_of_a_medium_are_named_also_when_its_folder_is_given(tmp_p
     (tmp_path / "IMAGES").mkdir()
     (tmp_path / "IMAGES" / "A.dcm").write_bytes(FILE)
     path = directory(tmp_path, [["IMAGES", "A"], ["IMAGES", "GONE"]])
-    missing, found = discover([tmp_path])
-    assert found.name == str(tmp_path / "IMAGES" / "A.dcm")
+    missing, result = discover([tmp_path])
+    assert result.name == str(tmp_path / "IMAGES" / "A.dcm")
     assert missing.name == f"{path}!IMAGES/GONE"
     assert "not there" in reason(missing, NotFoundRefused)
 

@@ -32,9 +32,9 @@ DEEP = image(stored(bits=12), 12, ViewPosition="PA", WindowCenter=9, WindowWidth
 
 @pytest.fixture(scope="module")
 def guard() -> Iterator[Guard]:
-    made = Guard()
-    yield made
-    made.close()
+    result = Guard()
+    yield result
+    result.close()
 
 
 def pid(guard: Guard) -> int:

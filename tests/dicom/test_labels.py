@@ -47,15 +47,15 @@ def label_warning(file: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("said", "is_"),
+    ("label", "is_"),
     list(itertools.permutations(UNCOMPRESSED, 2)),
     ids=lambda s: s.keyword,
 )
-def test_data_sets_in_another_encoding_than_named(said: Any, is_: Any) -> None:
-    file = relabelled(image(PIXELS, 12, is_), said)
+def test_data_sets_in_another_encoding_than_named(label: Any, is_: Any) -> None:
+    file = relabelled(image(PIXELS, 12, is_), label)
     np.testing.assert_array_equal(read(file).pixels, WANT)
     assert (
-        label_warning(file) == f"its transfer syntax says {said.name}, its data set is {is_.name}"
+        label_warning(file) == f"its transfer syntax says {label.name}, its data set is {is_.name}"
     )
 
 
@@ -69,16 +69,16 @@ def test_right_labels_of_compressed_frames_are_no_warning(syntax: Any) -> None:
     assert label_warning(image(PIXELS, 12, syntax)) == ""
 
 
-@pytest.mark.parametrize("said", [uids.ExplicitVRLittleEndian, uids.ImplicitVRLittleEndian])
+@pytest.mark.parametrize("label", [uids.ExplicitVRLittleEndian, uids.ImplicitVRLittleEndian])
 @pytest.mark.parametrize("is_", LOSSLESS, ids=lambda s: s.keyword)
-def test_compressed_frames_that_are_called_uncompressed(said: Any, is_: Any) -> None:
-    file = relabelled(image(PIXELS, 12, is_), said)
+def test_compressed_frames_that_are_called_uncompressed(label: Any, is_: Any) -> None:
+    file = relabelled(image(PIXELS, 12, is_), label)
     np.testing.assert_array_equal(read(file).pixels, read(image(PIXELS, 12, is_)).pixels)
-    assert f"says {said.name}, its pixels are " in label_warning(file)
+    assert f"says {label.name}, its pixels are " in label_warning(file)
 
 
 @pytest.mark.parametrize(
-    ("said", "is_", "name"),
+    ("label", "is_", "name"),
     [
         (uids.JPEGBaseline8Bit, uids.JPEG2000Lossless, "JPEG 2000"),
         (uids.JPEG2000, uids.JPEGLosslessSV1, "JPEG Lossless"),
@@ -92,10 +92,10 @@ def test_compressed_frames_that_are_called_uncompressed(said: Any, is_: Any) -> 
     ],
     ids=lambda s: getattr(s, "keyword", s),
 )
-def test_frames_of_another_codec_than_named(said: Any, is_: Any, name: str) -> None:
-    file = relabelled(image(PIXELS, 12, is_), said)
+def test_frames_of_another_codec_than_named(label: Any, is_: Any, name: str) -> None:
+    file = relabelled(image(PIXELS, 12, is_), label)
     np.testing.assert_array_equal(read(file).pixels, read(image(PIXELS, 12, is_)).pixels)
-    assert label_warning(file) == f"its transfer syntax says {said.name}, its pixels are {name}"
+    assert label_warning(file) == f"its transfer syntax says {label.name}, its pixels are {name}"
 
 
 def test_a_twelve_bit_jpeg_called_baseline_is_said() -> None:

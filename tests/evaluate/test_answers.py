@@ -74,9 +74,9 @@ def test_predictions_of_another_shape_of_image_are_refused() -> None:
 
 def test_a_squeezed_copy_is_known_by_its_scales() -> None:
     catalog = _catalog(["a.png", "b.png"], 512, scale_x=0.5, scale_y=0.25)
-    found = match_answers(catalog, _file({"b.png": _one(1.0, (1024, 2048))})).images[1]
-    assert found is not None
-    assert found.boxes.tolist() == [[100, 50, 300, 150]]
+    result = match_answers(catalog, _file({"b.png": _one(1.0, (1024, 2048))})).images[1]
+    assert result is not None
+    assert result.boxes.tolist() == [[100, 50, 300, 150]]
 
 
 def test_boxes_beyond_the_image_are_of_another_size() -> None:
@@ -170,3 +170,12 @@ def test_an_image_twice_in_findings_is_an_error_that_names_it(tmp_path: Path) ->
     file.write_text(json.dumps({"schema": "hilum.findings/1", "images": [entry, entry]}))
     with pytest.raises(DataError, match=r"'a\.png'"):
         read_predictions(file)
+
+
+def test_a_copy_of_an_id_with_an_ending_is_found() -> None:
+    """NIH's ids are file names: `hilum data convert` writes 1_000.png as 1_000.png.png."""
+    ids = ["1_000.png", "1_001.png"]
+    names = ["test/images/1_001.png.png", "test/images/1_000.png.png", "test/images/2_000.png.png"]
+    matched, ambiguous, _ = match_names(ids, ["", ""], names)
+    assert matched == [names[1], names[0]]
+    assert not ambiguous

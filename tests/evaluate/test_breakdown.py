@@ -43,8 +43,8 @@ SET = _cases(
 
 
 def test_boxes_are_counted_by_size_place_and_number() -> None:
-    found = {(p.kind, p.value): p for p in breakdown(SET, 0.5, repeats=20)}
-    assert {key: (p.boxes, p.found.value) for key, p in found.items()} == {
+    result = {(p.kind, p.value): p for p in breakdown(SET, 0.5, repeats=20)}
+    assert {key: (p.boxes, p.found.value) for key, p in result.items()} == {
         ("size", "under 3 % of the picture"): (1, 1.0),
         ("size", "3 to 8 %"): (1, 0.0),  # its box has a score of 0.3
         ("size", "over 8 %"): (2, 0.5),
@@ -76,25 +76,25 @@ def test_a_grid_holds_what_counting_at_each_threshold_gives() -> None:
 def test_a_stricter_overlap_never_finds_more() -> None:
     rng = np.random.default_rng(0)
     truth = [np.array([_box(*rng.uniform(0, 50, 2), 30) for _ in range(3)]) for _ in range(20)]
-    said = [(t + rng.uniform(-8, 8, (3, 1)), rng.random(3)) for t in truth]
-    values = score_by_iou(truth, said, metric="sensitivity").values
+    answer = [(t + rng.uniform(-8, 8, (3, 1)), rng.random(3)) for t in truth]
+    values = score_by_iou(truth, answer, metric="sensitivity").values
     assert (np.diff(values, axis=1) <= 0).all()
     assert (np.diff(values, axis=0) <= 0).all()
 
 
 def test_found_truths_are_as_many_as_true_marks() -> None:
     rng = np.random.default_rng(1)
-    truth, said = [], []
+    truth, answer = [], []
     for _ in range(60):
         truth.append(np.array([_box(*rng.integers(0, 12, 2), 10) for _ in range(3)], float))
         boxes = np.array([_box(*rng.integers(0, 12, 2), 10) for _ in range(5)], float)
-        said.append((boxes, rng.integers(0, 4, 5) / 4))
-    table = box_table(truth, said)
+        answer.append((boxes, rng.integers(0, 4, 5) / 4))
+    table = box_table(truth, answer)
     for iou in (0.3, 0.5, 0.8):
         marks = match(table, np.array([iou]))
         hits = np.bincount(marks.image, marks.verdict[0, 0] == TRUE, len(table))
-        found = found_truths(table, iou).reshape(60, 3).sum(axis=1)
-        assert found.tolist() == hits.tolist()
+        result = found_truths(table, iou).reshape(60, 3).sum(axis=1)
+        assert result.tolist() == hits.tolist()
 
 
 def test_confusion_matrices_stand_at_fixed_thresholds_and_the_operating_point() -> None:

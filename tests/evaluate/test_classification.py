@@ -213,11 +213,11 @@ def test_isotonic_equals_scikit_learn(seed: int) -> None:
 
 def test_conformal_threshold_finds_new_positives_as_promised() -> None:
     rng = np.random.default_rng(0)
-    found = []
+    result = []
     for _ in range(400):
         threshold = conformal_sensitivity(rng.beta(4, 2, 60), 0.9).threshold
-        found.append((rng.beta(4, 2, 60) >= threshold).mean())
-    assert np.mean(found) >= 0.895
+        result.append((rng.beta(4, 2, 60) >= threshold).mean())
+    assert np.mean(result) >= 0.895
     with pytest.raises(DataError, match="19"):
         conformal_sensitivity([0.5] * 18, 0.95)
     assert conformal_sensitivity([0.5] * 19, 0.95).threshold == 0.5
@@ -254,10 +254,10 @@ def test_conformal_risk_keeps_the_share_of_missed_boxes_of_new_patients() -> Non
 def test_the_best_box_threshold_is_the_best_of_all() -> None:
     box, off = [0.0, 0, 10, 10], [50.0, 50, 60, 60]
     truth = [[box], [box], []]
-    said = [([box, off], [0.8, 0.6]), ([box], [0.55]), ([off], [0.3])]
-    assert for_best_boxes(truth, said).threshold == 0.55
-    assert for_best_boxes(truth, said).achieved["f1"] == pytest.approx(0.8)
-    assert for_rsna_score(truth, said).threshold == 0.55
+    answer = [([box, off], [0.8, 0.6]), ([box], [0.55]), ([off], [0.3])]
+    assert for_best_boxes(truth, answer).threshold == 0.55
+    assert for_best_boxes(truth, answer).achieved["f1"] == pytest.approx(0.8)
+    assert for_rsna_score(truth, answer).threshold == 0.55
     with pytest.raises(DataError):
         for_best_boxes([[]], [([off], [0.3])])
 

@@ -63,10 +63,10 @@ def _pycocotools(truth: Any, predictions: Any, true_labels: Any, labels: Any) ->
     annotations = [r for i, t in enumerate(truth) for r in rows(t, true_labels[i], i)]
     for number, row in enumerate(annotations):
         row["id"] = number + 1  # an id of 0 is never matched
-    found = []
+    result = []
     for i, (boxes, scores) in enumerate(predictions):
         for row, score in zip(rows(boxes, labels[i], i), scores, strict=True):
-            found.append({**row, "score": float(score)})
+            result.append({**row, "score": float(score)})
     classes = sorted({int(n) for part in true_labels for n in part})
     with contextlib.redirect_stdout(io.StringIO()):
         data = coco.COCO()
@@ -76,7 +76,7 @@ def _pycocotools(truth: Any, predictions: Any, true_labels: Any, labels: Any) ->
             "categories": [{"id": n} for n in classes],
         }
         data.createIndex()
-        evaluator = cocoeval.COCOeval(data, data.loadRes(found), "bbox")
+        evaluator = cocoeval.COCOeval(data, data.loadRes(result), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()

@@ -218,12 +218,12 @@ def test_suppression_at_one_keeps_every_box_and_lower_ones_help_precision() -> N
     box = np.array([10.0, 10, 50, 50])
     heap = np.stack([box, box + 4, box + 8])
     truth = [box[None]]
-    said = {1.0: [(heap, np.array([0.9, 0.8, 0.7]))]}
+    answer = {1.0: [(heap, np.array([0.9, 0.8, 0.7]))]}
     for name in ("rsna_score", "ap50"):
-        grid = nms_by_epoch(truth, said, _suppress, metric=name, threshold=0.5)
+        grid = nms_by_epoch(truth, answer, _suppress, metric=name, threshold=0.5)
         assert grid.rows[1][-1] == 1.0
-        assert grid.values[-1, 0] == pytest.approx(box_metric(name, truth, said[1.0], 0.5))
-    rsna = nms_by_epoch(truth, said, _suppress, metric="rsna_score").values[:, 0]
+        assert grid.values[-1, 0] == pytest.approx(box_metric(name, truth, answer[1.0], 0.5))
+    rsna = nms_by_epoch(truth, answer, _suppress, metric="rsna_score").values[:, 0]
     assert rsna[0] == 1
     assert rsna[-1] < 0.5
 
@@ -231,13 +231,13 @@ def test_suppression_at_one_keeps_every_box_and_lower_ones_help_precision() -> N
 def test_precision_and_recall_against_threshold_are_those_at_each_threshold(both: Any) -> None:
     truths, findings = both
     truth = [t.boxes_px for t in truths]
-    said = [(f.boxes_px.astype(float), f.scores.astype(float)) for f in findings]
-    curve = threshold_curve(truth, said)
+    answer = [(f.boxes_px.astype(float), f.scores.astype(float)) for f in findings]
+    curve = threshold_curve(truth, answer)
     for k in (0, len(curve.thresholds) // 2, -1):
         at = float(curve.thresholds[k])
-        assert curve.precision[k] == pytest.approx(box_metric("box_precision", truth, said, at))
-        assert curve.recall[k] == pytest.approx(box_metric("box_recall", truth, said, at))
-        assert curve.f1[k] == pytest.approx(box_metric("box_f1", truth, said, at))
+        assert curve.precision[k] == pytest.approx(box_metric("box_precision", truth, answer, at))
+        assert curve.recall[k] == pytest.approx(box_metric("box_recall", truth, answer, at))
+        assert curve.f1[k] == pytest.approx(box_metric("box_f1", truth, answer, at))
 
 
 def test_scores_of_images_give_the_numbers_of_their_confusion(both: Any) -> None:

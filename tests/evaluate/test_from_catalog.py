@@ -34,8 +34,8 @@ ROWS = {
 
 
 def _saved(folder: Path, **changes: object) -> Path:
-    made: Catalog = build("held-out", pd.DataFrame(ROWS | changes), folder)
-    made.save(folder / "test.parquet")
+    images: Catalog = build("held-out", pd.DataFrame(ROWS | changes), folder)
+    images.save(folder / "test.parquet")
     return folder / "test.parquet"
 
 
@@ -47,8 +47,8 @@ def _file(folder: Path, text: str) -> Path:
 def test_boxes_of_rsna_copies_are_those_of_the_challenge(tmp_path: Path) -> None:
     """Ten px of 128 are eighty of 1024; an image that nobody annotated is not asked for."""
     perfect = _file(tmp_path, "patientId,PredictionString\na,0.9 80 160 320 400\nb,\n")
-    told = score_submission("rsna", [_saved(tmp_path)], perfect)
-    assert (told["score"], told["images"], told["counted"]) == (1.0, 2, 1)
+    text = score_submission("rsna", [_saved(tmp_path)], perfect)
+    assert (text["score"], text["images"], text["counted"]) == (1.0, 2, 1)
 
 
 def test_copies_of_another_shape_are_no_rsna_images(tmp_path: Path) -> None:
@@ -60,16 +60,16 @@ def test_copies_of_another_shape_are_no_rsna_images(tmp_path: Path) -> None:
 def test_covid_images_and_studies_are_both_asked_for(tmp_path: Path) -> None:
     text = "id,PredictionString\ns_study,typical 1 0 0 1 1\nt_study,negative 1 0 0 1 1\n"
     text += "a_image,opacity 1 10 20 50 70\nb_image,none 1 0 0 1 1\n"
-    told = score_submission("siim-covid", [_saved(tmp_path)], _file(tmp_path, text))
-    assert told["score"] == pytest.approx(1.0)
-    assert np.isnan(told["atypical"])  # no study is
+    words = score_submission("siim-covid", [_saved(tmp_path)], _file(tmp_path, text))
+    assert words["score"] == pytest.approx(1.0)
+    assert np.isnan(words["atypical"])  # no study is
 
 
 def test_pneumothorax_masks_are_run_lengths(tmp_path: Path) -> None:
     text = "ImageId,EncodedPixels\na,0 1024\nb,-1\n"
-    told = score_submission("siim-acr", [_saved(tmp_path)], _file(tmp_path, text))
-    assert told["images"] == 2
-    assert told["score"] > 0.99
+    words = score_submission("siim-acr", [_saved(tmp_path)], _file(tmp_path, text))
+    assert words["images"] == 2
+    assert words["score"] > 0.99
 
 
 def test_pictures_of_one_study_are_joined_by_the_catalog(tmp_path: Path) -> None:

@@ -148,8 +148,8 @@ def _image(data: bytes) -> str:
 
 
 def _deidentified(data: bytes) -> str:
-    made = deidentify(data, SECRET, limits=LIMITS)
-    assert made.data
+    copy = deidentify(data, SECRET, limits=LIMITS)
+    assert copy.data
     return "read"
 
 

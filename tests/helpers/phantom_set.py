@@ -22,11 +22,11 @@ def yolo_set(folder: Path, count: int = 20) -> Path:
         (folder / name).mkdir(parents=True)
     (folder / "data.yaml").write_text("names: [opacity]\n")
     for seed in range(count):
-        made = phantom(seed, SIDE, SIDE, opacities=0 if seed % 3 == 0 else 1)
-        write_png(made, folder / "images" / f"{seed:02d}.png", bits=8)
+        image = phantom(seed, SIDE, SIDE, opacities=0 if seed % 3 == 0 else 1)
+        write_png(image, folder / "images" / f"{seed:02d}.png", bits=8)
         rows = [
             f"0 {(x1 + x2) / 2 / SIDE} {(y1 + y2) / 2 / SIDE} {(x2 - x1) / SIDE} {(y2 - y1) / SIDE}"
-            for x1, y1, x2, y2 in made.boxes_px
+            for x1, y1, x2, y2 in image.boxes_px
         ]
         (folder / "labels" / f"{seed:02d}.txt").write_text("\n".join(rows))
     return folder
@@ -82,8 +82,8 @@ def catalog(
     pictures.mkdir(parents=True)
     rows = []
     for i in range(count):
-        made = phantom(seed + i, side, side, opacities=0 if i % 3 == 0 else 1)
-        write_png(made, pictures / f"{i:02d}.png", bits=8)
+        image = phantom(seed + i, side, side, opacities=0 if i % 3 == 0 else 1)
+        write_png(image, pictures / f"{i:02d}.png", bits=8)
         row: dict[str, Any] = {
             "image_id": f"{name}-{i:02d}",
             "path": f"{name}/{i:02d}.png",
@@ -94,21 +94,21 @@ def catalog(
             "source": name,
         }
         for column, mask in masks.items():
-            write_mask(made.masks[mask], pictures / f"{i:02d}-{column}.png")
+            write_mask(image.masks[mask], pictures / f"{i:02d}-{column}.png")
             row[f"mask_{column}"] = f"{name}/{i:02d}-{column}.png"
-        ill = len(made.boxes_px) > 0
+        ill = len(image.boxes_px) > 0
         if boxes:
-            row |= {"boxes": made.boxes_px.ravel().tolist()}
-            row |= {"box_labels": ["opacity"] * len(made.boxes_px)}
+            row |= {"boxes": image.boxes_px.ravel().tolist()}
+            row |= {"box_labels": ["opacity"] * len(image.boxes_px)}
             row |= {"label_normal": float(not ill), "label_not-normal": 0.0}
             row |= {"label_opacity": float(ill)}
         rows.append(row)
     table = pd.DataFrame(rows)
     for column, values in columns.items():
         table[column.replace("__", "-")] = pd.Series(list(values), dtype=object)
-    found = build(name, table, folder)
-    found.save(folder / f"{name}.parquet")
-    return found
+    images = build(name, table, folder)
+    images.save(folder / f"{name}.parquet")
+    return images
 
 
 def default_sets(folder: Path) -> Path:
@@ -121,8 +121,8 @@ def default_sets(folder: Path) -> Path:
         catalog(folder, name, 12, seed=next(seeds), masks={})
     for name in ("nih_128", "nih_512"):
         known = rng.permutation([1, 1, 1, 0, 0, 0] * 2).astype(bool)
-        found = catalog(folder, name, 12, seed=next(seeds), masks={})
-        table = found.table.copy()
+        images = catalog(folder, name, 12, seed=next(seeds), masks={})
+        table = images.table.copy()
         for column in ("boxes", "box_labels"):
             table[column] = table[column].where(known, None)
         for finding in NIH_FINDINGS:

@@ -83,6 +83,6 @@ def voc(
 def row(catalog: Catalog, image: str) -> pd.Series[Any]:
     """The row of an image id, or of a file."""
     table = catalog.table
-    found = table[(table["image_id"] == image) | (table["path"] == image)]
-    assert len(found) == 1, f"{image} stands {len(found)} times in {table['image_id'].tolist()}"
-    return found.iloc[0]
+    result = table[(table["image_id"] == image) | (table["path"] == image)]
+    assert len(result) == 1, f"{image} stands {len(result)} times in {table['image_id'].tolist()}"
+    return result.iloc[0]

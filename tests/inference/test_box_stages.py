@@ -254,9 +254,9 @@ def test_raw_outputs_are_averaged_before_suppression(tmp_path: Path) -> None:
 
 def test_boxes_on_which_folds_disagree_shrink(tmp_path: Path) -> None:
     wide, narrow = ((30.0, 40.0, 70.0, 80.0),), ((32.0, 40.0, 68.0, 80.0),)
-    said = {"one": {"boxes": wide}, "two": {"boxes": narrow}}
-    mean = _combined(tmp_path, "mean-outputs", **said)
-    small = _combined(tmp_path, "{use: mean-outputs, shrink: 1.6}", **said)
+    answer = {"one": {"boxes": wide}, "two": {"boxes": narrow}}
+    mean = _combined(tmp_path, "mean-outputs", **answer)
+    small = _combined(tmp_path, "{use: mean-outputs, shrink: 1.6}", **answer)
     widths = [np.diff(one.boxes_px[0, [0, 2]])[0] for one in (mean, small)]
     scale = 160 / 128
     logs = np.log([40.0, 36.0])

@@ -29,7 +29,7 @@ def test_the_bundle_is_small_whole_and_says_what_it_is() -> None:
     assert all(f.low <= f.value <= f.high for f in bundle.manifest.figures.values())
 
 
-def test_one_film_in_two_transfer_syntaxes_has_the_same_findings() -> None:
+def test_one_image_in_two_transfer_syntaxes_has_the_same_findings() -> None:
     plain, packed = hilum.predict([IMAGES / "RG1_UNCR.dcm", IMAGES / "RG1_J2KR.dcm"])
     assert plain.status == packed.status == "analysed"
     for key in ("findings", "scores", "width", "height"):
@@ -41,36 +41,36 @@ def test_one_film_in_two_transfer_syntaxes_has_the_same_findings() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(640, 640), (800, 500), (520, 760)])
 def test_lungs_of_a_phantom_are_outlined_where_they_are(width: int, height: int) -> None:
-    made = phantom(seed=5, width=width, height=height, opacities=1)
-    (found,) = hilum.predict(Radiograph(made.pixels))
-    assert found.status == "analysed"
-    assert dice(found.findings.masks["lungs"], made.masks["lungs"]) > 0.85
+    findings = phantom(seed=5, width=width, height=height, opacities=1)
+    (answer,) = hilum.predict(Radiograph(findings.pixels))
+    assert answer.status == "analysed"
+    assert dice(answer.findings.masks["lungs"], findings.masks["lungs"]) > 0.85
 
 
 def test_opacities_raise_the_score_and_the_mask_finds_them() -> None:
     scores, hits = {0: [], 2: []}, []
     for seed in range(4):
         for count, values in scores.items():
-            made = phantom(seed=seed, width=560, height=560, opacities=count)
-            (found,) = hilum.predict(Radiograph(made.pixels))
-            values.append(found.findings.image_scores["opacity"])
+            findings = phantom(seed=seed, width=560, height=560, opacities=count)
+            (answer,) = hilum.predict(Radiograph(findings.pixels))
+            values.append(answer.findings.image_scores["opacity"])
             if count:
-                mask = found.findings.masks["opacity"]
+                mask = answer.findings.masks["opacity"]
                 hits.append(
-                    mask[made.masks["opacity"]].mean() - mask[~made.masks["opacity"]].mean()
+                    mask[findings.masks["opacity"]].mean() - mask[~findings.masks["opacity"]].mean()
                 )
     assert np.mean(scores[2]) > np.mean(scores[0])
     assert np.mean(hits) > 0.3
 
 
 def test_the_same_input_gives_the_same_output_and_int8_stays_near_fp32() -> None:
-    made = Radiograph(phantom(seed=1, width=512, height=512, opacities=2).pixels)
-    (one,) = hilum.predict(made)
-    (two,) = hilum.predict(made)
+    findings = Radiograph(phantom(seed=1, width=512, height=512, opacities=2).pixels)
+    (one,) = hilum.predict(findings)
+    (two,) = hilum.predict(findings)
     np.testing.assert_array_equal(one.findings.boxes_px, two.findings.boxes_px)
     np.testing.assert_array_equal(one.findings.scores, two.findings.scores)
-    (full,) = hilum.predict(made, precision="fp32")
-    (small,) = hilum.predict(made, precision="int8")
+    (full,) = hilum.predict(findings, precision="fp32")
+    (small,) = hilum.predict(findings, precision="int8")
     for name, value in full.findings.image_scores.items():
         assert small.findings.image_scores[name] == pytest.approx(value, abs=0.1)
     assert dice(full.findings.masks["lungs"], small.findings.masks["lungs"]) > 0.95

@@ -29,8 +29,8 @@ def loaded(folder: Path, masks: str, models: str = "{seg: {bundle: seg.zip}}") -
 
 
 def area(folder: Path, steps: str, image: Radiograph = IMAGE) -> int:
-    found = loaded(folder, f"{{opacity: [{{use: map, of: seg}}, {steps}]}}")(image)
-    return int(found.masks["opacity"].sum())
+    findings = loaded(folder, f"{{opacity: [{{use: map, of: seg}}, {steps}]}}")(image)
+    return int(findings.masks["opacity"].sum())
 
 
 def test_a_threshold_of_the_text_goes_before_the_models_own(tmp_path: Path) -> None:

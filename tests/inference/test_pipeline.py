@@ -216,9 +216,9 @@ def test_masks_stay_out_of_borders_and_shutters(tmp_path: Path) -> None:
     valid = np.zeros((100, 100), bool)
     valid[20:80, 20:80] = True
     dark = Radiograph(np.zeros((100, 100), np.float32), valid=valid)
-    found = load_pipeline(write_toy_pipeline(tmp_path))(dark)
-    assert found.masks["lungs"].any()
-    assert not any((mask & ~valid).any() for mask in found.masks.values())
+    answer = load_pipeline(write_toy_pipeline(tmp_path))(dark)
+    assert answer.masks["lungs"].any()
+    assert not any((mask & ~valid).any() for mask in answer.masks.values())
 
 
 def test_without_masks_the_boxes_are_the_same(tmp_path: Path) -> None:
@@ -426,13 +426,13 @@ def test_a_fused_pipeline_has_its_own_calibration_and_operating_points(tmp_path:
         "'study:opacity': [{kind: isotonic, scores: [0, 1], probabilities: [0, 0.5]}]}}\n"
     )
     loaded = load_pipeline(write_text(tmp_path / "p.yaml", text + own))
-    found = loaded(radiograph())
-    assert found.scores == pytest.approx([0.5])  # logit 2 of both, shifted by -2
+    answer = loaded(radiograph())
+    assert answer.scores == pytest.approx([0.5])  # logit 2 of both, shifted by -2
     assert loaded.info.operating_points["default"].threshold == 0.2
     assert loaded.info.calibrated_on == "own"
-    result = ImageResult("a", "analysed", findings=found)
+    result = ImageResult("a", "analysed", findings=answer)
     (study,) = loaded.combine([result])
-    assert study.scores["opacity"] == pytest.approx(found.image_scores["opacity"] / 2)
+    assert study.scores["opacity"] == pytest.approx(answer.image_scores["opacity"] / 2)
     of_one = write_text(tmp_path / "p.yaml", text + "thresholds: {boxes: b.default}\n")
     assert load_pipeline(of_one).threshold == 0.3
 
@@ -461,8 +461,8 @@ def test_the_default_pipeline_takes_what_another_bundle_has(tmp_path: Path) -> N
     write_segmenter(tmp_path / "seg.zip")
     chest = Radiograph(phantom(seed=5, width=320, height=320).pixels)  # noise would be refused
     scores = load_pipeline(Pipeline.load().with_bundle(tmp_path / "cls.zip"))
-    found = scores(chest)
-    assert (len(found.scores), found.masks) == (0, {})
-    assert set(found.image_scores) == {"opacity", "normal"}
+    result = scores(chest)
+    assert (len(result.scores), result.masks) == (0, {})
+    assert set(result.image_scores) == {"opacity", "normal"}
     masks = load_pipeline(Pipeline.load().with_bundle(tmp_path / "seg.zip"))(chest)
     assert set(masks.masks) == {"opacity", "lungs"}

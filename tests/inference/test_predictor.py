@@ -37,22 +37,22 @@ def test_box_sits_at_the_inverse_of_the_map(tmp_path: Path, shape: tuple[int, in
     truth = np.array([[width * 0.55, height * 0.4, width * 0.8, height * 0.75]], np.float32)
     square = Letterbox(width, height, SIZE).boxes_to_square(truth)
     predictor = Predictor(write_toy(tmp_path / "b.zip", square))
-    found = predictor(blob(height, width, truth[0]))
-    assert np.abs(found.boxes.boxes_px - truth).max() <= 0.5
-    assert found.boxes.labels == ("opacity",)
-    assert found.boxes.scores == pytest.approx([1 / (1 + np.exp(-2))])
+    result = predictor(blob(height, width, truth[0]))
+    assert np.abs(result.boxes.boxes_px - truth).max() <= 0.5
+    assert result.boxes.labels == ("opacity",)
+    assert result.boxes.scores == pytest.approx([1 / (1 + np.exp(-2))])
 
 
 @pytest.mark.parametrize("shape", [(300, 700), (911, 407), (512, 512)])
 def test_mask_sits_where_the_picture_is_bright(tmp_path: Path, shape: tuple[int, int]) -> None:
     height, width = shape
     truth = np.array([width // 2, height // 3, width - 20, height // 3 + height // 2])
-    found = Predictor(write_toy(tmp_path / "b.zip"))(blob(height, width, truth))
-    ys, xs = np.nonzero(found.maps["opacity"].cut())
+    findings = Predictor(write_toy(tmp_path / "b.zip"))(blob(height, width, truth))
+    ys, xs = np.nonzero(findings.maps["opacity"].cut())
     cell = max(shape) / SIZE * 4  # one cell of the toy's mask head at source size
     edges = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
     assert np.abs(edges - truth).max() <= cell
-    assert not (found.maps["opacity"].cut() & found.maps["lungs"].cut())[5:-5, 5:-5].all()
+    assert not (findings.maps["opacity"].cut() & findings.maps["lungs"].cut())[5:-5, 5:-5].all()
 
 
 def test_the_same_input_gives_the_same_output(tmp_path: Path) -> None:
@@ -67,20 +67,20 @@ def test_the_same_input_gives_the_same_output(tmp_path: Path) -> None:
 
 
 def test_image_scores_are_the_named_global_classes(tmp_path: Path) -> None:
-    found = Predictor(write_toy(tmp_path / "b.zip"))(Radiograph(np.zeros((64, 64), np.float32)))
+    findings = Predictor(write_toy(tmp_path / "b.zip"))(Radiograph(np.zeros((64, 64), np.float32)))
     e = np.exp([0.0, 1.0, 2.0])
-    assert found.image_scores["opacity"] == pytest.approx(e[2] / e.sum())
-    assert found.image_scores["normal"] == pytest.approx(e[0] / e.sum())
+    assert findings.image_scores["opacity"] == pytest.approx(e[2] / e.sum())
+    assert findings.image_scores["normal"] == pytest.approx(e[0] / e.sum())
 
 
 def test_nothing_is_found_in_the_padding(tmp_path: Path) -> None:
     # A 2:1 picture fills rows 32..96 of the square; this box lies above them.
     boxes = [(20, 2, 60, 28), (20, 10, 60, 60)]
-    found = Predictor(write_toy(tmp_path / "b.zip", boxes, (2.0, 1.0)))(
+    findings = Predictor(write_toy(tmp_path / "b.zip", boxes, (2.0, 1.0)))(
         Radiograph(np.zeros((200, 400), np.float32))
     )
-    assert len(found.boxes.boxes_px) == 1
-    assert found.boxes.boxes_px[0, 1] == 0
+    assert len(findings.boxes.boxes_px) == 1
+    assert findings.boxes.boxes_px[0, 1] == 0
 
 
 def test_nan_is_a_failure_not_a_normal_image(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_image_weights_lower_boxes_on_calm_images(tmp_path: Path) -> None:
 def test_a_higher_temperature_calms_the_scores(tmp_path: Path) -> None:
     picture = Radiograph(np.zeros((64, 64), np.float32))
     calibration = {"class_temperature": 2.0, "class_bias": -0.5}
-    found = Predictor(write_toy(tmp_path / "b.zip", calibration=calibration))(picture)
-    assert found.boxes.scores == pytest.approx([1 / (1 + np.exp(-0.5))])
+    findings = Predictor(write_toy(tmp_path / "b.zip", calibration=calibration))(picture)
+    assert findings.boxes.scores == pytest.approx([1 / (1 + np.exp(-0.5))])
 
 
 def test_overlapping_boxes_of_one_label_are_one_finding(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_overlapping_boxes_of_one_label_are_one_finding(tmp_path: Path) -> None:
     logits = np.full((n, 1), -12, np.float32)
     logits[:50] = 1  # neighbouring anchors of the first cells
     raw = RawOutputs(logits, np.zeros((n, 4), np.float32))
-    found = decoder(raw, Letterbox(256, 256, SIZE))
-    assert 0 < len(found.boxes.boxes_px) < 50
-    assert found.image_scores == {}
-    assert (np.diff(found.boxes.scores) <= 0).all()
+    result = decoder(raw, Letterbox(256, 256, SIZE))
+    assert 0 < len(result.boxes.boxes_px) < 50
+    assert result.image_scores == {}
+    assert (np.diff(result.boxes.scores) <= 0).all()
 
 
 @settings(max_examples=50, deadline=None)

@@ -77,11 +77,11 @@ def test_folds_shrink_and_weak_boxes_go_by_the_second_places_filter(tmp_path: Pa
     logits = (-2.2,)  # a weak box that the image's score carries
     a = three_classes(tmp_path / "a.zip", boxes=wide, logits=logits)
     b = three_classes(tmp_path / "b.zip", boxes=narrow, logits=logits)
-    found = said("rsna-retinanet", {"retinanet": [a, b]})
-    assert found.scores == pytest.approx(sigmoid(list(logits)), abs=1e-5)
-    width = float(found.boxes_px[0, 2] - found.boxes_px[0, 0])
+    findings = said("rsna-retinanet", {"retinanet": [a, b]})
+    assert findings.scores == pytest.approx(sigmoid(list(logits)), abs=1e-5)
+    width = float(findings.boxes_px[0, 2] - findings.boxes_px[0, 0])
     assert width < 36  # smaller than either fold's
-    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+    assert set(findings.image_scores) == {"normal", "not-normal", "opacity"}
     none = three_classes(tmp_path / "c.zip", logits=(-5.0, -6.0))
     assert len(said("rsna-retinanet", {"retinanet": [none]}).scores) == 0
 
@@ -92,18 +92,18 @@ def test_either_confident_detector_counts_if_the_classifier_agrees(tmp_path: Pat
     for opacity, scores in ((0.5, [3.0, 2.0]), (0.1, [])):
         write_classifier(tmp_path / "c.zip", opacity)
         bundles = {"maskrcnn": [one], "yolo": [two], "classifier": [tmp_path / "c.zip"]}
-        found = said("rsna-maskrcnn-yolo", bundles)
-        np.testing.assert_allclose(found.scores, sigmoid(scores), atol=1e-5)
+        findings = said("rsna-maskrcnn-yolo", bundles)
+        np.testing.assert_allclose(findings.scores, sigmoid(scores), atol=1e-5)
         best = float(sigmoid(scores[0])) if scores else 0.0
-        assert found.image_scores["any-box"] == pytest.approx(best, abs=1e-5)
+        assert findings.image_scores["any-box"] == pytest.approx(best, abs=1e-5)
 
 
 def test_the_replication_study_is_one_network(tmp_path: Path) -> None:
-    found = said(
+    findings = said(
         "replication-retinanet",
         {"retinanet": [three_classes(tmp_path / "r.zip", logits=(2.0, -2.0))]},
     )
-    assert len(found.scores) == 1  # above its own operating point
+    assert len(findings.scores) == 1  # above its own operating point
     with pytest.raises(ConfigError, match="takes one bundle"):
         said("replication-retinanet", {"retinanet": [tmp_path / "r.zip", tmp_path / "s.zip"]})
 
@@ -126,10 +126,10 @@ def test_covid_detectors_are_fused_and_none_is_what_they_leave(tmp_path: Path) -
             }
         ),
     )
-    found = said("siim-covid", {"fasterrcnn": [one], "yolo": [two], "study": [study]})
+    findings = said("siim-covid", {"fasterrcnn": [one], "yolo": [two], "study": [study]})
     p = np.sort(sigmoid([[2.0, 1.0], [0.5, 3.0]]).mean(axis=0))[::-1]
-    np.testing.assert_allclose(found.scores, p, atol=1e-5)
-    scores = found.image_scores
+    np.testing.assert_allclose(findings.scores, p, atol=1e-5)
+    scores = findings.image_scores
     assert scores["none"] == pytest.approx(1 - p[0], abs=1e-5)
     assert sum(scores[name] for name in CLASSES) == pytest.approx(1)
     assert scores["pneumonia"] == pytest.approx(1 - scores["negative"])
@@ -144,9 +144,7 @@ def test_pneumothorax_is_classified_segmented_and_cleaned(
         opacity,
         image_scores={"pneumothorax": "opacity"},
         positive="pneumothorax",
-        operating_points={
-            "best-mcc-pneumothorax": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}
-        },
+        operating_points={"best-mcc": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}},
     )
     masks = {"pneumothorax": {"channel": 0}}
     for fold in "ab":
@@ -156,10 +154,10 @@ def test_pneumothorax_is_classified_segmented_and_cleaned(
     pixels[200:208, 200:208] = 1  # 32 x 32 = 1,024 px at 1024: removed
     bundles = {"classifier": [tmp_path / "c.zip"]}
     bundles["segmenter"] = [tmp_path / "a.zip", tmp_path / "b.zip"]
-    found = said("pneumothorax", bundles, pixels)
-    mask = found.masks["pneumothorax"]
-    assert found.image_scores["pneumothorax"] == pytest.approx(opacity)
-    assert bool(found.declined) == empty
+    findings = said("pneumothorax", bundles, pixels)
+    mask = findings.masks["pneumothorax"]
+    assert findings.image_scores["pneumothorax"] == pytest.approx(opacity)
+    assert bool(findings.declined) == empty
     assert mask.any() != empty
     assert not mask[190:220, 190:220].any()
     assert empty or abs(int(mask.sum()) - 80 * 80) < 900
@@ -188,3 +186,55 @@ def test_bundles_are_named_on_the_command_line(tmp_path: Path) -> None:
         Pipeline.load("rsna-maskrcnn-yolo").with_named(["yoloo=x.zip"])
     with pytest.raises(ConfigError, match="name one: --bundle NAME=PATH"):
         Pipeline.load("rsna-maskrcnn-yolo").with_named(["x.zip"])
+
+
+def _changed(name: str, *changes: str) -> Pipeline:
+    return Pipeline.load(name, changes)
+
+
+def test_any_step_is_swapped_from_outside() -> None:
+    """E's stages by name, D's members alone, A's two ways of shrinking."""
+    gate = Pipeline.load("pneumothorax")
+    swapped = _changed("pneumothorax", "masks.pneumothorax.1={use: threshold, at: 0.5}")
+    assert [step.use for step in swapped.masks["pneumothorax"]] == [
+        "map",
+        "threshold",
+        "remove-small",
+    ]
+    assert swapped.models == gate.models
+    open_ = _changed("pneumothorax", "models.segmenter.when=null", "masks.pneumothorax.2=null")
+    assert open_.models["segmenter"].when is None
+    assert [step.use for step in open_.masks["pneumothorax"]] == ["map", "triplet"]
+    alone = _changed("siim-covid", "boxes=[{use: boxes, of: yolo}]", "models.fasterrcnn=null")
+    assert set(alone.models) == {"yolo", "study"}
+    uniform = _changed("rsna-retinanet", "models.retinanet.combine=mean-outputs", "boxes.2=scale")
+    assert [step.use for step in uniform.boxes] == ["boxes", "second-place", "scale"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("pneumothorax", "masks.pneumothorax.1={use: nms}", "stage of boxes and does not fit"),
+        ("pneumothorax", "masks.pneumothorax.1=null", "the order is a map, one threshold"),
+        ("pneumothorax", "masks.pneumothoraks=[]", "unknown mask 'pneumothoraks'"),
+        ("siim-covid", "boxes=[{use: boxes, of: yolo}]", "models.fasterrcnn: no flow"),
+        ("siim-covid", "boxes.0.of=[yolo, retina]", "unknown model 'retina'"),
+        ("rsna-maskrcnn-yolo", "models.classifier=null", "unknown model 'classifier'"),
+    ],
+)
+def test_a_swap_that_does_not_fit_is_refused_with_the_reason(
+    name: str, change: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        _changed(name, change)
+
+
+def test_the_command_line_swaps_steps_too() -> None:
+    change = ["--set", "masks.pneumothorax.1={use: threshold, at: 0.5}"]
+    done = CliRunner().invoke(app, ["pipeline", "show", "pneumothorax", *change, "--json"])
+    assert done.exit_code == 0, done.output
+    steps = json.loads(done.output)["masks"]["pneumothorax"]
+    assert [step["use"] for step in steps] == ["map", "threshold", "remove-small"]
+    done = CliRunner().invoke(app, ["pipeline", "check", "pneumothorax", "--set", "boxes"])
+    assert done.exit_code != 0
+    assert "KEY=VALUE" in str(done.exception)

@@ -101,11 +101,11 @@ def test_views_of_a_pipeline_are_fused(tmp_path: Path) -> None:
     views = "models: {toy: {bundle: toy.zip, views: [plain, flip, {scale: 0.8}, %s]%s}}\n"
     text = views % ("{flip: true, scale: 0.9}", "")
     image = picture(128, 128)
-    found = load_pipeline(write_text(tmp_path / "p.yaml", text), threshold=0.0)(image)
+    findings = load_pipeline(write_text(tmp_path / "p.yaml", text), threshold=0.0)(image)
     alone = load_pipeline(write_text(tmp_path / "q.yaml"), threshold=0.0)(image)
     # The toy's box lies elsewhere in each view: each is one of four voices.
-    assert found.scores.max() < alone.scores.max()
-    assert found.image_scores == pytest.approx(alone.image_scores)
+    assert findings.scores.max() < alone.scores.max()
+    assert findings.image_scores == pytest.approx(alone.image_scores)
     several = load_pipeline(
         write_text(tmp_path / "r.yaml", views % ("{scale: 0.9}", ", fuse: {use: nms, iou: 0.99}"))
     )
@@ -117,7 +117,9 @@ def test_a_view_of_a_mean_is_the_mean_of_its_bundles(tmp_path: Path) -> None:
     for name, logit in (("a", 2.0), ("b", 0.0)):
         write_toy(tmp_path / f"{name}.zip", BOX, (logit,))
     text = "models: {toy: {bundles: [a.zip, b.zip], combine: mean-outputs, views: [flip]}}\n"
-    found = load_pipeline(write_text(tmp_path / "p.yaml", text), threshold=0.0)(picture(128, 128))
+    findings = load_pipeline(write_text(tmp_path / "p.yaml", text), threshold=0.0)(
+        picture(128, 128)
+    )
     p = 1 / (1 + np.exp([-2.0, 0.0]))
-    assert found.scores == pytest.approx([p.mean()], abs=1e-5)
-    assert found.boxes_px[0, 0] == pytest.approx(128 - 52, abs=0.05)
+    assert findings.scores == pytest.approx([p.mean()], abs=1e-5)
+    assert findings.boxes_px[0, 0] == pytest.approx(128 - 52, abs=0.05)

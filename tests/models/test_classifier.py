@@ -63,10 +63,10 @@ def test_exclusive_classes_sum_to_one_and_findings_need_not() -> None:
     assert classes is not None
     assert classes.sum().item() == pytest.approx(1, abs=1e-5)
     net = build(target="findings", loss="bce")
-    said = net.predict(image)[1]
-    assert said.classes is None
-    assert said.findings is not None
-    assert said.findings.shape == (2,)
+    findings = net.predict(image)[1]
+    assert findings.classes is None
+    assert findings.findings is not None
+    assert findings.findings.shape == (2,)
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "bce", "focal"])

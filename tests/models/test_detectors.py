@@ -113,9 +113,9 @@ def test_boxes_lie_in_the_square_best_first(net: Model) -> None:
     with torch.no_grad():
         for weight in net.parameters():  # fresh heads say nothing above the floor
             weight.add_(0.02 * torch.randn_like(weight))
-    found = net.predict(batch(None, None).image_B1SS)
-    assert len(found) == 2
-    for one in found:
+    findings = net.predict(batch(None, None).image_B1SS)
+    assert len(findings) == 2
+    for one in findings:
         assert one.boxes is not None
         assert one.scores is not None
         assert one.labels is not None
@@ -138,12 +138,12 @@ def test_raw_heads_decode_without_torch(net: Model) -> None:
     boxes = grid.decode(raw["box_deltas"], places).clip(0, SIZE)
     score = 1 / (1 + np.exp(-raw["class_logits"]))
     best = int(score.argmax())
-    found = net.predict(image)[0]
-    assert found.boxes is not None
-    assert found.scores is not None
-    if len(found.boxes):
-        np.testing.assert_allclose(found.scores[0], score.max(), atol=1e-5)
-        np.testing.assert_allclose(found.boxes[0], boxes[best], atol=1e-2)
+    findings = net.predict(image)[0]
+    assert findings.boxes is not None
+    assert findings.scores is not None
+    if len(findings.boxes):
+        np.testing.assert_allclose(findings.scores[0], score.max(), atol=1e-5)
+        np.testing.assert_allclose(findings.boxes[0], boxes[best], atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["retinanet", "faster-rcnn", "mask-rcnn", "yolo", "rt-detr"])
@@ -243,11 +243,11 @@ def test_an_instance_is_its_boxs_part_of_the_mask() -> None:
 
 
 def test_masks_are_painted_into_their_channel() -> None:
-    found = build("mask-rcnn").predict(batch(None).image_B1SS)[0]
-    assert found.masks is not None
-    assert found.masks.shape == (len(TARGETS.masks), SIZE, SIZE)
-    assert ((found.masks[0] >= 0) & (found.masks[0] <= 1)).all()
-    assert found.masks[1:].isnan().all()
+    images = build("mask-rcnn").predict(batch(None).image_B1SS)[0]
+    assert images.masks is not None
+    assert images.masks.shape == (len(TARGETS.masks), SIZE, SIZE)
+    assert ((images.masks[0] >= 0) & (images.masks[0] <= 1)).all()
+    assert images.masks[1:].isnan().all()
 
 
 # --- YOLO ---
@@ -303,12 +303,12 @@ def test_a_mask_is_pasted_where_its_box_lies() -> None:
     """Against torchvision's own pasting, at the cells' centres; outside the box it is nothing."""
     mask = torch.rand(1, 2, 28, 28, generator=torch.Generator().manual_seed(0))
     box = torch.tensor([[[8.0, 16, 40, 60], [30.0, 4, 62, 20]]])
-    found = pasted(mask, box, 64, 16)[0]
+    result = pasted(mask, box, 64, 16)[0]
     whole = paste_masks_in_image(mask[0][:, None], box[0], (64, 64))[:, 0]
     coarse = whole.reshape(2, 16, 4, 16, 4)[:, :, 1:3, :, 1:3].mean(dim=(2, 4))
-    assert (found - coarse).abs().mean() < 0.03
-    assert found[0, 0].abs().max() == 0  # above the first box
-    assert found[1, :, 0].abs().max() == 0
+    assert (result - coarse).abs().mean() < 0.03
+    assert result[0, 0].abs().max() == 0  # above the first box
+    assert result[1, :, 0].abs().max() == 0
 
 
 def test_a_mask_rcnn_gives_its_masks_to_the_bundle() -> None:

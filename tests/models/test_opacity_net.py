@@ -84,5 +84,5 @@ def test_baselines_train_on_the_same_batches(kind: str) -> None:
     parts = baseline.train().loss(one)
     assert set(parts) == {"classification", "bbox_regression"}
     assert all(torch.isfinite(value) for value in parts.values())
-    found = baseline.predict(one.image_B1SS)
-    assert len(found) == 3
+    findings = baseline.predict(one.image_B1SS)
+    assert len(findings) == 3

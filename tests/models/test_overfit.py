@@ -55,7 +55,7 @@ def test_retinanet_overfits_eight_radiographs(hilum_data: Path) -> None:
             torch.stack(list(net.loss(batch).values())).sum().backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
-        found = net.predict(batch.image_B1SS)
-        said = [(one.boxes.numpy(), one.scores.numpy()) for one in found]
-        reached = detection_ap(truth, said)
+        findings = net.predict(batch.image_B1SS)
+        answer = [(one.boxes.numpy(), one.scores.numpy()) for one in findings]
+        reached = detection_ap(truth, answer)
     assert reached >= 0.9

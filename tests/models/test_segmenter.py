@@ -47,11 +47,11 @@ def test_every_architecture_draws_each_mask_at_full_size(architecture: str) -> N
     assert set(parts) == {"pneumothorax", "lungs"}
     sum(parts.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
-    said = net.predict(torch.zeros(1, 1, SIZE, SIZE))[0].masks
-    assert said is not None
-    assert said.shape == (2, SIZE, SIZE)
-    assert said.min() >= 0
-    assert said.max() <= 1
+    findings = net.predict(torch.zeros(1, 1, SIZE, SIZE))[0].masks
+    assert findings is not None
+    assert findings.shape == (2, SIZE, SIZE)
+    assert findings.min() >= 0
+    assert findings.max() <= 1
 
 
 @pytest.mark.parametrize("encoder", ["inception_resnet_v2", "xception", "seresnext50", "dpn92"])

@@ -124,16 +124,16 @@ def _two(tmp_path: Path, **second: float) -> tuple[Any, Any]:
 
 
 def test_a_model_is_not_shown_to_differ_from_itself(tmp_path: Path) -> None:
-    found = compare(dict(zip("ab", _two(tmp_path), strict=True)), [0.5, 0.5], repeats=50)
-    assert {pair.metric for pair in found} >= {"auc", "rsna_score", "ap50", "sensitivity"}
-    assert all(pair.verdict == "no difference shown" for pair in found)
-    assert all(pair.comparison.difference.value == 0 for pair in found)
+    result = compare(dict(zip("ab", _two(tmp_path), strict=True)), [0.5, 0.5], repeats=50)
+    assert {pair.metric for pair in result} >= {"auc", "rsna_score", "ap50", "sensitivity"}
+    assert all(pair.verdict == "no difference shown" for pair in result)
+    assert all(pair.comparison.difference.value == 0 for pair in result)
 
 
 def test_a_blind_model_is_shown_to_be_worse_on_the_same_patients(tmp_path: Path) -> None:
     first, blind = _two(tmp_path, gap=0.0, seed=1)
-    found = {p.metric: p for p in compare({"sees": first, "blind": blind}, [0.5] * 2, repeats=20)}
-    area = found["auc"]
+    result = {p.metric: p for p in compare({"sees": first, "blind": blind}, [0.5] * 2, repeats=20)}
+    area = result["auc"]
     assert area.verdict == "higher for sees"  # however few replicates were asked for
     assert area.test == "paired bootstrap"  # two images a patient: DeLong's rows would be too many
     assert area.corrected >= area.comparison.p_value  # Holm
@@ -223,10 +223,10 @@ def test_a_gallery_draws_truth_and_prediction_on_the_pixels(tmp_path: Path) -> N
     best = galleries(catalog, [model], each=2)[0]
     assert best.title == "Best"
     assert len(best.shots) == 2
-    truth, said = (_decoded(panel.picture) for panel in best.shots[0].panels)
+    truth, answer = (_decoded(panel.picture) for panel in best.shots[0].panels)
     edge = truth[round(35 / 80 * SIDE), round(10 / 80 * SIDE)].astype(int)  # left side of BOX
     assert edge[1] > edge[0] + 60  # teal in the truth
-    over = said[round(35 / 80 * SIDE), round(10 / 80 * SIDE)].astype(int)
+    over = answer[round(35 / 80 * SIDE), round(10 / 80 * SIDE)].astype(int)
     assert over[0] > over[2] + 60  # amber over it
 
 
@@ -280,8 +280,8 @@ def test_points_are_chosen_on_validation_and_applied_on_test(
     threshold = np.sort(train.score[sick])[: int(0.05 * sick.sum()) + 1][-1]
     assert model["image_threshold"] == pytest.approx(threshold)
     assert model["threshold"] != model["image_threshold"]
-    found = (test.score[test.label == 1] >= threshold).mean()
-    assert model["image"]["sensitivity"]["value"] == pytest.approx(found)
+    result = (test.score[test.label == 1] >= threshold).mean()
+    assert model["image"]["sensitivity"]["value"] == pytest.approx(result)
     assert [p["score"] for p in model["operating_points"]] == ["opacity", "box"]
     assert "Operating points" in (tmp_path / "report.html").read_text()
 

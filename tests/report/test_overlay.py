@@ -20,8 +20,8 @@ def flat(width: int, height: int, boxes: np.ndarray, **masks: np.ndarray) -> np.
     pixels = np.zeros((height, width), np.float32)
     scores = np.linspace(0.9, 0.5, len(boxes)).astype(np.float32)
     labels = ("opacity",) * len(boxes)
-    found = Findings(width, height, boxes, scores, labels, {"opacity": 0.9}, masks)
-    return draw(Radiograph(pixels), found)
+    findings = Findings(width, height, boxes, scores, labels, {"opacity": 0.9}, masks)
+    return draw(Radiograph(pixels), findings)
 
 
 def coloured(picture: np.ndarray, name: str) -> np.ndarray:
@@ -99,8 +99,8 @@ def test_borders_do_not_decide_the_contrast() -> None:
 
 
 def test_a_blank_radiograph_is_drawn_and_no_box_is_said() -> None:
-    found = Findings(80, 90, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
+    findings = Findings(80, 90, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
     blank = Radiograph(np.full((90, 80), 0.5, np.float32))
     boxed = Findings(80, 90, np.array([[9, 9, 20, 20]], np.float32), np.ones(1, np.float32), ("x",))
-    strips = [draw(blank, one)[Canvas(80, 90).size[1] :] for one in (found, boxed)]
+    strips = [draw(blank, one)[Canvas(80, 90).size[1] :] for one in (findings, boxed)]
     assert strips[0].shape != strips[1].shape or (strips[0] != strips[1]).any()

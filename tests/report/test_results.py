@@ -31,7 +31,7 @@ EVIL = "study/<script>alert(1)</script>\"'&.dcm"
 def result(name: str = "a.dcm", **changes: object) -> ImageResult:
     mask = np.zeros((60, 80), bool)
     mask[10:30, 20:50] = True
-    found = Findings(
+    findings = Findings(
         80,
         60,
         np.array([[20, 10, 50, 30.123456]], np.float32),
@@ -40,7 +40,7 @@ def result(name: str = "a.dcm", **changes: object) -> ImageResult:
         {"opacity": 0.93},
         {"lungs": mask},
     )
-    base = ImageResult(name, "analysed", findings=found, width=80, height=60)
+    base = ImageResult(name, "analysed", findings=findings, width=80, height=60)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -238,9 +238,11 @@ def test_the_data_of_the_page_is_one_text_that_no_input_breaks_out_of() -> None:
 
 
 def test_the_page_never_gives_a_verdict_of_normal() -> None:
-    found = result().findings
-    assert found is not None
-    calm = replace(result(), findings=replace(found, image_scores={"normal": 0.99, "opacity": 0.1}))
+    findings = result().findings
+    assert findings is not None
+    calm = replace(
+        result(), findings=replace(findings, image_scores={"normal": 0.99, "opacity": 0.1})
+    )
     run = whole(calm)
     assert "normal" not in data(run)
     assert "normal" not in page(run).replace("white-space: normal", "")
@@ -277,8 +279,8 @@ def test_operating_points_stand_where_scores_are_shown() -> None:
     assert "Assumes: luck" in html
     assert "calibrated on validation images (some images)" in html
     assert '"box":0.42' in data(run)
-    found = result().findings
-    assert found is not None
-    with_points = overlay.draw(BLANK, found, points)
-    assert with_points.shape[0] >= overlay.draw(BLANK, found).shape[0]
-    assert (with_points[-40:] != overlay.draw(BLANK, found)[-40:]).any()
+    findings = result().findings
+    assert findings is not None
+    with_points = overlay.draw(BLANK, findings, points)
+    assert with_points.shape[0] >= overlay.draw(BLANK, findings).shape[0]
+    assert (with_points[-40:] != overlay.draw(BLANK, findings)[-40:]).any()

@@ -18,8 +18,8 @@ SPEC = Preprocessing(64)
 
 
 def test_a_cached_image_is_the_prepared_one_until_its_file_changes(tmp_path: Path) -> None:
-    made, store = catalog(tmp_path, "own", 4), tmp_path / "cache"
-    source = Source(SourceOptions(set="own"), made, Targets(masks=("opacity",)), {})
+    images, store = catalog(tmp_path, "own", 4), tmp_path / "cache"
+    source = Source(SourceOptions(set="own"), images, Targets(masks=("opacity",)), {})
     (tmp_path / "own" / "03.png").write_bytes(b"damaged")
     rows = [0, 2, 3]
     plain = cached_rows(source, rows, SPEC, None)

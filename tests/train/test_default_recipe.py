@@ -35,9 +35,9 @@ def test_the_default_recipe_builds_a_bundle_on_phantoms(tmp_path: Path) -> None:
     assert rows["stage"].tolist() == ["small", "small", "full", "again"]
     assert {"val_focal", "val_mask", "val_global", "val_finding", "val_loss"} <= set(rows)
     assert "dice_lungs" in json.loads((out / "results.json").read_text())["test"]
-    told = json.loads((out / "data.json").read_text())
-    assert told["sources"]["covid_opacity_512"]["test"] == 6
-    assert told["sources"]["covid_opacity_512"]["train"] == 0
+    document = json.loads((out / "data.json").read_text())
+    assert document["sources"]["covid_opacity_512"]["test"] == 6
+    assert document["sources"]["covid_opacity_512"]["train"] == 0
     bundle = export(out, tmp_path / "made.zip")
     manifest = bundle.manifest
     assert manifest.labels == ("opacity",)
@@ -52,6 +52,6 @@ def test_the_default_recipe_builds_a_bundle_on_phantoms(tmp_path: Path) -> None:
     assert "test, covid_opacity_512 (int8)" in card
     write_png(phantom(3, 200, 160), tmp_path / "image.png")
     loaded = LoadedPipeline(Pipeline.load().with_bundle(tmp_path / "made.zip"))
-    found = loaded(read(tmp_path / "image.png"))
-    assert set(found.masks) == {"opacity", "lungs"}
-    assert found.masks["lungs"].shape == (160, 200)
+    findings = loaded(read(tmp_path / "image.png"))
+    assert set(findings.masks) == {"opacity", "lungs"}
+    assert findings.masks["lungs"].shape == (160, 200)

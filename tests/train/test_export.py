@@ -47,9 +47,9 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predicts(bundle: Path, tmp_path: Path) -> Findings:
     write_png(phantom(3, 200, 160), tmp_path / "image.png")
     loaded = LoadedPipeline(Pipeline.load().with_bundle(bundle))
-    found = loaded(read(tmp_path / "image.png"))
-    assert (found.width, found.height) == (200, 160)
-    return found
+    findings = loaded(read(tmp_path / "image.png"))
+    assert (findings.width, findings.height) == (200, 160)
+    return findings
 
 
 def test_a_run_becomes_a_bundle_that_predicts(finished: Path, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_a_run_becomes_a_bundle_that_predicts(finished: Path, tmp_path: Path) ->
     assert "rsna-retinanet" in card
     assert "The positive score is `opacity`" in card
     assert "say little" in card  # four images
-    found = predicts(tmp_path / "made.zip", tmp_path)
-    assert set(found.image_scores) == {"normal", "not-normal", "opacity"}
+    result = predicts(tmp_path / "made.zip", tmp_path)
+    assert set(result.image_scores) == {"normal", "not-normal", "opacity"}
 
 
 def test_an_epoch_a_size_and_the_decoding_can_be_chosen(finished: Path, tmp_path: Path) -> None:
@@ -84,13 +84,13 @@ def test_an_epoch_a_size_and_the_decoding_can_be_chosen(finished: Path, tmp_path
 def test_an_export_says_what_is_missing(data: Path, finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run"):
         export(tmp_path, tmp_path / "made.zip")
-    begun = tmp_path / "begun"
-    begun.mkdir()
+    folder = tmp_path / "begun"
+    folder.mkdir()
     for name in ("recipe.yaml", "data.json", "split.json"):
-        (begun / name).write_bytes((finished / name).read_bytes())
-    assert RunFolder.of(begun).recipe.name == "rsna-retinanet-seresnext101-small"
+        (folder / name).write_bytes((finished / name).read_bytes())
+    assert RunFolder.of(folder).recipe.name == "rsna-retinanet-seresnext101-small"
     with pytest.raises(ConfigError, match="not finished"):
-        export(begun, tmp_path / "made.zip")
+        export(folder, tmp_path / "made.zip")
 
 
 def test_the_graph_is_refused_where_it_differs_from_pytorch() -> None:
@@ -129,7 +129,7 @@ MANIFEST = Manifest.model_construct(
 def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
     """Images of three kinds, and answers that are twice too sure and lean to opacity."""
     rng = np.random.default_rng(seed)
-    held, found = Held(), []
+    held, result = Held(), []
     for i in range(count):
         logit = rng.normal(-1, 1.5)
         ill = bool(rng.random() < 1 / (1 + np.exp(-logit)))
@@ -157,7 +157,7 @@ def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
             )
         )
         rest = (1 - score) / 2
-        found.append(
+        result.append(
             Findings(
                 width=80,
                 height=80,
@@ -167,19 +167,19 @@ def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
                 image_scores={"opacity": score, "normal": rest, "not-normal": rest},
             )
         )
-    return held, found
+    return held, result
 
 
 def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
-    held, found = answered(300, 0)
-    maps = calibration(held, found, MANIFEST)
+    held, result = answered(300, 0)
+    maps = calibration(held, result, MANIFEST)
     assert maps is not None
     assert set(maps.scores) == {"box", "opacity", "normal", "not-normal"}
-    score = np.array([one.image_scores["opacity"] for one in found])
+    score = np.array([one.image_scores["opacity"] for one in result])
     ill = np.array([truth.image_labels["opacity"] == 1 for truth in held.truths])
     gap = abs(score.mean() - ill.mean())
     assert abs(maps.apply("opacity", score).mean() - ill.mean()) < gap / 4
-    points = operating_points(held, found, MANIFEST)
+    points = operating_points(held, result, MANIFEST)
     assert points["default"].score == points["rsna-score"].score == "box"
     for name in ("sensitivity-95", "conformal-sensitivity-90"):
         assert points[name].score == "opacity"
@@ -190,9 +190,11 @@ def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
 
 
 def test_a_network_that_finds_nothing_has_a_point_that_says_so() -> None:
-    held, found = answered(60, 0)
+    held, result = answered(60, 0)
     none = np.zeros((0, 4), np.float32)
-    blind = [Findings(80, 80, none, none[:, 0], (), image_scores=one.image_scores) for one in found]
+    blind = [
+        Findings(80, 80, none, none[:, 0], (), image_scores=one.image_scores) for one in result
+    ]
     points = operating_points(held, blind, MANIFEST)
     assert points["default"].reason.startswith("not chosen")
     assert points["best-f1"].reason.startswith("best")
@@ -207,8 +209,8 @@ def test_several_positive_classes_are_one_score_of_the_bundle(tmp_path: Path) ->
         "targets.positive=[not-normal, opacity]",
         "train={epochs: 1, watch: auc}",
     )
-    made = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
-    manifest = export(made, tmp_path / "made.zip", choice=Choice(int8=False)).manifest
+    folder = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
+    manifest = export(folder, tmp_path / "made.zip", choice=Choice(int8=False)).manifest
     assert manifest.positive == "positive"
     assert manifest.image_scores["positive"] == ("not-normal", "opacity")
     assert manifest.operating_points["sensitivity-95"].score == "positive"

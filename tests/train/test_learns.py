@@ -50,9 +50,9 @@ def test_a_classifier_learns_eight_radiographs(hilum_data: Path) -> None:
     batch = next(plain(images, spec, Targets(classes=CLASSES, masks=("opacity",)), 8))
     net = build_model(ClassifierOptions(kind="classifier"), SIZE, targets, seed=0)
     by_heart(net, batch, 30)
-    said = [int(one.classes.argmax()) for one in net.predict(batch.image_B1SS)]  # type: ignore[union-attr]
-    assert said == batch.label_BC.argmax(dim=1).tolist()
-    assert sorted(said) == [0] * 4 + [1] * 4
+    findings = [int(one.classes.argmax()) for one in net.predict(batch.image_B1SS)]  # type: ignore[union-attr]
+    assert findings == batch.label_BC.argmax(dim=1).tolist()
+    assert sorted(findings) == [0] * 4 + [1] * 4
 
 
 @pytest.mark.slow
@@ -65,8 +65,8 @@ def test_a_segmenter_learns_eight_radiographs(hilum_data: Path) -> None:
     options = SegmenterOptions(kind="segmenter", loss={"focal": 1.0, "dice": 1.0})
     net = build_model(options, SIZE, targets, seed=0)
     by_heart(net, batch, 30)
-    said = torch.stack([one.masks for one in net.predict(batch.image_B1SS)]) >= 0.5  # type: ignore[misc]
+    findings = torch.stack([one.masks for one in net.predict(batch.image_B1SS)]) >= 0.5  # type: ignore[misc]
     true = batch.mask_BMSS == 1
-    both = (said & true).sum(dim=(1, 2, 3))
-    dice = 2 * both / (said.sum(dim=(1, 2, 3)) + true.sum(dim=(1, 2, 3)))
+    both = (findings & true).sum(dim=(1, 2, 3))
+    dice = 2 * both / (findings.sum(dim=(1, 2, 3)) + true.sum(dim=(1, 2, 3)))
     assert dice.min().item() >= 0.9

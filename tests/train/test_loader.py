@@ -65,14 +65,14 @@ def test_parts_of_a_mixture_differ_even_in_passes() -> None:
 
 
 def test_without_mixtures_a_pass_shows_each_image_once() -> None:
-    found = batches(Policy(), draw=passes(made(8), 1).draw)
-    seen = [v for i in (0, 1) for v in found[i].image_B1SS[:, 0, 0, 0].tolist()]
+    result = batches(Policy(), draw=passes(made(8), 1).draw)
+    seen = [v for i in (0, 1) for v in result[i].image_B1SS[:, 0, 0, 0].tolist()]
     assert len({round(v, 4) for v in seen}) == 8
 
 
 def test_a_batch_knows_no_boxes_where_a_part_had_none() -> None:
-    found = batches(Policy((), (MixUp(1.0),)))
-    boxes = [one for i in range(4) for one in found[i].boxes]
+    result = batches(Policy((), (MixUp(1.0),)))
+    boxes = [one for i in range(4) for one in result[i].boxes]
     assert any(one is None for one in boxes)
     assert all(len(one) == 2 for one in boxes if one is not None)
 

@@ -23,8 +23,8 @@ SPEC = Preprocessing(64)
 
 def mixed_catalog(folder: Path) -> Catalog:
     """PNGs, and DICOMs of another shape, depth and photometric interpretation."""
-    made = catalog(folder, "own", 4, side=90)
-    table = made.table.copy()
+    images = catalog(folder, "own", 4, side=90)
+    table = images.table.copy()
     for i, photometric in ((1, "MONOCHROME1"), (2, "MONOCHROME2")):
         image = phantom(i, 120, 150, opacities=1)
         write_dicom(image, folder / f"{i}.dcm", photometric=photometric, bits=12)
@@ -36,12 +36,12 @@ def mixed_catalog(folder: Path) -> Catalog:
 
 
 def test_the_tensor_is_the_same_in_training_evaluation_and_inference(tmp_path: Path) -> None:
-    found = mixed_catalog(tmp_path)
-    source = Source(SourceOptions(set="own"), found, Targets(), {})
+    images = mixed_catalog(tmp_path)
+    source = Source(SourceOptions(set="own"), images, Targets(), {})
     ready = prepare_rows(source, range(4), SPEC)
     held = hold([source], {"own": ready})
     assert len(ready.images) == len(held) == 4
-    for image, truth, path in zip(ready.images, held.truths, found.table["path"], strict=True):
+    for image, truth, path in zip(ready.images, held.truths, images.table["path"], strict=True):
         predicted, frame = prepare(read(tmp_path / path), SPEC)
         # Images wait as float16: a quarter of a grey level of 8 bits.
         np.testing.assert_allclose(tensor(image, SPEC), predicted, atol=2e-3)
@@ -73,10 +73,10 @@ def test_real_files_too(hilum_data: Path) -> None:
     from hilum.data.sets import load_set
 
     full = load_set("covid_opacity_512", hilum_data)
-    found = full.where(np.arange(len(full)) < 3)
-    source = Source(SourceOptions(set="covid_opacity_512"), found, Targets(masks=()), {})
+    result = full.where(np.arange(len(full)) < 3)
+    source = Source(SourceOptions(set="covid_opacity_512"), result, Targets(masks=()), {})
     for image, path in zip(
-        prepare_rows(source, range(3), SPEC).images, found.table["path"], strict=True
+        prepare_rows(source, range(3), SPEC).images, result.table["path"], strict=True
     ):
         predicted, _ = prepare(open_radiograph(hilum_data, path), SPEC)
         np.testing.assert_allclose(tensor(image, SPEC), predicted, atol=2e-3)

@@ -47,11 +47,11 @@ def test_the_floor_is_reached_in_the_last_step(every: int) -> None:
 
 def test_plateau_lowers_the_rate_after_its_patience() -> None:
     net = Net()
-    made = optimiser(net, 1.0, OptimiserOptions(kind="adam", encoder_factor=1.0))
-    plateau = schedule(made, stage(schedule={"kind": "plateau", "patience": 1}), 10, 1)
+    optim = optimiser(net, 1.0, OptimiserOptions(kind="adam", encoder_factor=1.0))
+    plateau = schedule(optim, stage(schedule={"kind": "plateau", "patience": 1}), 10, 1)
     for loss in (1.0, 1.0, 1.0):
         plateau.step(loss)  # type: ignore[arg-type]
-    assert made.param_groups[0]["lr"] == pytest.approx(0.2)
+    assert optim.param_groups[0]["lr"] == pytest.approx(0.2)
 
 
 def test_what_is_frozen_does_not_move() -> None:
@@ -72,8 +72,8 @@ def test_what_is_frozen_does_not_move() -> None:
 
 
 def test_only_the_pretrained_encoder_learns_slowly() -> None:
-    made = optimiser(Net(), 1.0, OptimiserOptions(encoder_factor=0.25))
-    assert [(len(g["params"]), g["lr"]) for g in made.param_groups] == [(4, 0.25), (4, 1.0)]
+    optim = optimiser(Net(), 1.0, OptimiserOptions(encoder_factor=0.25))
+    assert [(len(g["params"]), g["lr"]) for g in optim.param_groups] == [(4, 0.25), (4, 1.0)]
 
 
 def test_the_encoder_of_every_trained_kind_can_be_frozen() -> None:

@@ -57,8 +57,8 @@ def test_a_run_killed_inside_an_epoch_goes_on_there(
 ) -> None:
     """States are saved between epochs too; dropout and the sums of losses go on from them."""
     changes = ("train.batch=2", "train.epochs=2", "train.save_s=0", change)
-    told = recipe(*changes)
-    whole = run(told, data, tmp_path / "whole")
+    folder = recipe(*changes)
+    whole = run(folder, data, tmp_path / "whole")
     real, steps = RetinaNet.loss, [0]
 
     def killed(self: RetinaNet, batch: object) -> object:
@@ -69,10 +69,10 @@ def test_a_run_killed_inside_an_epoch_goes_on_there(
 
     monkeypatch.setattr(RetinaNet, "loss", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(told, data, tmp_path / "parts")
+        run(folder, data, tmp_path / "parts")
     state = torch.load(tmp_path / "parts/all/last.ckpt", weights_only=False)
     assert (state["step"], len(state["rows"])) in {(4, 1), (8, 1)}  # of 3, or 6, an epoch
-    parts = run(told, data, tmp_path / "parts")
+    parts = run(folder, data, tmp_path / "parts")
     assert bytes_of(whole) == bytes_of(parts)
     one, two = (pd.read_parquet(r / "all/metrics.parquet") for r in (whole, parts))
     assert one.equals(two)
@@ -86,8 +86,8 @@ def test_a_stage_that_continues_goes_on_after_a_kill(
         "one": {"epochs": 1, "learning_rate": 0.001, "schedule": {"warmup": 0}},
         "two": {"epochs": 2, "continues": True},
     }
-    told = in_stages(small(), stages)
-    whole = run(told, data, tmp_path / "whole")
+    folder = in_stages(small(), stages)
+    whole = run(folder, data, tmp_path / "whole")
     real, calls = stage.Stage.save, [0]
 
     def killed(self: stage.Stage) -> None:
@@ -99,8 +99,8 @@ def test_a_stage_that_continues_goes_on_after_a_kill(
     with monkeypatch.context() as patch:
         patch.setattr(stage.Stage, "save", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            run(told, data, tmp_path / "parts")
-    parts = run(told, data, tmp_path / "parts")
+            run(folder, data, tmp_path / "parts")
+    parts = run(folder, data, tmp_path / "parts")
     for name in ("one", "two"):
         for file in ("last.safetensors", "weights.safetensors"):
             assert (whole / name / file).read_bytes() == (parts / name / file).read_bytes()
@@ -111,7 +111,7 @@ def test_a_stopped_stage_that_was_killed_stays_stopped(
 ) -> None:
     losses = iter([9.0, 3.0, 2, 5, 6, 1, 0, 0, 0])  # the first is of the untrained network
     monkeypatch.setattr("hilum.train.run.evaluate", lambda *_: {"val_loss": next(losses)})
-    told = recipe("train.patience=2", "train.epochs=20", "train.batch=6", "train.watch=val_loss")
+    text = recipe("train.patience=2", "train.epochs=20", "train.batch=6", "train.watch=val_loss")
 
     def killed(*_: object) -> None:
         raise RuntimeError("killed")
@@ -119,7 +119,7 @@ def test_a_stopped_stage_that_was_killed_stays_stopped(
     with monkeypatch.context() as patch:
         patch.setattr("hilum.train.loop._chosen", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            run(told, data, tmp_path / "run")
-    run(told, data, tmp_path / "run")
+            run(text, data, tmp_path / "run")
+    run(text, data, tmp_path / "run")
     rows = pd.read_parquet(tmp_path / "run" / "all" / "metrics.parquet")
     assert rows["val_loss"].tolist() == [3, 2, 5, 6]

@@ -42,27 +42,27 @@ def classifier(*changes: str) -> Recipe:
 
 def test_dropout_and_batch_norm_train(data: Path, tmp_path: Path) -> None:
     """Evaluating the untrained network must not leave it in evaluation mode."""
-    made = run(small("train.epochs=1", "train.ema=0"), data, tmp_path / "run")
-    state = load_file(made / "all" / "weights.safetensors")
+    folder = run(small("train.epochs=1", "train.ema=0"), data, tmp_path / "run")
+    state = load_file(folder / "all" / "weights.safetensors")
     counts = [int(v) for k, v in state.items() if k.endswith("num_batches_tracked")]
     assert counts
     assert set(counts) == {2}  # of 12 images, 6 a batch
 
 
 def test_a_run_keeps_what_it_is_and_how_it_went(data: Path, tmp_path: Path) -> None:
-    made = run(small(), data, tmp_path / "run")
-    rows = pd.read_parquet(made / "metrics.parquet")
+    folder = run(small(), data, tmp_path / "run")
+    rows = pd.read_parquet(folder / "metrics.parquet")
     assert list(rows["epoch"]) == [1, 2]
     assert {"loss", "val_loss", "val_focal", "learning_rate", "ap50", "rsna_score"} <= set(rows)
-    results = json.loads((made / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_text())
     assert set(results) == {"untrained", "validation", "test"}
-    images = json.loads((made / "data.json").read_text())["images"]
+    images = json.loads((folder / "data.json").read_text())["images"]
     assert list(images) == ["train", "validation", "test"]
     assert sum(images.values()) == 20
-    assert "rsna-retinanet" in (made / "index.html").read_text()
-    assert list((made / "samples").glob("*.png"))
+    assert "rsna-retinanet" in (folder / "index.html").read_text()
+    assert list((folder / "samples").glob("*.png"))
     with pytest.raises(ConfigError, match="seed"):
-        run(small("seed=8"), data, made)
+        run(small("seed=8"), data, folder)
 
 
 def test_other_data_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
@@ -117,15 +117,15 @@ def test_two_runs_never_share_a_folder(data: Path, tmp_path: Path) -> None:
 
 
 def test_an_unreadable_image_is_listed_and_left_out(tmp_path: Path) -> None:
-    made = catalog(tmp_path, "own", 12)
+    images = catalog(tmp_path, "own", 12)
     for name in ("01", "05"):
         (tmp_path / "own" / f"{name}.png").write_bytes(b"damaged")
     recipe = classifier()
     out = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
-    told = json.loads((out / "data.json").read_text())
-    assert set(told["unreadable"]) == {"yolo/own-01", "yolo/own-05"}
-    assert told["left_out"]["unreadable"] == 2
-    assert sum(told["images"].values()) == len(made) - 2
+    document = json.loads((out / "data.json").read_text())
+    assert set(document["unreadable"]) == {"yolo/own-01", "yolo/own-05"}
+    assert document["left_out"]["unreadable"] == 2
+    assert sum(document["images"].values()) == len(images) - 2
 
 
 def test_a_set_of_damaged_files_is_refused(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_a_set_of_damaged_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_catalogs_own_split_is_trained_on(tmp_path: Path) -> None:
-    made = catalog(tmp_path, "own", 12)
+    own = catalog(tmp_path, "own", 12)
     parts = ["train"] * 6 + ["validation"] * 4 + ["test"] * 2
-    Catalog("own", made.table.assign(split=parts), tmp_path).save(tmp_path / "own.parquet")
+    Catalog("own", own.table.assign(split=parts), tmp_path).save(tmp_path / "own.parquet")
     out = run(classifier(), tmp_path / "own.parquet", tmp_path / "run")
     images = json.loads((out / "data.json").read_text())["images"]
     assert images == {"train": 6, "validation": 4, "test": 2}

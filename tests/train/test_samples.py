@@ -24,9 +24,9 @@ SPEC = Preprocessing(64)
 def source(
     folder: Path, count: int = 4, targets: Targets | None = None, **options: object
 ) -> Source:
-    made = catalog(folder, "own", count)
+    images = catalog(folder, "own", count)
     chosen = SourceOptions.model_validate({"set": "own", **options})
-    return Source(chosen, made, targets or Targets(), {})
+    return Source(chosen, images, targets or Targets(), {})
 
 
 def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
@@ -49,26 +49,26 @@ def test_an_unreadable_image_or_mask_is_listed_and_left_out(tmp_path: Path) -> N
     (tmp_path / "own" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
     (tmp_path / "own" / "03.png").unlink()
     (tmp_path / "own" / "02-lungs.png").write_bytes(b"no mask")
-    found = prepare_rows(one, range(4), SPEC)
-    assert [image.image_id for image in found.images] == ["own-00"]
-    assert found.rows == [0]
-    assert set(found.unreadable) == {"own/own-01", "own/own-02", "own/own-03"}
-    assert "03.png" in found.unreadable["own/own-03"]
+    ready = prepare_rows(one, range(4), SPEC)
+    assert [image.image_id for image in ready.images] == ["own-00"]
+    assert ready.rows == [0]
+    assert set(ready.unreadable) == {"own/own-01", "own/own-02", "own/own-03"}
+    assert "03.png" in ready.unreadable["own/own-03"]
 
 
 def test_a_target_mask_is_the_union_of_the_sets_masks(tmp_path: Path) -> None:
-    made = phantom(1, 96, 96, opacities=2)
+    picture = phantom(1, 96, 96, opacities=2)
     one = source(tmp_path, masks={"opacity": ["ggo", "consolidation"], "lungs": []})
     half = np.zeros((96, 96), bool)
     half[:, :48] = True
     table = one.catalog.table
     for name, side in (("ggo", half), ("consolidation", ~half)):
-        write_mask(made.masks["opacity"] & side, tmp_path / f"{name}.png")
+        write_mask(picture.masks["opacity"] & side, tmp_path / f"{name}.png")
         table[f"mask_{name}"] = [f"{name}.png", None, f"{name}.png", f"{name}.png"]
     table.loc[2, "mask_consolidation"] = None  # one part unknown, the whole unknown
-    write_png(made, tmp_path / "own" / "00.png", bits=8)
+    write_png(picture, tmp_path / "own" / "00.png", bits=8)
     image = prepare_row(one, 0, SPEC)
-    expected = image.frame.apply(made.masks["opacity"].astype(np.float32)) >= 0.5
+    expected = image.frame.apply(picture.masks["opacity"].astype(np.float32)) >= 0.5
     np.testing.assert_array_equal(image.masks["opacity"] == 1, expected)
     assert "lungs" not in image.masks
     bare = replace(one, catalog=one.catalog)
@@ -102,11 +102,11 @@ def test_a_normal_image_has_no_opacity_and_an_unknown_one_no_boxes(tmp_path: Pat
 
 @pytest.mark.parametrize("class_", ["opacity", "not-normal"])
 def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_: str) -> None:
-    made = catalog(tmp_path, "own", 4)
+    images = catalog(tmp_path, "own", 4)
     targets = Targets(positive=(class_,))
-    one = Source(SourceOptions(set="own"), made, targets, {})
+    one = Source(SourceOptions(set="own"), images, targets, {})
     flags = [prepare_row(one, row, SPEC).positive_class for row in range(4)]
-    assert flags == [(v == 1) for v in made.table[f"label_{class_}"]]
+    assert flags == [(v == 1) for v in images.table[f"label_{class_}"]]
 
 
 def test_boxes_follow_a_picture_that_was_resized_since(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_boxes_follow_a_picture_that_was_resized_since(tmp_path: Path) -> None:
     for size, readable in (((48, 48), True), ((96, 60), False)):
         small = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
         cv2.imwrite(str(tmp_path / "own" / "01.png"), small)
-        found = prepare_rows(one, [1], SPEC)
-        assert bool(found.images) is readable
+        ready = prepare_rows(one, [1], SPEC)
+        assert bool(ready.images) is readable
         if readable:
-            np.testing.assert_allclose(found.images[0].boxes, before.boxes, atol=1e-3)
+            np.testing.assert_allclose(ready.images[0].boxes, before.boxes, atol=1e-3)
         else:
-            assert "another shape" in found.unreadable["own/own-01"]
+            assert "another shape" in ready.unreadable["own/own-01"]

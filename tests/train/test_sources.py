@@ -22,8 +22,8 @@ def sources(data: Path, source: dict[str, Any], *changes: str) -> list[Source]:
 
 
 def test_what_filters_take_away_is_counted(tmp_path: Path) -> None:
-    made = catalog(tmp_path, "own", 6)
-    table = made.table.copy()
+    images = catalog(tmp_path, "own", 6)
+    table = images.table.copy()
     table.loc[0, "age"] = 9
     table.loc[1, ["path"]] = ""
     for column in ("boxes", "box_labels"):
@@ -41,8 +41,8 @@ def test_what_filters_take_away_is_counted(tmp_path: Path) -> None:
 
 def test_images_that_nobody_annotated_stay_out(tmp_path: Path) -> None:
     """A challenge's test images stand in its catalog, too."""
-    made = catalog(tmp_path, "own", 6)
-    table = made.table.copy()
+    images = catalog(tmp_path, "own", 6)
+    table = images.table.copy()
     blank = np.arange(6) >= 4
     for column in ("boxes", "box_labels", "mask_opacity", "mask_lungs"):
         table[column] = table[column].where(~blank, None)
@@ -97,8 +97,8 @@ def test_labels_that_match_no_target_are_refused_by_name(
 
 
 def test_a_sets_names_are_mapped_to_the_recipes(tmp_path: Path) -> None:
-    made = catalog(tmp_path, "own", 6)
-    table = made.table.copy()
+    images = catalog(tmp_path, "own", 6)
+    table = images.table.copy()
     table["box_labels"] = [["Infiltrate"] * len(v) for v in table["box_labels"]]
     Catalog("own", table, tmp_path).save(tmp_path / "own.parquet")
     with pytest.raises(DataError, match="box Infiltrate"):
@@ -108,8 +108,8 @@ def test_a_sets_names_are_mapped_to_the_recipes(tmp_path: Path) -> None:
 
 
 def test_what_is_not_trusted_is_unknown_to_training_and_true_to_evaluation(tmp_path: Path) -> None:
-    made = catalog(tmp_path, "own", 6)
-    table = made.table.copy()
+    images = catalog(tmp_path, "own", 6)
+    table = images.table.copy()
     table.loc[0, "label_opacity"] = np.nan
     Catalog("own", table, tmp_path).save(tmp_path / "own.parquet")
     conditions = {"boxes": {"label_opacity": None}, "lungs": {"label_opacity": 1}}
@@ -131,6 +131,6 @@ def test_what_is_not_trusted_is_unknown_to_training_and_true_to_evaluation(tmp_p
 def test_any_catalog_file_takes_the_place_of_the_one_set(tmp_path: Path, data: Path) -> None:
     catalog(tmp_path, "cleaned", 6)
     (one,) = open_sources(small(), tmp_path / "cleaned.parquet")
-    assert one.catalog.name == "cleaned"
+    assert one.catalog.name == one.name == "cleaned"  # on the card, in every count
     with pytest.raises(DataError, match="several sources"):
         open_sources(load_recipe("default"), tmp_path / "cleaned.parquet")

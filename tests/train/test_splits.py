@@ -33,8 +33,8 @@ def source(
             "split": split or [""] * len(patients),
         }
     )
-    made = build(name, table, Path())
-    return Source(SourceOptions(set=name, **options), made, Targets(), {})
+    images = build(name, table, Path())
+    return Source(SourceOptions(set=name, **options), images, Targets(), {})
 
 
 def people(parts: Parts, sources: list[Source], fold: int | None = None) -> dict[str, set[str]]:
@@ -51,28 +51,28 @@ HELD = {"validation": 0.2, "test": 0.2}
 def test_who_is_held_out_of_one_source_is_held_out_of_all() -> None:
     a = source("a", [f"p{i % 20}" for i in range(60)], hold_out=HELD)
     b = source("b", [f"p{i % 30}" for i in range(60)])  # ten of its own
-    made = split_sources(small(), [a, b])
-    found = people(made, [a, b])
-    assert all(found.values())
-    assert not found["train"] & (found["validation"] | found["test"])
-    assert not found["validation"] & found["test"]
-    shared = found["validation"] | found["test"]
+    parts = split_sources(small(), [a, b])
+    who = people(parts, [a, b])
+    assert all(who.values())
+    assert not who["train"] & (who["validation"] | who["test"])
+    assert not who["validation"] & who["test"]
+    shared = who["validation"] | who["test"]
     own = b.catalog.table["patient"].isin(shared).sum()
-    assert made.left_out == {"b: patients held out of another source": own}
+    assert parts.left_out == {"b: patients held out of another source": own}
 
 
 def test_sources_of_one_pool_are_split_as_one_set() -> None:
     sources = [
         source(name, [f"p{i}" for i in range(20)], hold_out=HELD, pool="all") for name in "ab"
     ]
-    made = split_sources(small(), sources)
-    rows = made.rows(sources, None)
+    parts = split_sources(small(), sources)
+    rows = parts.rows(sources, None)
     assert {k: [len(v) for v in own.values()] for k, own in rows.items()} == {
         "train": [12, 12],
         "validation": [4, 4],
         "test": [4, 4],
     }
-    assert not made.left_out
+    assert not parts.left_out
 
 
 def test_a_set_kept_for_a_test_stays_whole() -> None:
@@ -111,17 +111,17 @@ def test_a_torn_split_of_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_more_than_ten_folds_have_names_of_two_digits() -> None:
     one = source("one", [f"p{i}" for i in range(48)], folds=12)
-    made = split_sources(small(), [one])
+    parts = split_sources(small(), [one])
     seen: set[str] = set()
     for fold in range(12):
-        found = people(made, [one], fold)
-        assert len(found["validation"]) == 4
-        assert len(found["train"]) == 44
-        seen |= found["validation"]
+        who = people(parts, [one], fold)
+        assert len(who["validation"]) == 4
+        assert len(who["train"]) == 44
+        seen |= who["validation"]
     assert len(seen) == 48
-    assert len(people(made, [one])["train"]) == 48  # the model that ships
+    assert len(people(parts, [one])["train"]) == 48  # the model that ships
     with pytest.raises(ConfigError, match="fold 12"):
-        made.rows([one], 12)
+        parts.rows([one], 12)
 
 
 def test_a_catalogs_own_split_counts_but_a_challenges_does_not() -> None:
@@ -145,14 +145,14 @@ def test_the_default_recipe_holds_its_patients_apart(tmp_path: Path) -> None:
     """On phantoms under the real sets' names: NIH patients run through five of its sources."""
     recipe, folder = load_recipe("default"), default_sets(tmp_path)
     for name in ("rsna_128", "rsna_256", "nih_128", "nih_512"):
-        made = catalog_with_patients(folder, name, [f"nih-{i % 9}" for i in range(12)])
-        made.save(folder / f"{name}.parquet")
+        result = catalog_with_patients(folder, name, [f"nih-{i % 9}" for i in range(12)])
+        result.save(folder / f"{name}.parquet")
     sources = open_sources(recipe, folder)
-    found = people(split_sources(recipe, sources), sources)
-    assert not found["train"] & (found["validation"] | found["test"])
-    assert any(one.startswith("nih-") for one in found["test"])
+    parts = people(split_sources(recipe, sources), sources)
+    assert not parts["train"] & (parts["validation"] | parts["test"])
+    assert any(one.startswith("nih-") for one in parts["test"])
     outside = {f"covid_opacity_512-p{i:02d}" for i in range(6)}
-    assert outside <= found["test"]
+    assert outside <= parts["test"]
 
 
 def catalog_with_patients(folder: Path, name: str, patients: list[str]) -> Catalog:

@@ -42,10 +42,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_grid_is_every_combination_and_its_runs_are_checked_first() -> None:
-    made = Grid.model_validate(
+    plan = Grid.model_validate(
         {"recipe": "rsna-yolo-small", "grid": {"augment": ["none", "light"], "seed": [1, 2, 3]}}
     )
-    assert len(made.named()) == 6
+    assert len(plan.named()) == 6
     both = Grid.model_validate(
         {"recipe": "rsna-yolo-small", "grid": {"seed": [1, 2]}, "variants": {"b": {}}}
     )
@@ -62,25 +62,25 @@ SWEEPS = sorted((recipe_folder() / "sweeps").glob("*.yaml"))
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_every_shipped_sweep_is_made_of_recipes_that_load(file: Path) -> None:
     """Recipe, settings, policies and the compared number exist; what is grouped is all of it."""
-    made = load_grid(file)
+    plan = load_grid(file)
     recipes = {
-        name: recipe_of(made, changes, repeat)
-        for name, changes in made.named().items()
-        for repeat in made.repeats
+        name: recipe_of(plan, changes, repeat)
+        for name, changes in plan.named().items()
+        for repeat in plan.repeats
     }
     assert recipes
-    assert metric(made.metric) is not None
+    assert metric(plan.metric) is not None
     differing = {r.model_dump_json(exclude={"seed", "fold"}) for r in recipes.values()}
-    assert len(differing) == len(made.named()), "two variants are the same"
+    assert len(differing) == len(plan.named()), "two variants are the same"
     # Numbers are compared on a test part, or on the folds: one of them must be there.
-    assert made.folds or all(r.data[0].hold_out for r in recipes.values() if len(r.data) == 1)
-    groups = made.groups()
+    assert plan.folds or all(r.data[0].hold_out for r in recipes.values() if len(r.data) == 1)
+    groups = plan.groups()
     if groups is not None:
-        assert sorted(v for own in groups.values() for v in own) == sorted(made.named())
+        assert sorted(v for own in groups.values() for v in own) == sorted(plan.named())
 
 
 def test_variants_are_grouped_by_a_setting_that_they_may_not_name() -> None:
-    made = Grid.model_validate(
+    plan = Grid.model_validate(
         {
             "recipe": "rsna-yolo-small",
             "grid": {"augment": ["none", "light"]},
@@ -88,39 +88,39 @@ def test_variants_are_grouped_by_a_setting_that_they_may_not_name() -> None:
             "group_by": "augment",
         }
     )
-    assert made.groups() == {
+    assert plan.groups() == {
         "none": ["augment=none"],
         "light": ["augment=light"],
         "pneumonia": ["own"],
     }
     with pytest.raises(ConfigError, match="no setting"):
-        made.model_copy(update={"group_by": "model.headz"}).groups()
+        plan.model_copy(update={"group_by": "model.headz"}).groups()
 
 
 def test_folds_are_repetitions_evaluated_on_what_they_left_out() -> None:
-    made = Grid.model_validate(
+    plan = Grid.model_validate(
         {"recipe": "rsna-yolo-small", "variants": {"base": {}}, "seeds": [5], "folds": 3}
     )
-    recipes = [recipe_of(made, {}, repeat) for repeat in made.repeats]
+    recipes = [recipe_of(plan, {}, repeat) for repeat in plan.repeats]
     assert [(one.seed, one.fold) for one in recipes] == [(5, 0), (5, 1), (5, 2)]
     assert {one.data[0].folds for one in recipes} == {3}
-    assert made.part == "validation"
-    own = made.model_copy(update={"recipe": "rsna-retinanet-seresnext101", "folds": 4})
+    assert plan.part == "validation"
+    own = plan.model_copy(update={"recipe": "rsna-retinanet-seresnext101", "folds": 4})
     assert recipe_of(own, {}, "seed-5-fold-2").fold == 2
     with pytest.raises(ConfigError, match="default"):
-        recipe_of(made.model_copy(update={"recipe": "default"}), {}, "seed-5-fold-0")
+        recipe_of(plan.model_copy(update={"recipe": "default"}), {}, "seed-5-fold-0")
 
 
 def test_k_fold_training_evaluates_every_image_once(data: Path, tmp_path: Path) -> None:
-    made = grid(variants={"base": {}}, folds=2)
-    table = sweep(made, data, tmp_path / "sweep")
+    plan = grid(variants={"base": {}}, folds=2)
+    table = sweep(plan, data, tmp_path / "sweep")
     assert table["runs"].tolist() == [2]
     files = [json.loads(f.read_text()) for f in (tmp_path / "sweep").glob("base/*/data.json")]
     assert [one["images"]["validation"] for one in files] == [6, 6]
     before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("weights.safetensors")}
-    assert sweep(made, data, tmp_path / "sweep").equals(table)  # nothing is trained again
+    assert sweep(plan, data, tmp_path / "sweep").equals(table)  # nothing is trained again
     assert before == {f: f.stat().st_mtime_ns for f in before}
-    other = made.model_copy(update={"common": {**made.common, "augment": "light"}})
+    other = plan.model_copy(update={"common": {**plan.common, "augment": "light"}})
     with pytest.raises(ConfigError, match="augment"):
         sweep(other, data, tmp_path / "sweep")
 
@@ -129,7 +129,7 @@ def test_a_search_goes_on_with_the_trial_that_was_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = {"stages.all.learning_rate": [1e-5, 1e-2, "log"]}
-    made = grid(search={"trials": 2, "space": space})
+    plan = grid(search={"trials": 2, "space": space})
     real, calls = sweeping.run, []
 
     def killed(*given: Any, **more: Any) -> Path:
@@ -140,9 +140,9 @@ def test_a_search_goes_on_with_the_trial_that_was_killed(
 
     monkeypatch.setattr(sweeping, "run", killed)
     with pytest.raises(RuntimeError, match="killed"):
-        sweep(made, data, tmp_path / "sweep")
+        sweep(plan, data, tmp_path / "sweep")
     monkeypatch.setattr(sweeping, "run", real)
-    table = sweep(made, data, tmp_path / "sweep")
+    table = sweep(plan, data, tmp_path / "sweep")
     assert table["variant"].tolist() == ["trial-0", "trial-1"]
     rates = [
         yaml.safe_load((tmp_path / "sweep" / name / "recipe.yaml").read_text())["stages"]["all"]

@@ -62,8 +62,8 @@ def deidentify(
     for number, item in enumerate(discover(paths), 1):
         row: dict[str, Any] = {"number": number} | ({"source": item.name} if show_names else {})
         try:
-            made = deidentify(item.load(), pseudonyms, options)
-            row |= {"file": _write(out, made), "warnings": list(made.warnings)}
+            copy = deidentify(item.load(), pseudonyms, options)
+            row |= {"file": _write(out, copy), "warnings": list(copy.warnings)}
         except InputRefused as error:
             row |= {"refused": error.code, "reason": f"{error.reason} {error.remedy}".strip()}
         rows.append(row)
@@ -79,16 +79,16 @@ def deidentify(
         raise typer.Exit(SOME_REFUSED)
 
 
-def _write(out: Path, made: Deidentified) -> str:
+def _write(out: Path, copy: Deidentified) -> str:
     """The new file's path below `out`; another object of the same id is never overwritten."""
     from hilum.core.errors import UnsupportedRefused
     from hilum.core.files import write_bytes
 
-    name = f"{made.patient}/{made.study}/{made.instance}.dcm"
+    name = f"{copy.patient}/{copy.study}/{copy.instance}.dcm"
     target = out / name
     if not target.exists():
-        write_bytes(target, made.data)
-    elif target.read_bytes() != made.data:
+        write_bytes(target, copy.data)
+    elif target.read_bytes() != copy.data:
         raise UnsupportedRefused(
             "",
             "another object with its SOPInstanceUID (or other options) was written before.",

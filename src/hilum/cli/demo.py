@@ -12,7 +12,7 @@ from hilum.cli import common
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.core.results import RunResult
-    from hilum.inference.run import Input
+    from hilum.inference.answer import Input
 
 IMAGES = ("RG1_UNCR.dcm", "RG1_J2KR.dcm")  # 15 bit, MONOCHROME1: uncompressed and JPEG 2000
 PHANTOMS = ((7, 1200, 1000, 2), (11, 900, 1100, 1))  # seed, width, height, opacities
@@ -69,9 +69,9 @@ def _table(run: RunResult) -> None:
     for column in ("image", "size, px", "P(opacity)", "boxes", "seconds"):
         table.add_column(column, justify="left" if column in ("image", "boxes") else "right")
     for image in run:
-        found = image.findings
-        opacity = f"{found.image_scores.get('opacity', float('nan')):.2f}" if found else "-"
-        boxes = " ".join(f"{score:.2f}" for score in found.scores) if found else image.reason
+        findings = image.findings
+        opacity = f"{findings.image_scores.get('opacity', float('nan')):.2f}" if findings else "-"
+        boxes = " ".join(f"{score:.2f}" for score in findings.scores) if findings else image.reason
         size = f"{image.width}×{image.height}"
         table.add_row(Path(image.name).name, size, opacity, boxes or "none", f"{image.seconds:.2f}")
     Console().print(table)

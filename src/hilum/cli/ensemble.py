@@ -87,7 +87,7 @@ def ensemble(
     summary: dict[str, Any] = {}
     chosen: Mapping[str, Any] = {}
     if search is not None:
-        found, document = searched(
+        best, document = searched(
             parts,
             lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
             method,
@@ -97,7 +97,7 @@ def ensemble(
             metric="rsna" if metric is Metric.RSNA else "ap50",
             finding=finding,
         )
-        chosen = found.options
+        chosen = best.options
         summary = {k: document[k] for k in ("metric", "options", "score", "nested", "fold_scores")}
         write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
     fused = fuse_files(parts, ensemble_of(chosen))
@@ -174,15 +174,9 @@ def _stage(text: str) -> StageSpec:
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:
-    from hilum.core.errors import ConfigError
+    from hilum.core.options import assignment
 
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {pair!r}; needed: KEY=VALUE, such as iou=0.5")
-        options[key.strip()] = _yaml(value, "--set")
-    return options
+    return dict(assignment(pair) for pair in pairs)
 
 
 def _yaml(text: str, option: str) -> Any:

@@ -21,6 +21,9 @@ def export(
     score_floor: float | None = typer.Option(None, help="Boxes below it are never given."),
     int8: bool = typer.Option(True, help="Also write an int8 graph, calibrated on real images."),
     sweep: Path | None = typer.Option(None, help="A `hilum sweep` whose table goes on the card."),
+    beside: Path | None = typer.Option(
+        None, help="Another bundle, evaluated on the same held-out images for the card."
+    ),
 ) -> None:
     """Write the bundle of a run, check it against PyTorch, and say what int8 costs.
 
@@ -36,10 +39,16 @@ def export(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     choice = Choice(
-        epoch=epoch, size=size, nms_iou=nms_iou, score_floor=score_floor, int8=int8, sweep=sweep
+        epoch=epoch,
+        size=size,
+        nms_iou=nms_iou,
+        score_floor=score_floor,
+        int8=int8,
+        sweep=sweep,
+        beside=beside,
     )
-    made = write(run, out, data, choice)
-    for name, figure in made.manifest.figures.items():
+    bundle = write(run, out, data, choice)
+    for name, figure in bundle.manifest.figures.items():
         typer.echo(f"{name}: {figure.value:.4f}")
-    typer.echo(f"{made.path}  {made.name} {made.version}  sha256 {made.sha256[:16]}")
-    typer.echo(f"hilum predict FILES --bundle {made.path} --out DIR")
+    typer.echo(f"{bundle.path}  {bundle.name} {bundle.version}  sha256 {bundle.sha256[:16]}")
+    typer.echo(f"hilum predict FILES --bundle {bundle.path} --out DIR")

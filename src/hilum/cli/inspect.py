@@ -39,9 +39,9 @@ def inspect(
     rows = (look.at(item) for item in discover(paths))
     refused = 0
     if as_json:
-        found = list(rows)
-        refused = sum(row["status"] == "refused" for row in found)
-        common.print_json({"schema": "hilum.inspect/1", "images": found})
+        entries = list(rows)
+        refused = sum(row["status"] == "refused" for row in entries)
+        common.print_json({"schema": "hilum.inspect/1", "images": entries})
     else:
         for row in rows:
             refused += row["status"] == "refused"

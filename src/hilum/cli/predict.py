@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import common
-from hilum.cli.pipeline import BUNDLE_HELP
+from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
 
 if TYPE_CHECKING:
     from hilum.core.results import RunResult
@@ -30,6 +30,7 @@ def predict(
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
     bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
+    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
     precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
     workers: int = typer.Option(0, min=0, help="Processes; 0: one a core, at most 8."),
     threads: int = typer.Option(1, min=1, help="Threads of each process."),
@@ -65,7 +66,7 @@ def predict(
     from hilum.report.writers import parse
 
     results = ResultFolder(out.resolve(), parse(write))
-    described = Pipeline.load(pipeline).with_named(bundle)
+    described = Pipeline.load(pipeline, change).with_named(bundle)
     inputs = list(discover(paths))
     with progress("analysing", len(inputs)) as advance:
         run = analyse(
@@ -89,7 +90,7 @@ def predict(
 
 def exit_code(run: RunResult) -> int:
     """Everything analysed, and every file written that was asked for?"""
-    from hilum.report.results import NOT_WRITTEN
+    from hilum.report.writers import NOT_WRITTEN
 
     lost = any(text.startswith(NOT_WRITTEN) for image in run for text in image.warnings)
     whole = run.counts["analysed"] == len(run) and not lost

@@ -123,8 +123,8 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
 def shipped_bundles() -> dict[str, Path]:
     """The bundles that come with the package, by name."""
     folder = Path(str(resources.files("hilum").joinpath("bundles")))
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.name: path for path in found if (path / MANIFEST).is_file()}
+    places = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.name: path for path in places if (path / MANIFEST).is_file()}
 
 
 def open_bundle(name: str | os.PathLike[str]) -> Bundle:

@@ -96,13 +96,13 @@ def score_map(value: Any) -> Temperature | Logistic | Isotonic:
         ConfigError: unknown kind, or numbers that make no map.
     """
     try:
-        found: Temperature | Logistic | Isotonic = TypeAdapter(ScoreMap).validate_python(value)
+        parsed: Temperature | Logistic | Isotonic = TypeAdapter(ScoreMap).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(
             f"calibration: {first['msg']}; known: temperature, logistic, isotonic"
         ) from None
-    return found
+    return parsed
 
 
 def checked_scores(scores: ArrayLike) -> Float:

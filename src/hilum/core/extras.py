@@ -10,7 +10,8 @@ from hilum.core.errors import MissingExtraError
 FEATURES = {
     "demo": ("The demo", "data_store"),
     "dicom": ("Writing results as DICOM", "highdicom"),
-    "eval": ("Judging and data sets", "pandas"),
+    "eval": ("Evaluation and data sets", "pandas"),
+    "serve": ("The service", "pynetdicom"),
     "train": ("Training", "torch"),
 }
 

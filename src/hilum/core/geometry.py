@@ -7,6 +7,7 @@ source pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -15,9 +16,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.core.errors import GeometryError
+from hilum.core.shrink import shrink
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+
+def check_scored(boxes: ArrayLike, scores: NDArray[Any], labels: Sequence[str]) -> None:
+    """Raises GeometryError: bad boxes, not one score and label each, or a score outside [0, 1]."""
+    n = len(check_boxes(boxes))
+    if scores.shape != (n,) or len(labels) != n:
+        raise GeometryError(f"{n} boxes came with {scores.shape} scores and {len(labels)} labels")
+    if n and not (scores.min() >= 0 and scores.max() <= 1):
+        raise GeometryError("box scores must lie in [0, 1] and not be NaN")
 
 
 def check_boxes(boxes: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -220,9 +231,11 @@ class Letterbox:
         """(H, W) image to (size, size). Area averaging when it shrinks, linear when it grows."""
         self._expect(image, (self.height, self.width))
         x, y, w, h = self.inner
-        method = cv2.INTER_AREA if w < self.width or h < self.height else cv2.INTER_LINEAR
         out = np.full((self.size, self.size), fill, image.dtype)
-        out[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=method)
+        if w < self.width or h < self.height:
+            out[y : y + h, x : x + w] = shrink(image, w, h)
+        else:
+            out[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
         return out
 
     def to_cells(self, side: int) -> Float64:

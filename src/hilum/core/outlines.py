@@ -26,9 +26,9 @@ def svg_path(mask: NDArray[np.bool_]) -> str:
         size = max(1, round(mask.shape[1] / shrink)), max(1, round(mask.shape[0] / shrink))
         # Area averaging keeps thin parts; half covered cells are the border.
         bits = (cv2.resize(bits * 255, size, interpolation=cv2.INTER_AREA) >= 128).view(np.uint8)
-    found, _ = cv2.findContours(bits, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, _ = cv2.findContours(bits, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     to_source = np.array(mask.shape[::-1]) / np.array(bits.shape[::-1])
-    lines = (cv2.approxPolyDP(line, TOLERANCE, True).reshape(-1, 2) for line in found)
+    lines = (cv2.approxPolyDP(line, TOLERANCE, True).reshape(-1, 2) for line in outlines)
     return "".join(_closed(np.rint((line + 0.5) * to_source).astype(int)) for line in lines)
 
 

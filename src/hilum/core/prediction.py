@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.core.errors import GeometryError
 from hilum.core.geometry import (
     Letterbox,
-    check_boxes,
+    check_scored,
     clip_boxes,
     compose,
     invert,
@@ -60,14 +59,7 @@ class Boxes:
     labels: tuple[str, ...]  # (n,)
 
     def __post_init__(self) -> None:
-        check_boxes(self.boxes_px)
-        n = len(self.boxes_px)
-        if self.scores.shape != (n,) or len(self.labels) != n:
-            raise GeometryError(
-                f"{n} boxes came with {self.scores.shape} scores and {len(self.labels)} labels"
-            )
-        if n and not (self.scores.min() >= 0 and self.scores.max() <= 1):
-            raise GeometryError("box scores must lie in [0, 1] and not be NaN")
+        check_scored(self.boxes_px, self.scores, self.labels)
 
     def __len__(self) -> int:
         return len(self.scores)

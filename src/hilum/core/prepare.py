@@ -71,7 +71,9 @@ def square(radiograph: Radiograph, spec: Preprocessing) -> tuple[Float32, Letter
     if sample.size:
         low, high = percentiles(np.ascontiguousarray(sample).reshape(-1), spec.stretch)
         if high - low > 1e-6:  # a blank image stays blank
-            inner[:] = np.clip((inner - low) / (high - low), 0, 1)
+            stretched = inner - low  # in double precision
+            stretched /= high - low
+            inner[:] = np.clip(stretched, 0, 1, out=stretched)
     return small, box
 
 

@@ -51,7 +51,7 @@ class ImageResult:
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `images` in findings.json."""
-        found = self.findings
+        findings = self.findings
         return {
             "path": self.name,
             "content_sha256": self.content_sha256,
@@ -63,12 +63,12 @@ class ImageResult:
             "warnings": list(self.warnings),
             "width": self.width,
             "height": self.height,
-            "scores": _rounded(found.image_scores) if found else {},
-            "findings": _boxes_to_json(found) if found else [],
+            "scores": _rounded(findings.image_scores) if findings else {},
+            "findings": _boxes_to_json(findings) if findings else [],
             "outlines": dict(self.outlines),
             "masks": dict(self.masks),
             "files": dict(self.files),
-            "declined": dict(found.declined) if found else {},
+            "declined": dict(findings.declined) if findings else {},
             "seconds": round(self.seconds, 4),
         }
 
@@ -294,8 +294,8 @@ def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: round(float(score), 6) for name, score in scores.items()}
 
 
-def _boxes_to_json(found: Findings) -> list[dict[str, Any]]:
-    rows = zip(found.ids, found.labels, found.scores, found.boxes_px, strict=True)
+def _boxes_to_json(findings: Findings) -> list[dict[str, Any]]:
+    rows = zip(findings.ids, findings.labels, findings.scores, findings.boxes_px, strict=True)
     return [
         {
             "id": name,
@@ -310,8 +310,8 @@ def _boxes_to_json(found: Findings) -> list[dict[str, Any]]:
 def _findings_from_json(record: Mapping[str, Any]) -> Findings:
     boxes = record["findings"]
     return Findings(
-        width=record["width"],
-        height=record["height"],
+        width=int(record["width"]),
+        height=int(record["height"]),
         boxes_px=np.array([box["box_px"] for box in boxes], np.float32).reshape(-1, 4),
         scores=np.array([box["score"] for box in boxes], np.float32),
         labels=tuple(box["label"] for box in boxes),

@@ -108,8 +108,8 @@ def _in_files(catalog: Catalog) -> Catalog:
     frames = frames.astype("int32")
     boxes: list[list[float] | None] = []
     for row, (width, height) in enumerate(frames.to_numpy().tolist()):
-        found = catalog.boxes_in(row, width, height)
-        boxes.append(None if found is None else found[0].ravel().tolist())
+        annotation = catalog.boxes_in(row, width, height)
+        boxes.append(None if annotation is None else annotation[0].ravel().tolist())
     return replace(
         catalog, table=catalog.table.assign(**frames, boxes=pd.Series(boxes, dtype=object))
     )

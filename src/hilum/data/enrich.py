@@ -1,6 +1,6 @@
 """Augmented copies of the smaller class, written beside the pictures of a catalog (E3).
 
-Of the training part only: a copy in another part would be judged as an image that nobody took.
+Of the training part only: a copy in another part would be evaluated as an image that nobody took.
 Training balances without copies (`sampling`); this is for those who want files. An image of no
 square shape has square copies, padded with black, as augmentation wants it.
 """
@@ -118,12 +118,12 @@ def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int =
         }
 
     def holds(facts: Facts) -> bool:
-        made = [(copy["place"], copy["step"]) for copy in facts["copies"]]
+        steps = [(copy["place"], copy["step"]) for copy in facts["copies"]]
         names = [n for copy in facts["copies"] for n in (copy["path"], *copy["masks"].values())]
         wanted_ones = [(new["place"], new["step"]) for new in rows[facts["path"]]]
         same = facts.get("of") == _drawn_on(catalog, places[facts["path"]])
         there = all((catalog.root / name).is_file() for name in names)
-        return same and there and made == wanted_ones
+        return same and there and steps == wanted_ones
 
     facts = each_file(catalog.root, rows, work, memory, workers, holds)
     for copy in (copy for one in facts for copy in one["copies"]):
@@ -185,17 +185,17 @@ def _write(
     own: Sample, new: dict[str, Any], wanted: Enrichment, files: Pictures, root: Path, stem: str
 ) -> Facts:
     rng = np.random.default_rng([wanted.seed, new["place"]])
-    made = Policy((wanted.steps[new["step"]],))(own, rng)
+    copy = Policy((wanted.steps[new["step"]],))(own, rng)
     picture = f"images/{stem}.{files.form}"
-    write_bytes(root / picture, picture_bytes(made.image, files))
+    write_bytes(root / picture, picture_bytes(copy.image, files))
     masks = {}
-    for name, mask in made.masks.items():
+    for name, mask in copy.masks.items():
         masks[name] = f"masks/{name.removeprefix('mask_')}/{stem}.png"
         write_bytes(root / masks[name], mask_bytes(mask == 1))
-    side = made.image.shape[0]
+    side = copy.image.shape[0]
     return {
         **{"place": new["place"], "step": new["step"], "path": picture},
         **{"width": side, "height": side, "masks": masks},
-        "boxes": made.boxes_px.ravel().tolist() if made.boxed else None,
-        "box_labels": list(made.labels) if made.boxed else None,
+        "boxes": copy.boxes_px.ravel().tolist() if copy.boxed else None,
+        "box_labels": list(copy.labels) if copy.boxed else None,
     }

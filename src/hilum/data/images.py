@@ -157,13 +157,13 @@ def _scaled(
     if facts["reason"]:
         return str(facts["reason"]), None
     try:
-        found = catalog.boxes_in(row, *facts["size"])
+        boxes = catalog.boxes_in(row, *facts["size"])
     except DataError as error:
         return str(error), None
-    if found is None:
+    if boxes is None:
         return None, None
     scale = np.array([facts["scale_x"], facts["scale_y"]] * 2)
-    return None, [float(v) for v in (found[0] * scale).ravel()]
+    return None, [float(v) for v in (boxes[0] * scale).ravel()]
 
 
 def _copies(kept: pd.DataFrame, own: list[Facts], boxes: list[list[float] | None]) -> pd.DataFrame:

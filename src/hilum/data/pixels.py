@@ -126,8 +126,8 @@ def _shown(colour: NDArray[Any], shown: Bool) -> Bool:
 def _of_palette(image: Image.Image) -> NDArray[Any]:
     """Brightness of each pixel's colour where black is one of them, else its number."""
     colours = np.asarray(image.convert("RGB")).max(axis=2)
-    told = colours.min() == 0 and any(image.getpalette() or ())
-    return (colours if told else np.asarray(image))[..., None]
+    has_black = colours.min() == 0 and any(image.getpalette() or ())
+    return (colours if has_black else np.asarray(image))[..., None]
 
 
 def _drawn(array: NDArray[Any]) -> Bool:

@@ -13,8 +13,8 @@ def archive_and_member(reference: str) -> tuple[str, str]:
     >>> archive_and_member("a/b.zip!c/d.png"), archive_and_member("wow!.png")
     (('a/b.zip', 'c/d.png'), ('', 'wow!.png'))
     """
-    found = _MEMBER.fullmatch(reference)
-    return (found[1], found[2]) if found else ("", reference)
+    match = _MEMBER.fullmatch(reference)
+    return (match[1], match[2]) if match else ("", reference)
 
 
 def inner(reference: str) -> str:

@@ -217,8 +217,8 @@ def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
     if images < 1:
         raise ConfigError(f"sample of {images} images: needed: at least 1")
     share = images / len(catalog)
-    made = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
-    kept = set(made.table.loc[made.table["part"] == "sample", "image_id"])
+    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
+    kept = set(parts.table.loc[parts.table["part"] == "sample", "image_id"])
     return catalog.where(catalog.table["image_id"].isin(kept))
 
 

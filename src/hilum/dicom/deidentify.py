@@ -170,8 +170,8 @@ class _Cleaner:
         for tag, keyword in names.items():
             if keyword in lists.SEQUENCES:
                 coded = keyword in lists.CODED
-                made = [self._item(item, coded) for item in header.items(keyword)]
-                if kept := [item for item in made if len(item)]:
+                items = [self._item(item, coded) for item in header.items(keyword)]
+                if kept := [item for item in items if len(item)]:
                     out.add_new(tag, "SQ", Sequence(kept))
         return out
 
@@ -236,8 +236,8 @@ class _Cleaner:
         if vr == "TM":
             return text if _TIME.fullmatch(text) else None
         if vr == "DA":
-            found = _DATE.fullmatch(text)
-            return self._moved("".join(found.groups())) if found else None
+            match = _DATE.fullmatch(text)
+            return self._moved("".join(match.groups())) if match else None
         parts = _DATE_TIME.fullmatch(text)
         moved = self._moved(parts[1]) if parts else None
         return moved + parts[2] if parts and moved else None
@@ -254,8 +254,8 @@ class _Cleaner:
         instance = header.text("SOPInstanceUID") or f"content {_fingerprint(content)}"
         study = header.text("StudyInstanceUID") or f"study of {instance}"
         series = header.text("SeriesInstanceUID") or f"series of {study}"
-        made = [self.uid(text) for text in (study, series, instance)]
-        return made[0] or "", made[1] or "", made[2] or ""
+        uids = [self.uid(text) for text in (study, series, instance)]
+        return uids[0] or "", uids[1] or "", uids[2] or ""
 
 
 def _fingerprint(content: bytes) -> str:
@@ -325,10 +325,10 @@ def _number(header: Header, keyword: str, vr: str) -> tuple[str, Any]:
 
 
 def _age(header: Header, keyword: str) -> str | None:
-    found = _AGE.fullmatch((header.text(keyword) or "").upper())
-    if not found:
+    match = _AGE.fullmatch((header.text(keyword) or "").upper())
+    if not match:
         return None
-    number, unit = int(found[1]), found[2] or "Y"
+    number, unit = int(match[1]), match[2] or "Y"
     if unit == "Y" and number > lists.OLDEST:
         number = lists.OLDEST + 1
     return f"{number:03d}{unit}"
@@ -396,19 +396,19 @@ def _is_runs(piece: bytes) -> bool:
 
 
 def _burned_in(header: Header, sop_class: str) -> list[str]:
-    said = header.code("BurnedInAnnotation")
-    if said == "YES":
+    burned = header.code("BurnedInAnnotation")
+    if burned == "YES":
         return ["says that it has burned-in annotation: look at it before it leaves"]
-    found = []
-    if said != "NO":
+    warnings = []
+    if burned != "NO":
         modality = header.code("Modality") or ""
         if lists.TEXT_CLASSES in UID(sop_class).name or modality in lists.TEXT_MODALITIES:
-            found.append("may have burned-in text (secondary capture): look at it")
+            warnings.append("may have burned-in text (secondary capture): look at it")
         elif (header.code("ConversionType") or "") in ("DI", "DF", "WSD", "SD", "DRW"):
-            found.append("may have burned-in text (digitised): look at it")
+            warnings.append("may have burned-in text (digitised): look at it")
     if any(0x6000 <= tag.group <= 0x60FF for tag in header.dataset.keys()):  # noqa: SIM118
-        found.append("had overlays: removed, but an old kind lies in unused bits of the pixels")
-    return found
+        warnings.append("had overlays: removed, but an old kind lies in unused bits of the pixels")
+    return warnings
 
 
 def _written(dataset: Dataset, syntax: str, sop_class: str, instance: str) -> bytes:

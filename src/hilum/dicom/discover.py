@@ -102,7 +102,7 @@ def _is_dicomdir(name: str) -> bool:
 
 
 def _folder(root: str, limits: Limits) -> Iterator[Item]:
-    found, seen = False, {os.path.realpath(root)}
+    any_file, seen = False, {os.path.realpath(root)}
     closed: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=closed.append, followlinks=True):
         own = OWN_PICTURES if OWN_MARK in folders else ()
@@ -113,13 +113,13 @@ def _folder(root: str, limits: Limits) -> Iterator[Item]:
             if _is_dicomdir(file):  # its files are met anyway, but for those that are missing
                 yield from (i for i in _dicomdir(path, limits) if i.refusal and i.name != path)
             if not _skip(file):
-                found = True
+                any_file = True
                 yield from _file(path, limits)
     for error in closed:
         name = os.fspath(error.filename)
         refusal = NotFoundRefused(name, "the folder cannot be opened.", "Check its permissions.")
         yield Item(name, name, refusal=refusal)
-    if not found and not closed:
+    if not any_file and not closed:
         refusal = NotFoundRefused(root, "the folder holds no images.", "Name another folder.")
         yield Item(root, root, refusal=refusal)
 
@@ -242,18 +242,18 @@ def _referenced(path: str, medium: _Medium, parts: tuple[str, ...]) -> Item:
     if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
         reason = "the DICOMDIR refers outside its folder."
         return Item(shown, path, refusal=UnreadableRefused(shown, reason))
-    found = medium.find(parts)
-    if not found:
+    item = medium.find(parts)
+    if not item:
         reason = "the DICOMDIR names a file that is not there."
         return Item(shown, path, refusal=NotFoundRefused(shown, reason, "Copy the whole medium."))
-    if len(found) > 1:
-        names = " and ".join(file.name for file in found[:2])
+    if len(item) > 1:
+        names = " and ".join(file.name for file in item[:2])
         reason = f"the DICOMDIR may mean {names}."
         return Item(shown, path, refusal=UnreadableRefused(shown, reason, "Name the file itself."))
-    if not found[0].resolve().is_relative_to(medium.root.resolve()):
+    if not item[0].resolve().is_relative_to(medium.root.resolve()):
         reason = "the DICOMDIR refers outside its folder."
         return Item(shown, path, refusal=UnreadableRefused(shown, reason))
-    return Item(str(found[0]), str(found[0]))
+    return Item(str(item[0]), str(item[0]))
 
 
 class _Medium:

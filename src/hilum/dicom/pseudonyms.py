@@ -63,7 +63,7 @@ def open_secret(path: Path) -> tuple[bytes, bool]:
             raise ConfigError(f"the secret {path} cannot be read") from error
     except OSError as error:
         raise ConfigError(f"the secret {path} cannot be made; name another file") from error
-    made = secrets.token_hex(32).encode()
+    secret = secrets.token_hex(32).encode()
     with os.fdopen(handle, "wb") as stream:
-        stream.write(made + b"\n")
-    return made, True
+        stream.write(secret + b"\n")
+    return secret, True

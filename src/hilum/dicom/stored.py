@@ -1,6 +1,6 @@
 """A path, bytes or stream -> StoredImage (header parsed, pixels undecoded) -> Radiograph.
 
-Knows formats by their content, never by name; does not judge whether the picture is a chest (see
+Knows formats by their content, never by name; does not decide whether the picture is a chest (see
 gate.py) and expands no folders (see discover.py).
 """
 

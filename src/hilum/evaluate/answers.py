@@ -151,8 +151,8 @@ def match_answers(catalog: Catalog, predictions: PredictionFile) -> Answers:
     ids = [truth.image_id for truth in truths]
     matched, ambiguous, by_name = match_names(ids, catalog.table["path"].tolist(), names)
     given = [None if name is None else predictions.images[name] for name in matched]
-    heard = [one if one is not None and one.status == "analysed" else None for one in given]
-    pairs, used = list(zip(heard, truths, strict=True)), set(matched)
+    images = [one if one is not None and one.status == "analysed" else None for one in given]
+    pairs, used = list(zip(images, truths, strict=True)), set(matched)
     return Answers(
         ids=tuple(ids),
         images=tuple(one and in_frame(one, t.size, t.image_id) for one, t in pairs),
@@ -265,9 +265,11 @@ class _Sides:
         return images, {name: p[-k:] for p, name in self.names.items() if len(p) >= k}
 
     def stems(self) -> tuple[list[set[Parts]], dict[str, Parts]]:
-        """Stems of path and id, and of each prediction's name."""
+        """Stems of path and id, and of each prediction's name; the id too, which may end in .png
+        (NIH's do) where its copy is called .png.png."""
         images: list[set[Parts]] = [
-            {(image_stem(image),), *([(image_stem(parts[-1]),)] if parts else [])}
+            {(image_stem(image),), _parts(image)[-1:]}
+            | ({(image_stem(parts[-1]),)} if parts else set())
             for image, parts in zip(self.ids, self.paths, strict=True)
         ]
         return images, {name: (image_stem(parts[-1]),) for parts, name in self.names.items()}

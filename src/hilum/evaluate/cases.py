@@ -134,7 +134,7 @@ def join(
         [image for image in matched.images if image is not None],
         finding,
         catalog=catalog.name,
-        rows=_subgroup_columns(part.table),
+        rows=subgroup_columns(part.table),
         account=matched.account,
     )
 
@@ -152,7 +152,8 @@ def _of_finding(image: ImagePredictions, finding: str) -> tuple[Float, Float]:
     return image.boxes[keep], image.scores[keep]
 
 
-def _subgroup_columns(table: pd.DataFrame) -> pd.DataFrame:
+def subgroup_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """What groups the images of a catalog's table: sex, view, age band, source ..."""
     kept = ["image_id", "patient", "sex", "view", "modality", "source", "width", "height"]
     rows = table[kept].copy()
     ages = table["age"].to_numpy(np.float64)

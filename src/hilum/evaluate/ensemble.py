@@ -60,11 +60,11 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
     boxed = {name for name, part in files.items() if _has_boxes(part)}
     images, scaled = dict[str, ImagePredictions](), 0
     for name in first.images:
-        said = {member: part.images[name] for member, part in files.items()}
-        frame = next((one.size for one in said.values() if one.size is not None), None)
+        answers = {member: part.images[name] for member, part in files.items()}
+        frame = next((one.size for one in answers.values() if one.size is not None), None)
         size = Size.of(*frame) if frame else Size.of(0, 0)
-        scaled += sum(size.scales(one.size) for one in said.values())
-        images[name] = _image(name, said, size, fuse, boxed)
+        scaled += sum(size.scales(one.size) for one in answers.values())
+        images[name] = _image(name, answers, size, fuse, boxed)
     return Fused(
         file=PredictionFile(first.form, images, _header(files, fuse)),
         silent=tuple(name for name in files if name not in boxed),
@@ -74,16 +74,16 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
 
 def _image(
     name: str,
-    said: Mapping[str, ImagePredictions],
+    answers: Mapping[str, ImagePredictions],
     size: Size,
     fuse: Fuse,
     boxed: set[str],
 ) -> ImagePredictions:
     """One image; models that refused it or failed have no voice."""
-    heard = {member: one for member, one in said.items() if one.status == "analysed"}
-    if not heard:
-        return next(iter(said.values()))
-    framed = {member: in_frame(one, size, name) for member, one in heard.items()}
+    analysed = {member: one for member, one in answers.items() if one.status == "analysed"}
+    if not analysed:
+        return next(iter(answers.values()))
+    framed = {member: in_frame(one, size, name) for member, one in analysed.items()}
     fused = fuse({member: prediction(one, size, member in boxed) for member, one in framed.items()})
     boxes = fused.boxes or Boxes.none()
     return ImagePredictions(
@@ -91,7 +91,7 @@ def _image(
         scores=boxes.scores.astype(np.float64).round(6),
         labels=boxes.labels,
         whole=dict(fused.image_scores),
-        entry=next(iter(heard.values())).entry,
+        entry=next(iter(analysed.values())).entry,
         size=size.own if size.known else None,
     )
 
@@ -135,15 +135,15 @@ def _header(files: Mapping[str, PredictionFile], fuse: Fuse) -> dict[str, Any]:
     }
 
 
-def _studies(said: Mapping[str, list[dict[str, Any]]], fuse: Fuse) -> list[dict[str, Any]]:
+def _studies(by_model: Mapping[str, list[dict[str, Any]]], fuse: Fuse) -> list[dict[str, Any]]:
     """Scores of studies, if all files made the same studies of the same images."""
-    if len({str([s["images"] for s in studies]) for studies in said.values()}) > 1:
+    if len({str([s["images"] for s in studies]) for studies in by_model.values()}) > 1:
         return []
     out = []
-    for same in zip(*said.values(), strict=True):
+    for same in zip(*by_model.values(), strict=True):
         scores = {
             name: Prediction(width=0, height=0, image_scores=study["scores"])
-            for name, study in zip(said, same, strict=True)
+            for name, study in zip(by_model, same, strict=True)
         }
         out.append({**same[0], "scores": dict(fuse(scores).image_scores)})
     return out

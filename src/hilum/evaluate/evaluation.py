@@ -87,8 +87,8 @@ def evaluate_predictions(
 def _labels(truths: Sequence[ImageTruth], images: Sequence[ImagePredictions]) -> list[str]:
     """Labels that the truth knows and the model speaks of."""
     true = {n: None for t in truths for n in (*t.box_labels, *t.image_labels)}
-    spoken = {n for image in images for n in (*image.labels, *image.whole)}
-    return [name for name in true if name in spoken] or list(true)[:1]
+    names = {n for image in images for n in (*image.labels, *image.whole)}
+    return [name for name in true if name in names] or list(true)[:1]
 
 
 def _numbers(cases: Cases, threshold: float | Thresholds) -> dict[str, float]:

@@ -103,13 +103,16 @@ def read_predictions(path: str | Path) -> PredictionFile:
     file = Path(path)
     if file.suffix.lower() == ".json":
         return _read_json(file)
-    table = read_table(file, ("PredictionString",), "predictions")
+    table = read_table(file, (), "predictions")
     forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
     key = next((column for column in forms if column in table.columns), None)
-    if key is None:
+    if key is None or "PredictionString" not in table:
+        masks = " Masks as run lengths are scored by hilum evaluate challenge siim-acr."
         raise DataError(
             f"{file}: columns {', '.join(table.columns)}; needed: patientId or id, and "
-            "PredictionString"
+            "PredictionString; or findings.json of hilum predict."
+            + masks
+            * ("EncodedPixels" in table)
         )
     read = _from_rsna if key == "patientId" else _from_siim
     ids = unique_ids(table[key], str(file))
@@ -179,11 +182,11 @@ def number_text(value: float) -> str:
 
 def _read_json(file: Path) -> PredictionFile:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise DataError(f"{file}: schema {found['schema']!r}; needed: {SCHEMA}")
-        images = {entry["path"]: _from_entry(entry) for entry in found["images"]}
-        counts = Counter(entry["path"] for entry in found["images"])
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise DataError(f"{file}: schema {content['schema']!r}; needed: {SCHEMA}")
+        images = {entry["path"]: _from_entry(entry) for entry in content["images"]}
+        counts = Counter(entry["path"] for entry in content["images"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
@@ -194,7 +197,7 @@ def _read_json(file: Path) -> PredictionFile:
             f"{file}: {len(doubled)} images stand in it more than once, {doubled[0]!r} first; "
             "needed: one answer an image"
         )
-    header = {key: found.get(key) for key in ("pipeline", "studies")}
+    header = {key: content.get(key) for key in ("pipeline", "studies")}
     return PredictionFile("findings", images, header, file.parent)
 
 

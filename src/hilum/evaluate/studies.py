@@ -145,12 +145,12 @@ def _cases(
     unanswered = from_model = 0
     for key, label in truth.items():
         study = str(key)
-        heard = [image.whole[name] for image in of_study[study] if name in image.whole]
+        scores = [image.whole[name] for image in of_study[study] if name in image.whole]
         if name in own.get(study, {}):
             from_model += 1
             rows.append((study, float(label), float(own[study][name])))
-        elif heard:
-            rows.append((study, float(label), combine(heard)))
+        elif scores:
+            rows.append((study, float(label), combine(scores)))
         else:
             unanswered += 1
     return StudyCases(

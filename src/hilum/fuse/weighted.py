@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hilum.core import jit
 from hilum.core.errors import ConfigError
+from hilum.core.geometry import iou_matrix
 from hilum.fuse.lists import Float, Fused, Int, Pool, best_first, check_fraction, pool
 
+FEW = 64  # boxes that are quickly compared each with each
 Mode = Literal["avg", "max", "box_and_model_avg", "absent_model_aware_avg"]
 
 
@@ -74,10 +76,23 @@ def _fuse(part: Pool, iou: float, mode: Mode, overflow: bool) -> tuple[Float, Fl
     weighted = part.scores * part.weights[part.models]
     order = np.argsort(weighted)[::-1]
     weighted, models = weighted[order], part.models[order]
-    cluster = jit.choose(_cluster_loop, _cluster_numpy, len(part))
-    fused, owner = cluster(part.boxes[order], weighted, float(iou))
+    boxes = part.boxes[order]
+    if _apart(boxes, iou):
+        fused, owner = boxes, np.arange(len(boxes))
+    else:
+        cluster = jit.choose(_cluster_loop, _cluster_numpy, len(part))
+        fused, owner = cluster(boxes, weighted, float(iou))
     scores = _scores(weighted, models, owner, len(fused), part.weights, mode, overflow)
     return fused, scores, np.repeat(part.labels[:1], len(fused))
+
+
+def _apart(boxes: Float, iou: float) -> bool:
+    """Is it plain that no box joins another? Most lists of one image are short and suppressed."""
+    if len(boxes) > FEW:
+        return False
+    overlaps = iou_matrix(boxes, boxes)
+    np.fill_diagonal(overlaps, 0)
+    return bool(overlaps.max() <= iou * (1 - 1e-9))
 
 
 def _scores(
@@ -103,8 +118,8 @@ def _scores(
     present = np.zeros((clusters, len(weights)), np.bool_)
     present[owner, models] = True
     if mode == "box_and_model_avg":
-        heard: Float = (present * weights).sum(axis=1)
-        return _ratio(mean * count, used) * heard / float(weights.sum())
+        present_weight: Float = (present * weights).sum(axis=1)
+        return _ratio(mean * count, used) * present_weight / float(weights.sum())
     voices = used + (~present * weights).sum(axis=1)
     return _ratio(mean * count, voices)
 
@@ -131,16 +146,16 @@ def _cluster_loop(boxes: Float, weighted: Float, iou: float) -> tuple[Float, Int
     for j in range(n):
         x1, y1, x2, y2 = boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
         own = (x2 - x1) * (y2 - y1)
-        found = 0
+        candidates = 0
         for k in range(clusters):
             w = (x2 if x2 < right[k] else right[k]) - (x1 if x1 > left[k] else left[k])
             h = (y2 if y2 < bottom[k] else bottom[k]) - (y1 if y1 > top[k] else top[k])
             overlap = (w if w > 0.0 else 0.0) * (h if h > 0.0 else 0.0)
             close = (overlap > 0.0) & (overlap >= bound * (area[k] + own - overlap))
             near[k] = close
-            found += close
+            candidates += close
         best, best_iou = -1, iou
-        if found > 0:
+        if candidates > 0:
             for k in range(clusters):
                 if near[k]:
                     w = min(x2, right[k]) - max(x1, left[k])

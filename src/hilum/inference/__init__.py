@@ -6,12 +6,17 @@ predictor.py  one bundle, one radiograph -> Prediction
 views.py      the same, mirrored or smaller, mapped back
 stages/       the exchangeable parts: gates, combine, boxes, masks, scores, study; one registry
 pipelines/    the texts that come with hilum
+ensemble.py   the stages of a box flow on prediction files
 pipeline.py   the text of a pipeline as a value
 check.py      does it fit together? Everything that is known before the first image
+diagram.py    a pipeline drawn
+numbers.py    operating points and calibration that stand behind its scores
+answer.py     one input -> one answer, whatever happens to it
 loaded.py     a pipeline with its bundles open -> Findings
+examine.py    what its bundles give, and what keeps it from running
 journal.py    what a run has finished, on disk, so that it can go on
-run.py        many inputs, one answer each, in order
 pool.py       worker processes under supervision; a crash loses one input
+run.py        many inputs, one answer each, in order
 folder.py     many inputs -> a result folder that a stopped run goes on filling
 api.py        `hilum.predict(...)`
 """

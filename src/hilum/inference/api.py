@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import RunResult
 from hilum.dicom.reading import Reading
+from hilum.inference.answer import Input
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Input, Job, run
+from hilum.inference.run import Job, run
 
 Path = str | os.PathLike[str]
 Given = Path | Radiograph

@@ -7,16 +7,18 @@ raise the first problem; `problems` lists all of them. Knows no image and no run
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hilum.core.errors import ConfigError
 from hilum.core.labels import VOCABULARY
 from hilum.core.manifest import BOX, STUDY, Manifest
 from hilum.core.options import unknown
-from hilum.inference.pipeline import Flows, ModelSpec, Pipeline
 from hilum.inference.stages.base import Facts, Needs
 from hilum.inference.stages.boxes import Fusion
 from hilum.inference.stages.masks import MeanMaps
+
+if TYPE_CHECKING:
+    from hilum.inference.pipeline import Flows, ModelSpec, Pipeline
 
 
 def check_text(pipeline: Pipeline, source: str) -> None:

@@ -115,14 +115,14 @@ class Decoder:
         Raises:
             ModelOutputError: not one for each delta.
         """
-        found = raw.proposals if self.anchors is None else self.anchors
+        rows = raw.proposals if self.anchors is None else self.anchors
         count = 0 if raw.box_deltas is None else len(raw.box_deltas)
-        if found is None or len(found) != count:
+        if rows is None or len(rows) != count:
             raise ModelOutputError(
-                f"{count} boxes came for {0 if found is None else len(found)} anchors; the "
+                f"{count} boxes came for {0 if rows is None else len(rows)} anchors; the "
                 "manifest's anchors are not those of the model"
             )
-        return found
+        return rows
 
     def candidates(self, raw: RawOutputs) -> tuple[Float32, NDArray[np.int64], NDArray[np.int64]]:
         """(n,) scores above the floor, highest first, with their anchors and labels.
@@ -177,9 +177,9 @@ class Decoder:
         lists, weights = [(boxes, scores, label)], [1.0]
         for name, weight in spec.component_weights.items():
             mask = self.manifest.masks[name]
-            found, sure = components(raw.mask_logits[mask.channel], self.size, mask.threshold)
-            found = _clip_to_inner(found, box)
-            lists.append((found, sure, np.full(len(found), self.manifest.labels.index(name))))
+            around, sure = components(raw.mask_logits[mask.channel], self.size, mask.threshold)
+            around = _clip_to_inner(around, box)
+            lists.append((around, sure, np.full(len(around), self.manifest.labels.index(name))))
             weights.append(weight)
         fused = weighted_boxes(
             *map(list, zip(*lists, strict=True)), weights=weights, iou=spec.component_iou

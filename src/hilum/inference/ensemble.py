@@ -47,22 +47,24 @@ class Ensemble:
                     "write a pipeline"
                 )
 
-    def __call__(self, said: Mapping[str, Prediction]) -> Prediction:
+    def __call__(self, predictions: Mapping[str, Prediction]) -> Prediction:
         """One prediction of those that were made; models that are not there have no voice.
 
         Raises:
             ConfigError: a stage needs the size of images, and nobody states it.
         """
-        first = next(iter(said.values()))
-        found = any(one.boxes for one in said.values())
-        if found and not first.width and any(step.of_size for step in self.steps):
+        first = next(iter(predictions.values()))
+        any_box = any(one.boxes for one in predictions.values())
+        if any_box and not first.width and any(step.of_size for step in self.steps):
             raise ConfigError(
                 "ensemble: a stage needs the size of images, which these files do not state; use "
                 "findings.json"
             )
         endless = 2**31  # an unknown size cuts nothing
         image = Answers(
-            width=first.width or endless, height=first.height or endless, said=dict(said)
+            width=first.width or endless,
+            height=first.height or endless,
+            predictions=dict(predictions),
         )
         boxes = Boxes.none()
         for step in self.steps:
@@ -72,6 +74,7 @@ class Ensemble:
             height=first.height,
             boxes=boxes,
             image_scores=weighted_means(
-                [one.image_scores for one in said.values()], [self.weights[n] for n in said]
+                [one.image_scores for one in predictions.values()],
+                [self.weights[n] for n in predictions],
             ),
         )

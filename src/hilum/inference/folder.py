@@ -18,10 +18,11 @@ from typing import Any, Protocol
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.dicom.reading import DEFAULT_READING, Reading
+from hilum.inference.answer import Input, Sink, content_sha256
 from hilum.inference.journal import Journal
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Input, Job, Sink, content_sha256, run
+from hilum.inference.run import Job, run
 
 FEW = 4  # images that are done before a second process has started
 
@@ -90,12 +91,12 @@ def _finished(
     inputs: Sequence[Input], journal: Journal, advance: Callable[[], None]
 ) -> dict[int, ImageResult]:
     """What the journal already answers, for unchanged content."""
-    names, found = journal.names(), {}
+    names, results = journal.names(), {}
     for index, item in enumerate(inputs):
         if isinstance(item, Radiograph) or item.name not in names:
             continue
         result = journal.find(item.name, content_sha256(item))
         if result is not None:
-            found[index] = result
+            results[index] = result
             advance()
-    return found
+    return results

@@ -11,21 +11,21 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.bundle import Bundle, open_bundle
-from hilum.core.errors import BundleError, ConfigError
-from hilum.core.findings import Findings, StudyResult
-from hilum.core.manifest import BOX, STUDY, Calibration, OperatingPoint
-from hilum.core.options import unknown
+from hilum.core.findings import Findings, LateMasks, StudyResult
+from hilum.core.manifest import BOX, STUDY, Calibration
 from hilum.core.prediction import Boxes
 from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
-from hilum.inference.check import bundle_problems, check_bundles, needs_of
+from hilum.inference.answer import answer
+from hilum.inference.check import check_bundles, needs_of
+from hilum.inference.numbers import Numbers
 from hilum.inference.pipeline import ModelSpec, Pipeline, View
 from hilum.inference.predictor import Model, Predictor
 from hilum.inference.stages.base import Answers, Facts
@@ -65,7 +65,8 @@ class LoadedPipeline:
         own = {one.preprocessing.window for manifests in adapted.values() for one in manifests}
         # The bundles agree, or the text decides (check.py).
         self.window: Window | None = description.window or own.pop()
-        self.operating_points = self._operating_points()
+        self.numbers = Numbers(description, self.flows, self.facts)
+        self.operating_points = self.numbers.operating_points()
         self._needed = {masks: self._models_of_flows(masks) for masks in (True, False)}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,10 +117,13 @@ class LoadedPipeline:
             if not gate.of_header:
                 gate(radiograph)
         image = self._asked(radiograph, masks)
-        for name in self._mask_names(masks):
-            image.masks[name] = self._mask(name, image, radiograph.valid)
+        makers = {
+            name: partial(self._mask, name, image, radiograph.valid)
+            for name in self._mask_names(masks)
+        }
+        image.masks = LateMasks(makers, radiograph.width, radiograph.height)
         boxes = self._boxes(image)
-        found = Findings(
+        findings = Findings(
             width=radiograph.width,
             height=radiograph.height,
             boxes_px=boxes.boxes_px,
@@ -129,20 +133,18 @@ class LoadedPipeline:
             masks=image.masks if masks else {},
             declined=image.declined,
         )
-        return found.above(self.threshold)
+        return findings.above(self.threshold)
 
     def analyse(self, source: Any, *, masks: bool = True) -> ImageResult:
         """The answer to one input: a path, an item, a stored image or a radiograph.
 
         Never raises because of it; what cannot be analysed has a status and a reason.
         """
-        from hilum.inference.run import Job, Worker
-
-        return Worker(Job(self.description, self.threads, masks), self)(source)
+        return answer(self, source, masks=masks)
 
     # --- A run ----------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def info(self) -> PipelineInfo:
         """Which pipeline answered, for the record."""
         return PipelineInfo(
@@ -150,7 +152,7 @@ class LoadedPipeline:
             version=self.description.version,
             bundles=tuple((one.name, one.sha256) for one in self._distinct()),
             operating_points=self.operating_points,
-            calibrated_on=self._calibrated_on(),
+            calibrated_on=self.numbers.calibrated_on(),
             fingerprint=self.fingerprint,
             window=self.window,
         )
@@ -170,11 +172,11 @@ class LoadedPipeline:
         They are calibrated where the pipeline, or the single bundle behind its scores, says how
         for this way of combining.
         """
-        maps = self._study_maps()
+        maps = self.numbers.study_maps()
         out = []
         for uid, indices in group_studies(images):
-            found = [images[index].findings for index in indices]
-            scores = self.flows.study([one.image_scores for one in found if one is not None])
+            findings = [images[index].findings for index in indices]
+            scores = self.flows.study([one.image_scores for one in findings if one is not None])
             calibrated = {n: float(maps.apply(STUDY + n, s)) for n, s in scores.items()}
             out.append(StudyResult(uid, calibrated, indices))
         return tuple(out)
@@ -184,9 +186,10 @@ class LoadedPipeline:
     @cached_property
     def models(self) -> Mapping[str, Model]:
         """What answers an image, by name."""
-        made: dict[tuple[str, str], Predictor] = {}
+        predictors: dict[tuple[str, str], Predictor] = {}
         return {
-            name: self._model(name, spec, made) for name, spec in self.description.models.items()
+            name: self._model(name, spec, predictors)
+            for name, spec in self.description.models.items()
         }
 
     @cached_property
@@ -201,15 +204,15 @@ class LoadedPipeline:
             out.append(gate)
         return tuple(out)
 
-    def _model(self, name: str, spec: ModelSpec, made: dict[tuple[str, str], Predictor]) -> Model:
+    def _model(self, name: str, spec: ModelSpec, cache: dict[tuple[str, str], Predictor]) -> Model:
         predictors = []
         for path in spec.paths:
             manifest = spec.adapted(self.bundles[path])
             key = path, f"{spec.precision} {manifest.model_dump_json()}"
-            if key not in made:  # a bundle behind two models is opened once
+            if key not in cache:  # a bundle behind two models is opened once
                 bundle = replace(self.bundles[path], manifest=manifest)
-                made[key] = Predictor(bundle, precision=spec.precision, threads=self.threads)
-            predictors.append(made[key])
+                cache[key] = Predictor(bundle, precision=spec.precision, threads=self.threads)
+            predictors.append(cache[key])
         combine = self.flows.combine.get(name)
         model: Model = combine.model(predictors) if combine else predictors[0]
         views = [_view(model, view) for view in spec.views]
@@ -227,7 +230,7 @@ class LoadedPipeline:
             if when is not None and not image.reaches(when.score, when.at):
                 image.declined[name] = self._why(image, when.score, when.at)
             else:
-                image.said[name] = self.models[name](radiograph)
+                image.predictions[name] = self.models[name](radiograph)
         return image
 
     def _why(self, image: Answers, score: str, at: float | str) -> str:
@@ -288,84 +291,11 @@ class LoadedPipeline:
             scores |= stage(boxes, image)
         return {name: float(own.apply(name, value)) for name, value in scores.items()}
 
-    # --- Numbers --------------------------------------------------------------------------------
-
     @property
     def threshold(self) -> float:
         """Boxes below are not shown."""
         points = self.operating_points.values()
         return next((point.threshold for point in points if point.score == BOX), 0.0)
-
-    def _operating_points(self) -> dict[str, OperatingPoint]:
-        """The points that stand beside scores, by name; the first is that of the boxes.
-
-        Raises:
-            ConfigError: no such point, or one for another score.
-        """
-        wanted, points = self.description.thresholds, dict[str, OperatingPoint]()
-        if self.flows.boxes and isinstance(wanted.boxes, str):
-            points[wanted.boxes] = self._point("boxes", wanted.boxes)
-        elif self.flows.boxes:
-            points["given"] = OperatingPoint(
-                threshold=float(wanted.boxes), reason="given", chosen_on="no data"
-            )
-        for name in wanted.images:
-            points[name] = self._point("images", name)
-        return points
-
-    def _point(self, flow: str, name: str) -> OperatingPoint:
-        known = dict(self.description.operating_points)
-        sources = self._sources(flow)
-        if len(sources) == 1:
-            known = dict(self.facts[sources[0]].manifest.operating_points) | known
-        for model in self.facts:
-            points = self.facts[model].manifest.operating_points
-            known |= {f"{model}.{name}": point for name, point in points.items()}
-        where = f"pipeline {self.description.name}: thresholds"
-        if name not in known:
-            more = (
-                f" {flow} rest on {' and '.join(sources)}: points of one of them were not chosen "
-                "for all. Give a number, write `operating_points`, or name one as MODEL.POINT."
-                if len(sources) > 1
-                else ""
-            )
-            raise ConfigError(f"{where}: {unknown('operating point', name, known)}{more}")
-        if (known[name].score == BOX) != (flow == "boxes"):
-            raise ConfigError(
-                f"{where}: operating point {name!r} is for the score {known[name].score!r}; "
-                "`boxes` takes one for 'box', `images` one for others"
-            )
-        return known[name]
-
-    def _sources(self, flow: str) -> list[str]:
-        """The models on which boxes or image scores rest."""
-        if flow == "boxes":
-            needs = [stage.needs() for stage in self.flows.boxes]
-            return list(dict.fromkeys(model for one in needs for model in one.boxes))
-        needs = [stage.needs() for stage in self.flows.scores]
-        return list(dict.fromkeys(model for one in needs for model in one.models))
-
-    def _study_maps(self) -> Calibration:
-        own = self.description.calibration
-        if own is None:
-            sources = self._sources("scores")
-            single = len(sources) == 1 and len(self.description.models[sources[0]].paths) == 1
-            own = self.facts[sources[0]].manifest.calibration if single else None
-        fits = own is not None and own.study_how == self.flows.study.how
-        return own if own is not None and fits else Calibration()
-
-    def _calibrated_on(self) -> str:
-        own = self.description.calibration
-        if own is not None:
-            return own.fitted_on
-        fitted = {
-            name: facts.manifest.calibration.fitted_on
-            for name, facts in self.facts.items()
-            if facts.manifest.calibration is not None and facts.manifest.calibration.fitted_on
-        }
-        if len(self.facts) == 1:
-            return next(iter(fitted.values()), "")
-        return "; ".join(f"{name}: {on}" for name, on in fitted.items())
 
     def _distinct(self) -> list[Bundle]:
         return list({bundle.sha256: bundle for bundle in self.bundles.values()}.values())
@@ -396,50 +326,6 @@ def load_pipeline(
     """
     description = Pipeline.load(source).changed(precision=precision, threshold=threshold)
     return LoadedPipeline(description, threads=threads).opened()
-
-
-def examine(description: Pipeline) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """What the bundles of each model give, and everything that keeps the pipeline from running."""
-    models: dict[str, list[dict[str, Any]]] = {}
-    problems: list[str] = []
-    for name, spec in description.models.items():
-        models[name] = []
-        if not spec.paths:
-            problems.append(description.missing(name))
-        for path in spec.paths:
-            try:
-                models[name].append(_gives(spec, open_bundle(path)))
-            except BundleError as error:
-                problems.append(f"model {name!r}: {error}")
-    if problems:
-        return models, problems
-    try:
-        adapted = {
-            name: [spec.adapted(open_bundle(path)) for path in spec.paths]
-            for name, spec in description.models.items()
-        }
-        problems += bundle_problems(description, description.flows(), adapted)
-        if not problems:
-            LoadedPipeline(description).opened()
-    except (BundleError, ConfigError) as error:
-        problems.append(str(error))
-    return models, problems
-
-
-def _gives(spec: ModelSpec, bundle: Bundle) -> dict[str, Any]:
-    manifest = spec.adapted(bundle)
-    gives = [f"boxes of {', '.join(manifest.labels)}"] if manifest.has_boxes else []
-    gives += [f"mask {name}" for name in manifest.masks]
-    gives += [f"score {name}" for name in manifest.image_scores]
-    return {
-        "name": bundle.name,
-        "version": bundle.version,
-        "sha256": bundle.sha256,
-        "size": manifest.preprocessing.size,
-        "precision": spec.precision or manifest.default_precision,
-        "gives": gives,
-        "operating_points": list(manifest.operating_points),
-    }
 
 
 def _opened(description: Pipeline, threads: int) -> LoadedPipeline:

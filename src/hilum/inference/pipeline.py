@@ -20,8 +20,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
-from hilum.core.options import Options, checked, load_yaml, unknown
+from hilum.core.options import Options, assignment, checked, load_yaml, replaced, unknown
 from hilum.core.radiograph import Window, check_window
+from hilum.inference.check import check_text
 from hilum.inference.stages import Kind, StageSpec, make
 from hilum.inference.stages.base import MODEL, ScoreName, Threshold
 
@@ -181,8 +182,15 @@ class Pipeline(Options):
         return models
 
     @classmethod
-    def load(cls, source: Pipeline | str | os.PathLike[str] | None = None) -> Pipeline:
+    def load(
+        cls,
+        source: Pipeline | str | os.PathLike[str] | None = None,
+        changes: Sequence[str] = (),
+    ) -> Pipeline:
         """A pipeline from a YAML file, one that comes with hilum by its name, or the default.
+
+        Args:
+            changes: of the text, "masks.lungs.1={use: threshold, at: 0.4}"; null leaves out.
 
         Raises:
             ConfigError: no such pipeline, not YAML, or a key, stage, option, model or kind that
@@ -190,10 +198,11 @@ class Pipeline(Options):
         """
         if isinstance(source, Pipeline):
             return source
-        from hilum.inference.check import check_text
-
         path = _find(source)
-        pipeline = checked(cls, _read_yaml(path), str(path))
+        raw = _read_yaml(path)
+        for change in changes:
+            raw = replaced(raw, *assignment(change))
+        pipeline = checked(cls, raw, str(path))
         check_text(pipeline, str(path))  # what is wrong is an error now, not at the first image
         return pipeline._resolved(path.parent)
 
@@ -246,8 +255,8 @@ class Pipeline(Options):
     def missing(self, model: str) -> str:
         """What to do about a model without a bundle."""
         recipe = self.models[model].recipe
-        made = f"train recipe {recipe} and export it, then name" if recipe else "name"
-        return f"model {model!r} has no bundle; {made} it: --bundle {model}=PATH"
+        remedy = f"train recipe {recipe} and export it, then name" if recipe else "name"
+        return f"model {model!r} has no bundle; {remedy} it: --bundle {model}=PATH"
 
     def changed(
         self,

@@ -83,8 +83,8 @@ class TorchvisionRetinaNet(Model):
         return dict(self.net(images, targets))
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
-        found = self.net([image.expand(3, -1, -1) for image in image_B1SS])
+        outputs = self.net([image.expand(3, -1, -1) for image in image_B1SS])
         return [
             Prediction(one["boxes"].float(), one["scores"].float(), one["labels"] - 1)
-            for one in found
+            for one in outputs
         ]

@@ -89,8 +89,8 @@ class DenseBoxes(nn.Module):
             )
             positive = match >= 0
             if box_loss != "smooth-l1" and positive.any():
-                found = self.decode(delta_BA4[i][positive], self.anchors[positive])
-                regression = IOU_LOSSES[box_loss](found, box[positive], reduction="mean")
+                decoded = self.decode(delta_BA4[i][positive], self.anchors[positive])
+                regression = IOU_LOSSES[box_loss](decoded, box[positive], reduction="mean")
             focals.append(focal)
             boxes.append(regression)
         if not focals:

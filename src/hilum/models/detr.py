@@ -95,9 +95,9 @@ class Detr(Model):
             assert classes is not None
             parts = box_convert(boxes, "xyxy", "cxcywh") / self.size
             labels.append({"class_labels": classes, "boxes": parts})
-        found = self.net(batch.image_B1SS[known], labels=labels).loss_dict
+        terms = self.net(batch.image_B1SS[known], labels=labels).loss_dict
         return {
-            name: torch.stack([v for key, v in found.items() if key.startswith(term)]).sum()
+            name: torch.stack([v for key, v in terms.items() if key.startswith(term)]).sum()
             for term, name in TERMS.items()
         }
 

@@ -238,14 +238,14 @@ def _renamed(raw: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor
 def _file_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, or of the one run in a folder."""
     if path.is_dir():
-        found = sorted(path.rglob("weights.safetensors"))
-        final = [file for file in found if file.parent.name == "final"]
-        found = [path / "weights.safetensors"] if path / "weights.safetensors" in found else found
-        files = final if len(found) > 1 and len(final) == 1 else found
+        every = sorted(path.rglob("weights.safetensors"))
+        final = [file for file in every if file.parent.name == "final"]
+        own = path / "weights.safetensors"
+        files = [own] if own in every else final if len(final) == 1 else every
         if len(files) != 1:
-            names = ", ".join(str(file.relative_to(path)) for file in found[:5])
+            names = ", ".join(str(file.relative_to(path)) for file in every[:5])
             raise ConfigError(
-                f"{path} holds {len(found)} weights.safetensors{f' ({names})' if names else ''}; "
+                f"{path} holds {len(every)} weights.safetensors{f' ({names})' if names else ''}; "
                 "needed: one; give the file itself"
             )
         path = files[0]

@@ -45,8 +45,8 @@ class GlobalHead(nn.Module):
         x = self.conv(F.max_pool2d(x, 2))
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         pooled = self.dropout(pooled)
-        found = pooled[:, :0] if self.findings is None else self.findings(pooled)
-        return self.classes(pooled), found
+        findings = pooled[:, :0] if self.findings is None else self.findings(pooled)
+        return self.classes(pooled), findings
 
 
 class OpacityNet(Model):
@@ -122,10 +122,10 @@ class OpacityNet(Model):
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
-        found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
+        dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         classes = raw["global_logits"].float().softmax(dim=1)
         findings = raw["finding_logits"].float().sigmoid()
         masks = upsampled(raw["mask_logits"], self.boxes.size)
         return [
-            Prediction(*boxes, classes[i], findings[i], masks[i]) for i, boxes in enumerate(found)
+            Prediction(*boxes, classes[i], findings[i], masks[i]) for i, boxes in enumerate(dense)
         ]

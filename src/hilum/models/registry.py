@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 
 import torch
+from torch import Tensor
 
 from hilum.core.errors import ConfigError
 from hilum.models.model import Model, Targets
@@ -24,6 +26,16 @@ KINDS = {
     "classifier": "classifier:Classifier",
     "segmenter": "segmenter:Segmenter",
 }
+
+
+def bare_model(
+    options: Options, size: int, targets: Targets, seed: int, weights: Mapping[str, Tensor]
+) -> Model:
+    """The same network without pretrained weights, and with these."""
+    bare = options.model_copy(update={"pretrained": False})
+    net = build_model(bare, size, targets, seed)
+    net.load_state_dict(weights)
+    return net
 
 
 def build_model(options: Options, size: int, targets: Targets, seed: int) -> Model:

@@ -55,7 +55,8 @@ def _pyramid(options: RetinaNetOptions, sides: list[int], levels: Sequence[int])
     if options.neck == "bifpn":
         return BiFPN(sides, channels, extra=extra, layers=options.neck_layers)
     last = LastLevelP6P7(sides[-1], channels) if extra else None
-    return FeaturePyramidNetwork(sides, channels, extra_blocks=last)
+    pyramid: nn.Module = FeaturePyramidNetwork(sides, channels, extra_blocks=last)
+    return pyramid
 
 
 class RetinaNet(Model):
@@ -115,8 +116,8 @@ class RetinaNet(Model):
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
-        found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
+        dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         if self.global_head is None:
-            return [Prediction(*boxes) for boxes in found]
+            return [Prediction(*boxes) for boxes in dense]
         classes = raw["global_logits"].float().softmax(dim=1)
-        return [Prediction(*boxes, classes[i]) for i, boxes in enumerate(found)]
+        return [Prediction(*boxes, classes[i]) for i, boxes in enumerate(dense)]

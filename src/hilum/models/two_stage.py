@@ -57,7 +57,7 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]
     ) -> tuple[list[Tensor], list[Tensor]]:
         score = objectness.detach().reshape(len(proposals), -1)
         boxes = clip_boxes_to_image(proposals.detach(), image_shapes[0])
-        found, ranks = [], []
+        candidates, ranks = [], []
         counts = num_anchors_per_level
         levels = zip(torch.split(score, counts, 1), torch.split(boxes, counts, 1), strict=True)
         for level_score, level_boxes in levels:
@@ -66,9 +66,9 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]
             better = torch.ones(2 * top.shape[1:], dtype=torch.bool, device=top.device).triu(1)
             struck = ((pairwise_iou(some) > self.nms_thresh) & better).any(dim=1)
             empty = ((some[..., 2:] - some[..., :2]) < self.min_size).any(dim=2)
-            found.append(some)
+            candidates.append(some)
             ranks.append(top.clamp(-LAST, LAST) - 3 * LAST * (struck | empty).to(top.dtype))
-        rank, merged = torch.cat(ranks, dim=1), torch.cat(found, dim=1)
+        rank, merged = torch.cat(ranks, dim=1), torch.cat(candidates, dim=1)
         rank, index = rank.topk(min(self.post_nms_top_n(), rank.shape[1]), dim=1)
         merged = merged.gather(1, index[:, :, None].expand(-1, -1, 4))
         return list(merged), list(rank)
@@ -204,7 +204,7 @@ class TwoStage(Model):
         self.rpn.train()  # in evaluation mode it gives no loss
         proposals, parts = self.rpn(ImageList(image, shapes), maps, targets)
         chosen, matched, labels, deltas = self.sampler.select_training_samples(proposals, targets)
-        logits, found = self.head(self.pool(maps, chosen, shapes))
+        logits, delta = self.head(self.pool(maps, chosen, shapes))
         label, target = torch.cat(labels), torch.cat(deltas)
         positive = label > 0
         rows = torch.cat(chosen)[positive]
@@ -213,7 +213,7 @@ class TwoStage(Model):
             "proposals": parts["loss_rpn_box_reg"],
             "classes": F.cross_entropy(logits, label),
             # As in Fast R-CNN: all chosen proposals share the weight, not the positive ones alone.
-            "box": self._box_loss(found[positive], target[positive], rows) / len(label),
+            "box": self._box_loss(delta[positive], target[positive], rows) / len(label),
         }
         if self.mask_pool is not None:
             out["mask"] = self._mask_loss(maps, batch, known, chosen, matched, labels)
@@ -223,8 +223,8 @@ class TwoStage(Model):
         kind = self.options.box_loss
         if kind == "smooth-l1":
             return F.smooth_l1_loss(delta_n4, target_n4, beta=1 / 9, reduction="sum")
-        found, truth = (self.coder.decode_single(d, rows_n4) for d in (delta_n4, target_n4))
-        loss: Tensor = IOU_LOSSES[kind](found, truth, reduction="sum")
+        decoded, truth = (self.coder.decode_single(d, rows_n4) for d in (delta_n4, target_n4))
+        loss: Tensor = IOU_LOSSES[kind](decoded, truth, reduction="sum")
         return loss
 
     def _mask_loss(
@@ -292,23 +292,23 @@ class TwoStage(Model):
         """Masks of other names than opacity are NaN: this network has no such head."""
         maps = self._maps(image_B1SS)
         raw = {name: value.float() for name, value in self._raw(maps, image_B1SS).items()}
-        found = []
+        predictions = []
         for logit, delta, rows in zip(
             raw["class_logits"], raw["box_deltas"], raw["proposals"], strict=True
         ):
             boxes = self.coder.decode_single(delta, rows)
-            found.append(Prediction(*select(logit, boxes, self.size)))
+            predictions.append(Prediction(*select(logit, boxes, self.size)))
         if self.mask_pool is not None:
-            self._paint(found, maps)
-        return found
+            self._paint(predictions, maps)
+        return predictions
 
-    def _paint(self, found: list[Prediction], maps: dict[str, Tensor]) -> None:
+    def _paint(self, predictions: list[Prediction], maps: dict[str, Tensor]) -> None:
         """The instances' masks, each times its score, into one map per image."""
         assert self.mask_pool is not None
-        boxes = [one.boxes for one in found if one.boxes is not None]
-        pooled = self.mask_pool(maps, boxes, self._shapes(len(found)))
+        boxes = [one.boxes for one in predictions if one.boxes is not None]
+        pooled = self.mask_pool(maps, boxes, self._shapes(len(predictions)))
         small = self.mask_head(pooled).float().sigmoid().split([len(b) for b in boxes])
-        for one, box, mask in zip(found, boxes, small, strict=True):
+        for one, box, mask in zip(predictions, boxes, small, strict=True):
             assert one.labels is not None
             assert one.scores is not None
             own = mask[torch.arange(len(box), device=box.device), one.labels][:, None]

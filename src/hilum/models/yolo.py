@@ -32,10 +32,10 @@ LEVEL_BALANCE = (4.0, 1.0, 0.4)
 
 
 def _conv(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Module:
-    made: nn.Module = Conv2dNormActivation(
+    layer: nn.Module = Conv2dNormActivation(
         channels, out, kernel, stride, activation_layer=nn.SiLU, inplace=True
     )
-    return made
+    return layer
 
 
 class Bottleneck(nn.Module):
@@ -169,8 +169,8 @@ class Yolo(Model):
             assert truth is not None
             assert kinds is not None
             anchor, box = self.match(truth)
-            found = self.boxes.decode(deltas[i, anchor], self.boxes.anchors[anchor])
-            term = IOU_LOSSES[self.options.box_loss](found, truth[box])
+            decoded = self.boxes.decode(deltas[i, anchor], self.boxes.anchors[anchor])
+            term = IOU_LOSSES[self.options.box_loss](decoded, truth[box])
             # A cell answers for how well its box fits; the best of several boxes counts.
             target[i].scatter_reduce_(0, anchor, (1 - term.detach()).clamp(0, 1), "amax")
             levels.append(self.level[anchor])
@@ -209,8 +209,8 @@ class Yolo(Model):
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
-        found = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
-        return [Prediction(*boxes) for boxes in found]
+        dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
+        return [Prediction(*boxes) for boxes in dense]
 
 
 def _bce(logit: Tensor, target: Tensor) -> Tensor:

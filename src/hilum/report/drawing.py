@@ -115,11 +115,16 @@ def draw_boxes(picture: Picture, canvas: Canvas, boxes_px: ArrayLike, colour: Co
         draw_box(picture, canvas, box, colour)
 
 
-def draw_box(picture: Picture, canvas: Canvas, box_px: ArrayLike, colour: Colour) -> None:
-    """One box (4,) in source pixels with a dark halo, into `picture`."""
+def draw_box(
+    picture: Picture, canvas: Canvas, box_px: ArrayLike, colour: Colour, words: str = ""
+) -> None:
+    """One box (4,) in source pixels with a dark halo, into `picture`; words in its corner."""
     corners = _corners(canvas, box_px)
     for ink, width in ((HALO, 2 * canvas.line + 2), (colour, 2 * canvas.line)):
         cv2.polylines(picture, [corners], True, ink, width, cv2.LINE_AA, SUBPIXEL)
+    if words:
+        left, top = (canvas.matrix[[0, 1], [0, 1]] * np.asarray(box_px)[:2]).tolist()
+        draw_words(picture, words, left + 3, top + 3, colour=colour, size=11)
 
 
 def _corners(canvas: Canvas, box_px: ArrayLike) -> NDArray[np.int32]:

@@ -10,25 +10,21 @@ import csv
 import hashlib
 import io
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.core.errors import HilumError
 from hilum.core.files import write_quickly, write_text
 from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import FINDINGS, ImageResult, PipelineInfo, RunResult
-from hilum.report.writers import Writer
+from hilum.report.writers import Writer, write_all
 
 if TYPE_CHECKING:
     from hilum.dicom.stored import StoredImage
 
-log = logging.getLogger(__name__)
-NOT_WRITTEN = "not-written: "  # how a warning about a missing file begins
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -66,27 +62,19 @@ class ResultFolder:
         """
         if result.findings is None:
             return result
-        masks = dict(result.masks)
-        files, warnings = dict(result.files), list(result.warnings)
-        for name, writer in self.writers.items():
-            try:
-                contents = writer(stored, radiograph, result, pipeline)
-            except Exception as error:
-                log.debug("writing %s", name, exc_info=True)
-                warnings.append(f"{NOT_WRITTEN}{name}: {_why(error)}")
-                continue
-            for key, content in contents.items():
-                ending = "" if key == name else f"-{key}"
-                path = f"{name}/{stem(result.name)}{ending}{writer.suffix}"
-                # A file that power loss leaves empty is made again when the run goes on.
-                write_quickly(self.path / path, content)
-                (masks if name == "mask" else files)[key] = path
+        masks, files = dict(result.masks), dict(result.files)
+        written, warnings = write_all(self.writers, stored, radiograph, result, pipeline)
+        for file in written:
+            path = f"{file.writer}/{stem(result.name)}{file.ending}"
+            # A file that power loss leaves empty is made again when the run goes on.
+            write_quickly(self.path / path, file.content)
+            (masks if file.writer == "mask" else files)[file.key] = path
         return replace(
             result,
             outlines={key: svg_path(mask) for key, mask in result.findings.masks.items()},
             masks=masks,
             files=files,
-            warnings=tuple(warnings),
+            warnings=(*result.warnings, *warnings),
         )
 
     def finish(self, run: RunResult) -> None:
@@ -96,13 +84,6 @@ class ResultFolder:
         write_text(self.path / FINDINGS, to_text(run))
         write_text(self.path / "findings.csv", to_csv(run))
         write_page(self.path, run)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, HilumError):
-        return str(error)
-    # Messages of foreign exceptions may quote the input; their type is enough here.
-    return f"internal: {type(error).__name__}; please report it with the file's properties."
 
 
 def to_text(run: RunResult) -> str:

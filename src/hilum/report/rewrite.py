@@ -16,7 +16,8 @@ from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_result
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.dicom.stored import StoredImage
-from hilum.report.results import NOT_WRITTEN, ResultFolder
+from hilum.report.results import ResultFolder
+from hilum.report.writers import NOT_WRITTEN
 
 Sources = Mapping[str, Item]  # SHA-256 of the bytes -> where they lie
 
@@ -52,13 +53,13 @@ def rewrite(
 
 
 def _by_content(sources: Iterable[Path]) -> Sources:
-    found = {}
+    items = {}
     for item in discover(sources):
         try:
-            found[hashlib.sha256(item.load()).hexdigest()] = item
+            items[hashlib.sha256(item.load()).hexdigest()] = item
         except InputRefused:
             continue  # cannot be opened: what it should have been is said by what misses it
-    return found
+    return items
 
 
 def _again(
@@ -92,8 +93,8 @@ def _open(image: ImageResult, sources: Sources | None, reading: Reading) -> Stor
     """
     if sources is None:
         item = _where_it_lay(image.name)
-    elif (found := sources.get(image.content_sha256 or "")) is not None:
-        item = found
+    elif (same := sources.get(image.content_sha256 or "")) is not None:
+        item = same
     else:
         raise NotWritten("no file of the same content is among the sources; name its folder.")
     data = item.load()

@@ -3,6 +3,7 @@
 options.py     the sections of a recipe
 recipe.py      a recipe, read and checked
 sources.py     its catalogs: which rows, what they teach
+annotations.py what a row says of its image, by the names of the recipe
 splits.py      who trains, validates, is tested: by patient over all sources, proved
 samples.py     rows -> prepared images with annotations; copies of held-out pictures leave
 cache.py       the same on disk

@@ -92,5 +92,5 @@ def _stamps(catalog: Catalog, paths: Any) -> list[tuple[int, int]]:
     """Size and time of change of every file: a picture changed in place is prepared anew."""
     names = dict.fromkeys(path.partition("!")[0] for path in paths)
     files = [catalog.root / name for name in names]
-    found = [file.stat() if file.is_file() else None for file in files]
-    return [(0, 0) if one is None else (one.st_size, one.st_mtime_ns) for one in found]
+    stats = [file.stat() if file.is_file() else None for file in files]
+    return [(0, 0) if one is None else (one.st_size, one.st_mtime_ns) for one in stats]

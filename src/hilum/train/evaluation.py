@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,9 +18,8 @@ from hilum.core.findings import Findings
 from hilum.core.manifest import Decoding, Manifest
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
-from hilum.data.pixels import open_mask
 from hilum.evaluate.answers import in_frame
-from hilum.evaluate.cases import Cases, cases_of
+from hilum.evaluate.cases import Cases, cases_of, subgroup_columns
 from hilum.evaluate.evaluation import evaluate_predictions
 from hilum.evaluate.measures import Thresholds
 from hilum.evaluate.prediction_files import from_findings
@@ -29,6 +27,7 @@ from hilum.evaluate.truth import ImageTruth, Size
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
 from hilum.models.model import Model, evaluating
+from hilum.train.annotations import boxes_of, label_of, mask_of
 from hilum.train.export.manifest import SUM, draft
 from hilum.train.heads import heads_of, raw_outputs
 from hilum.train.loader import plain
@@ -36,9 +35,9 @@ from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage
 from hilum.train.sources import Source
 
-Bool = NDArray[np.bool_]
 Keep: TypeAlias = Callable[[Sequence[Findings]], None]
 MOST = 1000  # boxes of an image
+
 IMAGE_NUMBERS = frozenset(
     ("auc", "average_precision", "accuracy", "precision", "sensitivity", "specificity")
 ) | {"f1", "f2", "mcc", "brier", "ece"}
@@ -50,6 +49,7 @@ class Held:
 
     images: list[PreparedImage] = field(default_factory=list)
     truths: list[ImageTruth] = field(default_factory=list)
+    groups: pd.DataFrame | None = None  # sex, age band, view ... of each
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,58 +57,49 @@ class Held:
     def of(self, source: str) -> Held:
         """Those of one source."""
         places = [i for i, one in enumerate(self.images) if one.source == source]
-        return Held([self.images[i] for i in places], [self.truths[i] for i in places])
+        groups = None if self.groups is None else self.groups.iloc[places].reset_index(drop=True)
+        return Held([self.images[i] for i in places], [self.truths[i] for i in places], groups)
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the sources in it, in order."""
+        return list(dict.fromkeys(one.source for one in self.images))
 
 
 def hold(sources: Sequence[Source], parts: Mapping[str, Prepared]) -> Held:
     """The prepared images of each source with their truth."""
-    out = Held()
+    out, groups = Held(), []
     for source in sources:
         part = parts[source.name]
         out.images += part.images
         pairs = zip(part.rows, part.images, strict=True)
         out.truths += [_truth(source, row, image) for row, image in pairs]
+        groups.append(subgroup_columns(source.catalog.table.iloc[part.rows]))
+    out.groups = pd.concat(groups, ignore_index=True) if groups else None
     return out
 
 
 def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
-    record = catalog.table.iloc[row]
-    found = catalog.boxes_in(row, image.frame.width, image.frame.height)
-    named = [] if found is None else source.target_labels(found[1])
-    keep = [name is not None for name in named]
-    labels = {name: _label(record, name) for name in (*targets.classes, *targets.findings)}
+    record, frame = catalog.table.iloc[row], image.frame
+    drawn = boxes_of(source, catalog, row, frame.width, frame.height)
+    labels = {n: label_of(record, n) for n in (*targets.classes, *targets.findings)}
     if len(targets.positive) > 1:
         labels[SUM] = float(np.max([labels.get(name, np.nan) for name in targets.positive]))
     return ImageTruth(
         image_id=image.image_id,
         patient=image.patient,
-        size=Size.of(image.frame.width, image.frame.height),
-        boxes_px=None if found is None else found[0][keep].astype(np.float64).reshape(-1, 4),
-        box_labels=tuple(name for name in named if name is not None),
+        size=Size.of(frame.width, frame.height),
+        boxes_px=None if drawn is None else drawn[0].astype(np.float64),
+        box_labels=() if drawn is None else drawn[1],
         image_labels={name: value for name, value in labels.items() if value == value},
         masks={
-            name: partial(_opened, source, [str(record[c]) for c in columns])
+            name: mask
             for name in targets.masks
-            if (columns := _mask_columns(source, name))
-            and all(isinstance(record.get(column), str) for column in columns)
+            if (mask := mask_of(source, record, name)) is not None
         },
     )
-
-
-def _mask_columns(source: Source, name: str) -> list[str]:
-    return [f"mask_{part}" for part in source.masks_of(name)]
-
-
-def _opened(source: Source, references: Sequence[str], height: int, width: int) -> Bool:
-    parts = [open_mask(source.catalog.root, one, height, width) for one in references]
-    out: Bool = np.logical_or.reduce(parts)
-    return out
-
-
-def _label(record: pd.Series[Any], name: str) -> float:
-    return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
 
 
 def evaluate(
@@ -120,24 +111,24 @@ def evaluate(
         keep: takes the boxes before suppression, of networks that have boxes.
     """
     raw, manifest = _heads(net, held.images, recipe, spec)
-    found = decoded(Decoder(manifest), raw, held.images) if raw else []
+    answers = decoded(Decoder(manifest), raw, held.images) if raw else []
     if keep is not None and raw and manifest.has_boxes:
         floor = recipe.train.keep_predictions.floor
         loose = manifest.model_copy(update={"decoding": unsuppressed(manifest.decoding, floor)})
         keep(decoded(Decoder(loose), raw, held.images, masks=False))
-    return losses(net, held.images, recipe, spec) | numbers(held, found, recipe)
+    return losses(net, held.images, recipe, spec) | numbers(held, answers, recipe)
 
 
 def numbers(
     held: Held,
-    found: Sequence[Findings],
+    answers: Sequence[Findings],
     recipe: Recipe,
     threshold: float | Thresholds = 0.5,
 ) -> dict[str, float]:
     """What `evaluate.evaluation` says of these predictions; of exclusive classes `auc` and the like
     are those of the positive ones."""
     targets = recipe.names
-    out = evaluate_predictions(held.truths, found, threshold=threshold, classes=targets.classes)
+    out = evaluate_predictions(held.truths, answers, threshold=threshold, classes=targets.classes)
     if targets.classes:
         positive = targets.positive[0] if len(targets.positive) == 1 else SUM
         own = {
@@ -206,24 +197,28 @@ def decoded(
     return [whole(decoder(one, image.frame), masks=masks) for one, image in pairs]
 
 
-def whole(found: Prediction, *, masks: bool = True) -> Findings:
+def whole(prediction: Prediction, *, masks: bool = True) -> Findings:
     """A prediction as findings: every box, masks cut where the model cuts them."""
-    boxes = found.boxes or Boxes.none()
+    boxes = prediction.boxes or Boxes.none()
     return Findings(
-        width=found.width,
-        height=found.height,
+        width=prediction.width,
+        height=prediction.height,
         boxes_px=boxes.boxes_px,
         scores=boxes.scores,
         labels=boxes.labels,
-        image_scores=found.image_scores,
-        masks={name: one.cut() for name, one in found.maps.items()} if masks else {},
+        image_scores=prediction.image_scores,
+        masks={name: one.cut() for name, one in prediction.maps.items()} if masks else {},
     )
 
 
-def cases_of_held(held: Held, found: Sequence[Findings], finding: str) -> Cases:
+def cases_of_held(held: Held, answers: Sequence[Findings], finding: str) -> Cases:
     """Truth and prediction of one finding."""
     images = [
         in_frame(from_findings(one), truth.size, truth.image_id)
-        for truth, one in zip(held.truths, found, strict=True)
+        for truth, one in zip(held.truths, answers, strict=True)
     ]
-    return cases_of(held.truths, images, finding)
+    rows = held.groups
+    if rows is not None:
+        sizes = {name: [getattr(t, name) for t in held.truths] for name in ("width", "height")}
+        rows = rows.assign(**sizes)
+    return cases_of(held.truths, images, finding, rows=rows)

@@ -139,15 +139,17 @@ class RunFolder:
     @property
     def data(self) -> dict[str, Any]:
         """What `begin` wrote."""
-        found: dict[str, Any] = json.loads((self.path / DATA).read_text())
-        return found
+        content: dict[str, Any] = json.loads((self.path / DATA).read_text())
+        return content
 
     @property
     def results(self) -> dict[str, dict[str, float]]:
         """Part -> metric -> value, as far as the run has come."""
         file = self.path / RESULTS
-        found: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.is_file() else {}
-        return found
+        content: dict[str, dict[str, float]] = (
+            json.loads(file.read_text()) if file.is_file() else {}
+        )
+        return content
 
     def record(self, part: str, numbers: Mapping[str, float]) -> None:
         """Add the numbers of a part to results.json."""
@@ -179,12 +181,12 @@ class RunFolder:
 
 def metrics(stages: Iterable[str], out: Path) -> pd.DataFrame:
     """Every epoch so far of the stages in `out`."""
-    found = []
+    tables = []
     for name in stages:
         file = out / name / "metrics.parquet"
         if file.is_file():
-            found.append(pd.read_parquet(file).assign(stage=name))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+            tables.append(pd.read_parquet(file).assign(stage=name))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _differences(a: Any, b: Any, at: str = "", pattern: str = "") -> set[str]:
@@ -219,9 +221,9 @@ def commit() -> str:
     """Of the checkout; an installed package has none."""
     command = ["git", "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
+    return answer.stdout.strip()

@@ -46,15 +46,15 @@ def optimiser(
 
 
 def schedule(
-    made: torch.optim.Optimizer, stage: StageOptions, steps: int, chunk: int
+    optim: torch.optim.Optimizer, stage: StageOptions, steps: int, chunk: int
 ) -> LambdaLR | ReduceLROnPlateau:
     """The rate of each of `steps` steps; `chunk` of them make an epoch, which plateau looks at."""
     options = stage.schedule
     if options.kind == "plateau":
         # Losses fall; everything else that can be watched rises.
         mode: Literal["min", "max"] = "min" if options.watch.startswith("val_") else "max"
-        return ReduceLROnPlateau(made, mode=mode, factor=options.factor, patience=options.patience)
-    return LambdaLR(made, lambda step: factor(step, stage, steps, chunk))
+        return ReduceLROnPlateau(optim, mode=mode, factor=options.factor, patience=options.patience)
+    return LambdaLR(optim, lambda step: factor(step, stage, steps, chunk))
 
 
 def factor(step: int, stage: StageOptions, steps: int, chunk: int = 1) -> float:

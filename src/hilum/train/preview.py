@@ -50,8 +50,8 @@ def preview(
         DataError: a set is not there, or none of its images can be read.
     """
     change = policy(recipe.augment)
-    found = _images(recipe, data, images * LOOKED_AT, seed)
-    shown = _chosen(found, images)
+    candidates = _images(recipe, data, images * LOOKED_AT, seed)
+    shown = _chosen(candidates, images)
     tiles, boxes = [], 0
     for row, image in enumerate(shown):
 
@@ -59,15 +59,15 @@ def preview(
             number: int, rng: np.random.Generator, own: PreparedImage = image
         ) -> PreparedImage:
             # A mixture's further parts are any other images.
-            return own if number < samples else found[int(rng.integers(len(found)))]
+            return own if number < samples else candidates[int(rng.integers(len(candidates)))]
 
         batches = Batches(
             draw, change, recipe.spec, recipe.names, batch=1, start=0, batches=1, seed=seed + row
         )
-        made = [batches.sample(number) for number in range(samples)]
-        boxes += sum(len(one.boxes_px) for one in made)
+        copies = [batches.sample(number) for number in range(samples)]
+        boxes += sum(len(one.boxes_px) for one in copies)
         tiles.append(_tile(image.sample(recipe.names.masks), f"{image.group}, as prepared"))
-        tiles += [_tile(one, recipe.augment if not i else "") for i, one in enumerate(made)]
+        tiles += [_tile(one, recipe.augment if not i else "") for i, one in enumerate(copies)]
     return Preview(encoded(sheet(tiles, samples + 1)), len(shown), boxes)
 
 
@@ -108,9 +108,7 @@ def _tile(sample: Sample, words: str) -> Picture:
     for name, mask in sample.masks.items():
         draw_outline(picture, canvas, mask == 1, LUNG if name in LUNGS else MASK)
     for box, label in zip(sample.boxes_px, sample.labels, strict=True):
-        draw_box(picture, canvas, box, TRUTH)
-        x, y = (canvas.matrix[[0, 1], [0, 1]] * box[:2]).tolist()
-        draw_words(picture, label, x + 3, y + 3, colour=TRUTH, size=11)
+        draw_box(picture, canvas, box, TRUTH, label)
     if words:
         draw_words(picture, words, 5, SIDE - 22, size=12)
     return picture

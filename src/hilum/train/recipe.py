@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from hilum.augment.policy import policy
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Decoding
-from hilum.core.options import load_yaml, unknown
+from hilum.core.options import assignment, load_yaml, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
@@ -134,13 +134,7 @@ def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
     """
     raw, source = _read(name_or_file)
     for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {change!r}: needed key=value, such as stages.base.steps=20")
-        try:
-            nested: Any = load_yaml(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {change!r}: the value is not YAML: {error}") from error
+        key, nested = assignment(change)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         raw = _merge(raw, nested)
@@ -171,8 +165,8 @@ def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any
     raw: dict[str, Any] = {}
     for parent in parents:
         beside = path.parent / parent  # a file's own neighbours come first
-        found = str(beside) if beside.is_file() else parent
-        raw = _merge(raw, _read(found, (*below, str(path)))[0], whole=True)
+        place = str(beside) if beside.is_file() else parent
+        raw = _merge(raw, _read(place, (*below, str(path)))[0], whole=True)
     return _merge(raw, own, whole=True), str(path)
 
 

@@ -19,7 +19,7 @@ from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
 from hilum.models.model import Model
-from hilum.models.registry import build_model
+from hilum.models.registry import bare_model, build_model
 from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, evaluate, hold
 from hilum.train.folder import RunFolder, locked
@@ -103,7 +103,8 @@ def _stages(
         if plan.spec.size != size:
             size = plan.spec.size
             images = prepare(recipe, sources, rows, size, out.parent / "cache")
-            net = resized(net, recipe, size)
+            weights = net.state_dict()
+            net = bare_model(recipe.model, size, recipe.names, recipe.seed, weights)
         held = images.held["validation"]
 
         def numbers(
@@ -154,13 +155,13 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
 def plans(recipe: Recipe, images: Sequence[PreparedImage], out: Path) -> list[Plan]:
     """What each stage is to do. A stage that continues shares the schedule of those before."""
     lengths = {name: _length(recipe, name, images) for name in recipe.stages}
-    names, made, epochs = list(recipe.stages), list[Plan](), 0
+    names, result, epochs = list(recipe.stages), list[Plan](), 0
     for place, name in enumerate(names):
         first = max(i for i in range(place + 1) if not recipe.stages[names[i]].continues)
         after = [i for i in range(first + 1, len(names)) if not recipe.stages[names[i]].continues]
         together = names[first : after[0] if after else len(names)]
         steps, chunk = lengths[name]
-        made.append(
+        result.append(
             Plan(
                 name=name,
                 options=recipe.stages[names[first]],
@@ -176,7 +177,7 @@ def plans(recipe: Recipe, images: Sequence[PreparedImage], out: Path) -> list[Pl
             )
         )
         epochs += ceil(steps / chunk)
-    return made
+    return result
 
 
 def _length(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> tuple[int, int]:
@@ -248,14 +249,6 @@ def _validates(recipe: Recipe) -> bool:
     return recipe.fold is not None or any(shares)
 
 
-def resized(net: Model, recipe: Recipe, size: int) -> Model:
-    """The same weights in a network for squares of another size."""
-    bare = recipe.model.model_copy(update={"pretrained": False})
-    twin = build_model(bare, size, recipe.names, recipe.seed)
-    twin.load_state_dict(net.state_dict())
-    return twin
-
-
 def start_from(net: Model, path: Path) -> None:
     """Load what fits of another network's weights: heads for other labels stay new.
 
@@ -265,8 +258,8 @@ def start_from(net: Model, path: Path) -> None:
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(f"train.start: {file} is not there; train it first, or set it to null")
-    own, found = net.state_dict(), load_file(file)
-    fits = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+    own, weights = net.state_dict(), load_file(file)
+    fits = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not fits:
         raise ConfigError(f"train.start: nothing in {file} fits a {type(net).__name__}")
     net.load_state_dict(fits, strict=False)

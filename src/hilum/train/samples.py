@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing, square
-from hilum.data.pixels import open_mask, open_radiograph
+from hilum.data.pixels import open_radiograph
+from hilum.train.annotations import boxes_of, label_of, mask_of
 from hilum.train.progress import counted
 from hilum.train.sources import Source
 
@@ -110,16 +109,24 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     record = catalog.table.iloc[row]
     radiograph = open_radiograph(catalog.root, record["path"], spec.window)
     image, frame = square(radiograph, spec)
-    label = np.array([_label(record, name) for name in targets.classes], np.float32)
+    label, findings = (
+        np.array([label_of(record, name) for name in names], np.float32)
+        for names in (targets.classes, targets.findings)
+    )
     if (label == 1).any():
         label[label != 1] = 0  # one class is true, so the others are not
-    boxes, names = _boxes(source, row, (radiograph.width, radiograph.height), frame)
+    size = radiograph.width, radiograph.height
+    drawn = boxes_of(source, catalog, row, *size)
+    names = () if drawn is None else drawn[1]
+    boxes: NDArray[np.float32] | None = None
+    if drawn is not None:
+        boxes = frame.boxes_to_square(drawn[0].astype(np.float32)).reshape(-1, 4)
     if boxes is None and NORMAL in targets.classes and label[targets.classes.index(NORMAL)] == 1:
         boxes = np.zeros((0, 4), np.float32)  # a normal image has no opacity
     masks = {
-        name: (frame.apply(mask.astype(np.float32)) >= 0.5).astype(np.uint8)
+        name: (frame.apply(mask(*size[::-1]).astype(np.float32)) >= 0.5).astype(np.uint8)
         for name in targets.masks
-        if (mask := _mask(source, record, name, radiograph.height, radiograph.width)) is not None
+        if (mask := mask_of(source, record, name)) is not None
     }
     for name in source.options.weak_masks:
         if name in masks:
@@ -138,44 +145,10 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
         boxes=boxes,
         masks=masks,
         label=label,
-        findings=np.array([_label(record, name) for name in targets.findings], np.float32),
+        findings=findings,
         box_labels=names,
         positive_class=bool((label[targets.positive_columns] == 1).any()),
     )
-
-
-def _label(record: pd.Series[Any], name: str) -> float:
-    """Of the image, or else of its study; NaN where neither is annotated."""
-    return float(record.get(f"label_{name}", record.get(f"study_{name}", np.nan)))
-
-
-def _boxes(
-    source: Source, row: int, size: tuple[int, int], frame: Letterbox
-) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
-    """(n, 4) boxes in the square and their labels, those of the targets alone.
-
-    Raises:
-        DataError: the picture is of another shape than the frame the boxes were drawn in.
-    """
-    found = source.lessons.boxes_in(row, *size)
-    if found is None:
-        return None, ()
-    named = source.target_labels(found[1])
-    wanted = [name is not None for name in named]
-    boxes = frame.boxes_to_square(found[0][wanted].astype(np.float32)).reshape(-1, 4)
-    return boxes, tuple(name for name in named if name is not None)
-
-
-def _mask(
-    source: Source, record: pd.Series[Any], name: str, height: int, width: int
-) -> NDArray[np.bool_] | None:
-    """The union of the masks that make up a target's, None where one is not annotated."""
-    references = [record.get(f"mask_{part}") for part in source.masks_of(name)]
-    if not references or any(one is None or pd.isna(one) for one in references):
-        return None
-    parts = [open_mask(source.catalog.root, str(r), height, width) for r in references]
-    whole: NDArray[np.bool_] = np.logical_or.reduce(parts)
-    return whole
 
 
 def _weak(masks: dict[str, NDArray[np.uint8]], name: str, size: int) -> NDArray[np.uint8]:

@@ -36,31 +36,31 @@ def draw_samples(
         return
     chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
     chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]
-    found = predictions(net, chosen, recipe, spec)
-    tiles = [_tile(one, own, recipe) for one, own in zip(chosen, found, strict=True)]
+    answers = predictions(net, chosen, recipe, spec)
+    tiles = [_tile(one, own, recipe) for one, own in zip(chosen, answers, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"epoch-{epoch:03d}.png", encoded(sheet(tiles, COLUMNS)))
 
 
-def _tile(image: PreparedImage, found: Findings, recipe: Recipe) -> Picture:
+def _tile(image: PreparedImage, findings: Findings, recipe: Recipe) -> Picture:
     """In the square, which is what the network sees."""
     canvas = canvas_of(image.image.shape, SIDE)
     picture = base(image.image, canvas)
     for name, mask in image.masks.items():
         if name not in LUNGS:
             draw_outline(picture, canvas, mask == 1, TRUTH)
-    for name, own in found.masks.items():
+    for name, own in findings.masks.items():
         if name not in LUNGS:
             draw_outline(picture, canvas, image.frame.apply(own.astype("f4")) >= 0.5, PREDICTION)
     for box in image.boxes if image.boxes is not None else ():
         draw_box(picture, canvas, box, TRUTH)
-    places = image.frame.boxes_to_square(found.boxes_px)
-    for box, score in zip(places, found.scores, strict=True):
+    places = image.frame.boxes_to_square(findings.boxes_px)
+    for box, score in zip(places, findings.scores, strict=True):
         if score >= FLOOR:
-            draw_box(picture, canvas, box, PREDICTION)
-            x, y = (canvas.matrix[[0, 1], [0, 1]] * box[:2]).tolist()
-            draw_words(picture, f"{score:.2f}", x + 3, y + 3, colour=PREDICTION, size=11)
-    classes = {n: found.image_scores[n] for n in recipe.names.classes if n in found.image_scores}
+            draw_box(picture, canvas, box, PREDICTION, f"{score:.2f}")
+    classes = {
+        n: findings.image_scores[n] for n in recipe.names.classes if n in findings.image_scores
+    }
     if classes:
         best = max(classes, key=lambda name: classes[name])
         draw_words(picture, f"{best} {classes[best]:.2f}", 4, SIDE - 20, size=12)

@@ -5,7 +5,7 @@ Opens no picture and splits nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,9 +74,9 @@ class Source:
         """(images,) whether the network can learn anything of it."""
         return _annotated(self, self.lessons.table)
 
-    def masks_of(self, target: str) -> tuple[str, ...]:
+    def mask_columns(self, target: str) -> list[str]:
         """The set's masks that make up a target's; none where it has nothing of the kind."""
-        return self.options.masks.get(target, (target,))
+        return [f"mask_{name}" for name in self.options.masks.get(target, (target,))]
 
     def target_labels(self, names: Sequence[str]) -> list[str | None]:
         """The set's box labels as the recipe calls them; None for those it does not look for."""
@@ -87,8 +87,8 @@ class Source:
     def _columns(self, what: str) -> list[str]:
         if what == "boxes":
             return ["boxes", "box_labels"]
-        own = (f"label_{what}", f"study_{what}", *(f"mask_{m}" for m in self.masks_of(what)))
-        return [column for column in own if column in self.catalog.table]
+        own = (*label_columns(what), *self.mask_columns(what))
+        return _in(self.catalog.table, own)
 
 
 def open_sources(recipe: Recipe, data: Path) -> list[Source]:
@@ -108,6 +108,9 @@ def open_sources(recipe: Recipe, data: Path) -> list[Source]:
 
 def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
     catalog = read_catalog(options, data, alone=len(recipe.data) == 1)
+    if data.suffix == CATALOG and not options.name:  # not the recipe's set: it is called what it is
+        own = {"name": catalog.name, "group": options.own_group}
+        options = options.model_copy(update=own)
     table, left_out = catalog.table, dict[str, int]()
     keep = np.ones(len(table), bool)
 
@@ -164,6 +167,15 @@ def read_catalog(options: SourceOptions, data: Path, *, alone: bool = True) -> C
     return load(options.set, folder, **options.options)
 
 
+def label_columns(name: str) -> tuple[str, str]:
+    """Of the image, and of its study."""
+    return f"label_{name}", f"study_{name}"
+
+
+def _in(table: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    return [column for column in columns if column in table]
+
+
 def annotated_names(catalog: Catalog) -> list[str]:
     """What a catalog says anything of: boxes by label, labels, masks."""
     table = catalog.table
@@ -189,11 +201,10 @@ def _annotated(source: Source, table: pd.DataFrame) -> Bool:
     if targets.labels:
         out |= table["boxes"].notna().to_numpy()
     for name in (*targets.classes, *targets.findings):
-        for column in (f"label_{name}", f"study_{name}"):
-            if column in table:
-                out |= table[column].notna().to_numpy()
+        for column in _in(table, label_columns(name)):
+            out |= table[column].notna().to_numpy()
     for name in targets.masks:
-        columns = [f"mask_{part}" for part in source.masks_of(name)]
+        columns = source.mask_columns(name)
         if columns and all(column in table for column in columns):
             out |= table[columns].notna().all(axis=1).to_numpy()
     return out
@@ -232,13 +243,15 @@ def _shown(source: Source, kind: str, name: str) -> int:
     """How many images are known to show it."""
     table = source.lessons.table
     if kind == "labels":
-        found = table["box_labels"].map(lambda v: v is not None and name in source.target_labels(v))
-        return int(found.sum())
+        marked = table["box_labels"].map(
+            lambda v: v is not None and name in source.target_labels(v)
+        )
+        return int(marked.sum())
     if kind == "masks":
-        columns = [f"mask_{part}" for part in source.masks_of(name)]
-        drawn = [table[c].map(bool) & table[c].notna() for c in columns if c in table]
+        columns = _in(table, source.mask_columns(name))
+        drawn = [table[c].map(bool) & table[c].notna() for c in columns]
         return int(np.logical_or.reduce(drawn).sum()) if drawn else 0
-    columns = [c for c in (f"label_{name}", f"study_{name}") if c in table]
+    columns = _in(table, label_columns(name))
     return int((table[columns] == 1).any(axis=1).sum()) if columns else 0
 
 

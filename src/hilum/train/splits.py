@@ -64,9 +64,9 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
         DataError: a patient stands in two parts.
     """
     if given is not None:
-        held = held_patients(given)
-        if held is not None:
-            return _by_patient(held, sources, recipe)
+        patients = held_patients(given)
+        if patients is not None:
+            return _by_patient(patients, sources, recipe)
         split = open_split(given)
         return Parts(split, _unnamed(split, sources))
     placed: dict[str, str] = {}  # patient -> part
@@ -155,10 +155,10 @@ def _own_parts(members: list[Source], sources: Sequence[Source]) -> pd.Series[An
     """Image -> part where a catalog brings its own; None where it does not."""
     own = [_people(one, sources).set_index("image_id")["split"] for one in members]
     named: pd.Series[Any] = pd.concat(own).map(lambda part: ALIASES.get(part, part))
-    found = set(named.unique())
-    if found <= {*PARTS, ""} and {"train", "validation"} <= found:
+    parts = set(named.unique())
+    if parts <= {*PARTS, ""} and {"train", "validation"} <= parts:
         return named
-    if {part for part in found if part} and all(_is_fold(part) for part in found if part):
+    if {part for part in parts if part} and all(_is_fold(part) for part in parts if part):
         return named
     return None
 

@@ -140,17 +140,17 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> Any:
         options, recipe = self.plan.options, self.plan.recipe
-        made = optimiser(
+        optim = optimiser(
             self.net,
             options.learning_rate or 0.0,
             recipe.optimiser,
             fused=recipe.train.precision == "fp32",
         )
-        rate = schedule(made, options, self.plan.span or self.plan.steps, self.plan.chunk)
+        rate = schedule(optim, options, self.plan.span or self.plan.steps, self.plan.chunk)
         if isinstance(rate, ReduceLROnPlateau):
             self.plateau = rate
-            return made
-        return [made], [{"scheduler": rate, "interval": "step"}]
+            return optim
+        return [optim], [{"scheduler": rate, "interval": "step"}]
 
     def on_train_batch_end(self, _: Any, __: Any, batch_idx: int) -> None:
         if (batch_idx + 1) % self.plan.recipe.train.accumulate:

@@ -173,11 +173,11 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
     groups = grid.groups()
     write_text(out / "sweep.json", grid.model_dump_json(indent=1))
     if grid.search is not None:
-        found = list(_search(grid, grid.search, data, out, split))
+        entries = list(_search(grid, grid.search, data, out, split))
     else:
-        found = [(v, repeat, variants[v], out / v / repeat) for v, repeat in plan]
-    for done, (variant, repeat, changes, folder) in enumerate(found):
-        say("run %d of %d: %s, %s", done + 1, len(found), variant, repeat)
+        entries = [(v, repeat, variants[v], out / v / repeat) for v, repeat in plan]
+    for done, (variant, repeat, changes, folder) in enumerate(entries):
+        say("run %d of %d: %s, %s", done + 1, len(entries), variant, repeat)
         recipe = recipe_of(grid, changes, repeat)
         numbers = _numbers(grid, recipe, data, folder, split)
         seen |= numbers
@@ -206,10 +206,10 @@ def _numbers(
     folder.check()  # numbers of other settings are not taken for these
     if not (out / "weights.safetensors").is_file():
         run(recipe, data, out, split=split)
-    found = folder.results.get(grid.part, {})
-    if not found:
+    numbers = folder.results.get(grid.part, {})
+    if not numbers:
         raise ConfigError(f"{out} has no {grid.part} part; change data.hold_out or use folds")
-    return found
+    return numbers
 
 
 def _search(
@@ -228,17 +228,17 @@ def _search(
         load_if_exists=True,
     )
     repeat = next(iter(grid.repeats))
-    begun = {t.number: dict(t.params) for t in study.trials}
+    params = {t.number: dict(t.params) for t in study.trials}
     for number in range(search.trials):
-        if number not in begun:
+        if number not in params:
             asked = study.ask()
-            begun[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
+            params[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
         folder = _folder(out, number)
-        recipe = recipe_of(grid, begun[number], repeat)
+        recipe = recipe_of(grid, params[number], repeat)
         numbers = _numbers(grid, recipe, data, folder, split)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
             study.tell(number, _known(numbers, grid.metric))
-        yield f"trial-{number}", repeat, begun[number], folder
+        yield f"trial-{number}", repeat, params[number], folder
 
 
 def _known(numbers: Mapping[str, Any], metric: str) -> Any:

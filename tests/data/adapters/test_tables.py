@@ -107,9 +107,9 @@ def test_siim_covid_counts(covid: Catalog, hilum_data: Path) -> None:
 
 def test_siim_covid_keeps_the_box_that_starts_outside_and_reads_the_sizes(covid: Catalog) -> None:
     row = covid.table.index[covid.table["image_id"] == "6ea732c63929"][0]
-    found = covid.boxes(row)
-    assert found is not None
-    assert found[0][:, 0].min() == pytest.approx(-3.6, abs=0.1)
+    result = covid.boxes(row)
+    assert result is not None
+    assert result[0][:, 0].min() == pytest.approx(-3.6, abs=0.1)
     assert (covid.table["width"] > 0).all()
     # Width and height are not mixed up: boxes end inside the image, but for rounding.
     t = covid.table[covid.table["label_opacity"] == 1]

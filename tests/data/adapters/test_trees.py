@@ -18,9 +18,9 @@ from hilum.data.pixels import open_mask, open_radiograph
 
 
 def dicom(path: Path, seed: int = 0, size: tuple[int, int] = (48, 40), **options: Any) -> None:
-    made = phantom(seed, *size, opacities=0)
+    image = phantom(seed, *size, opacities=0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dicom_bytes(made.pixels, seed=seed, **options))
+    path.write_bytes(dicom_bytes(image.pixels, seed=seed, **options))
 
 
 def png(path: Path, seed: int = 0, size: tuple[int, int] = (48, 40)) -> None:
@@ -34,9 +34,9 @@ def text(path: Path, content: str, encoding: str = "utf-8") -> None:
 
 
 def row(catalog: Catalog, image: str) -> Any:
-    found = catalog.table[catalog.table["image_id"] == image]
-    assert len(found) == 1, f"{image} stands {len(found)} times"
-    return found.iloc[0]
+    result = catalog.table[catalog.table["image_id"] == image]
+    assert len(result) == 1, f"{image} stands {len(result)} times"
+    return result.iloc[0]
 
 
 def has_note(catalog: Catalog, part: str) -> bool:
@@ -99,10 +99,10 @@ def test_rsna_keeps_labels_without_files_and_files_without_labels(rsna_tree: Pat
     assert row(catalog, "no-file")["path"] == ""
     assert row(catalog, "no-file")["label_opacity"] == 1
     for image, split in (("no-label", "train"), ("t", "test")):
-        found = row(catalog, image)
-        assert found["split"] == split
-        assert found["boxes"] is None
-        assert np.isnan(found["label_opacity"])
+        result = row(catalog, image)
+        assert result["split"] == split
+        assert result["boxes"] is None
+        assert np.isnan(result["label_opacity"])
     assert has_note(catalog, "1 labelled images have no file")
     assert has_note(catalog, "1 files have no label row")
 
@@ -192,12 +192,12 @@ def test_both_editions_of_siim_acr(tmp_path: Path, table: str, place: str, image
     text(tmp_path / table, content)
     dicom(tmp_path / place / f"{image}.dcm", 1, (1024, 1024), syntax="jpeg-baseline", bits=8)
     catalog = load("siim-acr", tmp_path)
-    found = row(catalog, image)
-    assert found["mask_pneumothorax"] == "rle:1024x1024:0 2;3 1"
-    mask = open_mask(catalog.root, found["mask_pneumothorax"], 1024, 1024)
+    result = row(catalog, image)
+    assert result["mask_pneumothorax"] == "rle:1024x1024:0 2;3 1"
+    mask = open_mask(catalog.root, result["mask_pneumothorax"], 1024, 1024)
     assert np.argwhere(mask).tolist() == [[0, 0], [1, 0], [3, 0]]
-    assert found["path"] == f"{place}/{image}.dcm"
-    assert found["patient"] == "PHANTOM-000001"
+    assert result["path"] == f"{place}/{image}.dcm"
+    assert result["patient"] == "PHANTOM-000001"
     assert row(catalog, "empty")["mask_pneumothorax"] == ""
     assert row(catalog, "blank")["mask_pneumothorax"] is None
     assert np.isnan(row(catalog, "blank")["label_pneumothorax"])
@@ -318,12 +318,12 @@ def test_coco_voc_and_yolo_give_the_same_boxes(tmp_path: Path) -> None:
     ids = {"coco": "images/a", "voc": "JPEGImages/a", "yolo": "images/train/a"}
     for name, image in ids.items():
         catalog = load(name, tmp_path / name)
-        found = row(catalog, image)
-        assert found["boxes"] == pytest.approx([6, 10, 18, 30]), name
-        assert found["box_labels"] == ["opacity"]
-        assert found["label_opacity"] == 1
-        assert (found["width"], found["height"]) == (48, 40)
-        assert open_radiograph(catalog.root, found["path"]).width == 48
+        result = row(catalog, image)
+        assert result["boxes"] == pytest.approx([6, 10, 18, 30]), name
+        assert result["box_labels"] == ["opacity"]
+        assert result["label_opacity"] == 1
+        assert (result["width"], result["height"]) == (48, 40)
+        assert open_radiograph(catalog.root, result["path"]).width == 48
     assert row(catalog, "images/train/b")["boxes"] == []
     assert row(load("coco", tmp_path / "coco"), "images/a")["patient"] == "p"
 
@@ -370,10 +370,10 @@ def test_a_zip_is_a_folder_too(tmp_path: Path) -> None:
     with ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.write(tmp_path / "a.dcm", "deep/a.dcm")
     catalog = load("folder", tmp_path / "images.zip")
-    found = row(catalog, "deep/a")
-    assert found["path"] == "images.zip!deep/a.dcm"
-    assert found["patient"] == "PHANTOM-000004"
-    assert open_radiograph(catalog.root, found["path"]).height == 40
+    result = row(catalog, "deep/a")
+    assert result["path"] == "images.zip!deep/a.dcm"
+    assert result["patient"] == "PHANTOM-000004"
+    assert open_radiograph(catalog.root, result["path"]).height == 40
 
 
 @pytest.mark.parametrize("readers", ["union", "majority", "consensus"])

@@ -173,14 +173,14 @@ def chexpert(d: Path) -> Tree:
 
 def coco(d: Path) -> Tree:
     images: list[dict[str, Any]] = [{"id": 50, "file_name": "lost.png", "width": 9, "height": 9}]
-    found: list[dict[str, Any]] = [{"id": 9, "image_id": 777, "category_id": 1, "bbox": [1] * 4}]
+    result: list[dict[str, Any]] = [{"id": 9, "image_id": 777, "category_id": 1, "bbox": [1] * 4}]
     for i, box in enumerate(BOXES):
         png(d / f"images/i{i}.png", i)
         images.append({"id": i, "file_name": f"i{i}.png", "width": 48 + i, "height": 40})
         if box:
-            found.append({"id": i, "image_id": i, "category_id": 1, "bbox": box})
+            result.append({"id": i, "image_id": i, "category_id": 1, "bbox": box})
     names = [{"id": 1, "name": "opacity"}]
-    content = {"images": images, "annotations": found, "categories": names}
+    content = {"images": images, "annotations": result, "categories": names}
     table(d / "annotations/instances_train.json", json.dumps(content))
     png(d / "images/extra.png", 30)
     return {}, 9

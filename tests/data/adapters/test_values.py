@@ -212,11 +212,11 @@ def test_patient_0_and_age_0_are_values(tmp_path: Path) -> None:
         {"id": 1, "file_name": "b.png"},
     ]
     coco(tmp_path / "c/x.json", entries, [(0, [5, 10, 20, 20])])
-    found = load("coco", tmp_path / "c")
-    assert row(found, "a")["patient"] == "0"
-    assert row(found, "a")["age"] == 0
-    assert row(found, "a")["boxes"] == [5, 10, 25, 30]
-    assert row(found, "b")["patient"] == "image:b"
+    images = load("coco", tmp_path / "c")
+    assert row(images, "a")["patient"] == "0"
+    assert row(images, "a")["age"] == 0
+    assert row(images, "a")["boxes"] == [5, 10, 25, 30]
+    assert row(images, "b")["patient"] == "image:b"
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def bad(tmp_path: Path) -> Catalog:
 
 def test_every_damage_is_found(bad: Catalog, tmp_path: Path) -> None:
     report = check(bad, file_facts(bad, tmp_path / "files.jsonl"))
-    found = {(p.image_id, p.code) for p in report.problems.itertuples()}
-    assert found == {
+    result = {(p.image_id, p.code) for p in report.problems.itertuples()}
+    assert result == {
         ("cut", "unreadable"),
         ("text", "unreadable"),
         ("lost", "no-file"),
@@ -154,12 +154,12 @@ def test_real_tables_are_checked_without_files(hilum_data: Path) -> None:
     assert check(load("rsna", hilum_data / "tables")).problems.empty
 
 
-def test_a_real_dental_film_is_no_chest(hilum_data: Path, tmp_path: Path) -> None:
+def test_a_real_dental_image_is_no_chest(hilum_data: Path, tmp_path: Path) -> None:
     catalog = load("folder", hilum_data / "dicom")
     problems = check(catalog, file_facts(catalog, tmp_path / "m.jsonl")).problems
-    found = problems[problems["code"] == "not-chest"]
-    assert found["image_id"].tolist() == ["CR-ModalitySequenceLUT"]
-    assert "TEETH" in found["text"].iat[0]
+    result = problems[problems["code"] == "not-chest"]
+    assert result["image_id"].tolist() == ["CR-ModalitySequenceLUT"]
+    assert "TEETH" in result["text"].iat[0]
 
 
 def test_command(bad: Catalog, tmp_path: Path) -> None:
@@ -206,10 +206,10 @@ def test_fix_never_loses_a_sound_image(tmp_path: Path) -> None:
     catalog = build("set", pd.DataFrame(rows), root)
     report = check(catalog, file_facts(catalog, tmp_path / "m.jsonl"))
     assert set(report.cleaned().table["image_id"]) == {"contrary", "boxed", "odd"}
-    found = {(p.image_id, p.code) for p in report.problems.itertuples()}
-    assert ("contrary", "duplicate-differs") in found
-    assert ("odd", "other-body-part") in found
-    assert ("unlabelled", "duplicate") in found
+    result = {(p.image_id, p.code) for p in report.problems.itertuples()}
+    assert ("contrary", "duplicate-differs") in result
+    assert ("odd", "other-body-part") in result
+    assert ("unlabelled", "duplicate") in result
 
 
 def test_twins_of_one_name_are_both_kept(tmp_path: Path) -> None:

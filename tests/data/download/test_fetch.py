@@ -29,12 +29,12 @@ def rsna_zip() -> tuple[bytes, int]:
     """The challenge's layout, pictures in a zip of their own as the old archive had them."""
     noise = np.random.default_rng(0).bytes(3_000_000)
     inner, outer = BytesIO(), BytesIO()
-    with ZipFile(inner, "w", ZIP_STORED) as made:
-        made.writestr("a.dcm", noise)
-        made.writestr("b.dcm", noise[:1000])
-    with ZipFile(outer, "w", ZIP_STORED) as made:
-        made.writestr("stage_2_train_labels.csv", LABELS)
-        made.writestr("stage_2_train_images.zip", inner.getvalue())
+    with ZipFile(inner, "w", ZIP_STORED) as archive:
+        archive.writestr("a.dcm", noise)
+        archive.writestr("b.dcm", noise[:1000])
+    with ZipFile(outer, "w", ZIP_STORED) as archive:
+        archive.writestr("stage_2_train_labels.csv", LABELS)
+        archive.writestr("stage_2_train_images.zip", inner.getvalue())
     return outer.getvalue(), len(LABELS) + len(inner.getvalue())
 
 
@@ -179,11 +179,11 @@ def test_credentials_are_never_logged_or_written(
     hub.status, hub.break_at = 200, [1]
     with pytest.raises(DataError) as broken:
         fetch("rsna", tmp_path / "again")
-    said = "".join(capfd.readouterr()) + caplog.text + str(refused.value) + str(broken.value)
+    answer = "".join(capfd.readouterr()) + caplog.text + str(refused.value) + str(broken.value)
     for file in (f for f in tmp_path.rglob("*") if f.is_file()):
-        said += file.read_bytes().decode("latin-1")
+        answer += file.read_bytes().decode("latin-1")
     for secret in (TOKEN, SIGNATURE):
-        assert secret not in said
+        assert secret not in answer
     assert any(h.get("Authorization") == f"Bearer {TOKEN}" for _, _, h in hub.requests)
 
 

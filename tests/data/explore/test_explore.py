@@ -26,8 +26,8 @@ def catalog(tmp_path: Path) -> Catalog:
     root.mkdir()
     rows = []
     for seed in range(4):
-        made = phantom(seed, 96, 64, opacities=seed % 3)
-        (root / f"{seed}.dcm").write_bytes(dicom_bytes(made.pixels, seed=seed))
+        image = phantom(seed, 96, 64, opacities=seed % 3)
+        (root / f"{seed}.dcm").write_bytes(dicom_bytes(image.pixels, seed=seed))
         rows.append(
             {
                 "image_id": f"<i{seed}>",
@@ -38,8 +38,8 @@ def catalog(tmp_path: Path) -> Catalog:
                 "view": "PA",
                 "width": 96,
                 "height": 64,
-                "boxes": made.boxes_px.ravel().tolist() if seed < 3 else None,
-                "box_labels": ["opacity"] * len(made.boxes_px) if seed < 3 else None,
+                "boxes": image.boxes_px.ravel().tolist() if seed < 3 else None,
+                "box_labels": ["opacity"] * len(image.boxes_px) if seed < 3 else None,
                 "label_opacity": [0.0, 1.0, 1.0, None][seed],
             }
         )
@@ -105,13 +105,17 @@ def test_command_writes_one_page_without_outside_parts(catalog: Catalog, tmp_pat
     words = ["data", "explore", str(tmp_path / "c.parquet"), "--out", str(out), "--json"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert (told["images"], told["files_asked"], told["files_read"]) == (len(catalog), 4, 3)
-    assert told["images_by_boxes"] == {"0": 1, "1": 1, "2": 1}
+    document = json.loads(result.stdout)
+    assert (document["images"], document["files_asked"], document["files_read"]) == (
+        len(catalog),
+        4,
+        3,
+    )
+    assert document["images_by_boxes"] == {"0": 1, "1": 1, "2": 1}
     html = (out / "index.html").read_text()
     assert not re.search(r"(src|href)=\"?(http|//|/)", html)
     assert "&lt;i1&gt; · PA · M · 50 years" in html
     assert "assumed nothing" in html
     names = {path.stem for path in (out / "figures").iterdir()}
-    assert names == set(told["figures"])
+    assert names == set(document["figures"])
     assert names == {"classes", "boxes-per-image", "centres", "box-sizes", "people", "files"}

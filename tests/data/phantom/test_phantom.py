@@ -33,21 +33,21 @@ def image() -> Phantom:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_boxes_are_the_tight_bounds_of_the_opacities(size: tuple[int, int], count: int) -> None:
-    made = phantom(seed=5, width=size[0], height=size[1], opacities=count)
-    assert made.pixels.shape == (size[1], size[0])
-    assert made.boxes_px.shape == (count, 4)
-    _, pieces = cv2.connectedComponents(made.masks["opacity"].astype(np.uint8), connectivity=4)
-    found = []
+    picture = phantom(seed=5, width=size[0], height=size[1], opacities=count)
+    assert picture.pixels.shape == (size[1], size[0])
+    assert picture.boxes_px.shape == (count, 4)
+    _, pieces = cv2.connectedComponents(picture.masks["opacity"].astype(np.uint8), connectivity=4)
+    result = []
     for piece in range(1, pieces.max() + 1):
         y, x = np.nonzero(pieces == piece)
-        found.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
-    assert sorted(found) == sorted(made.boxes_px.tolist())
+        result.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    assert sorted(result) == sorted(picture.boxes_px.tolist())
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_opacities_and_pleural_air_lie_inside_the_lungs_and_apart(seed: int) -> None:
-    made = phantom(seed, 192, 192, opacities=2, pneumothorax=True)
-    lungs, opacity, air = (made.masks[n] for n in ("lungs", "opacity", "pneumothorax"))
+    picture = phantom(seed, 192, 192, opacities=2, pneumothorax=True)
+    lungs, opacity, air = (picture.masks[n] for n in ("lungs", "opacity", "pneumothorax"))
     assert 0.15 < lungs.mean() < 0.45
     assert air.any()
     assert not (opacity & ~lungs).any()
@@ -56,12 +56,12 @@ def test_opacities_and_pleural_air_lie_inside_the_lungs_and_apart(seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_it_has_the_greys_of_a_chest_film(seed: int) -> None:
-    made = phantom(seed, 256, 256, opacities=2)
-    lungs, opacity = made.masks["lungs"], made.masks["opacity"]
-    healthy = made.pixels[lungs & ~opacity].mean()
-    spine = made.pixels[100:200, 122:134].mean()
-    assert made.pixels[:6, :40].mean() < 0.1 < healthy < made.pixels[opacity].mean() < spine
+def test_it_has_the_greys_of_a_chest_image(seed: int) -> None:
+    picture = phantom(seed, 256, 256, opacities=2)
+    lungs, opacity = picture.masks["lungs"], picture.masks["opacity"]
+    healthy = picture.pixels[lungs & ~opacity].mean()
+    spine = picture.pixels[100:200, 122:134].mean()
+    assert picture.pixels[:6, :40].mean() < 0.1 < healthy < picture.pixels[opacity].mean() < spine
     assert healthy < 0.5 < spine
 
 
@@ -140,9 +140,9 @@ def test_command_writes_images_masks_and_truth(tmp_path: Path) -> None:
     options = f"--out {out} --count 2 --seed 5 --size 96x128 --opacities 1 --syntax jpeg-ls --json"
     result = CliRunner().invoke(app, ["data", "phantom", *options.split()])
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told == {"images": 2, "out": str(out), "truth": str(out / "truth.json")}
-    truth = json.loads(Path(told["truth"]).read_text())
+    document = json.loads(result.stdout)
+    assert document == {"images": 2, "out": str(out), "truth": str(out / "truth.json")}
+    truth = json.loads(Path(document["truth"]).read_text())
     assert [i["seed"] for i in truth["images"]] == [5, 6]
     for image in truth["images"]:
         assert hilum.read(out / image["path"]).pixels.shape == (128, 96)

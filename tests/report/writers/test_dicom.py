@@ -158,8 +158,8 @@ def test_the_report_says_who_found_what_and_how_surely() -> None:
     assert ds.SOPClassUID == uids.Comprehensive3DSRStorage
     assert (ds.PreliminaryFlag, ds.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
     assert ds.ContentTemplateSequence[0].TemplateIdentifier == "1500"
-    found = [item.ConceptCodeSequence[0].CodeValue for item in named(ds, "121071")]
-    assert found[:2] == ["128305008", "36118008"]  # opacity, pneumothorax (SNOMED CT)
+    outcome = [item.ConceptCodeSequence[0].CodeValue for item in named(ds, "121071")]
+    assert outcome[:2] == ["128305008", "36118008"]  # opacity, pneumothorax (SNOMED CT)
     assert all(item.RelationshipType == "HAS CONCEPT MOD" for item in named(ds, "121071")[2:])
     sure = [float(item.MeasuredValueSequence[0].NumericValue) for item in named(ds, "111012")]
     assert sure == pytest.approx([87, 55, 93, 2, 50], abs=1e-3)  # boxes, then image scores
@@ -268,9 +268,9 @@ def test_the_secondary_capture_carries_no_measure() -> None:
 
 @pytest.mark.parametrize("kind", ["seg", "sc"])
 def test_once_lossy_is_lossy_for_ever(kind: str) -> None:
-    said = cr(LossyImageCompression="01", LossyImageCompressionRatio="10")
+    answer = cr(LossyImageCompression="01", LossyImageCompressionRatio="10")
     coded = cr(syntax=uids.JPEGBaseline8Bit)
-    for source in (said, coded):
+    for source in (answer, coded):
         assert write(source, kind)[kind].LossyImageCompression == "01"
     assert write(cr(), kind)[kind].get("LossyImageCompression", "00") == "00"
 
@@ -289,8 +289,8 @@ def test_identifiers_follow_from_source_pipeline_and_kind() -> None:
     source = cr()
 
     def uid(source: StoredImage, kind: str = "gsps", pipeline: PipelineInfo = PIPELINE) -> str:
-        made = dicom_objects(source, source.radiograph(), result(source), [kind], pipeline)
-        return str(made[kind].SOPInstanceUID)
+        outcome = dicom_objects(source, source.radiograph(), result(source), [kind], pipeline)
+        return str(outcome[kind].SOPInstanceUID)
 
     moved = {"default": OperatingPoint(threshold=0.5, reason="given")}
     others = {
@@ -306,8 +306,8 @@ def test_identifiers_follow_from_source_pipeline_and_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_own_results_are_known_and_never_analysed(kind: str) -> None:
-    made = dicom_objects(cr(), cr().radiograph(), result(cr()), [kind], PIPELINE)
-    own = open_stored(("own.dcm", to_bytes(made[kind])))
+    outcome = dicom_objects(cr(), cr().radiograph(), result(cr()), [kind], PIPELINE)
+    own = open_stored(("own.dcm", to_bytes(outcome[kind])))
     assert own.own_result
     with pytest.raises(InputRefused):
         check_chest_header(own)

@@ -36,17 +36,17 @@ def catalog(
     """
     from hilum.cli.common import print_json
 
-    made = open_source(source, set_name, options, split, root, part)
+    content = open_source(source, set_name, options, split, root, part)
     for column in known:
-        made = _annotated(made, column)
-    made.need_files()
-    made.save(out)
-    parts = {name or "no part": len(part) for name, part in made.parts()}
+        content = _annotated(content, column)
+    content.need_files()
+    content.save(out)
+    parts = {name or "no part": len(part) for name, part in content.parts()}
     if as_json:
-        print_json({"images": len(made), "parts": parts, "out": str(out), **ledger(made)})
+        print_json({"images": len(content), "parts": parts, "out": str(out), **ledger(content)})
         return
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
-    typer.echo(f"{len(made)} images ({text}): {out}")
+    typer.echo(f"{len(content)} images ({text}): {out}")
 
 
 def _annotated(catalog: Catalog, column: str) -> Catalog:

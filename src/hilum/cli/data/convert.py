@@ -81,9 +81,9 @@ def convert(
         wanted = Pictures(to, bits, size, window)
         more = Enrichment(enrich, label, seed) if enrich else None
         catalog = open_source(source, set_name, options, split, part=part)
-        made, refused = _pictures(catalog, wanted, more, out, workers, as_json)
-        added = int((made.table["copy_of"] != "").sum()) if more else 0
-        written = len(made) - added
+        result, refused = _pictures(catalog, wanted, more, out, workers, as_json)
+        added = int((result.table["copy_of"] != "").sum()) if more else 0
+        written = len(result) - added
         counts = {"images": written, "left_out": refused}
         text = f"{written} images in {out}; {refused} left out" + (
             f", see {out / 'left_out.csv'}" if refused else ""
@@ -97,13 +97,13 @@ def convert(
                 "--size, --bits, --window and --enrich belong to "
                 f"{' and '.join(FORMS)}, not to {to}"
             )
-        made = open_source(source, set_name, options, split, part=part)
-        done = write(made, to, out, mask, from_boxes=source_of_masks == "boxes")
+        result = open_source(source, set_name, options, split, part=part)
+        export = write(result, to, out, mask, from_boxes=source_of_masks == "boxes")
         refused = 0
-        counts = {"images": done.images, "left_out": done.left_out}
-        text = f"{done.images} images in {out}; {done.left_out} without annotation left out"
+        counts = {"images": export.images, "left_out": export.left_out}
+        text = f"{export.images} images in {out}; {export.left_out} without annotation left out"
     if as_json:
-        print_json(counts | ledger(made))
+        print_json(counts | ledger(result))
     else:
         typer.echo(text)
     if refused:

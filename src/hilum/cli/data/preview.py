@@ -36,10 +36,15 @@ def preview(
     chosen = load_recipe(recipe, tuple(change))
     with Progress(transient=True) as progress:
         progress.add_task("Reading and drawing", total=None)
-        made = drawing.preview(chosen, data, images=images, samples=samples, seed=seed)
-    write_bytes(out, made.png)
-    told = {"out": str(out), "augment": chosen.augment, "images": made.images, "boxes": made.boxes}
+        sheet = drawing.preview(chosen, data, images=images, samples=samples, seed=seed)
+    write_bytes(out, sheet.png)
+    summary = {
+        "out": str(out),
+        "augment": chosen.augment,
+        "images": sheet.images,
+        "boxes": sheet.boxes,
+    }
     if as_json:
-        common.print_json(told)
+        common.print_json(summary)
     else:
-        typer.echo(f"{made.images} images, {samples} samples each by {chosen.augment!r}: {out}")
+        typer.echo(f"{sheet.images} images, {samples} samples each by {chosen.augment!r}: {out}")

@@ -60,16 +60,16 @@ def split(
         left = catalog.table.loc[unread, "path"].tolist()
         catalog = catalog.without(unread, "unreadable", "images cannot be read: in no part")
         keys = keys[~unread].reset_index(drop=True)
-    made = (
+    parts = (
         splitting.folds(catalog, folds, seed, strata, keys)
         if folds
         else splitting.hold_out(catalog, shares, seed, strata, keys)
     )
-    proof = made.proof(catalog)
+    proof = parts.proof(catalog)
     shared = [*proof["patients_in_both"].values(), *proof["pictures_in_both"].values()]
     if any(shared):
         raise DataError(f"the split tears patients or pictures apart: {proof}; nothing is written")
-    made.save(out)
+    parts.save(out)
     if as_json:
         print_json(proof | {"left_out": left} | ledger(catalog))
         return
@@ -78,7 +78,7 @@ def split(
     withheld = catalog.skips.get("withheld", 0)
     if withheld:
         typer.echo(f"{withheld} test images without truth are in no part.")
-    for part in made.parts:
+    for part in parts.parts:
         typer.echo(f"{part}: {proof['images'][part]} images, {proof['patients'][part]} patients")
     same = proof["pictures_that_stand_twice"]
     compared = f"none of {proof['pictures_compared']} compared ({same} stand twice)"

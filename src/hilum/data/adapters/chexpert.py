@@ -37,9 +37,9 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
         )
     source = Source("chexpert", path)
     source.require(*TABLES)
-    present = [(found, s) for name, s in TABLES.items() if (found := source.find(name))]
+    present = [(file, s) for name, s in TABLES.items() if (file := source.find(name))]
     rows = pd.concat(
-        [source.table(found, NOT_FINDINGS).assign(split=split) for found, split in present],
+        [source.table(file, NOT_FINDINGS).assign(split=split) for file, split in present],
         ignore_index=True,
     )
     # Paths start with the archive's own name, which the user's directory may not have.
@@ -66,9 +66,9 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
     )
     findings = [c for c in rows.columns if c not in (*NOT_FINDINGS, "split")]
     for finding in findings:
-        said = rows[finding].str.strip().str.lower()
-        uncertain_here = said.isin(UNCERTAIN_CODES)
-        values = flags(said.where(~uncertain_here, ""), finding, table["image_id"])
+        text = rows[finding].str.strip().str.lower()
+        uncertain_here = text.isin(UNCERTAIN_CODES)
+        values = flags(text.where(~uncertain_here, ""), finding, table["image_id"])
         values = values.where(values.notna(), UNMENTIONED[unmentioned])
         values = values.where(~uncertain_here, UNCERTAIN[uncertain])
         table[f"label_{'-'.join(finding.lower().split())}"] = values.astype("float32")

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import headers, sidecar
-from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters import sidecar
+from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, of_split, stem
 from hilum.data.adapters.source import DICOM, IMAGES, Source
-from hilum.data.adapters.turned import upright
+from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import age_years, patients, split_of, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
@@ -61,12 +61,7 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
     boxes = pd.concat([f.boxes for f in files], ignore_index=True)
     boxes["image_id"] = boxes.pop("key").map(whose)
     annotated = table.pop("annotated")
-    facts = headers.read_headers(table["path"], source)
-    frame = upright(table, facts, boxes, source)
-    table[["width", "height"]] = frame.sizes
-    table = headers.fill(table, facts)
-    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
-    drawn[frame.unclear] = None
+    table, drawn, frame = upright_boxes(table, boxes, annotated, source)
     table = pd.concat([table, drawn, _labels(files, boxes, table, whose)], axis=1)
     table = pd.concat([table, _masks(boxes, table[annotated], frame.turns, source)], axis=1)
     for column in (c for c in table if str(c).startswith("mask_")):
@@ -79,14 +74,14 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
 def _files(source: Source, annotations: str | None) -> list[Path]:
     if annotations is not None:
         return [source.require(annotations)]
-    found = sorted([*source.root.glob("*.json"), *source.root.glob("annotations/*.json")])
-    found = [file for file in found if file.name[0] != "."]
-    if not found:
+    files = sorted([*source.root.glob("*.json"), *source.root.glob("annotations/*.json")])
+    files = [file for file in files if file.name[0] != "."]
+    if not files:
         raise DataError(
             f"set 'coco': {source.root} holds none of the files looked for: *.json, "
             "annotations/*.json"
         )
-    return found
+    return files
 
 
 def _read(file: Path, source: Source) -> _File:
@@ -300,17 +295,19 @@ def _labels(
 
 
 def _masks(
-    found: pd.DataFrame, images: pd.DataFrame, turns: pd.Series[int], source: Source
+    segments: pd.DataFrame, images: pd.DataFrame, turns: pd.Series[int], source: Source
 ) -> pd.DataFrame:
     """mask_<category>: the union of an image's segmentations; "" without an annotation of it."""
     out = pd.DataFrame(index=images.index)
     sizes = images[["height", "width"]].fillna(0).astype(int).set_index(images["image_id"])
     turned = dict(zip(images["image_id"], turns.loc[images.index], strict=True))
-    filled = found["segmentation"].map(bool) & found[["segmentation", "label"]].notna().all(axis=1)
+    filled = segments["segmentation"].map(bool) & segments[["segmentation", "label"]].notna().all(
+        axis=1
+    )
     damaged: list[str] = []
-    for name in sorted(found.loc[filled, "label"].unique()):
+    for name in sorted(segments.loc[filled, "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images["image_id"], "")
-        for image, rows in found[found["label"] == name].groupby("image_id"):
+        for image, rows in segments[segments["label"] == name].groupby("image_id"):
             height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())
             try:
                 mask = _union(rows["segmentation"], (height, width), int(turned[str(image)]))

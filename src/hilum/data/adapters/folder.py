@@ -164,24 +164,24 @@ def _with_masks(
     out, masks = rows.copy(), set[str]()
     for column in (c for c in rows if str(c).startswith("mask_")):
         files = Files([p for p in everything if p.lower().endswith(KINDS)], source.root)
-        said = rows[column]
-        drawn = said.str.startswith(RLE)
-        for name, text in zip(rows.loc[drawn, "name"], said[drawn], strict=True):
+        cells = rows[column]
+        drawn = cells.str.startswith(RLE)
+        for name, text in zip(rows.loc[drawn, "name"], cells[drawn], strict=True):
             _check_rle(str(name), str(text))
-        named = (said != "") & ~drawn
-        places = match(said[named], files)
+        named = (cells != "") & ~drawn
+        places = match(cells[named], files)
         # A folder that is ours (masks/ of phantoms) holds no radiographs, but masks.
         places = [
             p or (name if (source.root / name).is_file() else "")
-            for p, name in zip(places, said[named], strict=True)
+            for p, name in zip(places, cells[named], strict=True)
         ]
-        found = pd.Series(places, index=said.index[named], dtype=object)
-        lost = said[named][found == ""]
+        paths = pd.Series(places, index=cells.index[named], dtype=object)
+        lost = cells[named][paths == ""]
         text = f"files of {column} are not there: unknown"
         source.skip("mask-without-file", len(lost), text, next(iter(lost), ""))
-        out.loc[named, column] = found.where(found != "", None)
-        source.note(int((said == "").sum()), f"cells of {column} are blank: annotated, and empty")
-        masks |= set(found) - {""}
+        out.loc[named, column] = paths.where(paths != "", None)
+        source.note(int((cells == "").sum()), f"cells of {column} are blank: annotated, and empty")
+        masks |= set(paths) - {""}
     return out, masks
 
 
@@ -212,9 +212,9 @@ def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataF
             f"{len(files)} like {files['path'].iat[0]!r}; is that the column of image_id?"
         )
     rows = rows.assign(image_id=rows["path"])
-    said = [c for c in map(str, rows) if c not in ("image_id", "path", "name")]
+    columns = [c for c in map(str, rows) if c not in ("image_id", "path", "name")]
     before = len(rows)
-    rows = values.first_per_image(rows, said, source).drop(columns="image_id")
+    rows = values.first_per_image(rows, columns, source).drop(columns="image_id")
     source.note(before - len(rows), "rows repeat an image and were left out")
     without = files[~files["path"].isin(rows["path"])]
     first = next(iter(without["path"]), "")

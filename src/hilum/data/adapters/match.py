@@ -121,10 +121,10 @@ _WHOLE, _NEAR, _TAIL, _LOOSE = range(4)
 
 def _rank(name: str, path: str) -> Rank | None:
     """How well a name fits a path, None where it does not."""
-    said, real = _parts(name), _inside(path)
-    suffix_differs = said[-1] not in (real[-1], stem(real[-1]))
-    a, b = [*said[:-1], stem(said[-1])], [*real[:-1], stem(real[-1])]
-    if suffix_differs and said[-1].casefold() in (real[-1].casefold(), b[-1].casefold()):
+    words, real = _parts(name), _inside(path)
+    suffix_differs = words[-1] not in (real[-1], stem(real[-1]))
+    a, b = [*words[:-1], stem(words[-1])], [*real[:-1], stem(real[-1])]
+    if suffix_differs and words[-1].casefold() in (real[-1].casefold(), b[-1].casefold()):
         suffix_differs = False
     agree = 0
     for x, y in zip(reversed(a), reversed(b), strict=False):
@@ -177,9 +177,9 @@ def match(
     """
     if not files.paths:
         return ["" for _ in names]
-    found = [files.find(name, wanted(i)) for i, name in enumerate(names)]
-    taken = {path for path, exact in found if exact}
-    return [path if exact or path not in taken else "" for path, exact in found]
+    matches = [files.find(name, wanted(i)) for i, name in enumerate(names)]
+    taken = {path for path, exact in matches if exact}
+    return [path if exact or path not in taken else "" for path, exact in matches]
 
 
 def unshared(names: Sequence[str], paths: Sequence[str], source: Source) -> None:

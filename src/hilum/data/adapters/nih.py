@@ -104,11 +104,11 @@ def _labels(texts: pd.Series[str]) -> pd.DataFrame:
 def _splits(images: pd.Series[str], source: Source) -> pd.Series[str]:
     split = pd.Series("", index=images.index)
     for file, name in (("train_val_list.txt", "train"), ("test_list.txt", "test")):
-        found = source.find(file)
-        if found is None:
+        place = source.find(file)
+        if place is None:
             source.notes.append(f"no {file}: the official split is unknown")
             continue
-        lines = found.read_text(encoding="utf-8-sig").split()
+        lines = place.read_text(encoding="utf-8-sig").split()
         listed = images.isin({stem(line) for line in lines})
         both = listed & (split != "")
         if both.any():
@@ -118,12 +118,12 @@ def _splits(images: pd.Series[str], source: Source) -> pd.Series[str]:
 
 
 def _boxes(images: pd.Series[str], source: Source) -> pd.DataFrame:
-    found = source.find("BBox_List_2017.csv")
-    if found is None:
+    file = source.find("BBox_List_2017.csv")
+    if file is None:
         source.notes.append("no BBox_List_2017.csv: no boxes")
         return pd.DataFrame(index=images.index)
     # The header "Bbox [x,y,w,h]" falls apart at its commas.
-    rows = source.table(found, ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"])
+    rows = source.table(file, ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"])
     x, y, w, h = (numbers(rows[c]) for c in ("Bbox [x", "y", "w", "h]"))
     corners = pd.DataFrame({"x1": x, "y1": y, "x2": x + w, "y2": y + h})
     corners["image_id"] = rows["Image Index"].str.strip().map(stem)

@@ -102,11 +102,11 @@ def _corners(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _labels(table: pd.DataFrame, target: pd.Series[float], source: Source) -> pd.DataFrame:
-    found = source.find(*CLASSES)
-    if found is None:
+    file = source.find(*CLASSES)
+    if file is None:
         source.notes.append("no detailed classes: normal and not-normal are unknown")
         return pd.DataFrame({"label_opacity": target})
-    rows = source.table(found, ["patientId", "class"]).rename(columns={"patientId": "image_id"})
+    rows = source.table(file, ["patientId", "class"]).rename(columns={"patientId": "image_id"})
     rows["image_id"] = texts(rows["image_id"])
     rows["class"] = rows["class"].str.strip()
     classes = first_per_image(rows, ["class"], source).set_index("image_id")["class"]

@@ -96,11 +96,11 @@ _KEYS = ("x", "y", "width", "height")
 
 
 def _studies(table: pd.DataFrame, source: Source) -> pd.DataFrame:
-    found = source.find("train_study_level.csv")
-    if found is None:
+    file = source.find("train_study_level.csv")
+    if file is None:
         source.notes.append("no train_study_level.csv: the appearance of studies is unknown")
         return table
-    rows = source.table(found, ["id", *APPEARANCE.values()])
+    rows = source.table(file, ["id", *APPEARANCE.values()])
     rows.index = pd.Index(rows["id"].str.strip().str.removesuffix("_study"))
     rows["image_id"] = rows.index
     rows = first_per_image(rows, list(APPEARANCE.values()), source).set_index("image_id")
@@ -113,10 +113,10 @@ def _studies(table: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 
 def _sizes(table: pd.DataFrame, source: Source) -> pd.DataFrame:
-    found = source.find(SIZES)
-    if found is None:
+    file = source.find(SIZES)
+    if file is None:
         return table
-    rows = source.table(found, ["image_id", "dim0", "dim1"]).drop_duplicates("image_id")
+    rows = source.table(file, ["image_id", "dim0", "dim1"]).drop_duplicates("image_id")
     sizes = rows.set_index("image_id")
     table["width"] = table["image_id"].map(numbers(sizes["dim1"]))
     table["height"] = table["image_id"].map(numbers(sizes["dim0"]))

@@ -73,13 +73,13 @@ class Source:
         Raises:
             DataError: none is there; names the files looked for.
         """
-        found = self.find(*names)
-        if found is None:
+        file = self.find(*names)
+        if file is None:
             raise DataError(
                 f"set {self.name!r}: {self.root} holds none of the files looked for: "
                 f"{', '.join(names)} (or .gz). Is it the directory of that set?"
             )
-        return found
+        return file
 
     def table(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
         """A CSV as text with trimmed column names, whatever its delimiter and encoding.
@@ -120,9 +120,9 @@ class Source:
         starts = [self.root / f for f in folders if (self.root / f).is_dir()] or [self.root]
         wanted = tuple(suffixes)
         everything = sorted(self._walk(starts))
-        found = [path for path in everything if path.lower().endswith(wanted)]
-        self.skip_kinds(set(everything) - set(found))
-        return found
+        matching = [path for path in everything if path.lower().endswith(wanted)]
+        self.skip_kinds(set(everything) - set(matching))
+        return matching
 
     def everything(self) -> list[str]:
         """As `files`, whatever the suffix."""

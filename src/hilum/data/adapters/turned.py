@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.data.adapters.boxes import CORNERS
+from hilum.data.adapters import headers
+from hilum.data.adapters.boxes import CORNERS, group_boxes
 from hilum.data.adapters.source import Source
 from hilum.data.frames import SIDEWAYS, Size, same_shape, turn_boxes
 
@@ -30,21 +31,37 @@ class Upright:
     unclear: pd.Series[bool]  # images whose annotations fit either frame
 
 
+def upright_boxes(
+    images: pd.DataFrame, boxes: pd.DataFrame, annotated: pd.Series[bool], source: Source
+) -> tuple[pd.DataFrame, pd.DataFrame, Upright]:
+    """Images with their sizes and headers, their boxes as a catalog has them, and the frame.
+
+    Images whose annotations fit either frame have unknown boxes.
+    """
+    facts = headers.read_headers(images["path"], source)
+    frame = upright(images, facts, boxes, source)
+    sized = images.assign(width=frame.sizes["width"], height=frame.sizes["height"])
+    table = headers.fill(sized, facts)
+    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
+    drawn[frame.unclear] = None
+    return table, drawn, frame
+
+
 def upright(
-    images: pd.DataFrame, headers: pd.DataFrame, boxes: pd.DataFrame, source: Source
+    images: pd.DataFrame, facts: pd.DataFrame, boxes: pd.DataFrame, source: Source
 ) -> Upright:
     """Boxes of pictures that were annotated as they are stored, turned; the others as they are.
 
     Args:
         images: image_id, and width and height as the annotations state them (NaN or 0 unknown).
-        headers: of their files, width, height (as shown) and turned.
+        facts: of their files, width, height (as shown) and turned.
         boxes: image_id, x1, y1, x2, y2.
     """
     stated = images[["width", "height"]].apply(pd.to_numeric, errors="coerce").fillna(0)
-    shown = headers[["width", "height"]].fillna(0)
+    shown = facts[["width", "height"]].fillna(0)
     known = (stated > 0).all(axis=1)
     sizes = stated.where(known, shown, axis=0)
-    orientation = headers["turned"].fillna(1).astype(int)
+    orientation = facts["turned"].fillna(1).astype(int)
     own = dict(tuple(boxes.groupby("image_id")[list(CORNERS)]))
     ids = images["image_id"].tolist()
     sideways: dict[int, bool | None] = {}  # row -> whether drawn as stored, None: fits both

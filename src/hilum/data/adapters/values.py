@@ -94,11 +94,11 @@ def ages(values: pd.Series[str], source: Source) -> pd.Series[float]:
 
 def age_years(text: str) -> float:
     """An age string (PS3.5 AS, "058Y"), a number, "45 years" or "90+", in years; else NaN."""
-    found = _AGE.fullmatch(text.strip().lower())
-    if not found:
+    match = _AGE.fullmatch(text.strip().lower())
+    if not match:
         return float("nan")
-    unit = next(filter(None, found.groups()[1:]), "y")
-    years = float(found[1]) / UNITS[unit]
+    unit = next(filter(None, match.groups()[1:]), "y")
+    years = float(match[1]) / UNITS[unit]
     return years if years <= OLDEST else float("nan")
 
 

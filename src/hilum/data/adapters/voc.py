@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import headers, sidecar
-from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
+from hilum.data.adapters import sidecar
+from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, stem, unshared, within
 from hilum.data.adapters.source import DICOM, IMAGES, Source
-from hilum.data.adapters.turned import upright
+from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import patients, split_of, text_of
 from hilum.data.catalog import Catalog
 
@@ -43,16 +43,11 @@ def load(path: Path) -> Catalog:
     table = _with_files(images, source)
     table["split"] = _splits(path, table, source)
     boxes = pd.DataFrame(
-        [box for _, found in parsed for box in found], columns=["name", "label", *CORNERS]
+        [box for _, own in parsed for box in own], columns=["name", "label", *CORNERS]
     )
     boxes["image_id"] = boxes["name"].map(table.dropna(subset="name").set_index("name")["image_id"])
     annotated = table["name"].notna()
-    facts = headers.read_headers(table["path"], source)
-    frame = upright(table, facts, boxes, source)
-    table[["width", "height"]] = frame.sizes
-    table = headers.fill(table, facts)
-    drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
-    drawn[frame.unclear] = None
+    table, drawn, _ = upright_boxes(table, boxes, annotated, source)
     names = sorted(boxes["label"].unique())
     labels = labels_of_boxes(boxes, table["image_id"], names, annotated)
     table = pd.concat([table, drawn, labels], axis=1)
@@ -109,8 +104,8 @@ def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     given = images["filename"].where(images["filename"] != "", images["name"]).tolist()
     folders = images["name"].str.rpartition("/")[0]
     beside = [f"{f}/{n}" if f and "/" not in n else n for f, n in zip(folders, given, strict=True)]
-    told = images["folder"].str.replace("\\", "/").str.rpartition("/")[2].tolist()
-    by_filename = match(beside, files, lambda i: (within(told[i]), within(*FOLDERS)))
+    folder_names = images["folder"].str.replace("\\", "/").str.rpartition("/")[2].tolist()
+    by_filename = match(beside, files, lambda i: (within(folder_names[i]), within(*FOLDERS)))
     for name, one, other in zip(images["name"], by_name, by_filename, strict=True):
         if one and other and one != other:
             raise DataError(

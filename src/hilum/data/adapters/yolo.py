@@ -123,13 +123,15 @@ def _annotated(table: pd.DataFrame, texts: pd.Series[str], source: Source) -> pd
     return looked
 
 
-def _masks(found: pd.DataFrame, images: pd.DataFrame, annotated: pd.Series[bool]) -> pd.DataFrame:
+def _masks(
+    polygons: pd.DataFrame, images: pd.DataFrame, annotated: pd.Series[bool]
+) -> pd.DataFrame:
     """mask_<name> of the classes drawn as polygons; an image where one is a bare box is unknown."""
     out = pd.DataFrame(index=images.index)
     sizes = images.set_index("image_id")[["height", "width"]]
-    for name in sorted(found.loc[found["outline"].notna(), "label"].unique()):
+    for name in sorted(polygons.loc[polygons["outline"].notna(), "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images.loc[annotated, "image_id"], "")
-        for image, rows in found[found["label"] == name].groupby("image_id"):
+        for image, rows in polygons[polygons["label"] == name].groupby("image_id"):
             masks[str(image)] = None
             if rows["outline"].notna().all():
                 height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())

@@ -60,8 +60,8 @@ class Report:
     problems: pd.DataFrame
 
     def counts(self) -> dict[str, int]:
-        found = self.problems["code"].value_counts()
-        return {code: int(found[code]) for code in REMEDIES if code in found}
+        codes = self.problems["code"].value_counts()
+        return {code: int(codes[code]) for code in REMEDIES if code in codes}
 
     def left_out(self) -> pd.DataFrame:
         """image_id, code, text of what `cleaned` leaves out, the first reason of each image."""
@@ -100,7 +100,7 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
     known = pd.DataFrame(list(facts), columns=["path", *FACTS])
     known = known.drop_duplicates("path", keep="last").set_index("path")
     table = catalog.table
-    found = [
+    rows = [
         *_files(catalog, known),
         *_labels(catalog),
         *_boxes(catalog),
@@ -108,9 +108,9 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
     ]
     if len(known):
-        unfit = {image for image, code, _ in found if code in LEFT_OUT}
-        found += list(_pictures(table, known, unfit))
-    problems = pd.DataFrame(found, columns=["image_id", "code", "text"])
+        unfit = {image for image, code, _ in rows if code in LEFT_OUT}
+        rows += list(_pictures(table, known, unfit))
+    problems = pd.DataFrame(rows, columns=["image_id", "code", "text"])
     return Report(catalog=catalog, facts=known, problems=problems)
 
 
@@ -244,12 +244,12 @@ def _splits(table: pd.DataFrame, what: str, keys: pd.Series[str], code: str) -> 
 def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iterator[Problem]:
     """Equal pictures; of those that are fit for use the best annotated one is the one to keep."""
     keys = table["path"].map(facts["key"])
-    told = table[[c for c in map(str, table) if c.startswith(PREFIXES)]]
+    labels = table[[c for c in map(str, table) if c.startswith(PREFIXES)]]
     for _, rows in table[keys.notna()].groupby(keys):
         fit = rows[~rows["image_id"].isin(unfit)]
         if len(rows) < 2 or fit.empty:
             continue
-        says = {i: _said(rows.loc[i], told.loc[i]) for i in rows.index}
+        says = {i: _said(rows.loc[i], labels.loc[i]) for i in rows.index}
         first = max(fit.index, key=lambda i: (len(says[i]), -i))
         for i in rows.index.drop(first):
             less = set(says[i]) <= set(says[first])

@@ -321,8 +321,8 @@ def _verified(target: Path) -> Fetched:
     record: dict[str, Any] = json.loads((target / RECORD).read_text(encoding="utf-8"))
     lines = (target / SUMS).read_text(encoding="utf-8").splitlines()
     wanted = {file: digest for digest, _, file in (line.partition("  ") for line in lines)}
-    found = _sums(target)
-    bad = [file for file, digest in wanted.items() if found.get(file) != digest]
+    sums = _sums(target)
+    bad = [file for file, digest in wanted.items() if sums.get(file) != digest]
     if bad:
         raise DataError(
             f"{len(bad)} files of {target} are missing or changed, the first is {bad[0]!r}; "

@@ -57,7 +57,9 @@ def write_segments(catalog: Catalog, folder: Path, column: str) -> dict[str, str
     return _write(catalog, folder, [column.removeprefix("mask_")], segments)
 
 
-def _write(catalog: Catalog, folder: Path, names: list[str], found: Annotations) -> dict[str, str]:
+def _write(
+    catalog: Catalog, folder: Path, names: list[str], annotations_of: Annotations
+) -> dict[str, str]:
     """Ids start at 1: the reference evaluator never matches id 0."""
     categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
     calls, parts = whole_paths(catalog), split_names(catalog)
@@ -66,7 +68,7 @@ def _write(catalog: Catalog, folder: Path, names: list[str], found: Annotations)
         annotations: list[dict[str, Any]] = []
         for number, row in enumerate(part.table.itertuples(), 1):
             images.append(_image(number, row, calls[str(row.image_id)]))
-            for annotation in found(part, number - 1):
+            for annotation in annotations_of(part, number - 1):
                 ids = {"id": len(annotations) + 1, "image_id": number, "iscrowd": 0}
                 annotations.append(ids | annotation)
         content = {"images": images, "annotations": annotations, "categories": categories}

@@ -25,8 +25,8 @@ def whole_paths(catalog: Catalog) -> dict[str, str]:
     """Image id -> the path of its file; without one a path that no file could be taken for."""
     names = dict(zip(catalog.table["image_id"], catalog.table["path"], strict=True))
     taken = {_bare(path) for path in names.values() if path}
-    for image, made in tree_names([i for i, path in names.items() if not path]).items():
-        names[image] = f"{made}-{WITHOUT}.png" if _bare(made) in taken else f"{made}.png"
+    for image, name in tree_names([i for i, path in names.items() if not path]).items():
+        names[image] = f"{name}-{WITHOUT}.png" if _bare(name) in taken else f"{name}.png"
     return names
 
 

@@ -18,8 +18,10 @@ Float64 = NDArray[np.float64]
 
 def outlines(mask: Bool) -> list[Float64]:
     """(n, 2) x, y outlines of each connected piece, on pixel centres; holes are lost."""
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [contour.reshape(-1, 2) + 0.5 for contour in found]
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return [contour.reshape(-1, 2) + 0.5 for contour in contours]
 
 
 def mask_of_outlines(pieces: list[Float64], height: int, width: int) -> Bool:

@@ -80,10 +80,10 @@ def union_of(reference: str) -> Bool:
     Raises:
         DataError: of another form, or as `decode`.
     """
-    found = re.fullmatch(r"rle:(\d{1,5})x(\d{1,5}):(.*)", reference, re.DOTALL)
-    if not found:
+    match = re.fullmatch(r"rle:(\d{1,5})x(\d{1,5}):(.*)", reference, re.DOTALL)
+    if not match:
         raise DataError(f"{_shown(reference)}; needed: rle:HEIGHTxWIDTH:run lengths")
-    return union(found[3].split(";"), int(found[1]), int(found[2]))
+    return union(match[3].split(";"), int(match[1]), int(match[2]))
 
 
 def runs(text: str) -> NDArray[np.int64]:

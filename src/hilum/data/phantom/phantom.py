@@ -102,11 +102,11 @@ def phantom(
     )
 
 
-def write_png(made: Phantom, path: str | Path, bits: int = 16) -> None:
+def write_png(image: Phantom, path: str | Path, bits: int = 16) -> None:
     """The pixels as an 8- or 16-bit grey PNG, atomically."""
     if bits not in (8, 16):
         raise ConfigError(f"PNG of {bits} bits: needed: 8 or 16")
-    scaled = np.round(made.pixels * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+    scaled = np.round(image.pixels * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     _write_png(scaled, path)
 
 
@@ -115,12 +115,12 @@ def write_mask(mask: Bool, path: str | Path) -> None:
     _write_png(mask.astype(np.uint8) * 255, path)
 
 
-def write_dicom(made: Phantom, path: str | Path, **options: Any) -> None:
+def write_dicom(image: Phantom, path: str | Path, **options: Any) -> None:
     """The phantom as a DICOM file; options as those of `encode.dicom_bytes`, atomically."""
     from hilum.data.phantom.encode import dicom_bytes
 
-    options.setdefault("spacing_mm", made.spacing_mm)
-    write_bytes(path, dicom_bytes(made.pixels, seed=made.seed, **options))
+    options.setdefault("spacing_mm", image.spacing_mm)
+    write_bytes(path, dicom_bytes(image.pixels, seed=image.seed, **options))
 
 
 def _write_png(image: NDArray[np.generic], path: str | Path) -> None:

@@ -40,10 +40,10 @@ class PhantomSet:
     @classmethod
     def parse(cls, size: str, **options: Any) -> PhantomSet:
         """With the size as text, `WIDTHxHEIGHT`."""
-        found = re.fullmatch(r"(\d+)[x×](\d+)", size.strip())
-        if not found:
+        match = re.fullmatch(r"(\d+)[x×](\d+)", size.strip())
+        if not match:
             raise ConfigError(f"size {size!r}: needed: WIDTHxHEIGHT, e.g. 1024x1024")
-        return cls(width=int(found[1]), height=int(found[2]), **options)
+        return cls(width=int(match[1]), height=int(match[2]), **options)
 
     def write(self, folder: Path, seeds: Iterable[int]) -> Iterator[Phantom]:
         """Write one phantom a step; truth.json comes last, so a folder with it is whole.
@@ -56,18 +56,18 @@ class PhantomSet:
         (folder / OWN_MARK).mkdir(parents=True)  # its masks are no radiographs
         entries = []
         for seed in seeds:
-            made = phantom(seed, self.width, self.height, self.opacities, self.pneumothorax)
-            entries.append(self._write_one(folder, made))
-            yield made
+            image = phantom(seed, self.width, self.height, self.opacities, self.pneumothorax)
+            entries.append(self._write_one(folder, image))
+            yield image
         truth = {"schema": SCHEMA, "images": entries}
         write_text(folder / "truth.json", json.dumps(truth, indent=1))
 
-    def _write_one(self, folder: Path, made: Phantom) -> dict[str, Any]:
-        stem = f"phantom-{made.seed:06d}"
+    def _write_one(self, folder: Path, one: Phantom) -> dict[str, Any]:
+        stem = f"phantom-{one.seed:06d}"
         image = f"{stem}.{'dcm' if self.format == 'dicom' else 'png'}"
         if self.format == "dicom":
             write_dicom(
-                made,
+                one,
                 folder / image,
                 syntax=self.syntax,
                 bits=self.bits,
@@ -75,17 +75,17 @@ class PhantomSet:
                 sop_class=self.sop_class,
             )
         else:
-            write_png(made, folder / image, 8 if self.bits == 8 else 16)
+            write_png(one, folder / image, 8 if self.bits == 8 else 16)
         masks = {}
-        for name, mask in made.masks.items():
+        for name, mask in one.masks.items():
             masks[name] = f"masks/{stem}__{name}.png"
             write_mask(mask, folder / masks[name])
         return {
             "path": image,
-            "seed": made.seed,
-            "width": made.width,
-            "height": made.height,
-            "boxes_px": made.boxes_px.tolist(),
-            "labels": ["opacity"] * len(made.boxes_px),
+            "seed": one.seed,
+            "width": one.width,
+            "height": one.height,
+            "boxes_px": one.boxes_px.tolist(),
+            "labels": ["opacity"] * len(one.boxes_px),
             "masks": masks,
         }

@@ -46,12 +46,15 @@ def covid_qu_256(folder: Path) -> Catalog:
 
     Beside radiologists' boxes of the same pictures three quarters of the infection mask lie
     inside, at an IoU of .35: what is marked is opacity, what is not marked is unknown. The patient
-    is the challenge's where the same picture is in `siim_covid_256` (470).
+    is the challenge's where the same picture is in `siim_covid_256` (470). Where its radiologists
+    called the study negative (37), the infection mask is unknown: nobody knows who is right.
     """
     name = "covid_qu_256"
     rows, _ = table_of(folder, name)
-    challenge, _ = table_of(folder, "siim_covid_256")
-    group = rows["siim_covid_id"].map(challenge.set_index("id")["split_group"])
+    challenge = table_of(folder, "siim_covid_256")[0].set_index("id")
+    group = rows["siim_covid_id"].map(challenge["split_group"])
+    study = rows["siim_covid_id"].map(challenge["study_class"])
+    infection = f"{name}.zip!infection/" + rows["id"] + ".png"
     own = "siim-image-" + rows["siim_covid_id"]
     table = pd.DataFrame(
         {
@@ -61,7 +64,7 @@ def covid_qu_256(folder: Path) -> Catalog:
             "width": 256,
             "height": 256,
             "source": name,
-            "mask_infection": f"{name}.zip!infection/" + rows["id"] + ".png",
+            "mask_infection": infection.mask(study == APPEARANCE["negative"], None),
             "mask_lungs": f"{name}.zip!lungs/" + rows["id"] + ".png",
         }
     )
@@ -105,7 +108,7 @@ def covid_opacity_512(folder: Path) -> Catalog:
     )
     for mask in ("ggo", "consolidation", "lung_l", "lung_r"):
         member = "masks/" + rows["image"] + f"__{mask}.png"
-        found = member.isin(list(members))
+        there = member.isin(list(members))
         empty = None if mask.startswith("lung") else ""
-        table[f"mask_{mask}"] = ("covid_opacity_512.zip!" + member).where(found, empty)
+        table[f"mask_{mask}"] = ("covid_opacity_512.zip!" + member).where(there, empty)
     return build("covid_opacity_512", table, folder)

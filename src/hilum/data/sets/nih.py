@@ -100,10 +100,10 @@ def _patients(rows: pd.DataFrame, otherwise: pd.Series[str]) -> pd.Series[str]:
 def _findings(rows: pd.DataFrame) -> pd.DataFrame:
     """The 14 text-mined findings; unknown where the NIH image is."""
     known = rows["finding"].notna()
-    found = rows["finding"].fillna("").str.split("|")
+    lists = rows["finding"].fillna("").str.split("|")
     return pd.DataFrame(
         {
-            f"label_nih_{name}": found.map(lambda names, name=name: float(name in names)).where(
+            f"label_nih_{name}": lists.map(lambda names, name=name: float(name in names)).where(
                 known
             )
             for name in NIH_FINDINGS

@@ -94,8 +94,8 @@ def _boxes(catalog: Catalog) -> list[tuple[str, np.ndarray, tuple[int, int]]]:
     out = []
     columns = (catalog.table[name] for name in ("image_id", "width", "height"))
     for row, (name, width, height) in enumerate(zip(*columns, strict=True)):
-        found = catalog.boxes(row)
-        if found is not None:
-            keep = np.array([label == FINDING for label in found[1]], np.bool_)
-            out.append((str(name), found[0][keep].reshape(-1, 4), (int(width), int(height))))
+        boxes = catalog.boxes(row)
+        if boxes is not None:
+            keep = np.array([label == FINDING for label in boxes[1]], np.bool_)
+            out.append((str(name), boxes[0][keep].reshape(-1, 4), (int(width), int(height))))
     return out

@@ -62,35 +62,37 @@ def searched(
     parts = {name: _of(truth, file) for name, file in files.items()}
     weights = {"weights": _weights(list(files))} if method in WEIGHTED else {}
     grid: dict[str, Sequence[Any]] = {**GRIDS[method], **weights}
-    made: dict[str, Cases] = {}
+    latest: dict[str, Cases] = {}
 
     def cases(options: Mapping[str, Any]) -> Cases:
         key = repr(options)
-        if key not in made:
-            made.clear()  # options come one after the other, fold by fold
-            made[key] = join(truth, fuse(parts, options), finding)
-        return made[key]
+        if key not in latest:
+            latest.clear()  # options come one after the other, fold by fold
+            latest[key] = join(truth, fuse(parts, options), finding)
+        return latest[key]
 
     first = join(truth, next(iter(parts.values())), finding)
 
     def score(options: Mapping[str, Any], rows: Int) -> float:
         one = cases(options)
-        true, said = [one.truth[i] for i in rows], [one.predictions[i] for i in rows]
-        return rsna_score(true, said) if metric == "rsna" else detection_ap(true, said)
+        true, predictions = [one.truth[i] for i in rows], [one.predictions[i] for i in rows]
+        return (
+            rsna_score(true, predictions) if metric == "rsna" else detection_ap(true, predictions)
+        )
 
-    found = search(score, grid, patient_folds(first, folds))
-    best = found.tried.index(found.options)
+    result = search(score, grid, patient_folds(first, folds))
+    best = result.tried.index(result.options)
     document = {
         **{"method": method, "metric": metric, "catalog": truth.name, "split": split},
-        **{"images": len(first), "folds": folds, "options": dict(found.options)},
-        **{"score": found.score, "nested": found.nested},
-        "fold_scores": found.table[best].tolist(),
+        **{"images": len(first), "folds": folds, "options": dict(result.options)},
+        **{"score": result.score, "nested": result.nested},
+        "fold_scores": result.table[best].tolist(),
         "tried": [
             {"options": dict(options), "fold_scores": row.tolist()}
-            for options, row in zip(found.tried, found.table, strict=True)
+            for options, row in zip(result.tried, result.table, strict=True)
         ],
     }
-    return found, document
+    return result, document
 
 
 def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Int:
@@ -108,15 +110,15 @@ def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Int:
 
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:
     """The predictions of the catalog's images, by its ids."""
-    found = match_answers(truth, file).images
-    missing = sum(one is None for one in found)
+    images = match_answers(truth, file).images
+    missing = sum(one is None for one in images)
     if missing:
         raise DataError(
-            f"{missing} of {len(found)} images of the split have no prediction; a search needs all"
+            f"{missing} of {len(images)} images of the split have no prediction; a search needs all"
         )
     ids = truth.table["image_id"].tolist()
     return PredictionFile(
-        file.form, {i: one for i, one in zip(ids, found, strict=True) if one is not None}
+        file.form, {i: one for i, one in zip(ids, images, strict=True) if one is not None}
     )
 
 

@@ -123,9 +123,9 @@ class Answers:
     width: int  # px
     height: int
     facts: Mapping[str, Facts] = field(default_factory=dict)
-    said: dict[str, Prediction] = field(default_factory=dict)  # models that were asked
+    predictions: dict[str, Prediction] = field(default_factory=dict)  # models that were asked
     declined: dict[str, str] = field(default_factory=dict)  # models that were not, and why
-    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # finished
 
     @property
     def size(self) -> tuple[int, int]:
@@ -135,7 +135,7 @@ class Answers:
     def score(self, name: str) -> float:
         """An image score of a model that was asked."""
         model = name.partition(".")[0]
-        return self.said[model].image_scores[self.facts[model].score(name)]
+        return self.predictions[model].image_scores[self.facts[model].score(name)]
 
     def reaches(self, name: str, at: Threshold) -> bool:
         """Is the score at least the threshold?"""
@@ -143,9 +143,9 @@ class Answers:
 
     def boxes(self, models: Mapping[str, float]) -> tuple[list[Boxes], list[float]]:
         """Boxes and weights of those models that were asked: who was not has no voice."""
-        asked = [(model, weight) for model, weight in models.items() if model in self.said]
-        found = [(self.said[model].boxes, weight) for model, weight in asked]
-        pairs = [(boxes, weight) for boxes, weight in found if boxes is not None]
+        asked = [(model, weight) for model, weight in models.items() if model in self.predictions]
+        weighted = [(self.predictions[model].boxes, weight) for model, weight in asked]
+        pairs = [(boxes, weight) for boxes, weight in weighted if boxes is not None]
         return [boxes for boxes, _ in pairs], [weight for _, weight in pairs]
 
 

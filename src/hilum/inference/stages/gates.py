@@ -85,10 +85,10 @@ class FrontalChest(Gate):
             ConfigError: the bundle has no such operating point, or does not say which of its
                 scores is that of a frontal chest radiograph.
         """
-        made = self.model_copy()
-        made._model, made._score = model, facts.score(facts.name)
-        made._limit = facts.threshold(facts.name, self.at)
-        return made
+        gate = self.model_copy()
+        gate._model, gate._score = model, facts.score(facts.name)
+        gate._limit = facts.threshold(facts.name, self.at)
+        return gate
 
     def __call__(self, radiograph: Radiograph) -> None:
         assert self._model is not None  # bound by the loaded pipeline

@@ -105,22 +105,23 @@ class Mean:
     fusion: Fusion | None = None
 
     def __call__(self, radiograph: Radiograph) -> Prediction:
-        said = [model(radiograph) for model in self.models]
-        if len(said) == 1:
-            return said[0]
-        weights = [1.0] * len(said)
-        first = said[0]
-        lists = [one.boxes for one in said if one.boxes is not None]
+        predictions = [model(radiograph) for model in self.models]
+        if len(predictions) == 1:
+            return predictions[0]
+        weights = [1.0] * len(predictions)
+        first = predictions[0]
+        lists = [one.boxes for one in predictions if one.boxes is not None]
         return Prediction(
             width=first.width,
             height=first.height,
             boxes=self._fused(lists, weights) if lists else None,
             image_scores={
-                name: float(np.mean([one.image_scores[name] for one in said]))
+                name: float(np.mean([one.image_scores[name] for one in predictions]))
                 for name in first.image_scores
             },
             maps={
-                name: mean_of_maps([one.maps[name] for one in said], weights) for name in first.maps
+                name: mean_of_maps([one.maps[name] for one in predictions], weights)
+                for name in first.maps
             },
         )
 

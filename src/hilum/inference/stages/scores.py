@@ -48,11 +48,11 @@ class Scores(ScoreStage):
         )
 
     def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
-        if self.of not in image.said:
+        if self.of not in image.predictions:
             return {}
         return {
             self.rename.get(name, name): value
-            for name, value in image.said[self.of].image_scores.items()
+            for name, value in image.predictions[self.of].image_scores.items()
             if self.only is None or name in self.only
         }
 
@@ -76,9 +76,9 @@ class MeanScores(ScoreStage):
         return tuple(dict.fromkeys(n for m in self.of for n in facts[m].manifest.image_scores))
 
     def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
-        asked = [model for model in self.of if model in image.said]
+        asked = [model for model in self.of if model in image.predictions]
         return weighted_means(
-            [image.said[model].image_scores for model in asked], [self.of[m] for m in asked]
+            [image.predictions[model].image_scores for model in asked], [self.of[m] for m in asked]
         )
 
 
@@ -118,10 +118,10 @@ class BestBox(ScoreStage):
         return {self.name: float(np.max(boxes.scores, initial=0.0))}
 
 
-def weighted_means(said: list[Mapping[str, float]], weights: list[float]) -> dict[str, float]:
+def weighted_means(answers: list[Mapping[str, float]], weights: list[float]) -> dict[str, float]:
     """Weighted mean of each score over those who give it."""
     out = {}
-    for name in dict.fromkeys(name for scores in said for name in scores):
-        pairs = [(one[name], w) for one, w in zip(said, weights, strict=True) if name in one]
+    for name in dict.fromkeys(name for scores in answers for name in scores):
+        pairs = [(one[name], w) for one, w in zip(answers, weights, strict=True) if name in one]
         out[name] = sum(value * w for value, w in pairs) / sum(w for _, w in pairs)
     return out

@@ -12,16 +12,21 @@ service can send what a folder run writes.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from hilum.core.errors import ConfigError
+from hilum.core.errors import ConfigError, HilumError
 from hilum.core.options import Options, checked, unknown
 
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.core.results import ImageResult, PipelineInfo
     from hilum.dicom.stored import StoredImage
+
+log = logging.getLogger(__name__)
+NOT_WRITTEN = "not-written: "  # how a warning about a missing file begins
 
 # The one registry: name -> "module:Class". The name is also the folder of its files.
 WRITERS: dict[str, str] = {
@@ -90,6 +95,48 @@ def parse(text: str) -> dict[str, Writer]:
             raise ConfigError(f"writer {name!r} stands twice in {text!r}; name it once")
         out[name] = make(name, dict(_setting(one, part) for one in settings))
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file about an analysed image."""
+
+    writer: str
+    key: str  # what it is: the writer's own name, or another word for each of several
+    suffix: str
+    content: bytes
+
+    @property
+    def ending(self) -> str:
+        """What tells it from other files of the same writer about the same image."""
+        return ("" if self.key == self.writer else f"-{self.key}") + self.suffix
+
+
+def write_all(
+    writers: Mapping[str, Writer],
+    stored: StoredImage | None,
+    radiograph: Radiograph,
+    result: ImageResult,
+    pipeline: PipelineInfo,
+) -> tuple[list[File], list[str]]:
+    """The files of every writer, and a warning for each that cannot write or breaks at it."""
+    files, warnings = list[File](), list[str]()
+    for name, writer in writers.items():
+        try:
+            contents = writer(stored, radiograph, result, pipeline)
+        except Exception as error:
+            log.debug("writing %s", name, exc_info=True)
+            warnings.append(f"{NOT_WRITTEN}{name}: {_why(error)}")
+            continue
+        files += [File(name, key, writer.suffix, content) for key, content in contents.items()]
+    return files, warnings
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, HilumError):
+        return str(error)
+    # Messages of foreign exceptions may quote the input; their type is enough here.
+    return f"internal: {type(error).__name__}; please report it with the file's properties."
 
 
 def _setting(text: str, part: str) -> tuple[str, str]:

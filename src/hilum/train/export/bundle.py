@@ -5,45 +5,43 @@ graph that ships, in ONNX Runtime, decoded as `hilum predict` decodes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.manifest import Decoding, Figure, Manifest
+from hilum.core.manifest import Decoding
 from hilum.core.options import checked
-from hilum.core.prepare import Preprocessing
-from hilum.evaluate import bootstrap, dice, mean_of
-from hilum.evaluate.measures import Thresholds, measures
-from hilum.inference.decode import Decoder
-from hilum.inference.session import RawOutputs
 from hilum.models.model import Model
-from hilum.models.registry import build_model
-from hilum.train.evaluation import Held, cases_of_held, decoded, numbers, tensor
+from hilum.models.registry import bare_model
 from hilum.train.export.card import Evidence, card, licence_text
+from hilum.train.export.figures import (
+    figures_beside,
+    figures_of,
+    shortcuts_of,
+    subgroups_of,
+    tensors,
+)
 from hilum.train.export.int8 import to_int8
 from hilum.train.export.licences import licences_of
 from hilum.train.export.manifest import draft, manifest_of
 from hilum.train.export.onnx import answers, check_export, to_onnx
-from hilum.train.export.settings import Settings, settle
+from hilum.train.export.settings import settle
 from hilum.train.folder import RunFolder, commit
 from hilum.train.heads import heads_of
 from hilum.train.options import PreprocessingOptions
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 from hilum.train.run import Images, prepare
-from hilum.train.samples import PreparedImage
 from hilum.train.sources import open_sources
 from hilum.train.splits import split_sources
 
 CALIBRATION_IMAGES, CHECKED_IMAGES = 64, 8
-WITH_INTERVALS = ("ap50", "rsna_score", "auc", "average_precision", "any_box_auc")
+PRECISIONS = {"model.onnx": "fp32", "model.int8.onnx": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,7 @@ class Choice:
     score_floor: float | None = None
     int8: bool = True
     sweep: Path | None = None  # its variants go on the card
+    beside: Path | None = None  # another bundle, evaluated on the same held-out images
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The run's recipe with these changes."""
@@ -94,11 +93,8 @@ def export(
 
 
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
-    bare = recipe.model.model_copy(update={"pretrained": False})
-    net = build_model(bare, recipe.preprocessing.size, recipe.names, recipe.seed)
-    net.load_state_dict(load_file(_weights(run, epoch)))
-    net.eval()
-    return net
+    weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
+    return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
 
 
 def _weights(run: Path, epoch: int | None) -> Path:
@@ -141,10 +137,10 @@ def _write(
     recipe: Recipe, folder: RunFolder, net: Model, images: Images, target: Path, choice: Choice
 ) -> Bundle:
     spec = recipe.spec
-    training = _tensors(images.train, spec)
+    training = tensors(images.train, spec)
     held = images.held["validation"]
     graph = to_onnx(net, spec.size)
-    checked = _tensors(held.images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES], spec)
+    checked = tensors(held.images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES], spec)
     difference = check_export(net, graph, checked)
     say("ONNX against PyTorch on %d images: %.1e", len(checked), difference)
     files = {"model.onnx": graph}
@@ -154,18 +150,27 @@ def _write(
     doing(f"{recipe.name}: evaluating what ships")
     raw_of = {
         name: {
-            part: answers(files[name], _tensors(one.images, spec))
+            part: answers(files[name], tensors(one.images, spec))
             for part, one in images.held.items()
         }
         for name in files
     }
     heads = heads_of(answers(graph, training[:1])[0])
     plain = draft(recipe, net, heads, spec)
-    settings = settle(held, raw_of["model.onnx"]["validation"], plain)
+    settings = settle(held, raw_of["model.onnx"]["validation"], plain, nms_iou=choice.nms_iou)
     final = plain.model_copy(update=settings.fields())
-    figures = _figures(final, images.held, raw_of, recipe, settings)
+    figures = {
+        key: value
+        for file, raw in raw_of.items()
+        for key, value in figures_of(final, images.held, raw, recipe, PRECISIONS[file]).items()
+    }
+    if choice.beside is not None:
+        figures |= figures_beside(load_bundle(choice.beside), images.held, recipe)
+    shipped = list(files)[-1]
     evidence = Evidence(
         figures=figures,
+        subgroups=subgroups_of(final, images.held["test"], raw_of[shipped]["test"]),
+        shortcuts=shortcuts_of(final, images.held["test"], raw_of[shipped]["test"], files[shipped]),
         data=folder.data,
         cpu_minutes=_cpu_minutes(folder.path),
         difference=difference,
@@ -176,7 +181,7 @@ def _write(
         f"{part}: {name}": figure for part, own in figures.items() for name, figure in own.items()
     }
     sets = [one["set"] for one in folder.data["sources"].values()]
-    made = manifest_of(
+    manifest = manifest_of(
         recipe,
         net,
         heads,
@@ -187,85 +192,11 @@ def _write(
         commit=commit(),
         settings={**settings.fields(), "figures": flat},
     )
-    files["card.md"] = card(recipe, made, evidence).encode()
-    files["LICENSE.md"] = licence_text(made.data_licences).encode()
+    files["card.md"] = card(recipe, manifest, evidence).encode()
+    files["LICENSE.md"] = licence_text(manifest.data_licences).encode()
     say("writing %s", target)
-    write_bundle(target, made.to_json(), files)
+    write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
-
-
-def _tensors(images: Sequence[PreparedImage], spec: Preprocessing) -> NDArray[np.float32]:
-    """(n, 1, S, S)."""
-    blank = np.zeros((0, 1, spec.size, spec.size), np.float32)
-    return np.stack([tensor(one, spec) for one in images]) if images else blank
-
-
-def _figures(
-    manifest: Manifest,
-    held: Mapping[str, Held],
-    raw_of: Mapping[str, Mapping[str, Sequence[RawOutputs]]],
-    recipe: Recipe,
-    settings: Settings,
-) -> dict[str, dict[str, Figure]]:
-    """Of each part, source and precision; test parts with intervals."""
-    out: dict[str, dict[str, Figure]] = {}
-    decoder = Decoder(manifest)
-    points = settings.operating_points
-    boxes = points["default"].threshold if "default" in points else 0.5
-    image = next((p.threshold for p in points.values() if p.score == manifest.positive), 0.5)
-    for file, parts in raw_of.items():
-        precision = "int8" if "int8" in file else "fp32"
-        for part, raw in parts.items():
-            for source in dict.fromkeys(one.source for one in held[part].images):
-                places = [i for i, one in enumerate(held[part].images) if one.source == source]
-                own = held[part].of(source)
-                found = decoded(decoder, [raw[i] for i in places], own.images)
-                at = Thresholds(boxes=boxes, image=image)
-                values = numbers(own, found, recipe, at)
-                key = f"{part}, {source} ({precision})"
-                out[key] = {
-                    name: Figure(value=value, n=len(own), on=f"{part}, {source}")
-                    for name, value in values.items()
-                }
-                if part == "test":
-                    out[key] |= _intervals(own, found, manifest, at, out[key])
-    return out
-
-
-def _intervals(
-    held: Held,
-    found: Sequence[object],
-    manifest: Manifest,
-    at: Thresholds,
-    figures: Mapping[str, Figure],
-) -> dict[str, Figure]:
-    """The same numbers with 95 % intervals over patients, where one label or mask is meant."""
-    out: dict[str, Figure] = {}
-    finding = manifest.positive or (manifest.labels[0] if len(manifest.labels) == 1 else None)
-    if finding is not None:
-        cases = cases_of_held(held, found, finding)  # type: ignore[arg-type]
-        patients = cases.rows["patient"].to_numpy()
-        for name, one in measures(cases, at).items():
-            if name in WITH_INTERVALS and name in figures:
-                interval = bootstrap(one.metric, patients[one.rows])
-                out[name] = _with(figures[name], interval.value, interval.low, interval.high)
-    for name in manifest.masks:
-        key = f"dice_{name}"
-        rows = [i for i, truth in enumerate(held.truths) if name in truth.masks]
-        if key not in figures or not rows:
-            continue
-        values = []
-        for i in rows:
-            mask = found[i].masks[name]  # type: ignore[attr-defined]
-            values.append(dice(held.truths[i].masks[name](*mask.shape), mask))
-        interval = bootstrap(mean_of(values), [held.truths[i].patient for i in rows])
-        out[key] = _with(figures[key], interval.value, interval.low, interval.high)
-    return out
-
-
-def _with(figure: Figure, value: float, low: float, high: float) -> Figure:
-    known = all(v == v for v in (value, low, high))
-    return figure.model_copy(update={"value": value, "low": low, "high": high}) if known else figure
 
 
 def _cpu_minutes(run: Path) -> float:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from hilum.core.manifest import DataLicence, Figure, Manifest
+from hilum.evaluate.evaluation import Subgroup
 from hilum.evaluate.metrics.names import text
+from hilum.train.export.shortcuts import Shortcuts
 from hilum.train.recipe import Recipe
 
 NOTICE = "Research use only. Not a medical device: a qualified reader decides."
 FEW = 30  # images of a part, below which its numbers say little
+LEADING = (
+    *("ap50", "rsna_score", "box_f1", "box_recall", "box_precision", "auc", "mcc"),
+    *("class_accuracy", "class_f1", "class_map"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Evidence:
     data: Mapping[str, Any]  # data.json of the run
     cpu_minutes: float
     difference: float  # between the graph and PyTorch
+    subgroups: Mapping[str, Sequence[Subgroup]] = field(default_factory=dict)  # of each source
+    shortcuts: Shortcuts | None = None
     sweep: pd.DataFrame | None = None  # variants beside this run
     watched: str = ""  # what they were compared by
 
@@ -35,6 +43,8 @@ def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
         "## What it is\n\n" + _what(recipe, manifest),
         "## Numbers\n\n" + _numbers(evidence),
         *(["## Variants\n\n" + _variants(evidence)] if evidence.sweep is not None else []),
+        *(["## Subgroups\n\n" + _subgroups(evidence)] if any(evidence.subgroups.values()) else []),
+        *(["## Shortcuts\n\n" + _shortcuts(evidence.shortcuts)] if evidence.shortcuts else []),
         "## Data\n\n" + _data(evidence.data),
         "## Operating points\n\n" + _points(manifest),
         "## Licences\n\n" + _licences(manifest.data_licences),
@@ -75,28 +85,74 @@ def _what(recipe: Recipe, manifest: Manifest) -> str:
 
 
 def _numbers(evidence: Evidence) -> str:
-    columns = list(evidence.figures)
-    names = list(dict.fromkeys(n for own in evidence.figures.values() for n in own))
-    counts = [next((f.n for f in own.values()), None) or 0 for own in evidence.figures.values()]
-    rows = [
-        "| number | " + " | ".join(columns) + " |",
-        "|---|" + "---|" * len(columns),
-        "| images | " + " | ".join(map(str, counts)) + " |",
+    """Rows are parts, sources and graphs, tests first; columns the numbers that lead."""
+    rows = sorted(evidence.figures, key=lambda name: not name.startswith("test"))
+    known = dict.fromkeys(n for row in rows for n in evidence.figures[row])
+    names = [n for n in known if n in LEADING or n.startswith("dice")]
+    counts = {r: next((f.n for f in evidence.figures[r].values()), None) or 0 for r in rows}
+    lines = [
+        "| part, source (graph) | images | " + " | ".join(map(text, names)) + " |",
+        "|---|---|" + "---|" * len(names),
     ]
-    for name in names:
-        cells = [_shown(evidence.figures[column].get(name)) for column in columns]
-        rows.append(f"| {text(name)} | " + " | ".join(cells) + " |")
-    few = [c for c, n in zip(columns, counts, strict=True) if n < FEW]
+    for row in rows:
+        cells = [_shown(evidence.figures[row].get(name)) for name in names]
+        lines.append(f"| {row} | {counts[row]} | " + " | ".join(cells) + " |")
+    few = [row for row in rows if counts[row] < FEW]
     return "\n".join(
         [
             "With 95 % intervals (bootstrap over patients) on test parts, in the pixels of the "
             "images, boxes and scores cut at the operating points. Validation images chose epoch, "
-            "decoding, calibration and operating points, so their numbers are optimistic.",
+            "decoding, calibration and operating points, so their numbers are optimistic. All "
+            "other numbers: `figures` in manifest.json.",
             "",
-            *rows,
+            *lines,
             *([f"\nFewer than {FEW} images, so they say little: {', '.join(few)}."] if few else []),
         ]
     )
+
+
+def _subgroups(evidence: Evidence) -> str:
+    rows = ["| source | group | images | with the finding | AUC |", "|---|---|---|---|---|"]
+    for source, groups in evidence.subgroups.items():
+        for one in groups:
+            few = f" (fewer than {FEW}: says little)" if one.few else ""
+            auc = "–" if one.auc.value != one.auc.value else str(one.auc)
+            cells = (source, f"{one.column}: {one.value}{few}", one.images, one.positives, auc)
+            rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "AUC of the positive score on test images.\n\n" + "\n".join(rows)
+
+
+def _shortcuts(checks: Shortcuts) -> str:
+    hidden = list(dict.fromkeys(name for own in checks.auc.values() for name in own))
+    rows = [
+        "| AUC of the positive score | " + " | ".join(hidden) + " |",
+        "|---|" + "---|" * len(hidden),
+    ]
+    for source, own in checks.auc.items():
+        cells = [
+            str(int(own[n])) if n == "images" else f"{own[n]:.3f}" if n in own else "–"
+            for n in hidden
+        ]
+        rows.append(f"| {source} | " + " | ".join(cells) + " |")
+    lines = rows if checks.auc else ["No source has enough test images of both kinds."]
+    if len(checks.medians) > 1:
+        by = "; ".join(
+            f"{source} {own['without']:.2f} without, {own['with']:.2f} with"
+            for source, own in checks.medians.items()
+        )
+        lines.append(f"\nMedian score within one class by source: {by}.")
+    if checks.told is not None:
+        right, chance = checks.told
+        lines.append(
+            f"\nThe source is told from 16 x 16 px and the grey values alone in {right:.0%} of "
+            f"images (the commonest is {chance:.0%})."
+        )
+    lines.append(
+        "\nFor the reader: what is left above .5 with the lungs hidden or with the border alone is "
+        "told by posture, exposure and devices, not by the disease; and scores of different "
+        "hospitals or machines must not be compared with each other."
+    )
+    return "\n".join(lines)
 
 
 def _shown(figure: Figure | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +70,21 @@ def without_traces(graph: bytes) -> bytes:
     return stripped
 
 
-def answers(graph: bytes, images: NDArray[np.float32]) -> list[RawOutputs]:
-    """What the graph says of (n, 1, S, S) prepared images, one at a time as in `hilum predict`."""
+def asking(graph: bytes) -> Callable[[NDArray[np.float32]], RawOutputs]:
+    """What the graph says of one (1, S, S) prepared image."""
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    out = []
-    for image in images:
+
+    def ask(image: NDArray[np.float32]) -> RawOutputs:
         values = session.run(names, {"image": image[None]})
-        out.append(RawOutputs(**{n: v[0] for n, v in zip(names, values, strict=True)}))
-    return out
+        return RawOutputs(**{n: v[0] for n, v in zip(names, values, strict=True)})
+
+    return ask
+
+
+def answers(graph: bytes, images: NDArray[np.float32]) -> list[RawOutputs]:
+    """What the graph says of (n, 1, S, S) prepared images, one at a time as in `hilum predict`."""
+    return list(map(asking(graph), images))
 
 
 def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]) -> float:

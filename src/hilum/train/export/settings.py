@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hilum.core.calibration import ScoreMap
 from hilum.core.errors import DataError
 from hilum.core.findings import Findings
@@ -55,71 +57,81 @@ class Settings:
         }
 
 
-def settle(held: Held, raw: Sequence[RawOutputs], plain: Manifest) -> Settings:
+def settle(
+    held: Held, raw: Sequence[RawOutputs], plain: Manifest, *, nms_iou: float | None = None
+) -> Settings:
     """Choose everything on the validation images.
 
     Args:
         raw: what the network says of them.
         plain: the manifest to decode with, uncalibrated.
+        nms_iou: asked for; None: chosen, too.
     """
     if not held.images:
         return Settings(plain.decoding, None, {})
-    chosen = best_decoding(held, raw, plain)
-    found = decoded(Decoder(_with(plain, decoding=chosen)), raw, held.images)
-    maps = calibration(held, found, plain)
+    chosen = best_decoding(held, raw, plain, nms_iou)
+    answers = decoded(Decoder(_with(plain, decoding=chosen)), raw, held.images)
+    maps = calibration(held, answers, plain)
     by = Decoder(_with(plain, decoding=chosen, calibration=maps))
     return Settings(chosen, maps, operating_points(held, decoded(by, raw, held.images), plain))
 
 
-def choices(manifest: Manifest) -> list[Decoding]:
-    """Candidate decodings where a mask has a box label's name: whether its components are fused
-    with the boxes, and how much it weighs in a box's score. Else the recipe's own."""
+def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
+    """Candidate decodings: overlap, the weight of the positive class in a box's score and, where a
+    mask has a box label's name, that of its components fused with the boxes. Without such a mask
+    and without a positive class the recipe's own."""
     own = manifest.decoding
     both = [name for name in manifest.labels if name in manifest.masks]
-    if not both:
+    positive = manifest.positive if manifest.positive in manifest.global_classes else None
+    if not manifest.labels or not (both or positive):
         return [own]
     return [
         own.model_copy(
             update={
-                "mask_weights": dict.fromkeys(both, mask) if mask else {},
                 "component_weights": dict.fromkeys(both, component) if component else {},
+                "image_weights": {positive: image} if positive and image else {},
                 "nms_iou": iou,
             }
         )
-        for component in (0.0, 1.0, 2.0)
-        for mask in (0.0, 0.5)
-        for iou in (0.3, 0.5)
+        for component in ((0.0, 0.3, 0.5, 0.7, 1.0) if both else (0.0,))
+        for image in ((0.0, 0.25, 0.5) if positive else (0.0,))
+        for iou in ((0.4, 0.5) if nms_iou is None else (nms_iou,))
     ]
 
 
-def best_decoding(held: Held, raw: Sequence[RawOutputs], plain: Manifest) -> Decoding:
-    """The candidate with the highest AP at IoU .5."""
-    candidates = choices(plain)
+def best_decoding(
+    held: Held, raw: Sequence[RawOutputs], plain: Manifest, nms_iou: float | None = None
+) -> Decoding:
+    """The candidate with the highest AP at IoU .5, as a mean over the sources that have boxes."""
+    candidates = choices(plain, nms_iou)
     if len(candidates) == 1:
         return candidates[0]
     values = []
     for one in candidates:
-        found = decoded(Decoder(_with(plain, decoding=one)), raw, held.images, masks=False)
-        values.append(sum(box_ap(held, found, label) for label in plain.labels))
+        answers = decoded(Decoder(_with(plain, decoding=one)), raw, held.images, masks=False)
+        values.append(sum(box_ap(held, answers, label) for label in plain.labels))
     return candidates[max(range(len(values)), key=values.__getitem__)]
 
 
-def box_ap(held: Held, found: Sequence[Findings], label: str) -> float:
-    """AP at IoU .5 of one label; 0 where no box is true."""
-    cases = cases_of_held(held, found, label)
-    part = cases.where(cases.boxed)
-    if not any(map(len, part.truth)):
-        return 0.0
-    return float(detection_ap(part.truth, part.predictions))
+def box_ap(held: Held, answers: Sequence[Findings], label: str) -> float:
+    """AP at IoU .5 of one label, the mean over sources; 0 where no box is true."""
+    cases = cases_of_held(held, answers, label)
+    origin = np.array([image.source for image in held.images])
+    values = []
+    for source in dict.fromkeys(origin):
+        part = cases.where(cases.boxed & (origin == source))
+        if any(map(len, part.truth)):
+            values.append(float(detection_ap(part.truth, part.predictions)))
+    return float(np.mean(values)) if values else 0.0
 
 
-def calibration(held: Held, found: Sequence[Findings], manifest: Manifest) -> Calibration | None:
+def calibration(held: Held, answers: Sequence[Findings], manifest: Manifest) -> Calibration | None:
     """Finished scores to probabilities. A score of a short trial may not rise with the truth; such
     a one stays as it is."""
     maps: dict[str, tuple[ScoreMap, ...]] = {}
     for name in dict.fromkeys((*manifest.labels[:1], *manifest.image_scores)):
         try:
-            fitted = calibrate(cases_of_held(held, found, name), "logistic", WHERE)
+            fitted = calibrate(cases_of_held(held, answers, name), "logistic", WHERE)
         except DataError as error:
             say("%s scores are not calibrated: %s", name, error)
             continue
@@ -131,12 +143,12 @@ def calibration(held: Held, found: Sequence[Findings], manifest: Manifest) -> Ca
 
 
 def operating_points(
-    held: Held, found: Sequence[Findings], manifest: Manifest
+    held: Held, answers: Sequence[Findings], manifest: Manifest
 ) -> dict[str, OperatingPoint]:
     """Thresholds of calibrated scores: of boxes, of the positive score, and of each finding."""
     out: dict[str, OperatingPoint] = {}
     if manifest.labels:
-        cases = cases_of_held(held, found, manifest.labels[0])
+        cases = cases_of_held(held, answers, manifest.labels[0])
         out |= _points(BOX_AIMS, cases)
         out.setdefault(
             "default",
@@ -144,11 +156,11 @@ def operating_points(
         )
     positive = manifest.positive
     if positive is not None:
-        out |= _points(IMAGE_AIMS, cases_of_held(held, found, positive))
+        out |= _points(IMAGE_AIMS, cases_of_held(held, answers, positive))
     for name in manifest.findings:
         if name != positive:
             aims = {f"best-mcc-{name}".lower(): "best-mcc"}
-            out |= _points(aims, cases_of_held(held, found, name))
+            out |= _points(aims, cases_of_held(held, answers, name))
     return out
 
 

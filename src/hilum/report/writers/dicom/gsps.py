@@ -79,9 +79,9 @@ def _boxes(analysis: Analysis) -> list[GraphicObject]:
 
 
 def _texts(analysis: Analysis) -> list[TextObject]:
-    found = analysis.findings
+    findings = analysis.findings
     out = []
-    for index, (label, score) in enumerate(zip(found.labels, found.scores, strict=True)):
+    for index, (label, score) in enumerate(zip(findings.labels, findings.scores, strict=True)):
         name, uid = analysis.tracking(index)
         text = VOCABULARY[label].text if label in VOCABULARY else label
         x1, y1 = analysis.corners(index)[0]
@@ -95,5 +95,5 @@ def _texts(analysis: Analysis) -> list[TextObject]:
                 tracking_uid=uid,
             )
         )
-    foot = NOTICE if found.labels else f"{NOTICE}. {NONE_FOUND}."
+    foot = NOTICE if findings.labels else f"{NOTICE}. {NONE_FOUND}."
     return [*out, TextObject(foot, "DISPLAY", bounding_box=FOOT)]

@@ -131,10 +131,10 @@ def _certainty(score: float) -> Measurement:
 
 def _image_level(analysis: Analysis) -> ContentItem:
     """What is said of the whole image: a summary, and each score as a certainty."""
-    found = analysis.findings
-    summary = our.SOME_ABOVE if found.labels else our.NONE_ABOVE
+    findings = analysis.findings
+    summary = our.SOME_ABOVE if findings.labels else our.NONE_ABOVE
     items: list[Any] = [*our.algorithm(analysis), CodeContentItem(our.SUMMARY, summary, CONTAINS)]
-    for name, score in found.image_scores.items():
+    for name, score in findings.image_scores.items():
         # The number comes first: a code for the finding would read as if it were there.
         number = _certainty(float(score))[0]
         number.ContentSequence = ContentSequence(

@@ -1,0 +1,372 @@
+"""A received image -> checked -> analysed, refused or failed, with the files of its result.
+
+Two pieces of work. `check` parses the header in a guarded child, sets conflicts aside and makes
+the plan; `analyse` asks one pipeline. Each ends in one transaction that holds the state, the
+result, the deliveries and the work that follows, so a process may die anywhere between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hilum.core.errors import InputRefused
+from hilum.core.outlines import svg_path
+from hilum.core.radiograph import Radiograph
+from hilum.core.results import ImageResult, PipelineInfo, RunResult
+from hilum.dicom.guard import open_guarded
+from hilum.dicom.reading import Reading
+from hilum.dicom.stored import StoredImage
+from hilum.inference.answer import answer, reason
+from hilum.report.writers import NOT_WRITTEN, File, Writer, write_all
+from hilum.serve import routing
+from hilum.serve.config import SOURCE
+from hilum.serve.pipelines import NotLoaded
+from hilum.serve.records import hashed, plain
+from hilum.serve.tables import Delivery, Image, Result, Work
+from hilum.serve.work import ANALYSE, CHECK, DELIVER, PRIOR, REPORT
+
+if TYPE_CHECKING:
+    from hilum.inference.loaded import LoadedPipeline
+    from hilum.serve.service import Service
+
+CONFLICT = "conflict"  # how the reason of an image begins that was set aside
+_SETTLED = ("analysed", "refused", "failed")
+
+
+# --- Check --------------------------------------------------------------------------------------
+
+
+def check(service: Service, work: Work) -> None:
+    """Header, conflicts, plan. The image is `checked` and its analyses are waiting, or `refused`.
+
+    Raises:
+        HilumError: the store or the records are away; the work is still there.
+    """
+    data = service.store.read(work.subject)
+    config = service.config
+    try:
+        stored = open_guarded(
+            (work.subject, data), timeout_s=config.parse_s, memory_bytes=config.parse_bytes
+        )
+        own = "own-result: it was made by hilum." if stored.own_result else None
+    except InputRefused as error:
+        stored, own = None, reason(error)
+    with service.records.write() as session:
+        image = session.get_one(Image, work.subject)
+        if stored is not None:
+            _describe(image, stored)
+            own = own or _conflict(service, session, image)
+        if own is not None or stored is None:
+            settle(service, session, image, "refused", own or "unreadable")
+            service.queue.finish(session, work)
+            return
+        _begin(service, session, image, stored)
+        service.queue.finish(session, work)
+
+
+def _begin(service: Service, session: Session, image: Image, stored: StoredImage) -> None:
+    """The image is checked; what follows waits."""
+    facts = routing.Facts(
+        sender=image.sender,
+        origin=image.origin,
+        descriptions=stored.descriptions,
+        view=image.view,
+        modality=image.modality,
+    )
+    plan = routing.plan(service.config, facts, image.wanted)
+    image.priority = max(image.priority, plan.priority)
+    image.state, image.reason = "checked", None
+    link_priors(session, image)
+    names = ", ".join(plan.pipelines) or "none: it is kept only"
+    service.records.say(session, image.id, "checked", f"checked; pipelines: {names}")
+    for index, name in enumerate((*plan.pipelines, *plan.shadow)):
+        details = {
+            "pipeline": name,
+            "shown": index == 0,
+            "shadow": index >= len(plan.pipelines),
+            "destinations": [] if index >= len(plan.pipelines) else list(plan.destinations),
+        }
+        ask(service, session, image, details)
+    if service.config.priors is not None and image.patient and plan.pipelines:
+        service.queue.add(session, PRIOR, image.id, priority=image.priority)
+
+
+def ask(service: Service, session: Session, image: Image, details: dict[str, Any]) -> bool:
+    """Analysis by one pipeline is to be done; False where it was asked for before."""
+    name, queue = str(details["pipeline"]), service.queue
+    return queue.add(
+        session, ANALYSE, image.id, key=name, priority=image.priority, details=details
+    ) or queue.again(session, ANALYSE, image.id, name, details)
+
+
+def link_priors(session: Session, image: Image) -> None:
+    """The newest earlier image of the same patient, on both sides of a new image."""
+    if not (image.patient and image.study_date):
+        return
+    session.flush()
+    others = select(Image).where(Image.patient == image.patient, Image.id != image.id)
+    others = others.where(Image.study_date.is_not(None), Image.study != image.study)
+    for other in session.scalars(others.order_by(Image.study_date, Image.received)):
+        assert other.study_date is not None
+        if other.study_date < image.study_date:
+            image.prior = other.id
+        elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
+            other.prior = image.id
+
+
+def _is_newer(session: Session, image: Image, known: str | None) -> bool:
+    prior = session.get(Image, known) if known else None
+    return prior is None or (prior.study_date or "") < (image.study_date or "")
+
+
+def _describe(image: Image, stored: StoredImage) -> None:
+    """What lists and rules need of the header; text as typed, cut to what databases take."""
+    header, ids = stored.header, stored.ids
+    image.sop, image.series = plain(ids.sop_instance_uid), plain(ids.series_instance_uid)
+    image.study, image.patient = plain(ids.study_instance_uid), plain(ids.patient_id)
+    image.patient_name = plain(header.text("PatientName"))
+    image.study_date = plain(header.text("StudyDate"), 32)
+    image.accession = plain(header.text("AccessionNumber"))
+    image.manufacturer = plain(header.text("Manufacturer"))
+    image.modality, image.view = plain(stored.modality, 32), plain(stored.view, 32)
+    image.sop_class = plain(stored.sop_class, 64)
+    image.syntax = plain(stored.parsed.syntax, 64) if stored.parsed else None
+    image.inverted = header.code("PhotometricInterpretation") == "MONOCHROME1"
+
+
+def _conflict(service: Service, session: Session, image: Image) -> str | None:
+    """Why the image is set aside: its UID is that of another object."""
+    if not image.sop:
+        return None
+    service.records.alone(session, f"sop {image.sop}")
+    session.flush()
+    others = select(Image.id).where(Image.sop == image.sop, Image.id != image.id)
+    kept = others.where(Image.reason.is_(None) | ~Image.reason.startswith(CONFLICT))
+    if session.scalar(kept.limit(1)) is None:
+        return None
+    return f"{CONFLICT}: another object with its SOPInstanceUID came first; this one is set aside."
+
+
+# --- Analyse ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Collected:
+    """Takes the files of an image from the worker, in memory."""
+
+    writers: dict[str, Writer]
+    files: list[File] = field(default_factory=list)
+    stored: StoredImage | None = None
+    radiograph: Radiograph | None = None
+
+    def __call__(
+        self,
+        stored: StoredImage | None,
+        radiograph: Radiograph,
+        result: ImageResult,
+        pipeline: PipelineInfo,
+    ) -> ImageResult:
+        assert result.findings is not None
+        self.stored, self.radiograph = stored, radiograph
+        self.files, warnings = write_all(self.writers, stored, radiograph, result, pipeline)
+        return replace(
+            result,
+            outlines={name: svg_path(mask) for name, mask in result.findings.masks.items()},
+            files={_key(file): _name(file) for file in self.files},
+            warnings=(*result.warnings, *warnings),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An object of the store as an input; its name is its id."""
+
+    name: str
+    data: bytes
+
+    def load(self) -> bytes:
+        return self.data
+
+
+def analyse(service: Service, work: Work) -> None:
+    """Ask one pipeline; keep its files, then its result and all that follows at once.
+
+    Raises:
+        HilumError: the store or the records are away; the work is still there.
+    """
+    name = str(work.details["pipeline"])
+    try:
+        loaded = service.pipelines.loaded(name)
+    except NotLoaded as error:
+        with service.records.write() as session:
+            _without_result(service, session, work, "failed", f"pipeline {name}: {error}")
+        return
+    result_id = hashed(work.subject, loaded.fingerprint)
+    with service.records.read() as session:
+        known = session.get(Result, result_id)
+    if known is not None:
+        with service.records.write() as session:
+            _known(service, session, work, known)
+        return
+    sink = _Collected(service.writers)
+    held = _Held(work.subject, service.store.read(work.subject))
+    found = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
+    if found.status != "analysed":
+        with service.records.write() as session:
+            _without_result(service, session, work, found.status, str(found.reason))
+        return
+    size = service.store.keep_result(result_id, {_name(f): f.content for f in sink.files})
+    with service.records.write() as session:
+        _with_result(service, session, work, loaded, found, result_id, sink, size)
+
+
+def _known(service: Service, session: Session, work: Work, result: Result) -> None:
+    """Asked for before, by another name or as a shadow: nothing is computed twice."""
+    image = session.get_one(Image, work.subject)
+    if not work.details["shadow"]:
+        session.merge(result).shadow = False
+    if work.details["shown"] and image.state != "analysed":
+        answer = ImageResult.from_json(result.document["images"][0])
+        _show(image, answer, None, work.details["pipeline"])
+        image.analysed = result.made
+        settle(service, session, image, "analysed")
+    service.queue.finish(session, work)
+
+
+def _with_result(
+    service: Service,
+    session: Session,
+    work: Work,
+    loaded: LoadedPipeline,
+    answer: ImageResult,
+    result_id: str,
+    sink: _Collected,
+    size: int,
+) -> None:
+    details, image = work.details, session.get_one(Image, work.subject)
+    document = RunResult(loaded.info, (answer,), loaded.combine((answer,))).to_json()
+    result = Result(
+        id=result_id,
+        image=image.id,
+        pipeline=details["pipeline"],
+        fingerprint=loaded.fingerprint,
+        made=service.records.clock(),
+        bytes=size,
+        shadow=details["shadow"],
+        document=document,
+        files=dict(answer.files),
+    )
+    service.records.add_once(session, result)
+    for warning in answer.warnings:
+        if warning.startswith(NOT_WRITTEN):
+            service.records.say(session, image.id, image.state, plain(warning) or "")
+    if details["shown"]:
+        _show(image, answer, sink.radiograph, details["pipeline"])
+        image.analysed = result.made
+        settle(service, session, image, "analysed")
+    elif not details["shadow"]:
+        said = f"analysed by {details['pipeline']} too"
+        service.records.say(session, image.id, image.state, said)
+    for destination in details["destinations"]:
+        _send(service, session, image, result, destination, bool(details["shown"]))
+    service.queue.finish(session, work)
+
+
+def _show(image: Image, answer: ImageResult, radiograph: Radiograph | None, name: str) -> None:
+    """The image's row says what its pipeline found."""
+    found = answer.findings
+    assert found is not None
+    image.pipeline, image.finding = name, bool(found.labels)
+    image.rows, image.columns = answer.height, answer.width
+    scores = found.image_scores
+    image.score = scores.get("opacity", max([*map(float, found.scores), 0.0]))
+    if radiograph is not None and radiograph.spacing_mm is not None:
+        image.spacing = list(radiograph.spacing_mm)
+
+
+def _without_result(service: Service, session: Session, work: Work, state: str, why: str) -> None:
+    image = session.get_one(Image, work.subject)
+    if work.details["shown"]:
+        settle(service, session, image, state, why)
+    else:
+        service.records.say(session, image.id, image.state, plain(f"{state}: {why}") or "")
+    service.queue.finish(session, work, "failed" if state == "failed" else "done", why)
+
+
+def settle(
+    service: Service, session: Session, image: Image, state: str, why: str | None = None
+) -> None:
+    """An image has come to an end, which its history and a work list are told."""
+    image.state, image.reason = state, plain(why)
+    service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
+    service.audit.analysed(session, image)
+    if service.config.worklist is not None and image.study:
+        key = f"{state} {image.analysed}"
+        service.queue.add(session, REPORT, image.id, key=key, priority=image.priority)
+
+
+def _send(
+    service: Service,
+    session: Session,
+    image: Image,
+    result: Result,
+    destination: str,
+    shown: bool,
+) -> None:
+    """Deliveries of a result to one destination, and their work."""
+    wanted = service.config.destinations.get(destination)
+    for kind in wanted.objects if wanted else ():
+        if kind == SOURCE:
+            if shown:
+                _deliver(service, session, image, None, destination, kind)
+        elif kind in result.files:
+            _deliver(service, session, image, result.id, destination, kind)
+
+
+def _deliver(
+    service: Service,
+    session: Session,
+    image: Image,
+    result: str | None,
+    destination: str,
+    kind: str,
+) -> None:
+    now = service.records.clock()
+    delivery = Delivery(
+        id=hashed(image.id, result, destination, kind),
+        image=image.id,
+        result=result,
+        destination=destination,
+        object=kind,
+        state="waiting",
+        attempts=0,
+        since=now,
+        changed=now,
+    )
+    if service.records.add_once(session, delivery):
+        service.queue.add(session, DELIVER, delivery.id, priority=image.priority)
+
+
+# --- Work that ends badly -----------------------------------------------------------------------
+
+
+def given_up(service: Service, session: Session, work: Work, why: str) -> None:
+    """The image of a check or analysis that cannot be done is `failed`, visibly."""
+    if work.kind == CHECK or work.details.get("shown"):
+        image = session.get_one(Image, work.subject)
+        if image.state not in _SETTLED:
+            settle(service, session, image, "failed", why)
+    elif work.kind == ANALYSE:
+        service.records.say(session, work.subject, "failed", why)
+
+
+def _key(file: File) -> str:
+    return file.key if file.key == file.writer else f"{file.writer}-{file.key}"
+
+
+def _name(file: File) -> str:
+    return f"{file.writer}{file.ending}".lower()

@@ -1,0 +1,198 @@
+"""The database: opened, brought to today's form, written in transactions that are flushed.
+
+SQLite (write-ahead log, every commit on the disk) or PostgreSQL by URL. Knows no state machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, func, insert, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from hilum.core.errors import ConfigError, HilumError
+from hilum.serve import tables
+
+Clock = Callable[[], float]
+BUSY_S = 30.0  # how long a writer waits for another one
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class RecordsUnavailable(HilumError):
+    """The database cannot be reached or written; nothing was recorded, ask again later."""
+
+
+def hashed(*parts: str | None) -> str:
+    """The id of something: 32 hexadecimal digits that follow from what it is."""
+    joined = "\0".join(part or "" for part in parts)
+    return hashlib.sha256(joined.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def plain(text: str | None, limit: int = 1000) -> str | None:
+    """Text that every database takes: without NUL and halves of characters, and not too long."""
+    if text is None:
+        return None
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:limit]
+
+
+class Records:
+    """`with records.write() as session`: one transaction, on the disk when the block has ended."""
+
+    def __init__(self, url: str, *, clock: Clock = time.time) -> None:
+        """
+        Raises:
+            ConfigError: no such kind of database, or its driver is not installed.
+        """
+        self.url, self.clock = url, clock
+        try:
+            kind = make_url(url).get_backend_name()
+            if kind not in ("sqlite", "postgresql"):
+                raise ConfigError(f"database {kind}; needed: sqlite or postgresql")
+            self.engine = _engine(url)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise ConfigError(
+                "the database's URL is none; needed: postgresql+pg8000://..."
+            ) from error
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"the database needs {error.name}: pip install {error.name}"
+            ) from error
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        # Writers of one process queue here: SQLite's own waiting is polling, and unfair.
+        self._writing = threading.RLock() if kind == "sqlite" else None
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that nothing written by others comes between (SQLite).
+
+        Raises:
+            RecordsUnavailable: locked, read-only, full, away. Nothing of the block is kept.
+        """
+        if self._writing is None:
+            with self._session() as session:
+                yield session
+            return
+        with self._writing, self._session() as session:
+            session.execute(text("BEGIN IMMEDIATE"))
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session to look with.
+
+        Raises:
+            RecordsUnavailable: the database is away.
+        """
+        with self._session() as session:
+            yield session
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        try:
+            with self._sessions() as session:
+                yield session
+                session.commit()
+        except SQLAlchemyError as error:
+            # The message would quote values.
+            kind = type(getattr(error, "orig", None) or error).__name__
+            raise RecordsUnavailable(f"the database does not take it ({kind})") from None
+
+    def upgrade(self) -> None:
+        """Bring the tables to today's form (Alembic); what waits in them stays.
+
+        Raises:
+            RecordsUnavailable: the database is away, or newer than this program.
+        """
+        from alembic import command
+        from alembic.config import Config as Alembic
+        from alembic.util import CommandError
+
+        settings = Alembic()
+        settings.set_main_option("script_location", str(MIGRATIONS))
+        try:
+            with self.engine.begin() as connection:
+                if self._writing is None:  # several services may start at once
+                    connection.execute(text("SELECT pg_advisory_xact_lock(727172)"))
+                else:
+                    connection.execute(text("BEGIN IMMEDIATE"))
+                settings.attributes["connection"] = connection
+                command.upgrade(settings, "head")
+        except CommandError as error:
+            raise RecordsUnavailable(f"{error}; needed: a hilum at least as new") from None
+        except SQLAlchemyError as error:
+            kind = type(getattr(error, "orig", None) or error).__name__
+            raise RecordsUnavailable(f"the database cannot be upgraded ({kind})") from None
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    # --- Questions that several modules ask -----------------------------------------------------
+
+    def add_once(self, session: Session, row: tables.Base) -> bool:
+        """Insert by primary key; False where it is there already."""
+        table = type(row).__table__
+        values = {c.key: getattr(row, c.key) for c in table.columns}
+        for column in table.columns:
+            if values[column.key] is None:
+                del values[column.key]
+        dialect = sqlite if self._writing is not None else postgresql
+        statement = dialect.insert(table).values(values).on_conflict_do_nothing()
+        return bool(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+
+    def alone(self, session: Session, name: str) -> None:
+        """Until the transaction ends, nobody else is in one of this name. SQLite's writers are
+        alone anyway."""
+        if self._writing is None:
+            number = int(hashed(name)[:15], 16)
+            session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+    def image(self, id: str) -> tables.Image | None:
+        with self.read() as session:
+            return session.get(tables.Image, id)
+
+    def say(self, session: Session, image: str, state: str, what: str) -> None:
+        """Add to an image's history, which is also what pages are told."""
+        values = {"image": image, "at": self.clock(), "what": what, "state": state}
+        session.execute(insert(tables.Event).values(values))
+
+    def history(self, image: str) -> list[tables.Event]:
+        with self.read() as session:
+            query = select(tables.Event).where(tables.Event.image == image)
+            return list(session.scalars(query.order_by(tables.Event.number)))
+
+    def counts(self) -> dict[str, int]:
+        """Images by state."""
+        with self.read() as session:
+            rows = session.execute(
+                select(tables.Image.state, func.count()).group_by(tables.Image.state)
+            )
+            return {state: int(count) for state, count in rows}
+
+    def bytes(self) -> int:
+        """Of everything that is held."""
+        with self.read() as session:
+            sums = (func.coalesce(func.sum(t.bytes), 0) for t in (tables.Image, tables.Result))
+            return sum(int(session.scalar(select(one)) or 0) for one in sums)
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    engine = create_engine(url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

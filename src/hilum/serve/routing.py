@@ -1,0 +1,72 @@
+"""Which pipelines, destinations and priority an image gets: the first rule that fits decides.
+
+Knows headers and configuration only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from hilum.serve.config import Config, Rule
+from hilum.serve.tables import PRIORITIES, ROUTINE
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What rules look at."""
+
+    sender: str | None
+    origin: str
+    descriptions: tuple[str, ...]
+    view: str | None
+    modality: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done with an image."""
+
+    pipelines: tuple[str, ...]  # the first one's score is shown; none: it is only kept
+    shadow: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    priority: int = ROUTINE
+
+
+def plan(config: Config, facts: Facts, wanted: str | None = None) -> Plan:
+    """The plan of an image.
+
+    Args:
+        wanted: the pipeline that its sender asked for; it takes the place of the rule's.
+    """
+    rule = next((rule for rule in config.rules if _fits(rule, facts)), Rule())
+    pipelines = rule.pipelines or (config.default,)
+    if wanted in config.pipelines:
+        pipelines = (str(wanted),)
+    # Earlier images are there to be looked at, beside the one that is analysed.
+    if not rule.analyse or facts.origin == "prior":
+        pipelines = ()
+    return Plan(
+        pipelines=pipelines,
+        shadow=tuple(name for name in rule.shadow if name not in pipelines and pipelines),
+        destinations=rule.destinations,
+        priority=PRIORITIES[rule.priority] if rule.priority else ROUTINE,
+    )
+
+
+def _fits(rule: Rule, facts: Facts) -> bool:
+    return (
+        rule.origin in ("*", facts.origin)
+        and _like([facts.sender], rule.sender)
+        and _like([facts.view], rule.view)
+        and _like([facts.modality], rule.modality)
+        and _like(facts.descriptions, rule.description)
+    )
+
+
+def _like(texts: Iterable[str | None], pattern: str) -> bool:
+    """Upper and lower case are the same: headers are typed by people."""
+    if pattern == "*":
+        return True
+    return any(fnmatchcase((text or "").lower(), pattern.lower()) for text in texts)

@@ -1,0 +1,189 @@
+"""Durable work in the database: claimed under a lease, done once, taken over from the dead.
+
+A piece of work is added in the transaction that makes it necessary and finished in the one that
+keeps its outcome, so neither can be there without the other. Ids follow from what is to be done:
+adding it again adds nothing. A worker renews its lease while it lives; work whose lease has run
+out belongs to whoever asks next. Knows nothing of what the work is.
+
+Not DBOS, which the design named: its package cannot be installed without psycopg (LGPL-3), its
+queue lies in a database of its own, so that a row and its work cannot be committed together, and
+work of a dead executor is handed over by a private call only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from hilum.core.errors import HilumError
+from hilum.serve.records import Records, hashed
+from hilum.serve.tables import Work
+
+CHECK, ANALYSE, DELIVER, PRIOR, REPORT = "check", "analyse", "deliver", "prior", "report"
+KINDS = (CHECK, ANALYSE, DELIVER, PRIOR, REPORT)
+LEASE_S = 30.0
+CRASHES = 3  # workers that a piece of work may kill
+ATTEMPTS = 25  # claims without an end, such as by hosts that died
+
+
+class LeaseLost(HilumError):
+    """Another worker has taken this work over; what was done here is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What is to be done."""
+
+    records: Records
+    lease_s: float = LEASE_S
+
+    def add(
+        self,
+        session: Session,
+        kind: str,
+        subject: str,
+        *,
+        key: str = "",
+        priority: int = 0,
+        due: float | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> bool:
+        """Add work in the caller's transaction; False where it was added before.
+
+        Args:
+            subject: the image or delivery it is about.
+            key: what tells it from other work of the kind about the subject.
+        """
+        work = Work(
+            id=hashed(kind, subject, key),
+            kind=kind,
+            subject=subject,
+            details=details or {},
+            state="waiting",
+            priority=priority,
+            due=self.records.clock() if due is None else due,
+            attempts=0,
+            crashes=0,
+        )
+        return self.records.add_once(session, work)
+
+    def again(
+        self,
+        session: Session,
+        kind: str,
+        subject: str,
+        key: str = "",
+        details: dict[str, Any] | None = None,
+    ) -> bool:
+        """Work that has ended is to be done once more; False where there is none such."""
+        work = session.get(Work, hashed(kind, subject, key), with_for_update=True)
+        if work is None or work.state not in ("done", "failed"):
+            return False
+        work.state, work.due, work.reason = "waiting", self.records.clock(), None
+        work.attempts = work.crashes = 0
+        work.details = work.details if details is None else details
+        return True
+
+    # --- A worker -------------------------------------------------------------------------------
+
+    def claim(self, owner: str, kinds: Collection[str] = KINDS) -> Work | None:
+        """The most urgent work of these kinds that is due, now the owner's; None: none is."""
+        now = self.records.clock()
+        free = or_(
+            and_(Work.state == "waiting", Work.due <= now),
+            and_(Work.state == "running", Work.lease < now),
+        )
+        urgent = Work.priority.desc(), Work.due, Work.id
+        query = select(Work).where(Work.kind.in_(kinds), free).order_by(*urgent).limit(1)
+        with self.records.read() as session:  # asking often must not hold up writers
+            if session.scalar(query) is None:
+                return None
+        with self.records.write() as session:
+            work = session.scalar(query.with_for_update(skip_locked=True))
+            if work is None:
+                return None
+            work.state, work.owner, work.lease = "running", owner, now + self.lease_s
+            work.attempts += 1
+        return work
+
+    def renew(self, owner: str) -> None:
+        """The owner lives: its leases run on."""
+        lease = self.records.clock() + self.lease_s
+        with self.records.write() as session:
+            session.execute(_of(owner).values(lease=lease))
+
+    def finish(self, session: Session, work: Work, state: str = "done", reason: str = "") -> None:
+        """End work in the caller's transaction.
+
+        Raises:
+            LeaseLost: it is no longer the caller's; the transaction must not be kept.
+        """
+        self._end(session, work, state=state, owner=None, lease=None, reason=reason or None)
+
+    def postpone(self, session: Session, work: Work, due: float, reason: str) -> None:
+        """Do it later.
+
+        Raises:
+            LeaseLost: see `finish`.
+        """
+        self._end(session, work, state="waiting", owner=None, lease=None, due=due, reason=reason)
+
+    def _end(self, session: Session, work: Work, **values: Any) -> None:
+        query = update(Work).where(
+            Work.id == work.id, Work.owner == work.owner, Work.attempts == work.attempts
+        )
+        if not session.execute(query.values(**values)).rowcount:  # type: ignore[attr-defined]
+            raise LeaseLost(f"{work.kind}: taken over by another worker")
+
+    # --- A supervisor ---------------------------------------------------------------------------
+
+    def release(self, owner: str, *, crashed: bool) -> int:
+        """The owner is dead: its work is free at once. How much that was.
+
+        Args:
+            crashed: it died at its work, by itself; work that does so again and again is not
+                claimed for ever (see `worn_out`).
+        """
+        with self.records.write() as session:
+            crashes = Work.crashes + int(crashed)
+            query = _of(owner).values(state="waiting", owner=None, lease=None, crashes=crashes)
+            return int(session.execute(query).rowcount)  # type: ignore[attr-defined]
+
+
+def worn_out(work: Work) -> bool:
+    """True where workers die of it: it must end as failed, not be tried again."""
+    # What waits for others is claimed again and again; their destinations say for how long.
+    return work.crashes >= CRASHES or (work.attempts > ATTEMPTS and work.kind in (CHECK, ANALYSE))
+
+
+def _of(owner: str) -> Any:
+    return update(Work).where(Work.owner == owner, Work.state == "running")
+
+
+class Heartbeat:
+    """Renews an owner's leases until it is stopped or the process dies."""
+
+    def __init__(self, queue: Queue, owner: str) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(queue, owner), name="heartbeat", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, queue: Queue, owner: str) -> None:
+        from hilum.serve.records import RecordsUnavailable
+
+        while not self._stop.wait(queue.lease_s / 3):
+            try:
+                queue.renew(owner)
+            except RecordsUnavailable:  # the lease says how long that may last
+                continue
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,70 @@
+"""The database is brought to today's form, and says nothing of anybody when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from helpers.service import Parts, radiograph_file
+from hilum.core.errors import ConfigError
+from hilum.serve.events import Events
+from hilum.serve.records import Records, RecordsUnavailable, hashed, plain
+from hilum.serve.tables import Base, Image
+
+
+def test_migrations_make_the_tables_that_the_code_knows(parts: Parts) -> None:
+    with parts.records.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    assert differences == []
+
+
+def test_upgrading_again_changes_nothing(parts: Parts) -> None:
+    parts.receive(radiograph_file())
+    parts.records.upgrade()
+    assert parts.records.counts() == {"received": 1}
+
+
+def test_a_newer_database_is_not_touched(parts: Parts) -> None:
+    with parts.records.write() as session:
+        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(RecordsUnavailable, match="at least as new"):
+        parts.records.upgrade()
+
+
+def test_another_kind_of_database_is_named() -> None:
+    with pytest.raises(ConfigError, match="sqlite or postgresql"):
+        Records("mysql://127.0.0.1/hilum")
+
+
+def test_errors_of_the_database_quote_no_values(parts: Parts) -> None:
+    image = Image(id="a" * 32, content="", bytes=0, state="received", origin="upload")
+    image.patient_name = "CANARY^NAME"
+    with pytest.raises(RecordsUnavailable) as caught, parts.records.write() as session:
+        session.add(image)  # `received` is missing
+    assert "CANARY" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_ids_follow_from_what_they_name() -> None:
+    assert hashed("a", "b") == hashed("a", "b")
+    assert hashed("ab", "") != hashed("a", "b")
+    assert len(hashed("a")) == 32
+
+
+def test_text_that_no_database_takes_is_made_plain() -> None:
+    assert plain("a\0b\ud800c") == "ab?c"
+    assert plain(None) is None
+    assert len(plain("x" * 5000) or "") == 1000
+
+
+def test_a_listener_hears_what_happens_after_it_came(parts: Parts, tmp_path: Path) -> None:
+    parts.receive(radiograph_file("1.2.1"))
+    events = Events(parts.records, every_s=0.01)
+    with events.subscribed() as changes:
+        later = parts.receive(radiograph_file("1.2.2"))
+        change = changes.get(timeout=10)
+    events.close()
+    assert (change.id, change.state) == (later.id, "received")

@@ -1,0 +1,138 @@
+// The REST API as the page uses it: types and calls. Knows no element.
+
+export type State = "received" | "checked" | "analysed" | "refused" | "failed";
+export type Priority = "routine" | "high" | "stat";
+export type Time = number | string | null;
+export type Box = [number, number, number, number];
+export type Verdict = "accept" | "reject" | "redraw" | "comment";
+
+export interface Summary {
+  id: string; study: string | null; name: string | null; state: State; reason: string | null;
+  received: Time; analysed: Time; origin: string; modality: string | null; view: string | null;
+  priority: Priority; score: number | null; finding: boolean | null;
+  patient: { id: string | null; name: string | null } | null; study_date: string | null;
+  pipeline: string | null; deliveries: { waiting: number; delivered: number; dead: number };
+  feedback: number; prior: string | null;
+}
+
+export interface Finding { id: string; label: string; score: number; box_px: Box }
+
+export interface PointJson { threshold: number; reason: string; chosen_on: string; score: string; achieved: Record<string, number>; assumes: string }
+
+/** A document of schema hilum.findings/1 with one image. */
+export interface Result {
+  pipeline: { name: string; version: string; operating_points: Record<string, PointJson>; calibrated_on: string; fingerprint: string };
+  images: {
+    width: number; height: number; scores: Record<string, number>; findings: Finding[]; warnings: string[];
+    outlines: Record<string, string>; masks: Record<string, string>; files: Record<string, string>; declined: Record<string, string>;
+  }[];
+  studies: { scores: Record<string, number> }[];
+}
+
+export interface Feedback {
+  by: string; at: Time; verdict: Verdict; pipeline: string | null; finding: string | null;
+  boxes: Box[] | null; label: string | null; comment: string | null;
+}
+
+export interface Delivery { id: string; destination: string; object: string; state: string; reason: string | null }
+
+export interface Detail extends Omit<Summary, "deliveries" | "feedback"> {
+  size: [number, number] | null; spacing: [number, number] | null; inverted: boolean;
+  results: Record<string, Result>; history: { at: Time; what: string }[];
+  feedback: Feedback[]; deliveries: Delivery[];
+}
+
+export interface Point {
+  name: string; threshold: number; aim: string; meaning?: string | null; false_marks_per_100?: number | null;
+  score?: string; chosen_on?: string; sensitivity?: number | null;
+}
+
+export interface Status {
+  version: string; notice: string;
+  pipelines: { name: string; default: boolean; outputs: string[]; operating_points: Point[] }[];
+  disk: { used: number; limit: number | null } | null; user: { name: string; role: string } | null;
+}
+
+export interface Receipt {
+  images: { id: string; state: State; name: string | null; duplicate: boolean }[];
+  refused: { name: string; problem: string }[];
+}
+
+export interface Pixels { rows: number; columns: number; values: Uint16Array }
+
+/** An answer that is no success, in the words of the service (RFC 9457). */
+export class Problem extends Error {
+  constructor(readonly status: number, words: string) {
+    super(words);
+  }
+}
+
+const BASE = "api/v1";
+
+async function answer(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  const csrf = /(?:^|;\s*)hilum_csrf=([^;]+)/.exec(document.cookie)?.[1];
+  if (csrf) headers.set("X-Hilum-CSRF", decodeURIComponent(csrf));
+  let response: Response;
+  try {
+    response = await fetch(`${BASE}${path}`, { ...init, headers });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new Problem(0, "The service does not answer. Is `hilum serve` still running?");
+  }
+  if (!response.ok) throw new Problem(response.status, await wordsOf(response));
+  return response;
+}
+
+async function wordsOf(response: Response): Promise<string> {
+  try {
+    const { title, detail } = (await response.json()) as { title?: string; detail?: string };
+    const words = [title, detail].filter((one) => typeof one === "string" && one).join(": ");
+    if (words) return words;
+  } catch { /* no JSON: the status says it */ }
+  return `${response.status} ${response.statusText}`;
+}
+
+const json = async <T>(path: string, init?: RequestInit): Promise<T> => (await answer(path, init)).json() as Promise<T>;
+
+const sent = (method: string, body: unknown): RequestInit => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const api = {
+  status: () => json<Status>("/status"),
+  images: (query: URLSearchParams, signal?: AbortSignal) => json<{ items: Summary[]; total: number; page: number; per_page: number }>(`/images?${query}`, { signal: signal ?? null }),
+  image: (id: string) => json<Detail>(`/images/${id}`),
+  feedback: (id: string) => json<Feedback[] | { items: Feedback[] }>(`/images/${id}/feedback`).then((got) => (Array.isArray(got) ? got : got.items)),
+  say: (id: string, feedback: Omit<Feedback, "by" | "at">) => json<Feedback>(`/images/${id}/feedback`, sent("POST", feedback)),
+  sample: () => json<Receipt>("/sample", { method: "POST" }),
+  analyse: (id: string, pipeline: string) => answer(`/images/${id}/analyse`, sent("POST", { pipeline })),
+  retry: (id: string) => answer(`/images/${id}/retry`, { method: "POST" }),
+  retryDelivery: (id: string) => answer(`/deliveries/${id}/retry`, { method: "POST" }),
+  priority: (id: string, priority: Priority) => answer(`/images/${id}`, sent("PATCH", { priority })),
+  logIn: (name: string, password: string) => answer("/session", sent("POST", { name, password })),
+  logOut: () => answer("/session", { method: "DELETE" }),
+  picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,
+  file: (id: string, kind: string, pipeline: string) => `${BASE}/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`,
+  heatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`).then((got) => got.blob()),
+  upload(files: File[], pipeline: string | null): Promise<Receipt> {
+    const form = new FormData();
+    for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);
+    if (pipeline) form.append("pipeline", pipeline);
+    return json<Receipt>("/images", { method: "POST", body: form });
+  },
+  /** Grey values 0 to 65535, air dark, row by row, as the radiograph was read. */
+  async pixels(id: string): Promise<Pixels> {
+    const response = await answer(`/images/${id}/pixels`);
+    const rows = Number(response.headers.get("X-Rows")), columns = Number(response.headers.get("X-Columns"));
+    const values = new Uint16Array(await response.arrayBuffer());
+    if (!rows || !columns || values.length !== rows * columns) throw new Problem(0, `Pixels came incomplete: ${values.length} for ${columns} × ${rows}. Open the image again.`);
+    return { rows, columns, values };
+  },
+  /** Calls back at each change of an image; `open` tells whether the line stands. */
+  events(changed: (change: { id: string; state: State }) => void, open: (stands: boolean) => void): () => void {
+    const source = new EventSource(`${BASE}/events`);
+    source.addEventListener("image", (event) => changed(JSON.parse((event as MessageEvent<string>).data)));
+    source.addEventListener("open", () => open(true));
+    source.addEventListener("error", () => open(false));
+    return () => source.close();
+  },
+};

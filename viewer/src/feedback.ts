@@ -1,0 +1,125 @@
+// What readers say of findings: accept, reject, redraw, comment; with who and when.
+import type { Box, Feedback, Finding } from "./api";
+import { button, fill, h } from "./dom";
+import { READER_COLOUR, clock, extent, labelColour, labelText, labels, place, sentence, two } from "./words";
+
+const VERDICTS: Record<Feedback["verdict"], { shape: string; word: string }> = {
+  accept: { shape: "✓", word: "accepted" }, reject: { shape: "✕", word: "rejected" },
+  redraw: { shape: "▭", word: "drawn" }, comment: { shape: "❝", word: "commented" },
+};
+
+/** The last verdict on each finding. */
+export function verdicts(feedback: Feedback[]): Map<string, Feedback> {
+  const last = new Map<string, Feedback>();
+  for (const one of feedback) if (one.finding && one.verdict !== "comment") last.set(one.finding, one);
+  return last;
+}
+
+/** Boxes that readers drew, but for those whose finding was judged anew since. */
+export function readerBoxes(feedback: Feedback[]): { box: Box; by: string }[] {
+  const last = verdicts(feedback);
+  const standing = feedback.filter((one) => one.verdict === "redraw" && (!one.finding || last.get(one.finding) === one));
+  return standing.flatMap((one) => (one.boxes ?? []).map((box) => ({ box, by: one.by })));
+}
+
+export interface FindingActions {
+  choose: (finding: Finding) => void;
+  accept: (finding: Finding) => void;
+  reject: (finding: Finding) => void;
+  redraw: (finding: Finding) => void;
+}
+
+export function findingCard(finding: Finding, number: number, verdict: Feedback | undefined, chosen: boolean, spacing: [number, number] | null, actions: FindingActions): HTMLElement {
+  const swatch = h("i", { class: "swatch", "aria-hidden": "true" });
+  swatch.style.borderColor = labelColour(finding.label);
+  const name = `${labelText(finding.label)} ${number}`;
+  const act = (words: string, drawing: string, go: (finding: Finding) => void, is: string): HTMLElement =>
+    button(words, drawing, () => go(finding), { id: `${is}-${finding.id}`, class: "small", "aria-label": `${words} ${name}`, "aria-pressed": verdict ? String(verdict.verdict === is) : "false" });
+  return h("li", { class: `finding${chosen ? " chosen" : ""}`, "data-finding": finding.id },
+    h("button", { type: "button", id: `choose-${finding.id}`, class: "choose", "aria-pressed": String(chosen), onclick: () => actions.choose(finding) },
+      swatch, h("span", { class: "what" }, labelText(finding.label)), h("b", {}, two(finding.score)),
+      h("span", { class: "where" }, place(finding.box_px)), h("span", { class: "where" }, extent(finding.box_px, spacing))),
+    verdict ? h("p", { class: "verdict" }, `${VERDICTS[verdict.verdict].shape} ${verdict.verdict === "redraw" ? "redrawn" : VERDICTS[verdict.verdict].word} by ${verdict.by}, ${clock(verdict.at)}`) : null,
+    h("div", { class: "actions" }, act("Accept", "accept", actions.accept, "accept"), act("Reject", "reject", actions.reject, "reject"), act("Redraw", "draw", actions.redraw, "redraw")));
+}
+
+export function feedbackList(feedback: Feedback[], findings: Finding[]): HTMLElement {
+  if (!feedback.length) return h("p", { class: "quiet" }, "Nobody has said anything of this image yet.");
+  const number = new Map(findings.map((finding, at) => [finding.id, `${labelText(finding.label)} ${at + 1}`]));
+  const entry = (one: Feedback): HTMLElement => {
+    const what = one.finding ? (number.get(one.finding) ?? "a finding of another result") : one.boxes?.length ? `a missed ${labelText(one.label ?? "opacity").toLowerCase()}` : "";
+    const { shape, word } = VERDICTS[one.verdict];
+    return h("li", {},
+      h("p", {}, h("span", { "aria-hidden": "true" }, `${shape} `), h("b", {}, one.by), ` ${one.finding && one.verdict === "redraw" ? "redrew" : one.verdict === "redraw" ? "drew" : word} ${what}`),
+      ...(one.boxes ?? []).map((box) => h("p", { class: "where" }, place(box))),
+      one.comment ? h("p", { class: "comment" }, one.comment) : null,
+      h("p", { class: "quiet" }, clock(one.at)));
+  };
+  return h("ul", { class: "said" }, ...[...feedback].reverse().map(entry));
+}
+
+export function commentForm(say: (comment: string) => Promise<boolean>): HTMLElement {
+  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader and for training" });
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (words.value.trim() && (await say(words.value.trim()))) words.value = "";
+  };
+  return h("form", { class: "comment-form", onsubmit: (event: Event) => void submit(event) }, h("label", { for: "comment" }, "Comment"), words, h("button", { type: "submit" }, "Save the comment"));
+}
+
+/** The box being drawn, by pointer or by numbers, and what it is. */
+export class DrawForm {
+  readonly root = h("form", { class: "draw-form", hidden: true, "aria-label": "Draw a box" });
+  private readonly numbers: HTMLInputElement[];
+  private readonly label = h("select", { id: "draw-label" }, ...labels().map((name) => h("option", { value: name }, labelText(name))));
+  private readonly comment = h("input", { id: "draw-comment", type: "text", maxlength: 2000 });
+  private readonly heading = h("h3", {});
+  private readonly save = h("button", { type: "submit", class: "primary" }, "Save the box");
+  finding: Finding | null = null;
+
+  constructor(changed: (box: Box | null) => void, saved: (box: Box, label: string, comment: string) => void, cancelled: () => void) {
+    const field = (name: string, at: number): HTMLElement => h("label", {}, `${name} `, this.numbers[at]!);
+    this.numbers = ["left", "top", "right", "bottom"].map((name) => h("input", { type: "number", min: 0, step: "any", "data-edge": name, oninput: () => { changed(this.box); this.check(); } }));
+    const swatch = h("i", { class: "swatch dashed", "aria-hidden": "true" });
+    swatch.style.borderColor = READER_COLOUR;
+    fill(this.root, this.heading,
+      h("p", { class: "quiet" }, swatch, "Drag on the radiograph, or type the edges in px."),
+      h("div", { class: "edges" }, field("Left", 0), field("Top", 1), field("Right", 2), field("Bottom", 3)),
+      h("label", { for: "draw-label" }, "What it is"), this.label, h("label", { for: "draw-comment" }, "Comment, if any"), this.comment,
+      h("div", { class: "actions" }, this.save, button("Cancel", null, cancelled)));
+    this.root.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (this.box) saved(this.box, this.label.value, this.comment.value.trim());
+    });
+  }
+
+  open(finding: Finding | null): void {
+    this.finding = finding;
+    this.heading.textContent = finding ? `Redraw: ${labelText(finding.label)} ${two(finding.score)}` : "Draw a finding that was missed";
+    this.label.value = finding?.label ?? "opacity";
+    this.comment.value = "";
+    this.set(null);
+    this.root.hidden = false;
+  }
+
+  close(): void {
+    this.root.hidden = true;
+    this.finding = null;
+  }
+
+  set(box: Box | null): void {
+    this.numbers.forEach((input, at) => (input.value = box ? String(box[at]) : ""));
+    this.check();
+  }
+
+  get box(): Box | null {
+    const [x1, y1, x2, y2] = this.numbers.map((input) => (input.value === "" ? NaN : Number(input.value)));
+    return x2! > x1! && y2! > y1! ? [x1!, y1!, x2!, y2!] : null;
+  }
+
+  private check(): void {
+    this.save.disabled = !this.box;
+  }
+}
+
+export const sayVerdict = (verdict: Feedback["verdict"]): string => sentence(VERDICTS[verdict].word);

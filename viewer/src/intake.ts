@@ -1,0 +1,137 @@
+// Files and folders into the service: dropped, chosen, or the sample.
+import { api, type Receipt } from "./api";
+import { button, fill, h } from "./dom";
+import { many } from "./words";
+
+const FILES = 20, BYTES = 64 * 2 ** 20; // at most, in one request
+
+export interface IntakeHost {
+  say: (words: string, kind?: "good" | "bad") => void;
+  received: (ids: string[]) => void;
+  pipeline: () => string | null;
+}
+
+export class Intake {
+  readonly root = h("section", { class: "intake", "aria-label": "Add images" });
+  private readonly progress = h("div", { class: "progress", role: "status" });
+  private readonly refused = h("div", { class: "refused-files" });
+  private sending = false;
+
+  constructor(private readonly host: IntakeHost) {
+    const files = this.chooser("Choose files", false), folder = this.chooser("Choose a folder", true);
+    fill(this.root,
+      h("p", { class: "drop-words" }, "Drop radiographs or a folder here: DICOM, PNG, JPEG, zip"),
+      h("div", { class: "actions" }, button("Files", "upload", () => files.click(), { id: "choose-files" }), button("Folder", "folder", () => folder.click()), button("Try a sample radiograph", "sample", () => void this.sample(), { id: "sample" })),
+      files, folder, this.progress, this.refused);
+    this.takeDrops(document.body);
+  }
+
+  private chooser(words: string, folder: boolean): HTMLInputElement {
+    const input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": words, webkitdirectory: folder, onchange: () => {
+      void this.send([...(input.files ?? [])]);
+      input.value = "";
+    } });
+    return input;
+  }
+
+  /** The whole page takes what is dropped, and shows so. */
+  private takeDrops(page: HTMLElement): void {
+    let inside = 0;
+    const carries = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
+    page.addEventListener("dragenter", (event) => {
+      if (carries(event)) page.classList.toggle("dropping", ++inside > 0);
+    });
+    page.addEventListener("dragleave", () => page.classList.toggle("dropping", (inside = Math.max(0, inside - 1)) > 0));
+    page.addEventListener("dragover", (event) => event.preventDefault());
+    page.addEventListener("drop", (event) => {
+      event.preventDefault();
+      inside = 0;
+      page.classList.remove("dropping");
+      if (event.dataTransfer) void filesOf(event.dataTransfer).then((files) => this.send(files));
+    });
+  }
+
+  private async sample(): Promise<void> {
+    try {
+      this.took(await api.sample());
+    } catch (error) {
+      this.host.say((error as Error).message, "bad");
+    }
+  }
+
+  async send(files: File[]): Promise<void> {
+    if (!files.length) return;
+    if (this.sending) return this.host.say("Wait until the files before are sent.", "bad");
+    this.sending = true;
+    const total = files.length, refused: Receipt["refused"] = [], ids: string[] = [];
+    let sent = 0, duplicates = 0;
+    fill(this.refused);
+    try {
+      for (const part of parts(files)) {
+        fill(this.progress, h("progress", { max: total, value: sent, "aria-label": "Files sent" }), ` ${sent} of ${many(total, "file")} sent`);
+        const receipt = await this.part(part);
+        sent += part.length;
+        ids.push(...receipt.images.map((one) => one.id));
+        duplicates += receipt.images.filter((one) => one.duplicate).length;
+        refused.push(...receipt.refused);
+      }
+    } finally {
+      this.sending = false;
+    }
+    const again = duplicates ? `, ${duplicates} of them held before` : "";
+    fill(this.progress, ids.length ? `${many(ids.length, "image")} received${again}.` : "");
+    this.showRefused(refused);
+    this.host.received(ids);
+  }
+
+  /** One request; where it is not taken, each of its files is said to be refused. */
+  private async part(files: File[]): Promise<Receipt> {
+    try {
+      return await api.upload(files, this.host.pipeline());
+    } catch (error) {
+      return { images: [], refused: files.map((file) => ({ name: file.webkitRelativePath || file.name, problem: (error as Error).message })) };
+    }
+  }
+
+  private took(receipt: Receipt): void {
+    this.showRefused(receipt.refused);
+    this.host.received(receipt.images.map((one) => one.id));
+  }
+
+  private showRefused(refused: Receipt["refused"]): void {
+    if (!refused.length) return fill(this.refused);
+    fill(this.refused, h("p", {}, h("span", { "aria-hidden": "true" }, "■ "), `${many(refused.length, "file")} not taken:`),
+      h("ul", { tabindex: 0, "aria-label": "Files not taken" }, ...refused.map(({ name, problem }) => h("li", {}, h("b", {}, name), ` ${problem}`))),
+      button("Dismiss", null, () => fill(this.refused), { class: "small" }));
+  }
+}
+
+function* parts(files: File[]): Generator<File[]> {
+  let part: File[] = [], bytes = 0;
+  for (const file of files) {
+    if (part.length && (part.length === FILES || bytes + file.size > BYTES)) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(file);
+    bytes += file.size;
+  }
+  yield part;
+}
+
+/** All files that were dropped, those in folders too. */
+async function filesOf(data: DataTransfer): Promise<File[]> {
+  const entries = [...data.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  if (!entries.length) return [...data.files];
+  return (await Promise.all(entries.map(filesIn))).flat();
+}
+
+async function filesIn(entry: FileSystemEntry): Promise<File[]> {
+  if (entry.isFile) return [await new Promise<File>((done, failed) => (entry as FileSystemFileEntry).file(done, failed))];
+  const reader = (entry as FileSystemDirectoryEntry).createReader(), out: File[] = [];
+  for (;;) { // a reader gives at most a hundred at a time
+    const some = await new Promise<FileSystemEntry[]>((done, failed) => reader.readEntries(done, failed));
+    if (!some.length) return out;
+    out.push(...(await Promise.all(some.map(filesIn))).flat());
+  }
+}

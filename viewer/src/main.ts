@@ -1,0 +1,132 @@
+// The page: head, worklist, and the image whose address is open. Knows no drawing.
+import { api, type Problem, type Status } from "./api";
+import { button, fill, h, icon } from "./dom";
+import { Intake } from "./intake";
+import { Help, listenForKeys } from "./keys";
+import { logIn } from "./login";
+import { View } from "./view";
+import { NOTICE } from "./words";
+import { Worklist } from "./worklist";
+
+const app = document.getElementById("app")!;
+const TOAST_MS = 5000;
+
+class Page {
+  private readonly main = h("main", { class: "page" });
+  private readonly right = h("div", { class: "right" });
+  private readonly toast = h("p", { class: "toast", role: "status" });
+  private readonly away = h("p", { class: "away", role: "alert", hidden: true }, "The service does not answer. What is shown may be old; the page tries again by itself.");
+  private readonly help = new Help();
+  private readonly worklist = new Worklist((error) => this.problem(error as Problem));
+  private readonly intake = new Intake({ say: (words, kind) => this.say(words, kind), received: (ids) => this.received(ids), pipeline: () => null });
+  private view: View | null = null;
+  private timer = 0;
+
+  constructor(private readonly status: Status) {
+    const user = status.user;
+    fill(app,
+      h("a", { class: "skip", href: "#content", onclick: (event: Event) => { event.preventDefault(); document.getElementById("content")?.focus(); } }, "Skip to the radiograph"),
+      h("header", { class: "top" },
+        h("a", { class: "brand", href: "#/" }, h("img", { src: "./icon.svg", alt: "", width: 28, height: 28 }), h("h1", {}, "hilum")),
+        h("p", { class: "notice" }, h("span", { "aria-hidden": "true" }, "⚠ "), NOTICE),
+        this.disk(),
+        user ? h("p", { class: "quiet user" }, user.name) : null,
+        user && user.name !== "local" ? button("Log out", null, () => void api.logOut().finally(() => location.reload()), { class: "small" }) : null,
+        button("Keys", null, () => this.help.open(), { class: "small", title: "Keyboard (?)", id: "help" })),
+      this.away, this.main, this.toast, this.help.root, h("div", { class: "drop-veil", "aria-hidden": "true" }, icon("upload"), h("span", {}, "Drop to analyse")));
+    fill(this.main, h("div", { class: "left" }, this.intake.root, this.worklist.root), this.right);
+    this.right.id = "content";
+    this.right.tabIndex = -1;
+  }
+
+  start(): void {
+    window.addEventListener("hashchange", () => this.route());
+    listenForKeys((action) => this.act(action));
+    this.route();
+    void this.worklist.read();
+    api.events(
+      ({ id }) => {
+        this.worklist.later();
+        if (this.view?.id === id) void this.view.refresh();
+      },
+      (stands) => {
+        if (stands && !this.away.hidden) void this.worklist.read();
+        this.away.hidden = stands;
+      },
+    );
+  }
+
+  private route(): void {
+    const id = /^#\/image\/([0-9a-f]+)$/.exec(location.hash)?.[1] ?? null;
+    if (this.view?.id === id && id) return;
+    this.view?.destroy();
+    this.view = id ? new View({ status: this.status, say: (words, kind) => this.say(words, kind), close: () => this.close(), changed: () => this.worklist.later() }, id) : null;
+    document.body.classList.toggle("viewing", id !== null);
+    fill(this.right, this.view?.root ?? welcome());
+    this.worklist.select(id);
+    if (id) window.scrollTo(0, 0);
+  }
+
+  private close(): void {
+    const id = this.view?.id;
+    location.hash = "#/";
+    window.setTimeout(() => document.querySelector<HTMLElement>(`[data-image="${id}"]`)?.focus());
+  }
+
+  private act(action: string): boolean {
+    const step = { "next-image": 1, "previous-image": -1 }[action];
+    if (step) {
+      const id = this.worklist.neighbour(step);
+      if (id) location.hash = `#/image/${id}`;
+    } else if (action === "search") document.getElementById("search")?.focus();
+    else if (action === "help") this.help.open();
+    else return this.view?.act(action) ?? false;
+    return true;
+  }
+
+  private received(ids: string[]): void {
+    this.worklist.later(0);
+    if (ids.length === 1) location.hash = `#/image/${ids[0]}`;
+    else if (ids.length > 1) this.say(`${ids.length} images received; their results come into the worklist.`, "good");
+  }
+
+  private disk(): HTMLElement | null {
+    const { used, limit } = this.status.disk ?? { used: 0, limit: null };
+    if (!limit || used < 0.8 * limit) return null;
+    return h("p", { class: "warned" }, `▲ Disk ${Math.round((100 * used) / limit)} % full: at the limit nothing more is taken`);
+  }
+
+  private problem(error: Problem): void {
+    if (error.status === 401) return fill(app, logIn(() => location.reload()));
+    this.away.hidden = error.status !== 0;
+    if (error.status) this.say(error.message, "bad");
+  }
+
+  private say(words: string, kind: "good" | "bad" | "" = ""): void {
+    window.clearTimeout(this.timer);
+    this.toast.className = `toast shown ${kind}`;
+    this.toast.textContent = `${{ good: "✓ ", bad: "▲ ", "": "" }[kind]}${words}`;
+    this.timer = window.setTimeout(() => (this.toast.className = "toast"), kind === "bad" ? 2 * TOAST_MS : TOAST_MS);
+  }
+}
+
+function welcome(): HTMLElement {
+  const step = (words: string, more: string): HTMLElement => h("li", {}, h("b", {}, words), ` ${more}`);
+  return h("section", { class: "welcome" }, h("h2", {}, "Drop a chest radiograph anywhere on this page"),
+    h("ol", {}, step("It is read,", "and refused with a reason where it is no frontal chest radiograph."), step("It is analysed", "by this service; the page asks no other machine."), step("You decide.", "Accept, reject or redraw what was found; others see who said what.")),
+    h("p", { class: "quiet" }, "No file at hand? “Try a sample radiograph” shows one that comes with hilum."));
+}
+
+async function begin(): Promise<void> {
+  fill(app, h("main", { class: "login" }, h("p", { class: "quiet", role: "status" }, "Asking the service …")));
+  try {
+    const status = await api.status();
+    if (!status.user) return fill(app, logIn(() => location.reload()));
+    new Page(status).start();
+  } catch (error) {
+    if ((error as Problem).status === 401) return fill(app, logIn(() => location.reload()));
+    fill(app, h("main", { class: "login" }, h("h1", {}, "hilum"), h("p", { class: "problem", role: "alert" }, (error as Error).message), button("Try again", "reset", () => void begin(), { class: "primary" })));
+  }
+}
+
+void begin();
