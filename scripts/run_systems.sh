@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The commands of docs/systems/*.md, small, on the sets of $HILUM_DATA: what stands in the documents is
-# what runs. A command that ended well is not run again; a changed one is.
+# what runs. A command that ended well is not run again, unless it or one before it has changed.
 #   HILUM_DATA=... scripts/run_systems.sh [OUT] [a b c d e]
-# Ends with the submissions scored: OUT/table.md, with CPU minutes. Tiny models: only whether the
-# chain runs whole is shown, never how good a system is.
+# Ends with the submissions scored and the variants compared, with CPU minutes, in OUT/table.md. Tiny
+# models: whether the chain runs whole is shown, never how good a system is.
 set -euo pipefail
 : "${HILUM_DATA:?the folder of the training sets}"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -19,15 +19,16 @@ blocks() { # those of a document fenced as "sh" (second word: $2)
   awk -v kind="\`\`\`sh${2:+ $2}" '$0 == kind {on = 1; next} /^```/ {on = 0} on' "$1"
 }
 
-# Runs one command with its CPU seconds noted; 1 means that something was refused, and was told.
+# Runs one command with its CPU seconds noted; 1 means that something was refused, and was told. What
+# it was and all that came before it name its log.
 step() {
-  local command=$1 key code=0
-  key=$(printf '%s' "$command" | sha256sum | cut -c1-16)
+  local command=$1 code=0
+  key=$(printf '%s' "$key $command" | sha256sum | cut -c1-16)
   [[ -e done/$key ]] && return
   echo "[$system] $command"
   TIMEFORMAT='%U %S'
   { time { (eval "$command") >"log/$key" 2>"log/$key.err"; }; } 2>"log/$key.cpu" || code=$?
-  awk '{print $1 + $2}' "log/$key.cpu" >>cpu_seconds
+  echo "$(awk '{print $1 + $2}' "log/$key.cpu") $command" >>cpu_seconds
   if (( code )) && ! { (( code == 1 )) && [[ $command =~ ^hilum\ (predict|submit|data\ (check|convert)) ]]; }; then
     echo "[$system] exit code $code: $command" >&2
     tail -n 20 "log/$key" "log/$key.err" >&2
@@ -44,7 +45,9 @@ for system in "${systems[@]}"; do
   (
     mkdir -p "$out/$system/done" "$out/$system/log"
     cd "$out/$system"
-    eval "$(blocks "$document" small)"
+    small=$(blocks "$document" small)
+    eval "$small"
+    key=$small
     while IFS= read -r line <&3; do
       [[ -z $line || $line == \#* ]] || step "$line" || exit 1
     done 3< <(blocks "$document")

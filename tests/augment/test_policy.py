@@ -90,7 +90,7 @@ def test_what_is_fixed_in_the_replication_is_not_drawn() -> None:
     assert sizes == {(round(28 * 1.15 * (1 + np.tan(np.radians(4))), 2), round(28 * 1.15, 2))}
 
 
-def test_only_the_sets_that_say_so_stand_films_on_their_heads() -> None:
+def test_only_the_sets_that_say_so_stand_images_on_their_heads() -> None:
     top = disc_sample(64, 30, 12)
     turned = {
         name

@@ -143,7 +143,7 @@ def test_a_wrong_pipeline_is_a_usage_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_demo_shows_the_same_film_twice_with_the_same_findings(
+def test_demo_shows_the_same_image_twice_with_the_same_findings(
     tmp_path: Path, pipeline: Path
 ) -> None:
     out = tmp_path / "demo"

@@ -190,6 +190,8 @@ def test_specks_beside_a_lung_are_dropped_and_a_second_lung_is_not() -> None:
     assert left[15, 15] < 0
     np.testing.assert_array_equal(np.delete(left, 15, 0), np.delete(logits, 15, 0))
     assert (without_specks(logits, 0.0, 0.9)[2:10, 12:17] < 0).all()
+    third = without_specks(logits, 0.0, 0.3)  # of the larger lung, not of the air around
+    np.testing.assert_array_equal(third >= 0, left >= 0)
     np.testing.assert_array_equal(without_specks(logits, 0.0, 0.0), logits)
     alone = np.full((5, 5), -3, np.float32)
     alone[2, 2] = 3

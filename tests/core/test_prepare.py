@@ -14,7 +14,7 @@ def ramp(height: int = 60, width: int = 80) -> np.ndarray:
     return np.tile(np.linspace(0.2, 0.6, width, dtype=np.float32), (height, 1))
 
 
-def test_a_film_without_a_window_is_stretched_to_full_contrast() -> None:
+def test_an_image_without_a_window_is_stretched_to_full_contrast() -> None:
     image, box = square(Radiograph(ramp()), Preprocessing(64))
     x, y, w, h = box.inner
     inner = image[y : y + h, x : x + w]
@@ -50,7 +50,7 @@ def Letterboxed(width: int, height: int) -> tuple[int, int, int, int]:
     return Letterbox(width, height, 64).inner
 
 
-def test_a_blank_film_stays_blank() -> None:
+def test_a_blank_image_stays_blank() -> None:
     image, _ = prepare(Radiograph(np.full((40, 40), 0.5, np.float32)), Preprocessing(32))
     assert np.isfinite(image).all()
 

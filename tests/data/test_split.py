@@ -182,7 +182,7 @@ def test_real_sets_split_in_seconds(hilum_data: Path) -> None:
 
 
 def with_test(truth: bool = False) -> Catalog:
-    """As a challenge has it: 30 images to train on, 10 to be judged by somebody else."""
+    """As a challenge has it: 30 images to train on, 10 that somebody else evaluates."""
     rows = pd.DataFrame(
         {
             "image_id": [f"i{i}" for i in range(40)],

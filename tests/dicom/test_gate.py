@@ -87,6 +87,6 @@ def test_real_chest_files_pass(hilum_data: Path) -> None:
         check_chest_header(read(hilum_data / "dicom" / name))
 
 
-def test_a_real_dental_film_is_refused(hilum_data: Path) -> None:
+def test_a_real_dental_image_is_refused(hilum_data: Path) -> None:
     with pytest.raises(NotChestRadiographRefused, match=r"described as .* \(TEETH\)"):
         check_chest_header(read(hilum_data / "dicom" / "CR-ModalitySequenceLUT.dcm"))

@@ -13,7 +13,7 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "hilum").rglob("*.py"))
 }
-PACKAGES = sorted({path.parent for path in FILES.values()})
+PACKAGES = sorted(path.parent for path in FILES.values() if path.name == "__init__.py")
 WITHOUT_LEGEND = {"hilum/bundles", "hilum/cli"}
 
 

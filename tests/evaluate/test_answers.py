@@ -170,3 +170,12 @@ def test_an_image_twice_in_findings_is_an_error_that_names_it(tmp_path: Path) ->
     file.write_text(json.dumps({"schema": "hilum.findings/1", "images": [entry, entry]}))
     with pytest.raises(DataError, match=r"'a\.png'"):
         read_predictions(file)
+
+
+def test_a_copy_of_an_id_with_an_ending_is_found() -> None:
+    """NIH's ids are file names: `hilum data convert` writes 1_000.png as 1_000.png.png."""
+    ids = ["1_000.png", "1_001.png"]
+    names = ["test/images/1_001.png.png", "test/images/1_000.png.png", "test/images/2_000.png.png"]
+    matched, ambiguous, _ = match_names(ids, ["", ""], names)
+    assert matched == [names[1], names[0]]
+    assert not ambiguous

@@ -29,7 +29,7 @@ def test_the_bundle_is_small_whole_and_says_what_it_is() -> None:
     assert all(f.low <= f.value <= f.high for f in bundle.manifest.figures.values())
 
 
-def test_one_film_in_two_transfer_syntaxes_has_the_same_findings() -> None:
+def test_one_image_in_two_transfer_syntaxes_has_the_same_findings() -> None:
     plain, packed = hilum.predict([IMAGES / "RG1_UNCR.dcm", IMAGES / "RG1_J2KR.dcm"])
     assert plain.status == packed.status == "analysed"
     for key in ("findings", "scores", "width", "height"):

@@ -144,9 +144,7 @@ def test_pneumothorax_is_classified_segmented_and_cleaned(
         opacity,
         image_scores={"pneumothorax": "opacity"},
         positive="pneumothorax",
-        operating_points={
-            "best-mcc-pneumothorax": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}
-        },
+        operating_points={"best-mcc": {"threshold": 0.4, "reason": "r", "score": "pneumothorax"}},
     )
     masks = {"pneumothorax": {"channel": 0}}
     for fold in "ab":
@@ -188,3 +186,55 @@ def test_bundles_are_named_on_the_command_line(tmp_path: Path) -> None:
         Pipeline.load("rsna-maskrcnn-yolo").with_named(["yoloo=x.zip"])
     with pytest.raises(ConfigError, match="name one: --bundle NAME=PATH"):
         Pipeline.load("rsna-maskrcnn-yolo").with_named(["x.zip"])
+
+
+def _changed(name: str, *changes: str) -> Pipeline:
+    return Pipeline.load(name, changes)
+
+
+def test_any_step_is_swapped_from_outside() -> None:
+    """E's stages by name, D's members alone, A's two ways of shrinking."""
+    gate = Pipeline.load("pneumothorax")
+    swapped = _changed("pneumothorax", "masks.pneumothorax.1={use: threshold, at: 0.5}")
+    assert [step.use for step in swapped.masks["pneumothorax"]] == [
+        "map",
+        "threshold",
+        "remove-small",
+    ]
+    assert swapped.models == gate.models
+    open_ = _changed("pneumothorax", "models.segmenter.when=null", "masks.pneumothorax.2=null")
+    assert open_.models["segmenter"].when is None
+    assert [step.use for step in open_.masks["pneumothorax"]] == ["map", "triplet"]
+    alone = _changed("siim-covid", "boxes=[{use: boxes, of: yolo}]", "models.fasterrcnn=null")
+    assert set(alone.models) == {"yolo", "study"}
+    uniform = _changed("rsna-retinanet", "models.retinanet.combine=mean-outputs", "boxes.2=scale")
+    assert [step.use for step in uniform.boxes] == ["boxes", "second-place", "scale"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("pneumothorax", "masks.pneumothorax.1={use: nms}", "stage of boxes and does not fit"),
+        ("pneumothorax", "masks.pneumothorax.1=null", "the order is a map, one threshold"),
+        ("pneumothorax", "masks.pneumothoraks=[]", "unknown mask 'pneumothoraks'"),
+        ("siim-covid", "boxes=[{use: boxes, of: yolo}]", "models.fasterrcnn: no flow"),
+        ("siim-covid", "boxes.0.of=[yolo, retina]", "unknown model 'retina'"),
+        ("rsna-maskrcnn-yolo", "models.classifier=null", "unknown model 'classifier'"),
+    ],
+)
+def test_a_swap_that_does_not_fit_is_refused_with_the_reason(
+    name: str, change: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        _changed(name, change)
+
+
+def test_the_command_line_swaps_steps_too() -> None:
+    change = ["--set", "masks.pneumothorax.1={use: threshold, at: 0.5}"]
+    done = CliRunner().invoke(app, ["pipeline", "show", "pneumothorax", *change, "--json"])
+    assert done.exit_code == 0, done.output
+    steps = json.loads(done.output)["masks"]["pneumothorax"]
+    assert [step["use"] for step in steps] == ["map", "threshold", "remove-small"]
+    done = CliRunner().invoke(app, ["pipeline", "check", "pneumothorax", "--set", "boxes"])
+    assert done.exit_code != 0
+    assert "KEY=VALUE" in str(done.exception)

@@ -90,7 +90,7 @@ def test_unknown_findings_are_left_out() -> None:
     assert masked_bce(logit, torch.tensor([[1.0, nan]])).item() == pytest.approx(np.log(2))
 
 
-def test_a_film_of_none_of_the_classes_costs_nothing() -> None:
+def test_an_image_of_none_of_the_classes_costs_nothing() -> None:
     logit = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
     both = partial_class_loss(logit, torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
     assert both.item() == pytest.approx(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hilum.evaluate.metrics.names import METRICS
-from hilum.report.published import PUBLISHED
+from hilum.report.published import PUBLISHED, published_of
 from hilum.report.run import run_page, sweep_figures, sweep_page
 
 
@@ -86,3 +86,20 @@ def test_published_figures_stand_beside_numbers_that_we_have() -> None:
     assert {one.system for one in every} == {"A", "B", "D", "E"}
     augmentations = [o.value for o in PUBLISHED["rsna"] if "augmentation" in o.model]
     assert augmentations == [".2461", ".2544", ".2502", ".2556", ".2610"]  # A15
+
+
+@pytest.mark.parametrize(
+    ("name", "finding", "original"),
+    [
+        ("rsna", "opacity", "rsna"),
+        ("rsna_128", "opacity", "rsna"),
+        ("siim_covid_256", "opacity", "siim-covid"),
+        ("nih_128", "pneumothorax", "siim-acr"),
+        ("nih_128", "nih_Mass", "nih"),
+        ("shenzhen_512", "tuberculosis", None),
+    ],
+)
+def test_a_smaller_copy_stands_beside_what_was_published_on_its_set(
+    name: str, finding: str, original: str | None
+) -> None:
+    assert published_of(name, finding) == (PUBLISHED[original] if original else ())

@@ -99,7 +99,8 @@ def test_a_supervisor_frees_the_work_of_a_dead_worker_at_once(parts: Parts) -> N
 def test_work_that_kills_its_workers_is_worn_out(parts: Parts) -> None:
     assert not worn_out(Work(crashes=CRASHES - 1, attempts=ATTEMPTS))
     assert worn_out(Work(crashes=CRASHES, attempts=1))
-    assert worn_out(Work(crashes=0, attempts=ATTEMPTS + 1))
+    assert worn_out(Work(kind="check", crashes=0, attempts=ATTEMPTS + 1))
+    assert not worn_out(Work(kind="deliver", crashes=0, attempts=ATTEMPTS + 1))
 
 
 def test_postponed_work_waits_for_its_time(parts: Parts) -> None:

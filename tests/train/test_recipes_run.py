@@ -11,10 +11,15 @@ import torch
 from hilum.models.model import Batch
 from hilum.models.registry import build_model
 from hilum.train.optim import freeze, optimiser
-from hilum.train.recipe import Recipe, load_recipe, recipe_names
+from hilum.train.recipe import Recipe, load_recipe, recipe_folder, recipe_names
 
 SIZE = 64
-NAMES = [name for name in recipe_names() if name != "default"]
+# Of the models that ship (scripts/train_all.sh): they are small themselves.
+SHIPPED = {
+    *("default", "nih-pretraining", "covid-fasterrcnn", "covid-yolo", "covid-study"),
+    *("pneumothorax-classifier", "pneumothorax-segmenter"),
+}
+NAMES = [name for name in recipe_names() if name not in SHIPPED]
 FULL = [name for name in NAMES if not name.endswith("-small")]
 TINY = "test_efficientnet"  # timm's, of a few thousand weights
 
@@ -87,3 +92,25 @@ def test_each_kind_of_network_takes_a_step(name: str) -> None:
     assert torch.isfinite(loss)
     after = [p for group in optim.param_groups for p in group["params"]]
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_every_recipe_of_a_shipped_model_is_one_that_is_trained() -> None:
+    script = (recipe_folder().parent / "scripts" / "train_all.sh").read_text()
+    for name in SHIPPED:
+        assert load_recipe(name).name == name
+        assert name in script, f"{name} ships, but train_all.sh does not train it"
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED - {"default"}))
+def test_a_shipped_models_network_takes_a_step(name: str) -> None:
+    tiny = (f"model.encoder={TINY}", "model.pretrained=false", "train.precision=fp32")
+    recipe = load_recipe(name, tiny)
+    net = build_model(recipe.model, SIZE, recipe.names, recipe.seed).train()
+    before = [p.detach().clone() for p in net.parameters()]
+    optim = optimiser(net, 1e-3, recipe.optimiser)
+    parts = net.loss(batch(recipe))
+    torch.stack(list(parts.values())).sum().backward()
+    optim.step()
+    assert all(torch.isfinite(value).all() for value in parts.values())
+    moved = [not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)]
+    assert any(moved)

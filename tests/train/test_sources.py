@@ -131,6 +131,6 @@ def test_what_is_not_trusted_is_unknown_to_training_and_true_to_evaluation(tmp_p
 def test_any_catalog_file_takes_the_place_of_the_one_set(tmp_path: Path, data: Path) -> None:
     catalog(tmp_path, "cleaned", 6)
     (one,) = open_sources(small(), tmp_path / "cleaned.parquet")
-    assert one.catalog.name == "cleaned"
+    assert one.catalog.name == one.name == "cleaned"  # on the card, in every count
     with pytest.raises(DataError, match="several sources"):
         open_sources(load_recipe("default"), tmp_path / "cleaned.parquet")

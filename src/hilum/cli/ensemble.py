@@ -174,15 +174,9 @@ def _stage(text: str) -> StageSpec:
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:
-    from hilum.core.errors import ConfigError
+    from hilum.core.options import assignment
 
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {pair!r}; needed: KEY=VALUE, such as iou=0.5")
-        options[key.strip()] = _yaml(value, "--set")
-    return options
+    return dict(assignment(pair) for pair in pairs)
 
 
 def _yaml(text: str, option: str) -> Any:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from hilum.cli import (
+    audit,
     common,
     data,
     deidentify,
@@ -18,6 +19,7 @@ from hilum.cli import (
     pipeline,
     predict,
     report,
+    serve,
     submit,
     sweep,
     train,
@@ -41,6 +43,8 @@ app.command()(sweep.sweep)
 app.command()(export.export)
 app.command()(ensemble.ensemble)
 app.command()(submit.submit)
+app.command()(serve.serve)
+app.add_typer(audit.app, name="audit")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")

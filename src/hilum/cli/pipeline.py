@@ -20,6 +20,11 @@ BUNDLE_HELP = (
     "one model."
 )
 BUNDLES = typer.Option([], "--bundle", help=BUNDLE_HELP)
+CHANGE_HELP = (
+    "Change the pipeline's text: boxes.0.iou=0.4, masks.lungs.1={use: threshold, at: 0.4}, "
+    "models.segmenter.when=null (null leaves out); repeatable."
+)
+CHANGES = typer.Option([], "--set", help=CHANGE_HELP)
 
 
 @app.command("list")
@@ -42,6 +47,7 @@ def list_(as_json: bool = typer.Option(False, "--json", help="Print as JSON.")) 
 def show(
     name: str = NAME,
     bundle: list[str] = BUNDLES,
+    change: list[str] = CHANGES,
     svg: Path | None = typer.Option(None, help="Draw it into this .svg file as well."),
     png: Path | None = typer.Option(None, help="Draw it into this .png file as well."),
     as_json: bool = typer.Option(False, "--json", help="Print the text as JSON."),
@@ -53,7 +59,7 @@ def show(
     from hilum.core.files import write_bytes, write_text
     from hilum.inference import diagram
 
-    described = _named(name, bundle)
+    described = _named(name, bundle, change)
     if svg is not None:
         write_text(svg, diagram.svg(described))
     if png is not None:
@@ -68,6 +74,7 @@ def show(
 def check(
     name: str = NAME,
     bundle: list[str] = BUNDLES,
+    change: list[str] = CHANGES,
     as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> None:
     """Say what is missing or wrong: bundles, masks, scores, operating points, graphs.
@@ -78,7 +85,7 @@ def check(
     """
     from hilum.inference.examine import examine
 
-    described = _named(name, bundle)
+    described = _named(name, bundle, change)
     models, problems = examine(described)
     if as_json:
         common.print_json({"pipeline": described.name, "models": models, "problems": problems})
@@ -88,10 +95,10 @@ def check(
         raise typer.Exit(common.SOME_REFUSED)
 
 
-def _named(name: str, bundle: list[str]) -> Pipeline:
+def _named(name: str, bundle: list[str], change: list[str]) -> Pipeline:
     from hilum.inference.pipeline import Pipeline
 
-    return Pipeline.load(name).with_named(bundle)
+    return Pipeline.load(name, change).with_named(bundle)
 
 
 def _tell(described: Pipeline, models: dict[str, Any], problems: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import common
-from hilum.cli.pipeline import BUNDLE_HELP
+from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
 
 if TYPE_CHECKING:
     from hilum.core.results import RunResult
@@ -30,6 +30,7 @@ def predict(
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
     bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
+    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
     precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
     workers: int = typer.Option(0, min=0, help="Processes; 0: one a core, at most 8."),
     threads: int = typer.Option(1, min=1, help="Threads of each process."),
@@ -38,6 +39,9 @@ def predict(
     ),
     no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
     write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
+    window: tuple[float, float] | None = typer.Option(
+        None, help="Centre and width for reading, instead of each file's own window."
+    ),
     full_range: bool = typer.Option(
         False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
     ),
@@ -62,12 +66,12 @@ def predict(
     from hilum.report.writers import parse
 
     results = ResultFolder(out.resolve(), parse(write))
-    described = Pipeline.load(pipeline).with_named(bundle)
+    described = Pipeline.load(pipeline, change).with_named(bundle)
     inputs = list(discover(paths))
     with progress("analysing", len(inputs)) as advance:
         run = analyse(
             inputs,
-            described.changed(precision=precision, threshold=threshold),
+            described.changed(precision=precision, threshold=threshold, window=window),
             results,
             workers=workers or common.cores(),
             threads=threads,

@@ -13,7 +13,7 @@ from hilum.cli.evaluate.challenge import Challenge
 def submit(
     challenge: Challenge = typer.Argument(..., help="Which challenge's form."),
     predictions: Path = typer.Argument(
-        ..., help="findings.json of hilum predict, or a CSV in the challenge's own form."
+        ..., help="findings.json of hilum predict, or an RSNA or SIIM-COVID CSV."
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The submission (CSV)."),
     sample: Path | None = typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -15,6 +15,41 @@ from hilum.core.geometry import check_scored
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+
+
+class LateMasks(Mapping[str, Bool]):
+    """Masks that are made when first looked at, and kept: many runs look at none.
+
+    Travels to other processes as a plain dict.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Bool]], width: int, height: int) -> None:
+        self._makers, self._shape = dict(makers), (height, width)
+        self._made: dict[str, Bool] = {}
+
+    def __getitem__(self, name: str) -> Bool:
+        if name not in self._made:
+            mask = self._makers[name]()
+            _check_shape(name, mask, self._shape)
+            self._made[name] = mask
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def _check_shape(name: str, mask: Bool, needed: tuple[int, int]) -> None:
+    if mask.shape != needed:
+        raise GeometryError(f"mask {name!r} is {mask.shape}; needed: the image, {needed}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,11 +82,9 @@ class Findings:
 
     def __post_init__(self) -> None:
         check_scored(self.boxes_px, self.scores, self.labels)
-        for name, mask in self.masks.items():
-            if mask.shape != (self.height, self.width):
-                raise GeometryError(
-                    f"mask {name!r} is {mask.shape}; needed: the image, {(self.height, self.width)}"
-                )
+        if not isinstance(self.masks, LateMasks):  # they look for themselves
+            for name, mask in self.masks.items():
+                _check_shape(name, mask, (self.height, self.width))
 
     def __iter__(self) -> Iterator[Finding]:
         rows = zip(self.ids, self.labels, self.scores, self.boxes_px, strict=True)

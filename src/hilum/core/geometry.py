@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.core.errors import GeometryError
+from hilum.core.shrink import shrink
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -230,9 +231,11 @@ class Letterbox:
         """(H, W) image to (size, size). Area averaging when it shrinks, linear when it grows."""
         self._expect(image, (self.height, self.width))
         x, y, w, h = self.inner
-        method = cv2.INTER_AREA if w < self.width or h < self.height else cv2.INTER_LINEAR
         out = np.full((self.size, self.size), fill, image.dtype)
-        out[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=method)
+        if w < self.width or h < self.height:
+            out[y : y + h, x : x + w] = shrink(image, w, h)
+        else:
+            out[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
         return out
 
     def to_cells(self, side: int) -> Float64:

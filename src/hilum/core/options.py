@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -60,6 +60,47 @@ def load_yaml(text: str | bytes) -> Any:
         yaml.YAMLError: not YAML, code in it, or a key twice.
     """
     return yaml.load(text, _Loader)  # noqa: S506  it is a SafeLoader
+
+
+def assignment(text: str, option: str = "--set") -> tuple[str, Any]:
+    """ "key=value" as a command line gives it: the key, and the value read as YAML.
+
+    Raises:
+        ConfigError: no "=", or a value that is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{option} {text!r}; needed: KEY=VALUE, such as iou=0.5")
+    try:
+        return key.strip(), load_yaml(value)
+    except yaml.YAMLError as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{option} {text!r}: the value is not YAML: {reason}") from error
+
+
+def replaced(tree: Any, key: str, value: Any) -> Any:
+    """Plain data with another value at "a.b.0"; items of a list by their number from 0.
+
+    The number after the last item appends one. None leaves the key, or the item, out. Missing
+    mappings on the way are made.
+
+    Raises:
+        ConfigError: the way leads through a value, or to an item that is not there.
+    """
+    first, _, rest = key.partition(".")
+    if isinstance(tree, list):
+        places = [str(place) for place in range(len(tree) + 1)]
+        if first not in places:
+            raise ConfigError(f"{key}: {unknown('item', first, places)}")
+        items, place = list(tree), int(first)
+        here = replaced((items[place:] or [{}])[0], rest, value) if rest else value
+        items[place : place + 1] = [] if here is None else [here]
+        return items
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{key}: {tree!r} has no keys to change")
+    branch = cast(dict[str, Any], tree)
+    new = replaced(branch.get(first, {}), rest, value) if rest else value
+    return {k: v for k, v in {**branch, first: new}.items() if k != first or v is not None}
 
 
 Checked = TypeVar("Checked", bound=BaseModel)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
-BINS = 1024
-TOP = 1 + 1 / BINS  # upper end of the histogram, which excludes it; values reach 1
+LAST = np.float32(1023)  # bin of the value 1
+BINS = 1026  # a mean of ones may be a rounding error above 1
 FEW = 4096  # below, sorting is as fast
 
 
@@ -28,15 +28,17 @@ def percentiles(values: Float32, at: tuple[float, float]) -> tuple[np.float64, n
     if values.size < FEW:
         low, high = np.percentile(values, at)
         return np.float64(low), np.float64(high)
-    counts = cv2.calcHist([values.reshape(1, -1)], [0], None, [BINS], [0.0, TOP])
+    # Of whole numbers OpenCV counts four times as fast.
+    bins = (values * LAST).astype(np.uint16).reshape(1, -1)
+    counts = cv2.calcHist([bins], [0], None, [BINS], [0, BINS])
     below = np.cumsum(counts.reshape(-1), dtype=np.float64)
     last = values.size - 1
     lower, upper = (last * (q / 100) for q in at)
     # A bin more than needed: how values at the edges of bins are counted does not matter.
     edge = int(np.searchsorted(below, lower + 2)) + 2
-    low = _between(values[values <= edge * TOP / BINS], lower, 0)
+    low = _between(values[values <= edge / LAST], lower, 0)
     edge = int(np.searchsorted(below, upper - 2)) - 2
-    most = values[values >= edge * TOP / BINS]
+    most = values[values >= edge / LAST]
     return low, _between(most, upper, values.size - most.size)
 
 

@@ -1,6 +1,6 @@
 """Augmented copies of the smaller class, written beside the pictures of a catalog (E3).
 
-Of the training part only: a copy in another part would be judged as an image that nobody took.
+Of the training part only: a copy in another part would be evaluated as an image that nobody took.
 Training balances without copies (`sampling`); this is for those who want files. An image of no
 square shape has square copies, padded with black, as augmentation wants it.
 """

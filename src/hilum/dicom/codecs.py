@@ -74,32 +74,42 @@ def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
     """Decode one frame for pydicom; grey only, colour is left to the next plugin."""
     if runner.samples_per_pixel != 1:
         raise NotImplementedError("grey frames only")
-    if runner.transfer_syntax in RLE:
-        return _decode_rle(src, runner)
-    decode = _function(runner.transfer_syntax)
-    if decode is None:
-        raise NotImplementedError(f"imagecodecs lacks a decoder for {runner.transfer_syntax}")
-    array = decode(src)
-    if array.dtype.kind not in "iu" or array.itemsize > 2:
-        raise ValueError(f"decoded to {array.dtype}")
-    if array.shape != (runner.rows, runner.columns):
-        raise ValueError(f"decoded to {array.shape}")
+    array = _decode_grey(
+        src, runner.transfer_syntax, runner.rows, runner.columns, runner.bits_allocated
+    )
     runner.set_option("bits_allocated", 8 * array.itemsize)
     return array.tobytes()
 
 
-def _decode_rle(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
+def _decode_grey(
+    src: bytes, syntax: str, rows: int, columns: int, bits: int
+) -> NDArray[np.integer[Any]]:
+    """(rows, columns) of one grey frame by imagecodecs; `bits` of a container, for RLE."""
+    if syntax in RLE:
+        return _decode_rle(src, rows, columns, bits)
+    decode = _function(syntax)
+    if decode is None:
+        raise NotImplementedError(f"imagecodecs lacks a decoder for {syntax}")
+    array = decode(src)
+    if array.dtype.kind not in "iu" or array.itemsize > 2:
+        raise ValueError(f"decoded to {array.dtype}")
+    if array.shape != (rows, columns):
+        raise ValueError(f"decoded to {array.shape}")
+    return array
+
+
+def _decode_rle(src: bytes, rows: int, columns: int, bits: int) -> NDArray[np.integer[Any]]:
     decode = _rle()
     if decode is None:
         raise NotImplementedError("imagecodecs lacks DICOM RLE")
-    size = runner.rows * runner.columns * runner.bits_allocated // 8
+    size = rows * columns * bits // 8
     out = bytearray(size)
     # The size is given, so that a bomb cannot grow beyond it.
-    dtype = np.dtype(f"u{runner.bits_allocated // 8}").newbyteorder("<")
+    dtype = np.dtype(f"u{bits // 8}").newbyteorder("<")
     result = decode(src, dtype, out=out)
     if len(result) != size:
         raise ValueError(f"decoded to {len(result)} bytes, not {size}")
-    return out if result is out else bytes(result)
+    return np.frombuffer(result, dtype).reshape(rows, columns)
 
 
 def _decode_openjpeg(src: bytes, runner: DecodeRunner) -> bytearray:
@@ -218,6 +228,9 @@ def _choose(syntax: str, shape: Layout) -> str:
 
 
 def _as_array(frame: bytes, syntax: str, shape: Layout, plugin: str) -> NDArray[np.integer[Any]]:
+    if plugin == PLUGIN:  # pydicom's way to it copies the pixels twice
+        array = _decode_grey(frame, syntax, shape.rows, shape.columns, shape.bits_allocated)
+        return array.view(f"{'i' if shape.signed else 'u'}{array.itemsize}")
     options: dict[str, Any] = {
         "rows": shape.rows,
         "columns": shape.columns,

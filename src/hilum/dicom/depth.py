@@ -153,6 +153,8 @@ def _contained(values: Values, shape: Layout) -> Containers:
     """Values in the containers of their layout, bits above them zero."""
     kind = np.uint8 if shape.bits_allocated == 8 else np.uint16
     contained: Containers = values.astype(kind, copy=False)
+    if shape.bits_stored == shape.bits_allocated:
+        return contained
     return np.asarray(contained & contained.dtype.type(2**shape.bits_stored - 1))
 
 

@@ -24,6 +24,8 @@ def shutter(header: Header, rows: int, columns: int) -> Bool | None:
     Coordinates in the file are rows and columns from 1; the edges themselves stay visible.
     """
     shapes = header.codes("ShutterShape")
+    if not shapes:
+        return None
     open_ = np.ones((rows, columns), np.uint8)
     if "RECTANGULAR" in shapes:
         open_ &= _rectangle(header, rows, columns)

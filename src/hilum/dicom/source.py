@@ -58,7 +58,9 @@ def _load_path(name: str, limits: Limits) -> bytes:
         raise UnreadableRefused(name, "it is a device or pipe.", "Copy it to a file first.")
     try:
         with open(name, "rb") as stream:
-            return stream.read(limits.file_bytes + 1)
+            # As much as there is: memory for the limit would be mapped, and given back.
+            size = os.fstat(stream.fileno()).st_size or limits.file_bytes  # 0: nobody knows
+            return stream.read(min(size, limits.file_bytes) + 1)
     except FileNotFoundError as error:
         raise NotFoundRefused(name, "there is no such file.", "Check the path.") from error
     except (OSError, ValueError) as error:

@@ -265,9 +265,11 @@ class _Sides:
         return images, {name: p[-k:] for p, name in self.names.items() if len(p) >= k}
 
     def stems(self) -> tuple[list[set[Parts]], dict[str, Parts]]:
-        """Stems of path and id, and of each prediction's name."""
+        """Stems of path and id, and of each prediction's name; the id too, which may end in .png
+        (NIH's do) where its copy is called .png.png."""
         images: list[set[Parts]] = [
-            {(image_stem(image),), *([(image_stem(parts[-1]),)] if parts else [])}
+            {(image_stem(image),), _parts(image)[-1:]}
+            | ({(image_stem(parts[-1]),)} if parts else set())
             for image, parts in zip(self.ids, self.paths, strict=True)
         ]
         return images, {name: (image_stem(parts[-1]),) for parts, name in self.names.items()}

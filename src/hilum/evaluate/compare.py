@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hilum.core.errors import DataError
+from hilum.core.errors import ConfigError, DataError
+from hilum.core.options import unknown
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.measures import Measure, Thresholds, measures
 from hilum.evaluate.statistics.bootstrap import Comparison, delong, holm, paired_bootstrap
@@ -22,7 +23,10 @@ from hilum.evaluate.statistics.bootstrap import Comparison, delong, holm, paired
 # Replicates a comparison at least: the smallest p value of a bootstrap, 2 / (replicates + 1), must
 # survive Holm's factor, or no difference could ever be shown.
 FINE = 100
-COMPARED = ("auc", "sensitivity", "specificity", "rsna_score", "ap50", "fp_per_normal_image")
+COMPARED = (
+    *("auc", "sensitivity", "specificity", "rsna_score", "ap50", "fp_per_normal_image"),
+    "dice",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ def compare(
     models: Mapping[str, Cases],
     thresholds: Sequence[float | Thresholds],
     *,
+    metrics: Sequence[str] = (),
+    masks: Mapping[str, Mapping[str, Measure]] | None = None,
     repeats: int = 1000,
     seed: int = 0,
 ) -> tuple[Compared, ...]:
@@ -89,22 +95,30 @@ def compare(
     Args:
         models: cases by name, of the same images in the same order (see `answered_by_all`).
         thresholds: operating point of each model.
+        metrics: names of the numbers that are compared; () is `COMPARED`. The fewer were named
+            beforehand, the less their number costs.
+        masks: numbers of masks of each model, on the same images.
         repeats: replicates; more are drawn where the number of comparisons asks for it.
 
     Raises:
+        ConfigError: a named number that these models do not have.
         DataError: different images.
     """
     first_ids = next(iter(models.values())).rows["image_id"].tolist() if models else []
     if any(cases.rows["image_id"].tolist() != first_ids for cases in models.values()):
         raise DataError("models are compared on the same images only; see `answered_by_all`")
     own = {
-        name: (cases, measures(cases, threshold))
+        name: (cases, {**measures(cases, threshold), **(masks or {}).get(name, {})})
         for (name, cases), threshold in zip(models.items(), thresholds, strict=True)
     }
+    for metric in metrics:
+        for name, (_, known) in own.items():
+            if metric not in known:
+                raise ConfigError(f"to compare, model {name!r}: {unknown('number', metric, known)}")
     pairs = [
         (metric, a, b)
         for a, b in combinations(models, 2)
-        for metric in COMPARED
+        for metric in metrics or COMPARED
         if metric in own[a][1]
     ]
     repeats = max(repeats, FINE * len(pairs))

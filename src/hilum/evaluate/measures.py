@@ -25,7 +25,7 @@ Bool = NDArray[np.bool_]
 
 AT_THRESHOLD = ("accuracy", "sensitivity", "specificity", "precision", "f1", "f2", "mcc")
 ANY_BOX = ("sensitivity", "specificity", "precision", "f1")
-Level = Literal["boxes", "any_box", "image"]
+Level = Literal["boxes", "any_box", "image", "mask"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

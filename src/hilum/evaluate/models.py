@@ -21,10 +21,11 @@ from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, evaluate_classes
 from hilum.evaluate.compare import Compared, answered_by_all, compare
 from hilum.evaluate.evaluation import Evaluation, evaluate_cases
-from hilum.evaluate.measures import Thresholds
+from hilum.evaluate.measures import Measure, Thresholds
 from hilum.evaluate.prediction_files import PredictionFile, read_predictions
 from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks
 from hilum.evaluate.statistics.bootstrap import Interval
+from hilum.evaluate.statistics.reweighted import mean_of
 from hilum.evaluate.studies import (
     Combine,
     StudyEvaluation,
@@ -57,6 +58,7 @@ class Settings:
     calibrate: str = ""  # temperature, logistic or isotonic
     thresholds: Sequence[float] = (0.5,)  # one, or one a model
     classes: Sequence[str] = ()  # exclusive ones; () = found where labels are exclusive
+    compare: Sequence[str] = ()  # numbers in which models are compared; () = the usual ones
     repeats: int = 1000
 
 
@@ -168,6 +170,8 @@ def evaluate_models(
     compared = compare(
         {model.name: model.cases for model in models},
         [fixed.thresholds for fixed in settled],
+        metrics=settings.compare,
+        masks=_mask_measures(models, settings.finding),
         repeats=settings.repeats,
     )
     return EvaluatedModels(catalog=part, models=models, compared=compared)
@@ -235,6 +239,20 @@ def _evaluated(
         points=fixed.points,
         before=cases if settings.calibrate else None,
     )
+
+
+def _mask_measures(models: Sequence[EvaluatedModel], finding: str) -> dict[str, dict[str, Measure]]:
+    """Numbers of the finding's mask on the images where every model has one."""
+    every = [{mask.name: mask.each for mask in one.masks}.get(finding, {}) for one in models]
+    shared = set(every[0]).intersection(*every)
+    out: dict[str, dict[str, Measure]] = {model.name: {} for model in models}
+    for model, each in zip(models, every, strict=True) if shared else ():
+        ids = model.cases.rows["image_id"]
+        rows = ids.isin(shared).to_numpy()
+        for name in ("dice", "iou", "f2_mask"):
+            values = [each[image][name] for image in ids[rows]]
+            out[model.name][name] = Measure("mask", mean_of(values), rows)
+    return out
 
 
 def _image_classes(part: Catalog, answers: Answers, classes: Sequence[str]) -> ClassCases | None:

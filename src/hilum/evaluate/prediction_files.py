@@ -103,13 +103,16 @@ def read_predictions(path: str | Path) -> PredictionFile:
     file = Path(path)
     if file.suffix.lower() == ".json":
         return _read_json(file)
-    table = read_table(file, ("PredictionString",), "predictions")
+    table = read_table(file, (), "predictions")
     forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
     key = next((column for column in forms if column in table.columns), None)
-    if key is None:
+    if key is None or "PredictionString" not in table:
+        masks = " Masks as run lengths are scored by hilum evaluate challenge siim-acr."
         raise DataError(
             f"{file}: columns {', '.join(table.columns)}; needed: patientId or id, and "
-            "PredictionString"
+            "PredictionString; or findings.json of hilum predict."
+            + masks
+            * ("EncodedPixels" in table)
         )
     read = _from_rsna if key == "patientId" else _from_siim
     ids = unique_ids(table[key], str(file))

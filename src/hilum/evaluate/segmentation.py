@@ -6,7 +6,7 @@ its pixels, because a catalog does not say how large a pixel is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ SIZES = (0, 250, 500, 1000, 1750, 2500, 3000, 3500, 4500, 6000, 9000)  # px at 1
 class MaskCase:
     """One image with both masks of one name."""
 
+    image_id: str
     patient: str
     height: int
     width: int
@@ -74,6 +75,7 @@ class MaskEvaluation:
     both_empty: int  # Dice 1
     numbers: dict[str, Interval]  # dice (equal to F1 over pixels), iou, f2_mask, hd95_px
     sweep: SizeSweep | None = field(default=None)
+    each: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # image -> its numbers
 
     def to_json(self) -> dict[str, Any]:
         counts = ("name", "images", "one_empty", "both_empty")
@@ -118,6 +120,7 @@ def _cases(
             continue
         height, width = _frame(truth, image)
         yield MaskCase(
+            image_id=truth.image_id,
             patient=truth.patient,
             height=height,
             width=width,
@@ -173,6 +176,7 @@ def _of_name(
             else (),
             threshold=threshold,
         ),
+        each={case.image_id: one for case, one in zip(cases, scores, strict=True)},
     )
 
 

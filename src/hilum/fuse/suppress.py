@@ -13,6 +13,9 @@ from hilum.core.errors import GeometryError
 from hilum.core.geometry import check_boxes
 
 Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+TINY = np.finfo(np.float64).tiny
 
 
 def keep_best(
@@ -45,14 +48,20 @@ def keep_best(
     if np.isnan(s).any():
         raise GeometryError("scores hold NaN")
     order = np.argsort(-s, kind="stable")
-    area = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-    kept: list[int] = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        overlap = _iou_with(b[best], b[rest], area[best], area[rest])
+    low, high = b[order, :2].T.copy(), b[order, 2:].T.copy()  # (2, n), best first
+    area, codes = (high[0] - low[0]) * (high[1] - low[1]), codes[order]
+    several = codes.size > 0 and bool((codes != codes[0]).any())
+    alive, kept, at = np.ones(len(order), np.bool_), [], 0
+    while at < len(order):
+        kept.append(order[at])
+        overlap = _iou_with_first(low[:, at:], high[:, at:], area[at:])
         hit = overlap >= iou if inclusive else overlap > iou
-        order = rest[~(hit & (codes[rest] == codes[best]))]
+        if several:
+            hit &= codes[at + 1 :] == codes[at]
+        after = alive[at + 1 :]
+        after &= ~hit
+        ahead = int(after.argmax()) if len(after) else 0
+        at = at + 1 + ahead if len(after) and after[ahead] else len(order)
     return np.asarray(kept, np.int64)
 
 
@@ -64,18 +73,12 @@ def _codes(labels: ArrayLike | None, n: int) -> Int:
     return codes
 
 
-def _iou_with(
-    box: NDArray[np.float64],
-    others: NDArray[np.float64],
-    area: np.float64,
-    areas: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """(n,) IoU of one box with others; 0 where both are empty."""
-    w = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
-    h = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
-    overlap = np.clip(w, 0, None) * np.clip(h, 0, None)
-    union = area + areas - overlap
-    out: NDArray[np.float64] = np.divide(
-        overlap, union, out=np.zeros_like(overlap), where=union > 0
-    )
-    return out
+def _iou_with_first(low: Float, high: Float, area: Float) -> Float:
+    """(n - 1,) IoU of the first of (2, n) boxes with the others; 0 where both are empty."""
+    size = np.minimum(high[:, :1], high[:, 1:]) - np.maximum(low[:, :1], low[:, 1:])
+    np.maximum(size, 0, out=size)
+    overlap: Float = size[0] * size[1]
+    union = area[0] + area[1:] - overlap
+    # Of nothing divided by nothing nothing is to come.
+    overlap /= np.maximum(union, TINY, out=union)
+    return overlap

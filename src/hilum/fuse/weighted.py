@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hilum.core import jit
 from hilum.core.errors import ConfigError
+from hilum.core.geometry import iou_matrix
 from hilum.fuse.lists import Float, Fused, Int, Pool, best_first, check_fraction, pool
 
+FEW = 64  # boxes that are quickly compared each with each
 Mode = Literal["avg", "max", "box_and_model_avg", "absent_model_aware_avg"]
 
 
@@ -74,10 +76,23 @@ def _fuse(part: Pool, iou: float, mode: Mode, overflow: bool) -> tuple[Float, Fl
     weighted = part.scores * part.weights[part.models]
     order = np.argsort(weighted)[::-1]
     weighted, models = weighted[order], part.models[order]
-    cluster = jit.choose(_cluster_loop, _cluster_numpy, len(part))
-    fused, owner = cluster(part.boxes[order], weighted, float(iou))
+    boxes = part.boxes[order]
+    if _apart(boxes, iou):
+        fused, owner = boxes, np.arange(len(boxes))
+    else:
+        cluster = jit.choose(_cluster_loop, _cluster_numpy, len(part))
+        fused, owner = cluster(boxes, weighted, float(iou))
     scores = _scores(weighted, models, owner, len(fused), part.weights, mode, overflow)
     return fused, scores, np.repeat(part.labels[:1], len(fused))
+
+
+def _apart(boxes: Float, iou: float) -> bool:
+    """Is it plain that no box joins another? Most lists of one image are short and suppressed."""
+    if len(boxes) > FEW:
+        return False
+    overlaps = iou_matrix(boxes, boxes)
+    np.fill_diagonal(overlaps, 0)
+    return bool(overlaps.max() <= iou * (1 - 1e-9))
 
 
 def _scores(

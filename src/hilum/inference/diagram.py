@@ -17,7 +17,7 @@ from hilum.inference.check import needs_of
 from hilum.inference.pipeline import ModelSpec, Pipeline
 from hilum.inference.stages import StageSpec
 
-LINE, CHARACTER, PAD, GAP, COLUMN = 17, 7.0, 9, 16, 74  # px
+LINE, CHARACTER, PAD, GAP, COLUMN = 17, 7.0, 9, 20, 74  # px
 INK, QUIET, RULE, PAPER = "#1d2733", "#5b6b7c", "#9aa8b5", "#ffffff"
 FILLS = {"gates": "#f3e9d2", "models": "#dce9f5", "flows": "#e2f0e4", "out": "#ece4f2"}
 
@@ -69,7 +69,7 @@ def svg(pipeline: Pipeline) -> str:
         parts.append(
             f'<path d="M{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} '
             f'{x2:.0f} {y2:.0f}" fill="none" stroke="{RULE}" stroke-width="1.4"/>'
-            f'<path d="M{x2 - 7:.0f} {y2 - 4:.0f}L{x2:.0f} {y2:.0f}L{x2 - 7:.0f} {y2 + 4:.0f}" '
+            f'<path d="M{"L".join(f"{x:.0f} {y:.0f}" for x, y in _head(x1, y1, x2, y2))}" '
             f'fill="none" stroke="{RULE}" stroke-width="1.4"/>'
         )
     for one in blocks:
@@ -95,8 +95,7 @@ def png(pipeline: Pipeline, scale: int = 2) -> bytes:
     font = _fitting_font(CHARACTER * scale)
     for x1, y1, x2, y2 in arrows:
         draw.line([(x * scale, y * scale) for x, y in _curve(x1, y1, x2, y2)], RULE, scale)
-        head = [(x2 - 7, y2 - 4), (x2, y2), (x2 - 7, y2 + 4)]
-        draw.line([(x * scale, y * scale) for x, y in head], RULE, scale)
+        draw.line([(x * scale, y * scale) for x, y in _head(x1, y1, x2, y2)], RULE, scale)
     for one in blocks:
         box = [one.x, one.y, one.x + one.width, one.y + one.height]
         corners = [value * scale for value in box]
@@ -205,12 +204,14 @@ def _layout(
 def _edges(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     for name in pipeline.models:
         yield "gates", f"models.{name}"
+    made = pipeline.flows()
     seen = set[tuple[str, str]]()
-    for place, needs in needs_of(pipeline, pipeline.flows()):
-        flow = place.partition(",")[0]
-        if flow.startswith("models."):
-            continue  # written in the model's own block
-        seen |= {(f"models.{name}", flow) for name in needs.models if name in pipeline.models}
+    for place, needs in needs_of(pipeline, made):
+        taker = place.partition(",")[0].removesuffix(".when")  # a flow, or a model that is gated
+        seen |= {(f"models.{name}", taker) for name in needs.models if name in pipeline.models}
+        seen |= {(f"masks.{name}", taker) for name in needs.masks if name in pipeline.masks}
+    if pipeline.boxes and any(stage.of_boxes for stage in made.scores):
+        seen.add(("boxes", "scores"))
     yield from sorted(seen)
     flows = [f"masks.{name}" for name in pipeline.masks]
     flows += [name for name in ("boxes", "scores") if getattr(pipeline, name)]
@@ -221,7 +222,20 @@ def _edges(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
 
 
 def _arrow(a: Block, b: Block) -> tuple[float, float, float, float]:
+    """From side to side; inside a column straight down, or up."""
+    if a.x == b.x:
+        x = a.x + min(a.width, b.width) / 2
+        down = a.y < b.y
+        return (x, a.y + a.height, x, b.y - 3) if down else (x, a.y, x, b.y + b.height + 3)
     return a.x + a.width, a.y + a.height / 2, b.x - 3, b.y + b.height / 2
+
+
+def _head(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
+    """The three points of an arrow's head."""
+    if x1 == x2:
+        back = y2 - 7 if y1 < y2 else y2 + 7
+        return [(x2 - 4, back), (x2, y2), (x2 + 4, back)]
+    return [(x2 - 7, y2 - 4), (x2, y2), (x2 - 7, y2 + 4)]
 
 
 def _curve(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:

@@ -28,7 +28,7 @@ from hilum.evaluate.thresholds.sweep import Grid
 from hilum.report.curves import figures
 from hilum.report.gallery import galleries
 from hilum.report.pages import render
-from hilum.report.published import PUBLISHED
+from hilum.report.published import published_of
 
 TWINS = (".html", ".json", ".parquet")
 
@@ -80,7 +80,7 @@ def write_report(
         text=text,
         figures=drawn,
         galleries=galleries(evaluated.catalog, models, gallery) if gallery else [],
-        published=PUBLISHED.get(evaluated.catalog.name, ()),
+        published=published_of(evaluated.catalog.name, models[0].cases.finding),
     )
     write_text(html, page)
     numbers = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)

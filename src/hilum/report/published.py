@@ -121,3 +121,18 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     "siim-acr": _SIIM_ACR,
     "nih": _NIH,
 }
+
+# Smaller copies of a challenge's images, by the finding that is evaluated; "" is any other.
+_COPIES: dict[str, dict[str, str]] = {
+    "rsna_128": {"": "rsna"},
+    "rsna_256": {"": "rsna"},
+    "siim_covid_256": {"": "siim-covid"},
+    "nih_128": {"": "nih", "opacity": "rsna", "pneumothorax": "siim-acr"},
+    "nih_512": {"": "nih", "opacity": "rsna"},
+}
+
+
+def published_of(name: str, finding: str) -> tuple[Published, ...]:
+    """What was published on a catalog's set, or on the set whose images it has at another size."""
+    copies = _COPIES.get(name, {"": name})
+    return PUBLISHED.get(copies.get(finding, copies[""]), ())

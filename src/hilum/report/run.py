@@ -144,7 +144,7 @@ def sweep_page(
         title=f"Sweep of {recipe}",
         metric=text(watched),
         part=part,
-        rows=table.rename(columns={"arm": "variant"}).to_dict("records"),
+        rows=table.to_dict("records"),
         figures=figures,
     )
 
@@ -160,17 +160,22 @@ def _numbers(rows: pd.DataFrame) -> list[str]:
     return [c for c in known if c in METRICS or not any(c.startswith(f"{m}_") for m in known)]
 
 
+def _look(place: int, rows: pd.DataFrame) -> dict[str, Any]:
+    """A curve's look; one epoch is a point."""
+    return {**line(place), "marker": "o" if len(rows) == 1 else None}
+
+
 def _loss(axes: Axes, rows: pd.DataFrame) -> None:
     for place, (column, label) in enumerate((("loss", "Training"), ("val_loss", "Validation"))):
         if column in rows:
-            axes.plot(rows["epoch"], rows[column], label=label, **line(place))
+            axes.plot(rows["epoch"], rows[column], label=label, **_look(place, rows))
     _finish(axes, rows, "Loss")
 
 
 def _curves(axes: Axes, rows: pd.DataFrame, names: Sequence[str], log: bool = False) -> None:
     for place, name in enumerate(names):
         label = text(name).removeprefix("Validation loss, ")
-        axes.plot(rows["epoch"], rows[name], label=label, **line(place))
+        axes.plot(rows["epoch"], rows[name], label=label, **_look(place, rows))
     if log:
         axes.set_yscale("log")
     else:

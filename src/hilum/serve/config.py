@@ -147,7 +147,7 @@ class Rule(Options):
     """The first rule whose conditions all hold decides. Texts are patterns with * and ?."""
 
     sender: str = "*"  # calling AE title or user
-    origin: Literal["*", "c-store", "stow", "upload", "sample", "prior"] = "*"
+    origin: Literal["*", "c-store", "stow", "upload", "sample", "prior", "worklist"] = "*"
     description: str = "*"  # any of study, series, protocol
     view: str = "*"
     modality: str = "*"

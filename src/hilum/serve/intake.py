@@ -8,12 +8,14 @@ are parsed later, in a guarded child.
 from __future__ import annotations
 
 import hashlib
+import mmap
 from dataclasses import dataclass
+from pathlib import Path
 
 from hilum.serve import tables
 from hilum.serve.audit import Audit
 from hilum.serve.records import Records, hashed, plain
-from hilum.serve.store import Store
+from hilum.serve.store import Store, StoreUnavailable
 from hilum.serve.work import CHECK, Queue
 
 _PREAMBLE = 128
@@ -41,7 +43,7 @@ class Intake:
 
     def receive(
         self,
-        data: bytes,
+        data: bytes | Path,
         *,
         origin: str,
         sender: str | None = None,
@@ -53,8 +55,9 @@ class Intake:
         """Keep one object and the work that it makes; both are on the disk when this returns.
 
         Args:
-            data: a whole file (DICOM, PNG, JPEG).
-            origin: "c-store", "stow", "upload", "sample" or "prior".
+            data: a whole file (DICOM, PNG, JPEG), or one in the store's `incoming`, which is
+                then the store's.
+            origin: "c-store", "stow", "upload", "sample", "prior" or "worklist".
             sender: AE title or user.
             name: of an uploaded file, for its owner to see.
             pipeline: asked for by the sender; else the routing rules choose.
@@ -63,12 +66,15 @@ class Intake:
         Raises:
             StoreUnavailable, RecordsUnavailable: nothing was kept; ask again later.
         """
-        content, id = identify(data)
+        if isinstance(data, Path):
+            content, id, size = _identify_file(data)
+        else:
+            (content, id), size = identify(data), len(data)
         self.store.keep(id, data)
         image = tables.Image(
             id=id,
             content=content,
-            bytes=len(data),
+            bytes=size,
             state="received",
             received=self.records.clock(),
             origin=origin,
@@ -88,7 +94,16 @@ class Intake:
             return Receipt(id, known.state if known else "received", duplicate=True)
 
 
-def identify(data: bytes) -> tuple[str, str]:
+def _identify_file(path: Path) -> tuple[str, str, int]:
+    """As `identify`, and the size, without holding the file in memory."""
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            return *identify(m), len(m)
+    except (OSError, ValueError) as error:
+        raise StoreUnavailable("an arriving file is gone or empty") from error
+
+
+def identify(data: bytes | mmap.mmap) -> tuple[str, str]:
     """SHA-256 of what an object holds, and its id.
 
     The file meta information is left out: every node on the way writes its own. SOP instance UID
@@ -97,11 +112,12 @@ def identify(data: bytes) -> tuple[str, str]:
     start, uid = 0, ""
     if data[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
         start, uid = _meta(data)
-    content = hashlib.sha256(memoryview(data)[start:]).hexdigest()
+    with memoryview(data) as whole, whole[start:] as part:
+        content = hashlib.sha256(part).hexdigest()
     return content, hashed(uid, content)
 
 
-def _meta(data: bytes) -> tuple[int, str]:
+def _meta(data: bytes | mmap.mmap) -> tuple[int, str]:
     """Where the data set begins, and the SOP instance UID; (0, "") where the meta group is odd."""
     head = data[_PREAMBLE + 4 : _PREAMBLE + 16]
     if len(head) < 12 or head[:6] != b"\x02\x00\x00\x00UL":

@@ -7,6 +7,7 @@ and not at all where they are known to quote.
 from __future__ import annotations
 
 import logging
+import warnings
 
 QUOTING = ("pydicom", "highdicom", "pynetdicom", "httpx", "httpcore")
 
@@ -21,7 +22,8 @@ def configure(level: str) -> None:
 
 
 def silence() -> None:
-    """Libraries that quote names and UIDs are not heard, at any level."""
+    """Libraries that quote names and UIDs are not heard, at any level, nor by their warnings."""
+    warnings.filterwarnings("ignore", module=rf"({'|'.join(QUOTING)})(\.|$)")
     for name in QUOTING:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]

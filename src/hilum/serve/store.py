@@ -55,8 +55,11 @@ class Store:
         """Where arriving files lie until they have a name."""
         return self.root / "incoming"
 
-    def keep(self, id: str, data: bytes) -> bool:
+    def keep(self, id: str, data: bytes | Path) -> bool:
         """Keep an object; on the disk when this returns. False where it was there already.
+
+        Args:
+            data: its bytes, or a file in `incoming` that becomes it.
 
         Raises:
             StoreUnavailable: no room, or the disk does not take it; nothing is left behind.
@@ -65,8 +68,10 @@ class Store:
         if target.exists():
             _flush_folder(target.parent)  # who brought it may not have come so far
             return False
-        self.check_room(len(data))
+        size = data.stat().st_size if isinstance(data, Path) else len(data)
+        self.check_room(size, here=size if isinstance(data, Path) else 0)
         self._write(target, data)
+        self._used += size
         return True
 
     def keep_result(self, id: str, files: Mapping[str, bytes]) -> int:
@@ -79,15 +84,18 @@ class Store:
         self.check_room(total)
         for name, data in files.items():
             self._write(self.result_path(id, name), data)
+        self._used += total
         return total
 
-    def _write(self, target: Path, data: bytes) -> None:
-        temporary = self.incoming / secrets.token_hex(16)
+    def _write(self, target: Path, data: bytes | Path) -> None:
+        arrived = isinstance(data, Path)
+        temporary = data if isinstance(data, Path) else self.incoming / secrets.token_hex(16)
         try:
             _make_folder(target.parent)
-            with temporary.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
+            with temporary.open("r+b" if arrived else "xb") as stream:
+                if isinstance(data, bytes):
+                    stream.write(data)
+                    stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(target)
             _flush_folder(target.parent)
@@ -97,12 +105,14 @@ class Store:
             if error.errno not in _FULL:
                 raise
             raise StoreUnavailable(f"the disk does not take it: {error.strerror}") from error
-        self._used += len(data)
 
     # --- Room -----------------------------------------------------------------------------------
 
-    def check_room(self, size: int) -> None:
+    def check_room(self, size: int, *, here: int = 0) -> None:
         """
+        Args:
+            here: how much of `size` lies on the disk already.
+
         Raises:
             StoreUnavailable: `size` more bytes would be over the limit or into the reserve.
         """
@@ -112,7 +122,7 @@ class Store:
             free = shutil.disk_usage(self.root).free
         except OSError as error:
             raise StoreUnavailable(f"the disk is away: {error.strerror}") from error
-        if free - size < self.reserve_bytes:
+        if free - size + here < self.reserve_bytes:
             raise StoreUnavailable(
                 f"{free >> 20} MiB are free; {self.reserve_bytes >> 20} MiB are to stay so"
             )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from hilum.augment.policy import policy
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Decoding
-from hilum.core.options import load_yaml, unknown
+from hilum.core.options import assignment, load_yaml, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
@@ -92,7 +92,8 @@ class Recipe(Options):
 
     def spec_at(self, size: int) -> Preprocessing:
         """The same at the size of another stage, px."""
-        return Preprocessing(size, stretch=self.preprocessing.stretch)
+        own = self.preprocessing
+        return Preprocessing(size, stretch=own.stretch, window=own.window)
 
     def size_of(self, stage: str) -> int:
         """The side of the square that a stage trains at, px."""
@@ -133,13 +134,7 @@ def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
     """
     raw, source = _read(name_or_file)
     for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {change!r}: needed key=value, such as stages.base.steps=20")
-        try:
-            nested: Any = load_yaml(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {change!r}: the value is not YAML: {error}") from error
+        key, nested = assignment(change)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         raw = _merge(raw, nested)

@@ -108,6 +108,9 @@ def open_sources(recipe: Recipe, data: Path) -> list[Source]:
 
 def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
     catalog = read_catalog(options, data, alone=len(recipe.data) == 1)
+    if data.suffix == CATALOG and not options.name:  # not the recipe's set: it is called what it is
+        own = {"name": catalog.name, "group": options.own_group}
+        options = options.model_copy(update=own)
     table, left_out = catalog.table, dict[str, int]()
     keep = np.ones(len(table), bool)
 

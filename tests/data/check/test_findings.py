@@ -154,7 +154,7 @@ def test_real_tables_are_checked_without_files(hilum_data: Path) -> None:
     assert check(load("rsna", hilum_data / "tables")).problems.empty
 
 
-def test_a_real_dental_film_is_no_chest(hilum_data: Path, tmp_path: Path) -> None:
+def test_a_real_dental_image_is_no_chest(hilum_data: Path, tmp_path: Path) -> None:
     catalog = load("folder", hilum_data / "dicom")
     problems = check(catalog, file_facts(catalog, tmp_path / "m.jsonl")).problems
     result = problems[problems["code"] == "not-chest"]

@@ -56,7 +56,7 @@ def test_opacities_and_pleural_air_lie_inside_the_lungs_and_apart(seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_it_has_the_greys_of_a_chest_film(seed: int) -> None:
+def test_it_has_the_greys_of_a_chest_image(seed: int) -> None:
     picture = phantom(seed, 256, 256, opacities=2)
     lungs, opacity = picture.masks["lungs"], picture.masks["opacity"]
     healthy = picture.pixels[lungs & ~opacity].mean()

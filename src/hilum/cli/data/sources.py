@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
 SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
-PART = typer.Option("", help="Only this part of the split, such as test.")
+PART = typer.Option("", help="Only this part of the split, or parts: test, validation,test.")
 OPTIONS = typer.Option(
     [],
     "--option",
@@ -35,7 +35,7 @@ def open_source(
     Args:
         split: a file of `hilum data split`, whose parts the catalog then has.
         root: where the images of a catalog lie now.
-        part: only this part of its split.
+        part: only this part of its split, or several with commas.
 
     Raises:
         ConfigError: options that make no sense, or there is no such part.
@@ -53,14 +53,15 @@ def open_source(
     return catalog
 
 
-def _part(catalog: Catalog, name: str) -> Catalog:
+def _part(catalog: Catalog, names: str) -> Catalog:
     from hilum.core.errors import ConfigError
     from hilum.core.options import unknown
 
-    parts = catalog.table["split"]
-    if name not in set(parts):
-        raise ConfigError(f"--part: {unknown('part', name, sorted(set(parts) - {''}))}")
-    return catalog.where(parts == name)
+    parts, wanted = catalog.table["split"], names.split(",")
+    for name in wanted:
+        if name not in set(parts):
+            raise ConfigError(f"--part: {unknown('part', name, sorted(set(parts) - {''}))}")
+    return catalog.where(parts.isin(wanted))
 
 
 def ledger(catalog: Catalog) -> dict[str, Any]:

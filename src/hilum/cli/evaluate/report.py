@@ -35,6 +35,11 @@ def report(
         help="Exclusive classes in their order, e.g. normal,not-normal,opacity; else found where "
         "every case has exactly one label.",
     ),
+    compare: list[str] = typer.Option(
+        [],
+        help="Compare models in this number, e.g. rsna_score, ap50, box_f1, dice; repeatable. "
+        "Fewer comparisons cost less in Holm's correction; else the usual ones.",
+    ),
     epoch: list[str] = typer.Option(
         [],
         help="Predictions of an epoch, e.g. 3=epoch3.json, best unsuppressed; repeat for heat-maps "
@@ -72,6 +77,7 @@ def report(
         calibrate=calibrate,
         thresholds=threshold,
         classes=tuple(name for name in classes.split(",") if name),
+        compare=compare,
         repeats=repeats,
     )
     whole = open_catalog(catalog)

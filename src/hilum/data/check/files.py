@@ -1,4 +1,4 @@
-"""Reads every file of a catalog once and says what it found. Judges nothing; `findings` does."""
+"""Reads every file of a catalog once and says what it found. Decides nothing; `findings` does."""
 
 from __future__ import annotations
 

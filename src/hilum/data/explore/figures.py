@@ -269,19 +269,19 @@ def _files(summary: Summary) -> Made:
         names = facts["syntax"].map(_syntax_name)
         parts.append(lambda axes: _bars(axes, facts["bits"].astype(int), "Bits stored"))
         parts.append(lambda axes: _bars(axes, facts["photometric"], "Photometric"))
-        parts.append(lambda axes: _bars(axes, names, "Transfer syntax or format"))
+        parts.append(lambda axes: _bars(axes, names, "Encoding"))
     spacing = facts["spacing_mm"].dropna()
     if len(spacing):
         parts.append(lambda axes: _bars(axes, spacing.map("{:.3g} mm".format), "Pixel spacing"))
     if not parts:
         return None
-    rows = -(-len(parts) // 3)
-    figure = _figure(3 * min(3, len(parts)), 3.1 * rows)
-    grid = figure.subplots(rows, min(3, len(parts)), squeeze=False)
-    for axes in grid.flat:
+    columns = len(parts) if len(parts) <= 4 else -(-len(parts) // 2)
+    rows = -(-len(parts) // columns)
+    figure = _figure(9, min(3.1, 8.8 / columns) * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(parts) :]:
         axes.axis("off")
     for axes, draw in zip(grid.flat, parts, strict=False):
-        axes.axis("on")
         draw(axes)
     read = f" {len(facts):,} of {summary.files.asked:,} sampled files were readable."
     return "Files", "How the pictures are stored." + (read if summary.files.asked else ""), figure

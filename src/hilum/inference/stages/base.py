@@ -125,7 +125,7 @@ class Answers:
     facts: Mapping[str, Facts] = field(default_factory=dict)
     predictions: dict[str, Prediction] = field(default_factory=dict)  # models that were asked
     declined: dict[str, str] = field(default_factory=dict)  # models that were not, and why
-    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # finished
 
     @property
     def size(self) -> tuple[int, int]:

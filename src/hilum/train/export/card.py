@@ -36,6 +36,11 @@ class Evidence:
     watched: str = ""  # what they were compared by
 
 
+def leads(name: str) -> bool:
+    """Whether a number stands on the card and in the manifest."""
+    return name in LEADING or name.startswith("dice_")
+
+
 def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
     """Markdown: what it is, numbers with intervals, splits, operating points, licences, limits."""
     sections = [
@@ -88,7 +93,7 @@ def _numbers(evidence: Evidence) -> str:
     """Rows are parts, sources and graphs, tests first; columns the numbers that lead."""
     rows = sorted(evidence.figures, key=lambda name: not name.startswith("test"))
     known = dict.fromkeys(n for row in rows for n in evidence.figures[row])
-    names = [n for n in known if n in LEADING or n.startswith("dice")]
+    names = [name for name in known if leads(name)]
     counts = {r: next((f.n for f in evidence.figures[r].values()), None) or 0 for r in rows}
     lines = [
         "| part, source (graph) | images | " + " | ".join(map(text, names)) + " |",
@@ -102,8 +107,7 @@ def _numbers(evidence: Evidence) -> str:
         [
             "With 95 % intervals (bootstrap over patients) on test parts, in the pixels of the "
             "images, boxes and scores cut at the operating points. Validation images chose epoch, "
-            "decoding, calibration and operating points, so their numbers are optimistic. All "
-            "other numbers: `figures` in manifest.json.",
+            "decoding, calibration and operating points, so their numbers are optimistic.",
             "",
             *lines,
             *([f"\nFewer than {FEW} images, so they say little: {', '.join(few)}."] if few else []),
@@ -122,29 +126,29 @@ def _subgroups(evidence: Evidence) -> str:
     return "AUC of the positive score on test images.\n\n" + "\n".join(rows)
 
 
-def _shortcuts(found: Shortcuts) -> str:
-    hidden = list(dict.fromkeys(name for own in found.auc.values() for name in own))
+def _shortcuts(checks: Shortcuts) -> str:
+    hidden = list(dict.fromkeys(name for own in checks.auc.values() for name in own))
     rows = [
         "| AUC of the positive score | " + " | ".join(hidden) + " |",
         "|---|" + "---|" * len(hidden),
     ]
-    for source, own in found.auc.items():
+    for source, own in checks.auc.items():
         cells = [
             str(int(own[n])) if n == "images" else f"{own[n]:.3f}" if n in own else "–"
             for n in hidden
         ]
         rows.append(f"| {source} | " + " | ".join(cells) + " |")
-    lines = rows if found.auc else ["No source has enough test images of both kinds."]
-    if len(found.medians) > 1:
+    lines = rows if checks.auc else ["No source has enough test images of both kinds."]
+    if len(checks.medians) > 1:
         by = "; ".join(
             f"{source} {own['without']:.2f} without, {own['with']:.2f} with"
-            for source, own in found.medians.items()
+            for source, own in checks.medians.items()
         )
         lines.append(f"\nMedian score within one class by source: {by}.")
-    if found.told is not None:
-        told, chance = found.told
+    if checks.told is not None:
+        right, chance = checks.told
         lines.append(
-            f"\nThe source is told from 16 x 16 px and the grey values alone in {told:.0%} of "
+            f"\nThe source is told from 16 x 16 px and the grey values alone in {right:.0%} of "
             f"images (the commonest is {chance:.0%})."
         )
     lines.append(

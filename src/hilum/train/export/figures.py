@@ -20,7 +20,14 @@ from hilum.evaluate.evaluation import Subgroup, evaluate_cases
 from hilum.evaluate.measures import Thresholds, measures
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
-from hilum.train.evaluation import Held, cases_of_held, decoded, numbers, tensor
+from hilum.train.evaluation import (
+    IMAGE_NUMBERS,
+    Held,
+    cases_of_held,
+    decoded,
+    numbers,
+    tensor,
+)
 from hilum.train.export.onnx import answers, asking
 from hilum.train.export.shortcuts import Asked, Shortcuts, shortcuts
 from hilum.train.progress import doing
@@ -51,13 +58,21 @@ def figures_of(
     for part, raw in raw_of.items():
         for source in held[part].sources:
             own = held[part].of(source)
-            found = _found(manifest, held[part], raw, source)
+            findings = _found(manifest, held[part], raw, source)
             key, on = f"{part}, {source} ({by})", f"{part}, {source}"
-            values = numbers(own, found, recipe, at)
+            values = numbers(own, findings, recipe, at)
+            if not _says(own, manifest):  # what is left is of labels that no score is about
+                values = {n: v for n, v in values.items() if n not in IMAGE_NUMBERS}
             out[key] = {n: Figure(value=value, n=len(own), on=on) for n, value in values.items()}
             if part == "test":
-                out[key] |= _intervals(own, found, manifest, at, out[key])
+                out[key] |= _intervals(own, findings, manifest, at, out[key])
     return out
+
+
+def _says(held: Held, manifest: Manifest) -> bool:
+    """Whether somebody said of an image that the positive finding is there or not."""
+    positive = manifest.positive
+    return positive is None or any(t.label(positive) == t.label(positive) for t in held.truths)
 
 
 def _thresholds(manifest: Manifest) -> Thresholds:
@@ -150,7 +165,7 @@ def _lungs(manifest: Manifest, raw: RawOutputs) -> NDArray[np.bool_] | None:
 
 def _intervals(
     held: Held,
-    found: Sequence[Findings],
+    findings: Sequence[Findings],
     manifest: Manifest,
     at: Thresholds,
     figures: Mapping[str, Figure],
@@ -159,7 +174,7 @@ def _intervals(
     out: dict[str, Figure] = {}
     finding = manifest.positive or (manifest.labels[0] if len(manifest.labels) == 1 else None)
     if finding is not None:
-        cases = cases_of_held(held, found, finding)
+        cases = cases_of_held(held, findings, finding)
         patients = cases.rows["patient"].to_numpy()
         for name, one in measures(cases, at).items():
             if name in WITH_INTERVALS and name in figures:
@@ -172,7 +187,7 @@ def _intervals(
             continue
         values = []
         for i in rows:
-            mask = found[i].masks[name]
+            mask = findings[i].masks[name]
             values.append(dice(held.truths[i].masks[name](*mask.shape), mask))
         interval = bootstrap(mean_of(values), [held.truths[i].patient for i in rows])
         out[key] = _with(figures[key], interval.value, interval.low, interval.high)

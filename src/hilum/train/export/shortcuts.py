@@ -132,5 +132,5 @@ def source_told(images: Sequence[Asked]) -> tuple[float, float] | None:
             half.append(place % 2)
     x, y, test = np.array(features), np.array(label), np.array(half) == 1
     model = LogisticRegression(max_iter=500, C=0.1).fit(x[~test], y[~test])
-    told = float((model.predict(x[test]) == y[test]).mean())
-    return told, float(np.bincount(y[test]).max() / test.sum())
+    share = float((model.predict(x[test]) == y[test]).mean())
+    return share, float(np.bincount(y[test]).max() / test.sum())

@@ -57,7 +57,7 @@ def test_reweighting_is_the_metric_of_the_drawn_rows(seed: int, numba: str) -> N
             assert metric.value(counts) == pytest.approx(want, abs=1e-9, nan_ok=True)
 
 
-def test_patients_are_resampled_not_images() -> None:
+def test_patients_are_drawn_not_images() -> None:
     """Ten copies of each image of one patient say no more than one."""
     values = np.random.default_rng(0).random(30)
     once = bootstrap(mean_of(values), np.arange(30), repeats=500)

@@ -1,0 +1,82 @@
+"""`hilum serve`: the DICOM node, the page and the work behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hilum.cli import common
+
+
+def serve(
+    config: Path | None = typer.Option(
+        None,
+        "--config",
+        "-c",
+        envvar="HILUM_SERVE_CONFIG",
+        help="A TOML file: docs/service.md.",
+    ),
+    check: bool = typer.Option(False, "--check", help="Say what is wrong, and stop."),
+    hash_password: bool = typer.Option(
+        False, "--hash-password", help="Ask for a password and print its hash for [web.users]."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="With --check: a list for machines."),
+) -> None:
+    """Receive radiographs by DICOM and HTTP, analyse them, send results on, show a page.
+
+    Listens on this machine only, unless TLS and credentials are configured. Ctrl-C ends it; what
+    was received and not yet done goes on at the next start.
+
+    Example: hilum serve
+    """
+    from hilum.core.extras import require
+
+    require("serve")
+    if hash_password:
+        _hash()
+        return
+    from hilum.serve.config import load
+
+    loaded = load(config)
+    if check:
+        from hilum.serve.check import problems
+
+        wrong = problems(loaded)
+        if as_json:
+            common.print_json({"problems": wrong})
+        else:
+            typer.echo("\n".join(f"- {one}" for one in wrong) or "Nothing is wrong.")
+        raise typer.Exit(common.USAGE if wrong else common.DONE)
+    _run(loaded)
+
+
+def _run(config: object) -> None:
+    import signal
+    import threading
+
+    from hilum.serve.config import Config
+    from hilum.serve.logs import configure
+    from hilum.serve.run import Running
+
+    assert isinstance(config, Config)
+    configure(config.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Running(config) as running:
+        if running.node is not None:
+            where = f"{config.node.host}:{running.node.port}"
+            typer.echo(f"DICOM node {config.node.ae_title} at {where}")
+        if config.web.enabled:
+            scheme = "https" if config.web.tls else "http"
+            typer.echo(f"Page at {scheme}://{config.web.host}:{config.web.port}")
+        typer.echo(f"Kept in {config.root}. {common.NOTICE}")
+        stop.wait()
+        typer.echo("Ending: what has begun is ended, the rest goes on at the next start.")
+
+
+def _hash() -> None:
+    from argon2 import PasswordHasher
+
+    typer.echo(PasswordHasher().hash(typer.prompt("Password", hide_input=True, err=True)))

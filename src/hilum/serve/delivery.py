@@ -1,0 +1,157 @@
+"""One object for one destination: sent, verified, or sent again later; in the end a dead letter.
+
+Objects have UIDs that follow from image and pipeline, so a second sending of the same is the same
+object, and an archive holds it once. Where the archive can be asked, it is: before sending again,
+and after.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from hilum.core.errors import HilumError, InputRefused
+from hilum.dicom.deidentify import Deidentified, deidentify
+from hilum.dicom.pseudonyms import Pseudonyms, open_secret
+from hilum.dicom.stored import open_stored
+from hilum.serve.config import Destination, Retry
+from hilum.serve.peers import DicomArchive, PeerFailed, WebArchive
+from hilum.serve.records import plain
+from hilum.serve.tables import Delivery, Image, Result, Work
+
+if TYPE_CHECKING:
+    from hilum.serve.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class NotSendable(HilumError):
+    """What is to be sent can never be sent like this; a dead letter at once."""
+
+
+def deliver(service: Service, work: Work) -> None:
+    """Send one object; ends as delivered, waiting for a later time, or dead.
+
+    Raises:
+        HilumError: the records or the store are away; the work is still there.
+    """
+    with service.records.read() as session:
+        delivery = session.get_one(Delivery, work.subject)
+        result = session.get(Result, delivery.result) if delivery.result else None
+    destination = service.config.destinations.get(delivery.destination)
+    try:
+        if destination is None:
+            raise NotSendable("its destination is no longer in the configuration")
+        content = _content(service, delivery, result)
+        _send(service, destination, content, again=work.attempts > 1)
+    except (NotSendable, InputRefused) as error:
+        why = f"{error.reason} {error.remedy}" if isinstance(error, InputRefused) else str(error)
+        _end(service, work, "dead", why)
+    except PeerFailed as error:
+        _later(service, work, destination.retry if destination else Retry(), str(error))
+    else:
+        _end(service, work, "delivered", None)
+
+
+def _content(service: Service, delivery: Delivery, result: Result | None) -> bytes:
+    if result is not None:
+        return service.store.read_result(result.id, str(result.files[delivery.object]))
+    return _copy(service, delivery).data
+
+
+def _copy(service: Service, delivery: Delivery) -> Deidentified:
+    """The image without its identity; the same bytes at every attempt, under a secret that is
+    made once and kept in the folder."""
+    secret, _ = open_secret(service.config.root / "pseudonyms.secret")
+    return deidentify(service.store.read(delivery.image), Pseudonyms(secret))
+
+
+def _send(service: Service, destination: Destination, content: bytes, *, again: bool) -> None:
+    """
+    Raises:
+        PeerFailed: it is not there, or the archive does not say that it is.
+    """
+    ids = open_stored(("object", content)).ids
+    uid, study = ids.sop_instance_uid, ids.study_instance_uid
+    if not uid or not study:
+        raise NotSendable("the object has no SOPInstanceUID or StudyInstanceUID")
+    if destination.web is not None:
+        archive = WebArchive(destination.web)
+        asked = destination.verification == "qido"
+        if asked and again and archive.has(study, uid):
+            return
+        archive.store(content, uid)
+        if asked and not archive.has(study, uid):
+            raise PeerFailed("the server answered success, and does not have the object")
+        return
+    assert destination.dicom is not None
+    node = DicomArchive(destination.dicom, service.config.node.ae_title)
+    node.store(content)
+    if destination.verification == "find" and not _found(node, study, uid):
+        raise PeerFailed("the node answered success, and does not have the object")
+
+
+def _found(node: DicomArchive, study: str, uid: str) -> bool:
+    keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "SOPInstanceUID": uid}
+    return any(
+        str(one.get("SOPInstanceUID", "")) == uid
+        for one in node.find(QueryRetrieveLevel="IMAGE", **keys)
+    )
+
+
+def _later(service: Service, work: Work, retry: Retry, why: str) -> None:
+    """Wait twice as long as the time before; give up after long enough."""
+    now = service.clock()
+    with service.records.write() as session:
+        delivery = session.get_one(Delivery, work.subject)
+        delivery.attempts, delivery.reason, delivery.changed = work.attempts, plain(why), now
+        if now - delivery.since >= retry.give_up_s:
+            _dead(service, session, delivery, why)
+            service.queue.finish(session, work, "failed", why)
+            return
+        wait = min(retry.first_s * 2.0 ** min(work.attempts - 1, 30), retry.longest_s)
+        service.queue.postpone(session, work, now + wait, why)
+    log.warning("delivery to %s: %s; again in %.0f s", delivery.destination, why, wait)
+
+
+def _end(service: Service, work: Work, state: str, why: str | None) -> None:
+    with service.records.write() as session:
+        delivery = session.get_one(Delivery, work.subject)
+        delivery.attempts, delivery.changed = work.attempts, service.clock()
+        if state == "dead":
+            _dead(service, session, delivery, why or "")
+        else:
+            delivery.state, delivery.reason = state, None
+            _tell(service, session, delivery, f"{delivery.object} delivered")
+        service.queue.finish(session, work, "failed" if state == "dead" else "done", why or "")
+
+
+def _dead(service: Service, session: Session, delivery: Delivery, why: str) -> None:
+    delivery.state, delivery.reason = "dead", plain(why)
+    _tell(service, session, delivery, f"{delivery.object} is a dead letter", outcome="8")
+    log.error("delivery to %s is a dead letter: %s", delivery.destination, why)
+
+
+def _tell(
+    service: Service, session: Session, delivery: Delivery, what: str, outcome: str = "0"
+) -> None:
+    image = session.get_one(Image, delivery.image)
+    service.records.say(session, image.id, image.state, f"{what} to {delivery.destination}")
+    service.audit.add(
+        session,
+        "sent",
+        peer=delivery.destination,
+        image=image.id,
+        study=image.study,
+        outcome=outcome,
+        text=what,
+    )
+
+
+def given_up(service: Service, session: Session, work: Work, why: str) -> None:
+    """A delivery that fails in a way nobody foresaw is a dead letter."""
+    delivery = session.get(Delivery, work.subject)
+    if delivery is not None and delivery.state == "waiting":
+        _dead(service, session, delivery, why)

@@ -1,0 +1,103 @@
+"""Earlier images of the patient, asked of an archive beside the analysis and never before it.
+
+Found by QIDO-RS or C-FIND, fetched by WADO-RS or C-MOVE to our own node. They come in by the same
+door as everything, are kept, and are not analysed; `analysis.link_priors` joins them to the image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from hilum.serve.peers import DicomArchive, PeerFailed, WebArchive, text_of
+from hilum.serve.tables import Image, Work
+
+if TYPE_CHECKING:
+    from hilum.serve.config import Priors
+    from hilum.serve.service import Service
+
+AGAIN_S = 30.0
+MODALITIES = ("CR", "DX")
+
+
+def fetch(service: Service, work: Work) -> None:
+    """Fetch the newest earlier studies of an image's patient, or leave it after a while."""
+    config, image = service.config.priors, service.records.image(work.subject)
+    if config is None or image is None or not image.patient:
+        _leave(service, work, "no priors to ask for")
+        return
+    try:
+        count = (
+            _from_web(service, config, image) if config.web else _from_node(service, config, image)
+        )
+    except PeerFailed as error:
+        if service.clock() - image.received >= config.within_s:
+            _leave(service, work, f"priors are not to be had: {error}")
+            return
+        with service.records.write() as session:
+            due = service.clock() + AGAIN_S
+            service.queue.postpone(session, work, due, str(error))
+        return
+    _leave(service, work, f"{count} earlier studies asked for")
+
+
+def _from_web(service: Service, config: Priors, image: Image) -> int:
+    assert config.web is not None
+    archive = WebArchive(config.web)
+    keys = {"PatientID": str(image.patient)}
+    studies = [
+        (text_of(one, "00080020") or "", text_of(one, "0020000D") or "")
+        for one in archive.query("/studies", keys)
+    ]
+    chosen = _chosen(studies, image, config.newest)
+    for study in chosen:
+        for series in archive.query(f"/studies/{study}/series", {}):
+            uid = text_of(series, "0020000E")
+            if uid and text_of(series, "00080060") in MODALITIES:
+                for content in archive.retrieve(f"/studies/{study}/series/{uid}"):
+                    service.intake.receive(content, origin="prior", sender="priors")
+    return len(chosen)
+
+
+def _from_node(service: Service, config: Priors, image: Image) -> int:
+    assert config.dicom is not None
+    node = DicomArchive(config.dicom, service.config.node.ae_title)
+    asked = {"PatientID": str(image.patient), "StudyDate": "", "StudyInstanceUID": ""}
+    answers = node.find(QueryRetrieveLevel="STUDY", ModalitiesInStudy="", **asked)
+    studies = [
+        (str(one.get("StudyDate", "")), str(one.get("StudyInstanceUID", "")))
+        for one in answers
+        if str(one.get("PatientID", "")).strip() == image.patient
+    ]
+    chosen = _chosen(studies, image, config.newest)
+    for study in chosen:
+        node.move(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
+    return len(chosen)
+
+
+def _chosen(studies: list[tuple[str, str]], image: Image, newest: int) -> list[str]:
+    """The newest studies before the image's own."""
+    own = image.study_date or "99999999"
+    earlier = {
+        study: date for date, study in studies if date and date < own and study != image.study
+    }
+    order = sorted(earlier, key=lambda study: earlier[study], reverse=True)
+    return [study for study in order if study][:newest]
+
+
+def _leave(service: Service, work: Work, what: str) -> None:
+    with service.records.write() as session:
+        _say(service, session, work, what)
+        service.queue.finish(session, work)
+
+
+def _say(service: Service, session: Session, work: Work, what: str) -> None:
+    image = session.get(Image, work.subject)
+    if image is not None:
+        service.records.say(session, image.id, image.state, what)
+
+
+def given_up(service: Service, session: Session, work: Work, why: str) -> None:
+    """An image without its priors is an image."""
+    _say(service, session, work, f"priors are not to be had: {why}")

@@ -1,0 +1,127 @@
+"""A small DICOMweb server on loopback: STOW-RS, QIDO-RS, WADO-RS, UPS-RS of what it holds."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from hilum.serve.peers import parts
+
+
+class Archive:
+    """What it holds and how it behaves."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}  # by SOPInstanceUID
+        self.workitems: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []  # "POST /studies"
+        self.away = False
+        self.lies = False  # answers success and stores nothing
+        self.forgets = False  # lists it as stored and does not have it
+        self.url = ""
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
+        """Status and what is answered: JSON, or a list of objects."""
+        self.calls.append(f"{method} {path}")
+        if self.away:
+            return 503, {}
+        parts_of_path = path.strip("/").split("/")
+        if parts_of_path[0] == "workitems":
+            return self._workitems(method, parts_of_path, body)
+        if method == "POST":
+            return 200, self._stored(parts(body, kind))
+        return self._asked(parts_of_path, query)
+
+    def _stored(self, contents: list[bytes]) -> Any:
+        stored = []
+        for content in contents:
+            uid = str(dcmread(BytesIO(content), stop_before_pixels=True).SOPInstanceUID)
+            if not self.lies:
+                stored.append({"00081155": {"vr": "UI", "Value": [uid]}})
+            if not self.lies and not self.forgets:
+                self.objects[uid] = content
+        return {"00081199": {"vr": "SQ", "Value": stored}}
+
+    def _asked(self, path: list[str], query: dict[str, str]) -> Any:
+        held = [(dcmread(BytesIO(c), stop_before_pixels=True), c) for c in [*self.objects.values()]]
+        if len(path) > 1:
+            held = [one for one in held if one[0].StudyInstanceUID == path[1]]
+        if len(path) == 4:  # WADO-RS of a series
+            return 200, [c for ds, c in held if ds.SeriesInstanceUID == path[3]]
+        held = [one for one in held if all(str(one[0].get(k, "")) == v for k, v in query.items())]
+        return 200, [json.loads(_short(ds).to_json()) for ds, _ in held]
+
+    def _workitems(self, method: str, path: list[str], body: bytes) -> Any:
+        if method == "GET":
+            return 200, [i for i in self.workitems.values() if _state(i) == "SCHEDULED"]
+        item = self.workitems[path[1]]
+        change = json.loads(body)[0]
+        if path[-1] == "state":
+            if _state(change) == "IN PROGRESS" and _state(item) != "SCHEDULED":
+                return 409, {}
+            if _state(item) == "IN PROGRESS" and change["00081195"] != item["00081195"]:
+                return 409, {}
+        item.update(change)
+        return 200, {}
+
+
+def _short(ds: Any) -> Any:
+    out = Dataset()
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "StudyDate"):
+        setattr(out, keyword, ds.get(keyword, ""))
+    out.Modality = ds.get("Modality", "")
+    return out
+
+
+def _state(item: dict[str, Any]) -> str:
+    return str(item["00741000"]["Value"][0])
+
+
+@contextmanager
+def archive() -> Iterator[Archive]:
+    """A running one."""
+    made = Archive()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do(self) -> None:
+            url = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            kind = self.headers.get("Content-Type", "")
+            status, value = made.answer(self.command, url.path, query, body, kind)
+            if isinstance(value, list) and value and isinstance(value[0], bytes):
+                head = b"--cut\r\nContent-Type: application/dicom\r\n\r\n"
+                content = b"".join(head + one + b"\r\n" for one in value) + b"--cut--"
+                kind = 'multipart/related; type="application/dicom"; boundary=cut'
+            else:
+                content, kind = json.dumps(value).encode(), "application/dicom+json"
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

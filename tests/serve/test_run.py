@@ -1,0 +1,125 @@
+"""The whole service: starts with nothing configured, says what is wrong, ends in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from helpers.service import Parts, radiograph_file, toy_pipeline
+from hilum.cli.main import app
+from hilum.core.errors import ConfigError
+from hilum.serve.check import problems
+from hilum.serve.config import Config
+from hilum.serve.run import Running
+from hilum.serve.tables import Work
+
+
+def config(tmp_path: Path, **options: object) -> Config:
+    plain = {
+        "folder": tmp_path,
+        "workers": 0,
+        "reserve_bytes": 0,
+        "pipelines": {"default": str(toy_pipeline())},
+        "node": {"port": 0},
+        "web": {"enabled": False},
+    }
+    return Config.model_validate(plain | options)
+
+
+@pytest.mark.parametrize(
+    ("part", "needed"),
+    [
+        ({"web": {"host": "0.0.0.0"}}, r"\[web.tls\]"),  # noqa: S104
+        ({"node": {"host": "192.0.2.1", "allow": ["CR1"]}}, r"\[node.tls\]"),
+        ({"node": {"host": "::"}}, "AE titles"),
+    ],
+)
+def test_it_is_open_to_others_only_with_tls_and_credentials(
+    tmp_path: Path, part: dict[str, object], needed: str
+) -> None:
+    with pytest.raises(ConfigError, match=needed):
+        Running(config(tmp_path, **part))
+
+
+def test_it_starts_ends_and_says_so_in_the_trail(tmp_path: Path) -> None:
+    with Running(config(tmp_path)) as running:
+        assert running.node is not None
+        assert running.node.port > 0
+        with pytest.raises(ConfigError, match="another hilum serve"):
+            Running(config(tmp_path))
+    with Running(config(tmp_path)) as again:
+        words = list(again.service.audit.messages())
+    assert "Application Start" in words[0]
+    assert "Application Stop" in words[1]
+
+
+def test_work_of_a_killed_service_goes_on_at_once(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    parts.receive(radiograph_file())
+    parts.clock.now = 9e9  # a lease far in the future
+    assert parts.queue.claim("killed") is not None
+    parts.close()
+    with Running(config(tmp_path)) as running, running.service.records.read() as session:
+        assert {work.state for work in session.query(Work)} == {"waiting"}
+
+
+def test_an_upgrade_finds_the_work_that_waits(tmp_path: Path) -> None:
+    """Tables go down to nothing and up again in steps; from the first version on, rows stay."""
+    parts = Parts(tmp_path)
+    id = parts.receive(radiograph_file()).id
+    parts.records.upgrade()
+    assert parts.work() > 0
+    assert parts.image(id).state == "analysed"
+    parts.close()
+
+
+def test_check_names_everything_that_is_wrong(tmp_path: Path) -> None:
+    wrong = config(
+        tmp_path,
+        pipelines={"default": "no-such-pipeline"},
+        write="sr,nonsense",
+        limit_bytes=0,
+        database="postgresql+nodriver://x/y",
+    )
+    text = "\n".join(problems(wrong))
+    for part in ("no-such-pipeline", "nonsense", "store:", "database"):
+        assert part in text
+    assert problems(config(tmp_path)) == []
+
+
+def test_the_command_checks_and_verifies(tmp_path: Path) -> None:
+    file = tmp_path / "hilum.toml"
+    file.write_text(
+        f"folder = '{tmp_path}'\nreserve_bytes = 0\n[web]\nport = 0\n[node]\nport = 0\n"
+    )
+    run = CliRunner()
+    checked = run.invoke(app, ["serve", "--config", str(file), "--check"])
+    assert (checked.exit_code, checked.output) == (0, "Nothing is wrong.\n")
+    file.write_text(file.read_text() + "host = '0.0.0.0'\n")
+    checked = run.invoke(app, ["serve", "--config", str(file), "--check", "--json"])
+    assert checked.exit_code == 2
+    assert "AE titles" in checked.output
+    Parts(tmp_path).close()
+    verified = run.invoke(app, ["audit", "verify", "--config", str(file)])
+    assert verified.output.startswith("0 entries, whole.")
+
+
+def test_a_worker_process_does_the_work_and_ends_when_told(tmp_path: Path) -> None:
+    """One real process, from its start to its orderly end."""
+    import time
+
+    with Running(config(tmp_path, workers=1, write="picture")) as running:
+        service = running.service
+        id = service.intake.receive(radiograph_file(), origin="upload").id
+        for _ in range(600):
+            image = service.records.image(id)
+            if image is not None and image.state == "analysed":
+                break
+            time.sleep(0.05)
+        assert running.supervisor.alive == 1
+    assert image is not None
+    assert image.state == "analysed"
+    assert running.supervisor.alive == 0
+    assert running.supervisor.deaths == 0

@@ -1,0 +1,102 @@
+"""Priors and work lists: their absence delays nothing, what is claimed is completed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers.archive import archive
+from helpers.service import Parts, radiograph_file
+from hilum.serve import worklist
+
+EARLIER = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1", "StudyDate": "20200101"}
+NOW = {"StudyDate": "20260101"}
+
+
+def test_a_prior_is_fetched_kept_linked_and_not_analysed(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.objects["1.9"] = radiograph_file("1.9", **EARLIER)
+        parts = Parts(tmp_path, priors={"web": {"url": pacs.url}})
+        id = parts.receive(radiograph_file(**NOW)).id
+        parts.work()
+        prior = parts.image(str(parts.image(id).prior))
+    assert (prior.study_date, prior.state, prior.origin) == ("20200101", "checked", "prior")
+    parts.close()
+
+
+def test_priors_that_are_away_delay_no_result(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.away = True
+        parts = Parts(tmp_path, priors={"web": {"url": pacs.url}, "within_s": 100})
+        id = parts.receive(radiograph_file(**NOW)).id
+        parts.work(send=False)
+        assert parts.image(id).state == "analysed"
+        for _ in range(5):
+            parts.work()
+            parts.clock.now += 50
+    assert any("priors are not to be had" in said for said in parts.said(id))
+    parts.close()
+
+
+def test_images_of_one_patient_find_each_other_in_any_order(parts: Parts) -> None:
+    newest = parts.receive(radiograph_file("1.1", StudyInstanceUID="1.1", StudyDate="20250101")).id
+    oldest = parts.receive(radiograph_file("1.2", StudyInstanceUID="1.2", StudyDate="20190101")).id
+    middle = parts.receive(radiograph_file("1.3", StudyInstanceUID="1.3", StudyDate="20220101")).id
+    parts.work()
+    assert parts.image(newest).prior == middle
+    assert parts.image(middle).prior == oldest
+    assert parts.image(oldest).prior is None
+
+
+def item(study: str, series: str) -> dict[str, object]:
+    reference = {
+        "0020000D": {"vr": "UI", "Value": [study]},
+        "0020000E": {"vr": "UI", "Value": [series]},
+    }
+    return {
+        "00080018": {"vr": "UI", "Value": ["1.5"]},
+        "00741000": {"vr": "CS", "Value": ["SCHEDULED"]},
+        "00404021": {"vr": "SQ", "Value": [reference]},
+    }
+
+
+def test_a_work_item_is_claimed_analysed_and_completed(tmp_path: Path) -> None:
+    with archive() as server:
+        server.objects["1.2.3.4"] = radiograph_file()
+        server.workitems["1.5"] = item("1.2.3", "1.2.3.1")
+        parts = Parts(tmp_path, worklist={"web": {"url": server.url}})
+        assert worklist.claim(parts.service) == 1
+        assert server.workitems["1.5"]["00741000"]["Value"] == ["IN PROGRESS"]
+        assert worklist.claim(parts.service) == 0
+        parts.work()
+        assert server.workitems["1.5"]["00741000"]["Value"] == ["COMPLETED"]
+        assert parts.records.counts() == {"analysed": 1}
+        parts.close()
+
+
+def test_a_work_item_whose_image_is_refused_is_cancelled(tmp_path: Path) -> None:
+    with archive() as server:
+        server.objects["1.2.3.4"] = radiograph_file(BodyPartExamined="HAND")
+        server.workitems["1.5"] = item("1.2.3", "1.2.3.1")
+        parts = Parts(tmp_path, worklist={"web": {"url": server.url}})
+        worklist.claim(parts.service)
+        parts.work()
+        assert server.workitems["1.5"]["00741000"]["Value"] == ["CANCELED"]
+        parts.close()
+
+
+def test_an_item_that_another_station_has_is_left(tmp_path: Path) -> None:
+    with archive() as server:
+        server.workitems["1.5"] = item("1.2.3", "1.2.3.1")
+        server.workitems["1.5"]["00741000"] = {"vr": "CS", "Value": ["SCHEDULED"]}
+        parts = Parts(tmp_path, worklist={"web": {"url": server.url}})
+        real = server._workitems
+
+        def taken(method: str, path: list[str], body: bytes) -> object:
+            if method == "PUT":
+                return 409, {}
+            return real(method, path, body)
+
+        server._workitems = taken  # type: ignore[method-assign]
+        assert worklist.claim(parts.service) == 0
+        assert parts.records.counts() == {}
+        parts.close()
