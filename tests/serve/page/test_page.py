@@ -135,9 +135,12 @@ def test_window_zoom_invert_and_reset_change_the_picture_and_take_it_back(
     dropped(page, rg1)
     stage = page.locator(".stage")
 
-    def picture() -> bytes:
-        page.wait_for_timeout(400)
-        return bytes(stage.screenshot())
+    def picture() -> bytes:  # once it stands still
+        last = b""
+        while (now := bytes(stage.screenshot())) != last:
+            last = now
+            page.wait_for_timeout(500)
+        return last
 
     stage.focus()
     page.keyboard.press("r")  # the focus of the keyboard is seen, and part of the picture
