@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,7 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=60)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between studies")
     given = parser.parse_args()
+    warnings.filterwarnings("ignore", module="pydicom")  # the UIDs of some public files
     with tempfile.TemporaryDirectory() as name, orthanc(Path(name)):
         folder = Path(name)
         files = given.files or [folder / "phantom.dcm"]
