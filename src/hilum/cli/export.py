@@ -20,6 +20,9 @@ def export(
     nms_iou: float | None = typer.Option(None, help="Overlap from which the lower box goes."),
     score_floor: float | None = typer.Option(None, help="Boxes below it are never given."),
     int8: bool = typer.Option(True, help="Also write an int8 graph, calibrated on real images."),
+    precision: str | None = typer.Option(
+        None, help="What runs where nobody asks for one: fp32 (default) or int8."
+    ),
     sweep: Path | None = typer.Option(None, help="A `hilum sweep` whose table goes on the card."),
     beside: Path | None = typer.Option(
         None, help="Another bundle, evaluated on the same held-out images for the card."
@@ -44,6 +47,7 @@ def export(
         nms_iou=nms_iou,
         score_floor=score_floor,
         int8=int8,
+        precision=precision,
         sweep=sweep,
         beside=beside,
     )

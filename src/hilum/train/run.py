@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 from safetensors.torch import load_file
 
 from hilum.core.errors import ConfigError, DataError
+from hilum.core.findings import Findings
 from hilum.core.options import unknown
+from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
 from hilum.models.model import Model
 from hilum.models.registry import bare_model, build_model
 from hilum.train.cache import cached_rows
@@ -104,8 +107,12 @@ def _stages(
             net = bare_model(recipe.model, size, recipe.names, recipe.seed, weights)
         held = images.held["validation"]
 
-        def numbers(one: Model, plan: Plan = plan, held: Held = held) -> dict[str, float]:
-            return evaluate(one, held, recipe, plan.spec)
+        def numbers(
+            one: Model, epoch: int, plan: Plan = plan, held: Held = held
+        ) -> dict[str, float]:
+            if not recipe.train.keep_predictions.wants(epoch):
+                return evaluate(one, held, recipe, plan.spec)
+            return evaluate(one, held, recipe, plan.spec, partial(_keep, folder, held, epoch))
 
         def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
             draw_samples(one, held, recipe, plan.spec, out / "samples", epoch)
@@ -121,6 +128,15 @@ def _stages(
             epoch_end=epoch_end if validates else None,
         )
     return net, images
+
+
+def _keep(folder: RunFolder, held: Held, epoch: int, found: Sequence[Findings]) -> None:
+    """An epoch's boxes before suppression; those that later ones replace go."""
+    write_truth(folder.path, held.truths)
+    write_epoch(folder.path, epoch, found)
+    files = kept_epochs(folder.path)
+    for spare in folder.recipe.train.keep_predictions.spare([*files]):
+        files[spare].unlink()
 
 
 def _finish(folder: RunFolder, net: Model, images: Images) -> None:

@@ -5,6 +5,7 @@ graph that ships, in ONNX Runtime, decoded as `hilum predict` decodes.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hilum.core.manifest import Decoding
 from hilum.core.options import checked
 from hilum.models.model import Model
 from hilum.models.registry import bare_model
-from hilum.train.export.card import Evidence, card, licence_text
+from hilum.train.export.card import Evidence, card, leads, licence_text
 from hilum.train.export.figures import (
     figures_beside,
     figures_of,
@@ -53,6 +54,7 @@ class Choice:
     nms_iou: float | None = None
     score_floor: float | None = None
     int8: bool = True
+    precision: str | None = None  # what runs where nobody asks for one; None: fp32
     sweep: Path | None = None  # its variants go on the card
     beside: Path | None = None  # another bundle, evaluated on the same held-out images
 
@@ -178,7 +180,11 @@ def _write(
         watched=_watched(choice.sweep),
     )
     flat = {
-        f"{part}: {name}": figure for part, own in figures.items() for name, figure in own.items()
+        f"{part}: {name}": figure
+        for part, own in figures.items()
+        if part.startswith("test") and "comparison" not in part
+        for name, figure in own.items()
+        if leads(name)
     }
     sets = [one["set"] for one in folder.data["sources"].values()]
     manifest = manifest_of(
@@ -190,13 +196,26 @@ def _write(
         fingerprints={", ".join(folder.data["sources"]): folder.data["sha256"]},
         licences=licences_of(sets, recipe.model.pretrained),
         commit=commit(),
-        settings={**settings.fields(), "figures": flat},
+        settings={**settings.fields(), "figures": flat, **_runs(choice, files)},
     )
     files["card.md"] = card(recipe, manifest, evidence).encode()
     files["LICENSE.md"] = licence_text(manifest.data_licences).encode()
     say("writing %s", target)
     write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
+
+
+def _runs(choice: Choice, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Which graph runs by default.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if choice.precision is None:
+        return {}
+    if choice.precision not in [PRECISIONS[file] for file in files]:
+        raise ConfigError(f"precision {choice.precision!r}; needed: fp32, or int8 where it is made")
+    return {"default_precision": choice.precision}
 
 
 def _cpu_minutes(run: Path) -> float:
