@@ -34,7 +34,7 @@ from hilum.serve.logs import configure, silence
 from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Delivery, Image, Result, Work
 
-SETTLE_S, PROGRESS_S = 300.0, 60.0
+SETTLE_S, PROGRESS_S = 1800.0, 60.0
 
 
 @dataclass
