@@ -94,6 +94,16 @@ def export(
         return _write(recipe, folder, net, images, target, choice)
 
 
+def network_of(run: Path) -> tuple[Model, Recipe]:
+    """The network of a finished run, for looking into.
+
+    Raises:
+        ConfigError: no finished run.
+    """
+    recipe = RunFolder.of(run).recipe
+    return _network(recipe, run, None), recipe
+
+
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
     weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
     return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
