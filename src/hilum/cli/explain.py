@@ -83,7 +83,7 @@ def _asking(
 
     def ask(radiograph: Radiograph, one: Any = net) -> Heat:
         image, frame = prepare(radiograph, recipe.spec)
-        return heat_of(one, recipe.names, image, frame, score, how)  # type: ignore[arg-type]
+        return heat_of(one, recipe.names, image, frame, score, how)
 
     def spread(radiograph: Radiograph) -> dict[str, float]:
         parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
@@ -117,7 +117,7 @@ def _pictures(
         words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
         with atomic_path(out / file) as temporary:
             temporary.write_bytes(encoded(explanation(radiograph, heat.shown(), words)))
-        entry = {"image": item.name, "picture": file, "score": heat.score_name}
+        entry: dict[str, Any] = {"image": item.name, "picture": file, "score": heat.score_name}
         entry |= {"value": round(heat.score, 4), "flat": heat.flat}
         entry |= {"hottest_px": [round(v, 1) for v in heat.hottest()]}
         if spread is not None:
@@ -146,7 +146,7 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
         catalog = open_catalog(path)
         boxed = catalog.table["boxes"].map(lambda v: v is not None and len(v) > 0)
         for row in boxed.to_numpy().nonzero()[0][: sample - len(points)]:
-            radiograph = open_radiograph(catalog.root, catalog.table["path"].iat[row])
+            radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
             known = catalog.boxes_in(int(row), radiograph.width, radiograph.height)
             assert known is not None
             heat = ask(radiograph)

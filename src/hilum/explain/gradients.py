@@ -63,7 +63,7 @@ def heat_of(
             given = torch.from_numpy(image[None]).requires_grad_(True)
             logit, name = _score(net(given), targets, score)
             net.zero_grad(set_to_none=True)
-            logit.backward()
+            logit.backward()  # type: ignore[no-untyped-call]
     finally:
         hook.remove()
         net.zero_grad(set_to_none=True)

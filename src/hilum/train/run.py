@@ -281,7 +281,8 @@ def start_from(net: Model, path: Path) -> None:
 def _weights_of(file: Path) -> dict[str, Tensor]:
     """Of a run (safetensors), or a state dict as torchvision publishes them (.pth, .pt)."""
     if file.suffix not in (".pth", ".pt"):
-        return load_file(file)
+        own: dict[str, Tensor] = load_file(file)
+        return own
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

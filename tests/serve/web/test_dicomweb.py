@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
+import requests
 from fastapi.testclient import TestClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -111,3 +112,41 @@ def test_a_spacing_of_zero_is_left_out_of_metadata(client: TestClient, parts: Pa
     ).json()
     assert "00280030" not in header
     assert header["00280010"]["Value"] == [96]
+
+
+class Adapter(requests.adapters.BaseAdapter):
+    """Gives the requests of dicomweb-client to the application in memory."""
+
+    def __init__(self, client: TestClient) -> None:
+        super().__init__()
+        self.client = client
+
+    def send(self, request, **_: object):  # type: ignore[no-untyped-def]
+        got = self.client.request(
+            request.method, request.url, content=request.body, headers=dict(request.headers)
+        )
+        answer = requests.Response()
+        answer.status_code, answer.url, answer.request = got.status_code, request.url, request
+        answer.headers.update(got.headers)
+        answer.raw = BytesIO(got.content)
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+def test_dicomweb_client_stores_finds_and_retrieves(client: TestClient, parts: Parts) -> None:
+    api = pytest.importorskip("dicomweb_client.api")
+    session = requests.Session()
+    session.mount("http://", Adapter(client))
+    other = api.DICOMwebClient("http://127.0.0.1:8080/dicom-web", session=session)
+    ds = dcmread(BytesIO(file()))
+    assert len(other.store_instances([ds]).ReferencedSOPSequence) == 1
+    parts.work()
+    (found,) = other.search_for_studies(search_filters={"PatientID": "P1"})
+    assert found["0020000D"]["Value"] == [STUDY]
+    whole = other.retrieve_instance(STUDY, SERIES, "1.2.826.1.1.1")
+    assert whole.PixelData == ds.PixelData
+    (frame,) = other.retrieve_instance_frames(STUDY, SERIES, "1.2.826.1.1.1", [1])
+    assert frame == ds.PixelData
+    assert other.retrieve_series_metadata(STUDY, SERIES)[0]["00100020"]["Value"] == ["P1"]

@@ -58,7 +58,7 @@ INSTANCE = (
     "BitsAllocated",
     "NumberOfFrames",
 )
-_ANY_OF = {
+_ANY_OF: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {} for kind in (JSON, "multipart/related", "image/jpeg")}},
     204: {"description": "Nothing of it is held"},
 }
@@ -194,6 +194,8 @@ def instances_of_series(request: Request, study: Uid, series: Uid, user: Reader)
     return _found(request, where, "sop", (*STUDY, *SERIES, *INSTANCE))
 
 
+# Asked of the database; everything else of the headers.
+_NARROWING = {"StudyInstanceUID": "study", "PatientID": "patient", "AccessionNumber": "accession"}
 _KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "sop": "SOPInstanceUID"}
 
 
@@ -203,8 +205,9 @@ def _found(
     """One answer per study, series or instance; 204 for none (PS3.18 section 10.6.3.3)."""
     limit, offset, wanted, extra = _query(request)
     narrowed = dict(where)
-    if "StudyInstanceUID" in wanted and "," not in wanted["StudyInstanceUID"]:
-        narrowed.setdefault("study", wanted["StudyInstanceUID"])
+    for keyword, name in _NARROWING.items():
+        if re.fullmatch(r"[^*?,\\\0]+", wanted.get(keyword, "")):
+            narrowed.setdefault(name, wanted[keyword])
     groups: dict[str, list[Dataset]] = {}
     for held in readable(objects(service_of(request), narrowed)):
         if _matches(held.dataset, wanted):

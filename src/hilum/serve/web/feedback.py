@@ -136,7 +136,7 @@ def said_of(service: Service) -> Iterator[Any]:
                     Verdict(
                         verdict=one.verdict,
                         finding=one.finding,
-                        boxes=[tuple(box) for box in one.boxes or ()],  # type: ignore[misc]
+                        boxes=[tuple(box) for box in one.boxes or ()],
                         label=one.label,
                     )
                     for one in of_it

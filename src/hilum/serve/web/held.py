@@ -79,14 +79,16 @@ class Held:
 def objects(
     service: Service, where: Mapping[str, str], *, limit: int | None = None
 ) -> Iterator[Held]:
-    """Readable objects; `where`: "study", "series", "sop" of the object asked for."""
+    """Readable objects; `where`: "study", "series", "sop" of the object asked for;
+    "patient", "accession" narrow the images that are looked at."""
     conditions: list[ColumnElement[bool]] = [
         Image.sop.is_not(None),
         Image.state.in_(("checked", "analysed", "refused", "failed")),
         Image.reason.is_(None) | ~Image.reason.startswith(CONFLICT),
     ]
-    if "study" in where:
-        conditions.append(Image.study == where["study"])
+    for name in ("study", "patient", "accession"):
+        if name in where:
+            conditions.append(getattr(Image, name) == where[name])
     with service.records.read() as session:
         query = select(Image).where(*conditions).order_by(Image.received.desc(), Image.id)
         images = session.scalars(query.limit(limit)).all()
@@ -109,7 +111,7 @@ def objects(
 
 def _fits(image: Image, where: Mapping[str, str]) -> bool:
     known = {"study": image.study, "series": image.series, "sop": image.sop}
-    return all(known[name] == value for name, value in where.items())
+    return all(known[name] == value for name, value in where.items() if name in known)
 
 
 def _own_fits(own: Held, where: Mapping[str, str]) -> bool:
