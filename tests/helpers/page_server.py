@@ -123,8 +123,6 @@ def analyse(image: dict[str, Any]) -> None:
     image |= {
         "modality": stored.modality,
         "view": stored.view,
-        "size": [radiograph.height, radiograph.width],
-        "spacing": list(radiograph.spacing_mm) if radiograph.spacing_mm else None,
         "inverted": stored.header.code("PhotometricInterpretation") == "MONOCHROME1",
         "_pixels": radiograph.pixels,
         "patient": {"id": stored.ids.patient_id, "name": stored.header.text("PatientName")},
@@ -151,6 +149,8 @@ def analyse(image: dict[str, Any]) -> None:
     run = RunResult(pipeline().info, (result,), pipeline().combine((result,))).to_json()
     image["results"]["default"] = run
     image |= {
+        "size": [radiograph.height, radiograph.width],
+        "spacing": list(radiograph.spacing_mm) if radiograph.spacing_mm else None,
         "pipeline": "default",
         "analysed": time.time(),
         "finding": bool(result.findings.labels),
