@@ -64,8 +64,8 @@ def boxes_after(said: Said, label: str) -> list[Marked] | None:
     for one in said.verdicts:
         if one.verdict == "comment":
             continue
-        drawn = [_drawn(said, one.label or label, box) for box in one.boxes]
-        drawn = [mark for mark in drawn if mark is not None]
+        marks = (_drawn(said, one.label or label, box) for box in one.boxes)
+        drawn = [mark for mark in marks if mark is not None]
         if one.finding is None or one.finding not in said.found:
             open_, spoken = set(), True
             if one.verdict != "accept":
@@ -73,7 +73,7 @@ def boxes_after(said: Said, label: str) -> list[Marked] | None:
             continue
         open_.discard(one.finding)
         mark = said.found[one.finding]
-        kept = {"accept": [mark], "reject": [], "redraw": drawn}
+        kept: dict[str, list[Marked]] = {"accept": [mark], "reject": [], "redraw": drawn}
         held[one.finding] = kept[one.verdict]
         spoken = True
     return None if open_ or not spoken else [m for marks in held.values() for m in marks]

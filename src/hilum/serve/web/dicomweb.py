@@ -58,7 +58,7 @@ INSTANCE = (
     "BitsAllocated",
     "NumberOfFrames",
 )
-_ANY_OF = {
+_ANY_OF: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {} for kind in (JSON, "multipart/related", "image/jpeg")}},
     204: {"description": "Nothing of it is held"},
 }

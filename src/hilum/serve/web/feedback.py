@@ -93,7 +93,7 @@ def catalog(
 def _written(service: Service, folder: Path, form: str) -> Path:
     from hilum.data.feedback import feedback_catalog
 
-    made = feedback_catalog(said_of(service))
+    made = feedback_catalog(said_of(service), root=folder)
     if form == "csv":
         made.table.to_csv(folder / "feedback.csv", index=False)
         return folder / "feedback.csv"
@@ -136,7 +136,7 @@ def said_of(service: Service) -> Iterator[Any]:
                     Verdict(
                         verdict=one.verdict,
                         finding=one.finding,
-                        boxes=[tuple(box) for box in one.boxes or ()],  # type: ignore[misc]
+                        boxes=[tuple(box) for box in one.boxes or ()],
                         label=one.label,
                     )
                     for one in of_it
