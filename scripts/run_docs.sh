@@ -19,12 +19,9 @@ hilum() { "$python" -m hilum "$@"; }
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 small="--set train.epochs=1 --set data.sample=200 --set preprocessing.size=64 --set train.precision=fp32"
 
-mkdir -p "$out"/{done,log}
+mkdir -p "$out"
 cd "$out"
-if [[ ! -e done/material ]]; then
-  "$python" "$here/scripts/docs_material.py" .
-  touch done/material
-fi
+out=$PWD
 
 # A document's command with our files for its words in capitals, and one of each list of verbs.
 filled() {
@@ -43,6 +40,13 @@ ELSEWHERE='siim-(covid|acr)|classifier=c\.zip'
 
 failed=()
 for page in "${pages[@]}"; do
+  own=$out/$(basename "$page" .md) # each page has files of its own
+  mkdir -p "$own"/{done,log}
+  cd "$own"
+  if [[ ! -e done/material ]]; then
+    "$python" "$here/scripts/docs_material.py" .
+    touch done/material
+  fi
   while IFS= read -r line <&3; do
     command=$(filled <<<"$line")
     key=$(printf '%s' "$command" | sha256sum | cut -c1-16)

@@ -33,7 +33,7 @@ for part in "${parts[@]}"; do
   case $part in
   default)
     train default default --split "$held"
-    export_bundle default
+    export_bundle default --precision int8
     ;;
   nih-pretraining) train nih-pretraining nih-pretraining ;;
   siim-covid) # needs default

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 from helpers.killing import killed, to_json
@@ -19,11 +18,12 @@ def main() -> int:
     parser.add_argument("kills", type=int)
     parser.add_argument("--database", default="")
     parser.add_argument("--mean", type=float, default=0.7, help="seconds a service lives")
+    parser.add_argument("--seconds", type=float, default=7200.0, help="end earlier, and look")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    warnings.simplefilter("ignore")  # sockets of senders whose other side was killed
     with tempfile.TemporaryDirectory() as folder:
-        options = {"mean_s": given.mean, "database": given.database, "seed": given.seed}
+        options = {key: value for key, value in vars(given).items() if key not in ("kills", "mean")}
+        options["mean_s"] = given.mean
         report = killed(Path(folder), given.kills, **options)
     print(to_json(report))
     return 1 if report.problems else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load
+from hilum.data.box_masks import mask_of_boxes
 from hilum.data.catalog import build
 from hilum.data.convert import convert
 from hilum.data.formats.polygons import coco_counts, mask_of_coco, mask_of_outlines, outlines
@@ -127,6 +129,53 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
             got = open_mask(again.root, reference, *size)
             assert not (want & ~got).any(), form
             assert (got & ~want).sum() <= (3 if form == "yolo-segments" else 0), form
+
+
+def test_masks_of_boxes_return_as_the_boxes(tmp_path: Path) -> None:
+    """Apart, in whole pixels: the pieces of the mask are the boxes, by pictures and run lengths."""
+    boxes = np.array([[3, 5, 20, 30], [30, 2, 44, 12], [0, 40, 8, 48]], float)
+    made = phantom(1, 48, 48)
+    for name in "abc":
+        write_png(made, tmp_path / f"set/{name}.png", 8)
+    row = {
+        **{"image_id": "a", "path": "a.png", "patient": "p", "width": 48, "height": 48},
+        **{"boxes": boxes.ravel().tolist(), "box_labels": ["opacity", "nodule", "opacity"]},
+    }
+    empty = row | {"image_id": "b", "path": "b.png", "boxes": [], "box_labels": []}
+    unknown = row | {"image_id": "c", "path": "c.png", "boxes": None, "box_labels": None}
+    catalog = build("own", pd.DataFrame([row, empty, unknown]), tmp_path / "set")
+    for label, want in (("", boxes), ("opacity", boxes[[0, 2]])):
+        out = tmp_path / f"masks-{label}"
+        done = convert(catalog, "masks", out, label, from_boxes=True)
+        assert (done.images, done.left_out) == (2, 1)
+        convert(catalog, "rle", tmp_path / f"rle-{label}", label, from_boxes=True)
+        runs = load("siim-acr", tmp_path / f"rle-{label}")
+        text = runs.table["mask_pneumothorax"][_row(runs, "a")]
+        for mask in (open_mask(out, "a.png", 48, 48), open_mask(Path(), text, 48, 48)):
+            pieces = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)[2][1:]
+            found = {tuple(map(int, (x, y, x + w, y + h))) for x, y, w, h, _ in pieces}
+            assert found == {tuple(map(int, box)) for box in want}
+        assert not open_mask(out, "b.png", 48, 48).any()
+    convert(catalog, "coco-segments", tmp_path / "coco", "opacity", from_boxes=True)
+    names = {
+        c["name"]
+        for f in (tmp_path / "coco").rglob("*.json")
+        for c in json.loads(f.read_text())["categories"]
+    }
+    assert names == {"opacity"}
+    with pytest.raises(
+        DataError, match="no box is called 'effusion'; name one of: nodule, opacity"
+    ):
+        convert(catalog, "masks", tmp_path / "x", "effusion", from_boxes=True)
+    with pytest.raises(ConfigError, match="masks of boxes belong to"):
+        convert(catalog, "voc", tmp_path / "x", from_boxes=True)
+
+
+def test_a_pixel_is_in_a_box_where_its_centre_is() -> None:
+    mask = mask_of_boxes([[0.4, -3, 2.6, 1.5], [9, 9, 12, 12]], 4, 5)
+    want = np.zeros((4, 5), bool)
+    want[0:1, 0:3] = True  # centres .5 to 2.5, and .5; 1.5 is the edge
+    np.testing.assert_array_equal(mask, want)
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # inside pycocotools

@@ -162,3 +162,16 @@ def test_command_keeps_the_rest_and_says_what_failed(catalog: Catalog, tmp_path:
     moved = out.rename(tmp_path / "elsewhere")  # pictures and catalog travel together
     copies = open_catalog(moved / "catalog.parquet")
     assert open_radiograph(copies.root, copies.table["path"][0]).width == 48
+
+
+def test_a_fixed_window_decides_the_greys(catalog: Catalog, tmp_path: Path) -> None:
+    narrow = Pictures("png", 16, window=(20000, 9000))
+    copies, _ = run(catalog, narrow, tmp_path / "narrow")
+    got = open_radiograph(copies.root, copies.table["path"][1]).pixels
+    want = open_radiograph(catalog.root, "1.dcm", (20000, 9000)).pixels
+    np.testing.assert_allclose(got, want, atol=1 / 65535)
+    assert not np.allclose(want, open_radiograph(catalog.root, "1.dcm").pixels, atol=0.01)
+    with pytest.raises(ConfigError, match="not empty"):  # greys of two windows never mix
+        write_pictures(catalog, Pictures("png", 16), tmp_path / "narrow")
+    with pytest.raises(ConfigError, match="a width >= 1"):
+        Pictures(window=(0, 0))

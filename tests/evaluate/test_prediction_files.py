@@ -255,6 +255,9 @@ def test_labels_that_are_no_classes_have_no_class_numbers() -> None:
     ones, scores = np.ones(4), {name: np.full(4, 0.5) for name in CLASSES}
     both = dict.fromkeys(CLASSES, ones)
     assert class_cases(both, scores, "abcd") is None  # several are true
+    odd = {name: np.eye(3)[:, k].tolist() for k, name in enumerate(CLASSES)}
+    odd = {name: np.array([*own, 1.0]) for name, own in odd.items()}  # of the last all are true
+    assert class_cases(odd, scores, "abcd") is None
     two = {name: np.array([1.0, 0, 1, 0]) for name in CLASSES[:2]}
     assert class_cases(two, scores, "abcd") is None  # a finding and its absence
     assert class_cases({}, {}, "abcd") is None

@@ -7,6 +7,7 @@ archive that lives on; analysis runs in a thread of it, so that a kill stops all
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +34,7 @@ from hilum.serve.logs import configure, silence
 from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Delivery, Image, Result, Work
 
-SETTLE_S = 300.0
+SETTLE_S, PROGRESS_S = 1800.0, 60.0
 
 
 @dataclass
@@ -159,12 +161,14 @@ class Killer:
                 sending.release()
             time.sleep(0.02)
 
-    def run(self, kills: int, mean_s: float) -> Report:
+    def run(self, kills: int, mean_s: float, seconds: float) -> Report:
         started = time.monotonic()
         pid = self.start()
         sender = threading.Thread(target=self.send)
         sender.start()
-        for _ in range(kills):
+        while self.report.kills < kills and time.monotonic() - started < seconds:
+            if self.report.kills % 2 == 0:  # every second one has done something
+                self._wait_for_progress()
             time.sleep(self.random.expovariate(1 / mean_s))
             os.kill(pid, signal.SIGKILL)
             self.report.kills += 1
@@ -185,6 +189,11 @@ class Killer:
         self._nursery.wait()
         self.report.seconds = time.monotonic() - started
         return self.report
+
+    def _wait_for_progress(self) -> None:
+        before, deadline = len(self.acknowledged), time.monotonic() + PROGRESS_S
+        while len(self.acknowledged) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _settle(self) -> None:
         records, deadline = Records(self.config.database_url), time.monotonic() + SETTLE_S
@@ -232,11 +241,23 @@ def _associate(port: int) -> Any:
         return None
 
 
-def killed(folder: Path, kills: int, *, mean_s: float, database: str = "", seed: int = 0) -> Report:
-    """Kill a service so often; what is left."""
+def killed(
+    folder: Path,
+    kills: int,
+    *,
+    mean_s: float,
+    seconds: float = 7200.0,
+    database: str = "",
+    seed: int = 0,
+) -> Report:
+    """Kill a service so often, or for so long; what is left."""
     silence()
-    with archive() as pacs:
-        return Killer(folder, pacs, database, seed).run(kills, mean_s)
+    with warnings.catch_warnings(), archive() as pacs:
+        # pynetdicom leaves a sender's socket to the garbage collector when its other side dies.
+        warnings.simplefilter("ignore", ResourceWarning)
+        report = Killer(folder, pacs, database, seed).run(kills, mean_s, seconds)
+        gc.collect()
+    return report
 
 
 def to_json(report: Report) -> str:

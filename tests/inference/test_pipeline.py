@@ -264,7 +264,7 @@ def test_the_header_is_asked_before_pixels_are_decoded(tmp_path: Path) -> None:
         source, modality, view, body_part, sop_class = "slice", "CT", None, None, None
         descriptions, own_result = (), False
 
-        def radiograph(self) -> Radiograph:
+        def radiograph(self, **_: object) -> Radiograph:
             raise AssertionError("decoded")
 
     loaded = load_pipeline(write_toy_pipeline(tmp_path))

@@ -36,6 +36,14 @@ SMALL: dict[str, dict[str, Any]] = {
         "box_loss": "giou",
         "tower_norm": "group",
     },
+    "efficientdet": {
+        "kind": "retinanet",
+        "neck": "bifpn",
+        "neck_layers": 2,
+        "channels": 16,
+        "tower": 1,
+        "tower_conv": "separable",
+    },
     "faster-rcnn": {"channels": 16, "head_width": 32, "proposals": 40},
     "faster-rcnn-ciou": {
         "kind": "faster-rcnn",

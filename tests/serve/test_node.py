@@ -237,6 +237,8 @@ def _store_as(sending: Any, uid: str) -> None:
     for primitive in message.encode_msg(sending.accepted_contexts[0].context_id, 16_000):
         sending.dul.send_pdu(primitive)
     settled(lambda: not sending.is_established or not sending.dimse.msg_queue.empty())
+    if sending.is_established:
+        sending.abort()
 
 
 def test_mutual_tls_lets_in_who_has_a_certificate_and_nobody_else(

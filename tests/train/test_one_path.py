@@ -53,6 +53,20 @@ def test_the_tensor_is_the_same_in_training_evaluation_and_inference(tmp_path: P
         np.testing.assert_allclose(frame.boxes_to_source(image.boxes), truth.boxes_px, atol=1e-3)
 
 
+def test_a_fixed_window_is_the_same_in_training_and_inference(tmp_path: Path) -> None:
+    spec = Preprocessing(64, window=(20000, 9000))
+    write_dicom(phantom(1, 90, 90, opacities=1), tmp_path / "a.dcm", bits=16)
+    found = mixed_catalog(tmp_path)
+    table = found.table.iloc[:1].copy()
+    table.loc[0, "path"] = "a.dcm"
+    table.loc[0, ["mask_opacity", "mask_lungs"]] = None
+    source = Source(SourceOptions(set="own"), Catalog("own", table, tmp_path), Targets(), {})
+    (image,) = prepare_rows(source, [0], spec).images
+    want, _ = prepare(read(tmp_path / "a.dcm", window=(20000, 9000)), spec)
+    np.testing.assert_allclose(tensor(image, spec), want, atol=2e-3)
+    assert not np.allclose(want, prepare(read(tmp_path / "a.dcm"), spec)[0], atol=0.05)
+
+
 @pytest.mark.slow
 def test_real_files_too(hilum_data: Path) -> None:
     from hilum.data.pixels import open_radiograph

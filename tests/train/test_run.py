@@ -19,8 +19,12 @@ from helpers.phantom_set import catalog, in_stages, small
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.geometry import Letterbox
 from hilum.data.catalog import Catalog
+from hilum.evaluate.epochs import kept_epochs, read_epochs
+from hilum.evaluate.metrics.detection import detection_ap
+from hilum.fuse import keep_best
 from hilum.train import progress, sweep
 from hilum.train.folder import RunFolder, locked
+from hilum.train.options import KeptPredictions
 from hilum.train.recipe import Recipe, recipe_folder
 from hilum.train.run import plans, run
 from hilum.train.samples import PreparedImage
@@ -266,3 +270,34 @@ def test_every_recipe_of_a_sweep_reads() -> None:
         for changes in grid.named().values():
             for repeat in grid.repeats:
                 assert sweep.recipe_of(grid, changes, repeat)
+
+
+def test_a_run_keeps_the_unsuppressed_boxes_of_the_epochs_it_was_asked_for(
+    data: Path, tmp_path: Path
+) -> None:
+    changes = ("train.epochs=3", "train.keep_predictions={last: 1, epochs: [1], floor: 0.001}")
+    made = run(small(*changes), data, tmp_path / "run")
+    assert list(kept_epochs(made)) == [1, 3]
+    kept = read_epochs(made)
+    rows = pd.read_parquet(made / "metrics.parquet").set_index("epoch")
+    decoding = RunFolder.of(made).recipe.decoding
+    for epoch in (1, 3):
+        shown = []
+        for own, scores in kept.predictions[epoch]:
+            keep = keep_best(own, scores, iou=decoding.nms_iou)
+            keep = keep[scores[keep] >= decoding.score_floor][: decoding.max_boxes]
+            shown.append((own[keep], scores[keep]))
+        assert detection_ap(kept.truth, shown) == pytest.approx(rows.loc[epoch, "ap50"], abs=1e-6)
+    assert max(len(scores) for _, scores in kept.predictions[3]) > decoding.max_boxes
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "left"),
+    [("all", [1, 2, 3], [1, 2, 3]), ([2], [2], [2]), ({"last": 2}, [1, 2, 3], [2, 3])],
+)
+def test_epochs_whose_boxes_are_kept(text: object, wanted: list[int], left: list[int]) -> None:
+    options = KeptPredictions.model_validate(text)
+    written = [epoch for epoch in (1, 2, 3) if options.wants(epoch)]
+    assert written == wanted
+    assert [e for e in written if e not in options.spare(written)] == left
+    assert not KeptPredictions().wants(1)

@@ -8,20 +8,24 @@ const FILES = 20, BYTES = 64 * 2 ** 20; // at most, in one request
 export interface IntakeHost {
   say: (words: string, kind?: "good" | "bad") => void;
   received: (ids: string[]) => void;
-  pipeline: () => string | null;
+  pipelines: string[];
 }
 
 export class Intake {
   readonly root = h("section", { class: "intake", "aria-label": "Add images" });
   private readonly progress = h("div", { class: "progress", role: "status" });
   private readonly refused = h("div", { class: "refused-files" });
+  private readonly pipeline: HTMLSelectElement;
   private sending = false;
 
   constructor(private readonly host: IntakeHost) {
     const files = this.chooser("Choose files", false), folder = this.chooser("Choose a folder", true);
+    const choice = (words: string, value: string): HTMLElement => h("option", { value }, words);
+    this.pipeline = h("select", { id: "analyse-with" }, choice("what the rules say", ""), ...host.pipelines.map((name) => choice(name, name)));
     fill(this.root,
       h("p", { class: "drop-words" }, "Drop radiographs or a folder here: DICOM, PNG, JPEG, zip"),
       h("div", { class: "actions" }, button("Files", "upload", () => files.click(), { id: "choose-files" }), button("Folder", "folder", () => folder.click()), button("Try a sample radiograph", "sample", () => void this.sample(), { id: "sample" })),
+      h("div", { class: "row", hidden: host.pipelines.length < 2 }, h("label", { for: "analyse-with" }, "Analyse with"), this.pipeline),
       files, folder, this.progress, this.refused);
     this.takeDrops(document.body);
   }
@@ -87,7 +91,7 @@ export class Intake {
   /** One request; where it is not taken, each of its files is said to be refused. */
   private async part(files: File[]): Promise<Receipt> {
     try {
-      return await api.upload(files, this.host.pipeline());
+      return await api.upload(files, this.pipeline.value || null);
     } catch (error) {
       return { images: [], refused: files.map((file) => ({ name: file.webkitRelativePath || file.name, problem: (error as Error).message })) };
     }

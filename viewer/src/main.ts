@@ -18,12 +18,13 @@ class Page {
   private readonly away = h("p", { class: "away", role: "alert", hidden: true }, "The service does not answer. What is shown may be old; the page tries again by itself.");
   private readonly help = new Help();
   private readonly worklist = new Worklist((error) => this.problem(error as Problem));
-  private readonly intake = new Intake({ say: (words, kind) => this.say(words, kind), received: (ids) => this.received(ids), pipeline: () => null });
+  private readonly intake: Intake;
   private view: View | null = null;
   private timer = 0;
 
   constructor(private readonly status: Status) {
     const user = status.user;
+    this.intake = new Intake({ say: (words, kind) => this.say(words, kind), received: (ids) => this.received(ids), pipelines: status.pipelines.map((one) => one.name) });
     fill(app,
       h("a", { class: "skip", href: "#content", onclick: (event: Event) => { event.preventDefault(); document.getElementById("content")?.focus(); } }, "Skip to the radiograph"),
       h("header", { class: "top" },

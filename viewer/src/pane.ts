@@ -16,6 +16,7 @@ export class Pane {
   readonly marks = new Marks((point) => this.view?.toHost(point) ?? point);
   view: Viewport | null = null;
   private gone = false;
+  private turn = 0; // the last load wins
 
   constructor(hands: Omit<Hands, "hover">, private readonly changed: () => void) {
     this.stage.append(this.host, this.marks.heat, this.marks.layer as Node, this.says, this.readout);
@@ -25,13 +26,14 @@ export class Pane {
 
   /** Gets and shows the pixels; whether there are any. */
   async load(detail: Detail, words = ""): Promise<boolean> {
+    const turn = ++this.turn;
     this.stage.setAttribute("aria-label", `Radiograph ${title(detail)}. Arrow keys move it, plus and minus zoom.`);
     fill(this.caption, words);
     this.caption.hidden = !words;
     fill(this.says, h("p", { class: "loading", role: "status" }, "Loading the radiograph …"));
     try {
       const [{ Viewport }, pixels] = await Promise.all([import("./viewport"), api.pixels(detail.id)]);
-      if (this.gone) return false;
+      if (this.gone || turn !== this.turn) return false;
       this.view ??= new Viewport(this.host, () => this.moved());
       await this.view.show(detail.id, pixels, detail.spacing);
       fill(this.says);

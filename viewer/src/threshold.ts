@@ -86,7 +86,7 @@ export class Threshold {
     this.value.textContent = two(this.now);
     this.input.setAttribute("aria-valuetext", `${two(this.now)}${exact ? `, operating point ${at.name}` : ""}`);
     const name = at ? `“${at.name}” (${at.aim})` : "";
-    this.words.textContent = exact ? `Operating point ${name}: ${meaning(at)}` : at ? `Above ${name}: fewer boxes, fewer found and fewer false than there. ${meaning(at)}` : "No operating point of this pipeline lies here.";
+    this.words.textContent = exact ? `Operating point ${name}: ${meaning(at)}` : at ? `Above ${name}: fewer boxes, fewer found and fewer false than there. There: ${meaning(at)}` : "No operating point of this pipeline lies here.";
     for (const one of this.root.querySelectorAll<HTMLElement>("[data-threshold]")) one.setAttribute("aria-pressed", String(Math.abs(Number(one.dataset.threshold) - this.now) < 0.005));
     this.back.hidden = Math.abs(this.now - this.floor) < 0.005;
   }

@@ -39,7 +39,7 @@ export class View {
   private tool: Tool = "window";
   private chosen: string | null = null;
   private draft: Box | null = null;
-  private loaded = false;
+  private loaded: number | null = null; // the shape of pixels with which it was shown
   private gone = false;
   private readonly timer: number;
 
@@ -69,11 +69,11 @@ export class View {
       this.feedback = detail.feedback;
       if (!(this.pipeline in detail.results)) this.pipeline = detail.pipeline && detail.pipeline in detail.results ? detail.pipeline : (Object.keys(detail.results)[0] ?? "");
       this.drawAll();
-      if (!this.loaded && detail.state !== "received") {
-        this.loaded = true;
+      if (detail.state !== "received" && this.loaded !== shapeOf(detail)) {
+        this.loaded = shapeOf(detail);
         void this.pane.load(detail).then((there) => this.ready(there));
       }
-      if (!this.loaded) fill(this.panel, this.waiting());
+      if (this.loaded === null) fill(this.panel, this.waiting());
     } catch (error) {
       if (!this.gone) this.lost(error as Error);
     }
@@ -419,4 +419,6 @@ export class View {
   }
 }
 
+/** Height of a pixel in its widths; the spacing is known once the image was analysed. */
+const shapeOf = ({ spacing }: Detail): number => (spacing ? spacing[0] / spacing[1] : 1);
 const area = ([x1, y1, x2, y2]: Box): number => (x2 - x1) * (y2 - y1);

@@ -39,6 +39,9 @@ def predict(
     ),
     no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
     write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
+    window: tuple[float, float] | None = typer.Option(
+        None, help="Centre and width for reading, instead of each file's own window."
+    ),
     full_range: bool = typer.Option(
         False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
     ),
@@ -68,7 +71,7 @@ def predict(
     with progress("analysing", len(inputs)) as advance:
         run = analyse(
             inputs,
-            described.changed(precision=precision, threshold=threshold),
+            described.changed(precision=precision, threshold=threshold, window=window),
             results,
             workers=workers or common.cores(),
             threads=threads,

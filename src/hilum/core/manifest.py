@@ -38,6 +38,7 @@ class PreprocessingSpec(Strict):
     mean: float = 0.5
     std: float = Field(default=0.5, gt=0)
     stretch: tuple[float, float] = (0.5, 99.5)
+    window: tuple[float, float] | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -45,7 +46,7 @@ class PreprocessingSpec(Strict):
         return self
 
     def value(self) -> Preprocessing:
-        return Preprocessing(self.size, self.mean, self.std, self.stretch)
+        return Preprocessing(self.size, self.mean, self.std, self.stretch, self.window)
 
 
 class AnchorSpec(Strict):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import ConfigError
 from hilum.core.geometry import Letterbox
 from hilum.core.percentiles import percentiles
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window, check_window
 
 Float32 = NDArray[np.float32]
 
@@ -28,6 +28,7 @@ class Preprocessing:
     mean: float = 0.5
     std: float = 0.5
     stretch: tuple[float, float] = (0.5, 99.5)  # percentiles of valid pixels sent to 0 and 1
+    window: Window | None = None  # how radiographs are read (B1); None: as each file says
 
     def __post_init__(self) -> None:
         low, high = self.stretch
@@ -36,14 +37,17 @@ class Preprocessing:
                 f"preprocessing {self}: size must be a positive multiple of 32, std > 0, "
                 "stretch two percentiles in order"
             )
+        if self.window is not None:
+            check_window(self.window)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        own = {
             "size": self.size,
             "mean": self.mean,
             "std": self.std,
             "stretch": list(self.stretch),
         }
+        return own if self.window is None else own | {"window": list(self.window)}
 
 
 def square(radiograph: Radiograph, spec: Preprocessing) -> tuple[Float32, Letterbox]:

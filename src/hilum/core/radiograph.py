@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.errors import GeometryError
+from hilum.core.errors import ConfigError, GeometryError
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+Window = tuple[float, float]  # centre and width in modality units, instead of a file's own VOI
+
+
+def check_window(window: Window) -> None:
+    """
+    Raises:
+        ConfigError: a window that cannot be.
+    """
+    centre, width = window
+    if not (abs(centre) < float("inf") and 1 <= width < float("inf")):
+        raise ConfigError(f"the window is {centre}, {width}; needed: a number, and a width >= 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import DataError, HilumError
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.manifest import OperatingPoint
-from hilum.core.radiograph import Identifiers
+from hilum.core.radiograph import Identifiers, Window
 
 SCHEMA = "hilum.findings/1"
 FINDINGS = "findings.json"
@@ -125,9 +125,10 @@ class PipelineInfo:
     operating_points: Mapping[str, OperatingPoint] = field(default_factory=dict)
     calibrated_on: str = ""  # what scores were made probabilities on; "" = they are none
     fingerprint: str = ""  # SHA-256 of everything that decides a result
+    window: Window | None = None  # with which images were read; None: as each file says
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        own = {
             "name": self.name,
             "version": self.version,
             "bundles": [{"name": name, "sha256": sha256} for name, sha256 in self.bundles],
@@ -135,6 +136,7 @@ class PipelineInfo:
             "calibrated_on": self.calibrated_on,
             "fingerprint": self.fingerprint,
         }
+        return own if self.window is None else own | {"window": list(self.window)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PipelineInfo:
@@ -147,6 +149,7 @@ class PipelineInfo:
             operating_points={n: OperatingPoint.model_validate(p) for n, p in points},
             calibrated_on=value["calibrated_on"],
             fingerprint=value.get("fingerprint", ""),
+            window=tuple(value["window"]) if value.get("window") else None,
         )
 
 

@@ -25,6 +25,7 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data.adapters import sidecar
 from hilum.data.adapters.headers import read_headers
 from hilum.data.adapters.source import Source
+from hilum.data.box_masks import with_box_masks
 from hilum.data.catalog import Catalog
 from hilum.data.formats import coco, mask_files, voc, yolo
 
@@ -36,13 +37,13 @@ BOX_FORMS: dict[str, Writer] = {
     "voc": voc.write_boxes,
     "yolo": yolo.write_boxes,
 }
-FORMS: dict[str, Writer] = {
-    **BOX_FORMS,
+MASK_FORMS: dict[str, Writer] = {
     "coco-segments": coco.write_segments,
     "yolo-segments": yolo.write_segments,
     "masks": mask_files.write_masks,
     "rle": mask_files.write_run_lengths,
 }
+FORMS = {**BOX_FORMS, **MASK_FORMS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,15 @@ class Converted:
     left_out: int
 
 
-def convert(catalog: Catalog, form: str, out: str | Path, mask: str = "") -> Converted:
+def convert(
+    catalog: Catalog, form: str, out: str | Path, mask: str = "", *, from_boxes: bool = False
+) -> Converted:
     """Write a catalog's annotations into a new folder.
 
     Args:
         form: coco, voc, yolo (boxes); coco-segments, yolo-segments, masks or rle.
         mask: which mask_<name> column, for the last four.
+        from_boxes: draw the masks from the boxes instead (B6), those of label `mask` or all.
 
     Raises:
         ConfigError: unknown form, or the folder is not empty.
@@ -70,7 +74,9 @@ def convert(catalog: Catalog, form: str, out: str | Path, mask: str = "") -> Con
         raise ConfigError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; annotations go into a new folder")
-    column = "boxes" if form in BOX_FORMS else f"mask_{mask}"
+    if from_boxes and form in BOX_FORMS:
+        raise ConfigError(f"masks of boxes belong to {', '.join(MASK_FORMS)}, not to {form}")
+    column = "boxes" if form in BOX_FORMS or from_boxes else f"mask_{mask}"
     if column not in catalog.table:
         masks = [str(c).removeprefix("mask_") for c in catalog.table if str(c).startswith("mask_")]
         raise DataError(
@@ -86,6 +92,8 @@ def convert(catalog: Catalog, form: str, out: str | Path, mask: str = "") -> Con
             f"{int(unsized.sum())} images have no known size, the first is "
             f"{kept.table.loc[unsized, 'image_id'].iat[0]!r}; load the set with its headers"
         )
+    if from_boxes:
+        kept, column = with_box_masks(kept, mask)
     sidecar.write(kept, FORMS[form](kept, folder, column), folder)
     return Converted(images=len(kept), left_out=len(catalog) - len(kept))
 

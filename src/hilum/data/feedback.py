@@ -64,8 +64,8 @@ def boxes_after(said: Said, label: str) -> list[Marked] | None:
     for one in said.verdicts:
         if one.verdict == "comment":
             continue
-        marks = (_drawn(said, one.label or label, box) for box in one.boxes)
-        drawn = [mark for mark in marks if mark is not None]
+        each = [_drawn(said, one.label or label, box) for box in one.boxes]
+        drawn = [mark for mark in each if mark is not None]
         if one.finding is None or one.finding not in said.found:
             open_, spoken = set(), True
             if one.verdict != "accept":

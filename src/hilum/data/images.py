@@ -22,7 +22,7 @@ from PIL import Image
 
 from hilum.core.errors import ConfigError, DataError, InputRefused
 from hilum.core.files import write_bytes
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window, check_window
 from hilum.data.catalog import Catalog, build
 from hilum.data.formats.file_names import file_names
 from hilum.data.pixels import open_mask, open_radiograph
@@ -43,6 +43,7 @@ class Pictures:
         bits: grey depth, 8 or 16; WebP has 8 only.
         side: px of the longer side, 0 keeps the size. Both sides are rounded to whole pixels, so
             the two scales differ a little; both are stored.
+        window: (centre, width) in modality units instead of each file's own VOI (B1).
 
     Raises:
         ConfigError: an option that is unknown or that the form cannot hold.
@@ -51,6 +52,7 @@ class Pictures:
     form: str = "png"
     bits: int = 8
     side: int = 0
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -61,6 +63,14 @@ class Pictures:
             raise ConfigError("WebP holds 8 bits only; take PNG for 16")
         if self.side < 0 or (self.form == "webp" and self.side > WEBP_LIMIT):
             raise ConfigError(f"side {self.side} px; needed: 0 to keep it, at most 16383 in WebP")
+        if self.window is not None:
+            check_window(self.window)
+
+    @property
+    def name(self) -> str:
+        """Of what is wanted, such as png-8-512."""
+        window = [] if self.window is None else [f"{v:g}" for v in self.window]
+        return "-".join([self.form, str(self.bits), str(self.side), *window])
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the copy of a picture."""
@@ -82,7 +92,7 @@ def write_pictures(
     """
     catalog.need_files()
     folder = Path(out)
-    memory = folder / f"done-{wanted.form}-{wanted.bits}-{wanted.side}.jsonl"
+    memory = folder / f"done-{wanted.name}.jsonl"
     if folder.exists() and any(folder.iterdir()) and not memory.is_file():
         raise ConfigError(f"{folder} is not empty and of no earlier run with these options")
     names = file_names(catalog.table["image_id"])
@@ -185,7 +195,7 @@ def _write(
     folder: Path,
     stem: str,
 ) -> Facts:
-    radiograph = open_radiograph(root, path)
+    radiograph = open_radiograph(root, path, wanted.window)
     width, height = wanted.size(radiograph.width, radiograph.height)
     if wanted.form == "webp" and max(width, height) > WEBP_LIMIT:
         raise DataError(f"{width}×{height} px is more than WebP holds; give a smaller size")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.core.errors import DataError
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window
 from hilum.data.formats.runs import union_of
 from hilum.data.frames import same_shape, turn
 from hilum.data.references import archive_and_member
@@ -50,9 +50,9 @@ def reference_bytes(root: Path, reference: str) -> bytes:
         raise DataError(f"{reference!r} is not below {root}{hint or f': {error}'}") from error
 
 
-def open_radiograph(root: Path, reference: str) -> Radiograph:
+def open_radiograph(root: Path, reference: str, window: Window | None = None) -> Radiograph:
     """The radiograph of a catalog row, through the one reading path."""
-    return read((reference, reference_bytes(root, reference)))
+    return read((reference, reference_bytes(root, reference)), window=window)
 
 
 def open_mask(root: Path, reference: str, height: int, width: int) -> Bool:

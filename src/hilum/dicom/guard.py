@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window
 from hilum.dicom import codecs
 from hilum.dicom.limits import Limits
 from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
-from hilum.dicom.stored import StoredImage, Window, check_window, open_stored
+from hilum.dicom.stored import StoredImage, check_window, open_stored
 
 TIMEOUT_S, MEMORY_BYTES = 10.0, 2**30
 FILES_A_CHILD = 100

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window
 from hilum.dicom.limits import Limits
 from hilum.dicom.source import DEFAULT_LIMITS, Source
-from hilum.dicom.stored import Window, open_stored
+from hilum.dicom.stored import open_stored
 
 
 def read(

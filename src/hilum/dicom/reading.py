@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hilum.core.radiograph import Window
+
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
     from hilum.dicom.source import Source
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 class Reading:
     """Options of reading that hold for all images of a run."""
 
+    window: Window | None = None  # (centre, width) instead of each file's own VOI
     full_range: bool = False  # the whole stored range, without windows and VOI LUTs
     untrusted: bool = False  # parse and decode in a guarded child: see guard.py
 
@@ -30,7 +33,7 @@ class Reading:
 
     def decode(self, stored: StoredImage) -> Radiograph:
         """As `StoredImage.radiograph`."""
-        return stored.radiograph(full_range=self.full_range)
+        return stored.radiograph(window=self.window, full_range=self.full_range)
 
 
 DEFAULT_READING = Reading()

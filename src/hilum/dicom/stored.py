@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from hilum.core.errors import ConfigError, UnreadableRefused, UnsupportedRefused
-from hilum.core.radiograph import Decoding, Identifiers, Radiograph
+from hilum.core.radiograph import Decoding, Identifiers, Radiograph, Window
+from hilum.core.radiograph import check_window as check_numbers
 from hilum.dicom import image, masks, pixels, raster
 from hilum.dicom.frames import Frame, frame
 from hilum.dicom.header import Header
@@ -25,8 +26,7 @@ from hilum.dicom.limits import Limits
 from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
 from hilum.dicom.source import DEFAULT_LIMITS, Source, border, load
 
-Window = tuple[float, float]
-
+WINDOWLESS = "a fixed window says nothing of a picture without a DICOM header; it is read as it is"
 OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
@@ -137,7 +137,7 @@ class StoredImage:
         check_window(window, full_range)
         with border(self.source):
             if self.parsed is None:
-                return _raster(self)
+                return _raster(self, window)
             return decode(self, window=window, voi_index=voi_index, full_range=full_range)
 
 
@@ -190,18 +190,21 @@ def check_window(window: Window | None, full_range: bool) -> None:
         return
     if full_range:
         raise ConfigError("a window and the full range are asked for; needed: one of them")
-    centre, width = window
-    if not (abs(centre) < float("inf") and 1 <= width < float("inf")):
-        raise ConfigError(f"the window is {centre}, {width}; needed: a number, and a width >= 1")
+    check_numbers(window)
 
 
-def _raster(stored: StoredImage) -> Radiograph:
+def _raster(stored: StoredImage, window: Window | None) -> Radiograph:
     grey, bits = raster.read_raster(stored.data, stored.kind, stored.limits)
     decoder = "imagecodecs" if bits > 8 else "pillow"
     return Radiograph(
         pixels=grey,
         source=stored.source,
-        decoding=Decoding(format=stored.kind, decoder=decoder, bits_stored=bits),
+        decoding=Decoding(
+            format=stored.kind,
+            decoder=decoder,
+            bits_stored=bits,
+            warnings=() if window is None else (WINDOWLESS,),
+        ),
         valid=masks.border_mask(grey),
     )
 

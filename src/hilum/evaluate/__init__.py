@@ -14,6 +14,7 @@ classes, studies   exclusive classes; studies from their images
 segmentation       masks of a run against those of a catalog; the smallest component worth keeping
 compare, models    several models on the same images
 thresholds/        operating points, calibration, conformal thresholds, sweeps, a new bundle
+epochs             unsuppressed predictions of a training's epochs, and heat-maps of thresholds
 challenges/        the challenges' own scores of their own files
 """
 

@@ -61,6 +61,7 @@ def answer(
     """What the pipeline says of one input; never raises because of it."""
     started = time.perf_counter()
     out = _Answer(ImageResult(name_of(source), "failed"))
+    reading = replace(reading, window=loaded.window)  # as its bundles were trained
     try:
         _analyse(loaded, source, out, masks, sink, reading)
     except InputRefused as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import RunResult
 from hilum.dicom.reading import Reading
 from hilum.inference.answer import Input
@@ -26,6 +26,7 @@ def predict(
     workers: int = 1,
     threads: int = 1,
     masks: bool = True,
+    window: Window | None = None,
     full_range: bool = False,
     untrusted: bool = False,
 ) -> RunResult:
@@ -40,6 +41,7 @@ def predict(
         workers: processes (with more than one, call from under `if __name__ == "__main__"`).
         threads: threads of each process.
         masks: compute masks at source size.
+        window: (centre, width) in modality units, used instead of each file's own VOI.
         full_range: read the whole stored range, without windows and VOI LUTs.
         untrusted: open files in a child process with limits of time and memory.
 
@@ -56,7 +58,9 @@ def predict(
         >>> for image in hilum.predict("chest.dcm"):  # doctest: +SKIP
         ...     print(image.status, image.findings.image_scores["opacity"])
     """
-    chosen = Pipeline.load(pipeline).changed(precision=precision, threshold=threshold)
+    chosen = Pipeline.load(pipeline).changed(
+        precision=precision, threshold=threshold, window=window
+    )
     reading = Reading(full_range=full_range, untrusted=untrusted)
     job = Job(chosen, threads, masks, reading=reading)
     images = tuple(run(_inputs(paths_or_radiographs), job, workers=workers))

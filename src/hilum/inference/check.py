@@ -74,6 +74,7 @@ def bundle_problems(
     facts = {name: Facts(name, of[0]) for name, of in manifests.items()}
     for name, spec in pipeline.models.items():
         yield from _combination(name, spec, flows, manifests[name])
+    yield from _windows(pipeline, manifests)
     for place, needs in needs_of(pipeline, flows):
         for model in needs.boxes:
             if not facts[model].manifest.has_boxes:
@@ -142,6 +143,17 @@ def _box_flow(flows: Flows) -> Iterator[str]:
                 else f"boxes: step {index + 1} takes boxes of models again (`of`) and would forget "
                 "what came before; only the first step does"
             )
+
+
+def _windows(pipeline: Pipeline, manifests: Mapping[str, Sequence[Manifest]]) -> Iterator[str]:
+    """An image is read once: every bundle was trained on the same reading, or the text decides."""
+    own = {m.preprocessing.window: name for name, each in manifests.items() for m in each}
+    if pipeline.window is None and len(own) > 1:
+        words = "; ".join(
+            f"{name}: {'as the file says' if w is None else f'{w[0]:g}, {w[1]:g}'}"
+            for w, name in own.items()
+        )
+        yield f"its bundles were trained with different windows ({words}); needed: `window`"
 
 
 def _combination(

@@ -21,7 +21,7 @@ from hilum.core.bundle import Bundle, open_bundle
 from hilum.core.findings import Findings, LateMasks, StudyResult
 from hilum.core.manifest import BOX, STUDY, Calibration
 from hilum.core.prediction import Boxes
-from hilum.core.radiograph import Radiograph
+from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
 from hilum.inference.answer import answer
 from hilum.inference.check import check_bundles, needs_of
@@ -62,6 +62,9 @@ class LoadedPipeline:
         }
         check_bundles(description, self.flows, adapted)
         self.facts = {name: Facts(name, manifests[0]) for name, manifests in adapted.items()}
+        own = {one.preprocessing.window for manifests in adapted.values() for one in manifests}
+        # The bundles agree, or the text decides (check.py).
+        self.window: Window | None = description.window or own.pop()
         self.numbers = Numbers(description, self.flows, self.facts)
         self.operating_points = self.numbers.operating_points()
         self._needed = {masks: self._models_of_flows(masks) for masks in (True, False)}
@@ -89,8 +92,9 @@ class LoadedPipeline:
             ModelOutputError: a model gave numbers that mean nothing.
         """
         self.check_header(given)
-        radiograph = given if isinstance(given, Radiograph) else given.radiograph()
-        return self.findings(radiograph, masks=masks)
+        if not isinstance(given, Radiograph):
+            given = given.radiograph(window=self.window)
+        return self.findings(given, masks=masks)
 
     def check_header(self, given: StoredImage | Radiograph) -> None:
         """The gates that need no pixels.
@@ -150,6 +154,7 @@ class LoadedPipeline:
             operating_points=self.operating_points,
             calibrated_on=self.numbers.calibrated_on(),
             fingerprint=self.fingerprint,
+            window=self.window,
         )
 
     @cached_property

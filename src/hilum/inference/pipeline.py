@@ -21,6 +21,7 @@ from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
 from hilum.core.options import Options, assignment, checked, load_yaml, replaced, unknown
+from hilum.core.radiograph import Window, check_window
 from hilum.inference.check import check_text
 from hilum.inference.stages import Kind, StageSpec, make
 from hilum.inference.stages.base import MODEL, ScoreName, Threshold
@@ -156,11 +157,21 @@ class Pipeline(Options):
     boxes: tuple[StageSpec, ...] = ()
     scores: tuple[StageSpec, ...] = ()
     study: StageSpec = StageSpec(use="max")
+    # Centre and width with which images are read; None: as the bundles were trained, which is as
+    # each file says unless their preprocessing has a window.
+    window: tuple[float, float] | None = None
     thresholds: Thresholds = Thresholds()
     operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
     calibration: Calibration | None = None  # of the final scores: a fused pipeline's own
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
+
+    @field_validator("window")
+    @classmethod
+    def _possible_window(cls, window: Window | None) -> Window | None:
+        if window is not None:
+            check_window(window)
+        return window
 
     @field_validator("models")
     @classmethod
@@ -247,8 +258,15 @@ class Pipeline(Options):
         remedy = f"train recipe {recipe} and export it, then name" if recipe else "name"
         return f"model {model!r} has no bundle; {remedy} it: --bundle {model}=PATH"
 
-    def changed(self, *, precision: str | None = None, threshold: float | None = None) -> Pipeline:
-        """The same with another precision for all models, or another threshold for boxes."""
+    def changed(
+        self,
+        *,
+        precision: str | None = None,
+        threshold: float | None = None,
+        window: Window | None = None,
+    ) -> Pipeline:
+        """The same with another precision for all models, another threshold for boxes, or another
+        window for reading."""
         update: dict[str, Any] = {}
         if precision is not None:
             if precision not in ("fp32", "int8"):
@@ -259,6 +277,9 @@ class Pipeline(Options):
             if not 0 <= threshold <= 1:
                 raise ConfigError(f"threshold is {threshold}; needed: 0..1")
             update["thresholds"] = self.thresholds.model_copy(update={"boxes": threshold})
+        if window is not None:
+            check_window(window)
+            update["window"] = window
         return self.model_copy(update=update)
 
     def with_bundles(self, paths: Mapping[str, Sequence[str | os.PathLike[str]]]) -> Pipeline:

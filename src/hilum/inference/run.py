@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hilum.core.errors import ConfigError
 from hilum.core.results import ImageResult
 from hilum.dicom.reading import DEFAULT_READING, Reading
+from hilum.dicom.stored import check_window
 from hilum.inference.answer import Input, Sink, answer
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
@@ -37,6 +38,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.loaded = LoadedPipeline(job.pipeline, threads=job.threads).opened()
+        check_window(self.loaded.window, job.reading.full_range)
 
     def __call__(self, source: Input) -> ImageResult:
         job = self.job

@@ -58,12 +58,18 @@ class TorchvisionRetinaNetOptions(EncoderOptions):
 
 
 class RetinaNetOptions(EncoderOptions):
-    """A3 to A6. Level 2 among the anchors' adds the finer pyramid level."""
+    """A3 to A6. Level 2 among the anchors' adds the finer pyramid level.
+
+    With `neck: bifpn` and separable towers it is a detector of the EfficientDet class (B16).
+    """
 
     kind: Literal["retinanet"]
+    neck: Literal["fpn", "bifpn"] = "fpn"
+    neck_layers: int = Field(default=3, ge=1)  # of BiFPN
     channels: int = Field(default=256, ge=8)
     tower: int = Field(default=4, ge=1)
     tower_norm: Literal["none", "group"] = "none"
+    tower_conv: Literal["plain", "separable"] = "plain"
     anchors: RetinaNetAnchorOptions = RetinaNetAnchorOptions()
     box_loss: BoxLoss = "smooth-l1"
     empty_images: bool = True  # A4: images without boxes take part in the loss

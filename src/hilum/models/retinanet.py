@@ -5,7 +5,9 @@ Legend: B batch, A anchors, K box labels, C global classes, S input side.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from hilum.core.anchors import AnchorGrid
 from hilum.core.errors import ConfigError
+from hilum.models.bifpn import BiFPN, separable
 from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import partial_class_loss
@@ -24,20 +27,36 @@ from hilum.models.options import RetinaNetOptions
 DEEPEST = 5  # of the encoder's levels; the pyramid adds 6 and 7
 
 
-def _tower(channels: int, depth: int, norm: str) -> nn.Sequential:
+def _tower(options: RetinaNetOptions) -> nn.Sequential:
     """3x3 convolutions; group norm helps where few images or few epochs train it."""
+    channels = options.channels
+    if options.tower_conv == "separable":
+        norm = nn.Identity if options.tower_norm == "none" else partial(nn.GroupNorm, 8)
+        blocks = [(separable(channels), norm(channels), nn.SiLU()) for _ in range(options.tower)]
+        return nn.Sequential(*chain.from_iterable(blocks))
 
     def group(width: int) -> nn.Module:
         return nn.GroupNorm(8, width)
 
     layers = [
-        Conv2dNormActivation(channels, channels, norm_layer=group if norm == "group" else None)
-        for _ in range(depth)
+        Conv2dNormActivation(
+            channels, channels, norm_layer=group if options.tower_norm == "group" else None
+        )
+        for _ in range(options.tower)
     ]
-    if norm == "none":
+    if options.tower_norm == "none":
         for layer in layers:
             nn.init.normal_(layer[0].weight, std=0.01)
     return nn.Sequential(*layers)
+
+
+def _pyramid(options: RetinaNetOptions, sides: list[int], levels: Sequence[int]) -> nn.Module:
+    channels, extra = options.channels, max(0, levels[-1] - DEEPEST)
+    if options.neck == "bifpn":
+        return BiFPN(sides, channels, extra=extra, layers=options.neck_layers)
+    last = LastLevelP6P7(sides[-1], channels) if extra else None
+    pyramid: nn.Module = FeaturePyramidNetwork(sides, channels, extra_blocks=last)
+    return pyramid
 
 
 class RetinaNet(Model):
@@ -56,14 +75,9 @@ class RetinaNet(Model):
             options.encoder, pretrained=options.pretrained, levels=tuple(range(wanted[0], 6))
         )
         sides, channels = widths(self.encoder), options.channels
-        self.pyramid = FeaturePyramidNetwork(
-            sides,
-            channels,
-            extra_blocks=LastLevelP6P7(sides[-1], channels) if wanted[-1] > DEEPEST else None,
-        )
+        self.pyramid = _pyramid(options, sides, wanted)
         self.box_labels = len(targets.labels)
-        self.class_tower = _tower(channels, options.tower, options.tower_norm)
-        self.box_tower = _tower(channels, options.tower, options.tower_norm)
+        self.class_tower, self.box_tower = _tower(options), _tower(options)
         self.class_logit = output_conv(channels, self.grid.per_cell * self.box_labels, PRIOR_LOGIT)
         self.box_delta = output_conv(channels, self.grid.per_cell * 4, 0.0)
         self.global_head = (

@@ -75,6 +75,18 @@ def _of_boxes(models: Models) -> Iterator[Figure]:
             yield Figure(title, words, partial(heat, grid=grid))
 
 
+def epoch_figures(grids: Sequence[Grid], *, nms: float, score: float) -> list[Figure]:
+    """Of `evaluate.epochs.run_grids`, made at these thresholds; their words stand on them."""
+    fixed = {"score": f"suppression at IoU {nms:g}", "nms": f"boxes from score {score:g} on"}
+    out = []
+    for grid in grids:
+        drawn = _of_epochs(grid)
+        title = f"{_short(grid.metric)}, {fixed[grid.rows[0]]}"
+        draw = partial(heat, grid=grid, best=True, title=title)
+        out.append(replace(drawn, draw=draw, height=1.4 + 0.3 * len(grid.rows[1])))
+    return out
+
+
 def _of_epochs(grid: Grid) -> Figure:
     words = f"{_short(grid.metric)} {EPOCHS[grid.rows[0]]} The best is framed; shown, not chosen."
     title = f"{ROWS[grid.rows[0]]} × epoch: {_short(grid.metric)}"
@@ -83,7 +95,8 @@ def _of_epochs(grid: Grid) -> Figure:
 
 
 def _short(metric: str) -> str:
-    return {"ap50": "AP at IoU .5", "rsna_score": "RSNA score", "box_f1": "F1"}[metric]
+    words = {"ap50": "AP at IoU .5", "rsna_score": "RSNA score", "box_f1": "F1"}
+    return words.get(metric, metric.replace("_", " ").capitalize())
 
 
 def _of_images(models: Models) -> Iterator[Figure]:
@@ -220,11 +233,11 @@ def _reliability(axes: Axes, models: Models) -> None:
     _legend(axes, models, "upper left")
 
 
-def heat(axes: Axes, grid: Grid, best: bool = False) -> None:
+def heat(axes: Axes, grid: Grid, best: bool = False, title: str = "") -> None:
     """A grid as coloured tiles with their numbers."""
     rows, columns = ([f"{v:g}" for v in axis[1]] for axis in (grid.rows, grid.columns))
     tiles(axes, grid.values, rows, columns, mark_best=best)
-    axes.set(xlabel=AXES[grid.columns[0]], ylabel=AXES[grid.rows[0]])
+    axes.set(xlabel=AXES[grid.columns[0]], ylabel=AXES[grid.rows[0]], title=title)
 
 
 def _confusion(axes: Axes, classes: ClassEvaluation) -> None:

@@ -34,13 +34,14 @@ def rewrite(
     Args:
         results: a folder of `hilum predict`, and the writers to call; none: tables and page only.
         sources: where the analysed files lie now, found by their content; None: where they lay.
-        reading: as of the run; the folder does not tell.
+        reading: as of the run; the folder tells only its window.
         advance: called after each image.
 
     Raises:
         DataError: there is no findings.json, or it is damaged.
     """
     run = load_results(results.path)
+    reading = replace(reading, window=run.pipeline.window)
     known = None if sources is None or not results.writers else _by_content(sources)
     images = []
     for image in run:

@@ -214,14 +214,14 @@ def analyse(service: Service, work: Work) -> None:
         return
     sink = _Collected(service.writers)
     held = _Held(work.subject, service.store.read(work.subject))
-    found = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
-    if found.status != "analysed":
+    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
+    if result.status != "analysed":
         with service.records.write() as session:
-            _without_result(service, session, work, found.status, str(found.reason))
+            _without_result(service, session, work, result.status, str(result.reason))
         return
     size = service.store.keep_result(result_id, {_name(f): f.content for f in sink.files})
     with service.records.write() as session:
-        _with_result(service, session, work, loaded, found, result_id, sink, size)
+        _with_result(service, session, work, loaded, result, result_id, sink, size)
 
 
 def _known(service: Service, session: Session, work: Work, result: Result) -> None:
@@ -269,8 +269,8 @@ def _with_result(
         image.analysed = result.made
         settle(service, session, image, "analysed")
     elif not details["shadow"]:
-        said = f"analysed by {details['pipeline']} too"
-        service.records.say(session, image.id, image.state, said)
+        words = f"analysed by {details['pipeline']} too"
+        service.records.say(session, image.id, image.state, words)
     for destination in details["destinations"]:
         _send(service, session, image, result, destination, bool(details["shown"]))
     service.queue.finish(session, work)
@@ -278,12 +278,12 @@ def _with_result(
 
 def _show(image: Image, answer: ImageResult, radiograph: Radiograph | None, name: str) -> None:
     """The image's row says what its pipeline found."""
-    found = answer.findings
-    assert found is not None
-    image.pipeline, image.finding = name, bool(found.labels)
+    findings = answer.findings
+    assert findings is not None
+    image.pipeline, image.finding = name, bool(findings.labels)
     image.rows, image.columns = answer.height, answer.width
-    scores = found.image_scores
-    image.score = scores.get("opacity", max([*map(float, found.scores), 0.0]))
+    scores = findings.image_scores
+    image.score = scores.get("opacity", max([*map(float, findings.scores), 0.0]))
     if radiograph is not None and radiograph.spacing_mm is not None:
         image.spacing = list(radiograph.spacing_mm)
 

@@ -94,8 +94,8 @@ class WebArchive:
         Raises:
             PeerFailed: it is not reached or refuses.
         """
-        found = self.query(f"/studies/{study}/instances", {"SOPInstanceUID": sop_instance_uid})
-        return any(_text(one, "00080018") == sop_instance_uid for one in found)
+        rows = self.query(f"/studies/{study}/instances", {"SOPInstanceUID": sop_instance_uid})
+        return any(_text(one, "00080018") == sop_instance_uid for one in rows)
 
     def query(self, path: str, parameters: dict[str, str]) -> list[dict[str, Any]]:
         """A QIDO-RS search; data sets in the DICOM JSON model.
@@ -108,8 +108,8 @@ class WebArchive:
             if answer.status_code in (204, 404):
                 return []
             answer.raise_for_status()
-            found = answer.json()
-            return [one for one in found if isinstance(one, dict)]
+            rows = answer.json()
+            return [one for one in rows if isinstance(one, dict)]
 
     def retrieve(self, path: str) -> list[bytes]:
         """WADO-RS: the objects under a path, as they are stored.
@@ -252,15 +252,15 @@ class DicomArchive:
         from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 
         query = _data_set(keys)
-        found: list[Dataset] = []
+        answers: list[Dataset] = []
         with quiet(), self._association([(Find, [])]) as asking:
             for status, ds in asking.send_c_find(query, Find):
                 code = int(status.get("Status", 0x0122)) if status else 0x0122
                 if code in (0xFF00, 0xFF01) and ds is not None:
-                    found.append(ds)
+                    answers.append(ds)
                 elif code:
                     raise PeerFailed(f"the node answers C-FIND with 0x{code:04X}")
-        return found
+        return answers
 
     def move(self, **keys: str) -> None:
         """C-MOVE in the study root to our own node.

@@ -46,11 +46,11 @@ def _from_web(service: Service, config: Priors, image: Image) -> int:
     assert config.web is not None
     archive = WebArchive(config.web)
     keys = {"PatientID": str(image.patient)}
-    found = [
+    studies = [
         (text_of(one, "00080020") or "", text_of(one, "0020000D") or "")
         for one in archive.query("/studies", keys)
     ]
-    chosen = _chosen(found, image, config.newest)
+    chosen = _chosen(studies, image, config.newest)
     for study in chosen:
         for series in archive.query(f"/studies/{study}/series", {}):
             uid = text_of(series, "0020000E")
@@ -65,21 +65,23 @@ def _from_node(service: Service, config: Priors, image: Image) -> int:
     node = DicomArchive(config.dicom, service.config.node.ae_title)
     asked = {"PatientID": str(image.patient), "StudyDate": "", "StudyInstanceUID": ""}
     answers = node.find(QueryRetrieveLevel="STUDY", ModalitiesInStudy="", **asked)
-    found = [
+    studies = [
         (str(one.get("StudyDate", "")), str(one.get("StudyInstanceUID", "")))
         for one in answers
         if str(one.get("PatientID", "")).strip() == image.patient
     ]
-    chosen = _chosen(found, image, config.newest)
+    chosen = _chosen(studies, image, config.newest)
     for study in chosen:
         node.move(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
     return len(chosen)
 
 
-def _chosen(found: list[tuple[str, str]], image: Image, newest: int) -> list[str]:
+def _chosen(studies: list[tuple[str, str]], image: Image, newest: int) -> list[str]:
     """The newest studies before the image's own."""
     own = image.study_date or "99999999"
-    earlier = {study: date for date, study in found if date and date < own and study != image.study}
+    earlier = {
+        study: date for date, study in studies if date and date < own and study != image.study
+    }
     order = sorted(earlier, key=lambda study: earlier[study], reverse=True)
     return [study for study in order if study][:newest]
 

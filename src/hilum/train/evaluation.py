@@ -5,8 +5,9 @@ The same numbers choose epochs, are drawn, watched, swept and written on the car
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.core.findings import Findings
+from hilum.core.manifest import Decoding, Manifest
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.evaluate.answers import in_frame
@@ -32,6 +34,9 @@ from hilum.train.loader import plain
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage
 from hilum.train.sources import Source
+
+Keep: TypeAlias = Callable[[Sequence[Findings]], None]
+MOST = 1000  # boxes of an image
 
 IMAGE_NUMBERS = frozenset(
     ("auc", "average_precision", "accuracy", "precision", "sensitivity", "specificity")
@@ -97,9 +102,20 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     )
 
 
-def evaluate(net: Model, held: Held, recipe: Recipe, spec: Preprocessing) -> dict[str, float]:
-    """val_loss and its components, and every number that the annotations allow, by name."""
-    answers = predictions(net, held.images, recipe, spec)
+def evaluate(
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, keep: Keep | None = None
+) -> dict[str, float]:
+    """val_loss and its components, and every number that the annotations allow, by name.
+
+    Args:
+        keep: takes the boxes before suppression, of networks that have boxes.
+    """
+    raw, manifest = _heads(net, held.images, recipe, spec)
+    answers = decoded(Decoder(manifest), raw, held.images) if raw else []
+    if keep is not None and raw and manifest.has_boxes:
+        floor = recipe.train.keep_predictions.floor
+        loose = manifest.model_copy(update={"decoding": unsuppressed(manifest.decoding, floor)})
+        keep(decoded(Decoder(loose), raw, held.images, masks=False))
     return losses(net, held.images, recipe, spec) | numbers(held, answers, recipe)
 
 
@@ -146,10 +162,22 @@ def predictions(
     net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
 ) -> list[Findings]:
     """What a bundle of this network would say of each, uncut, in source pixels."""
+    raw, manifest = _heads(net, images, recipe, spec)
+    return decoded(Decoder(manifest), raw, images) if raw else []
+
+
+def _heads(
+    net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
+) -> tuple[list[RawOutputs], Manifest]:
+    """The raw heads of each image and what decodes them."""
     raw = raw_outputs(net, [tensor(one, spec) for one in images], recipe.train.batch)
-    if not raw:
-        return []
-    return decoded(Decoder(draft(recipe, net, heads_of(raw[0]), spec)), raw, images)
+    return raw, draft(recipe, net, heads_of(raw[0]) if raw else [], spec)
+
+
+def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
+    """Every box above a floor of its score."""
+    wide = {"score_floor": floor, "nms_iou": 1.0, "max_boxes": MOST, "component_weights": {}}
+    return decoding.model_copy(update=wide)
 
 
 def tensor(image: PreparedImage, spec: Preprocessing) -> NDArray[np.float32]:

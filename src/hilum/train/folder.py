@@ -5,6 +5,7 @@ split.json         who is in which part      data.json         what was left out
 STAGE/             weights, metrics.parquet, TensorBoard events, best epochs
 metrics.parquet    every epoch of every stage
 samples/, index.html   predictions against the truth as they grew, and the curves
+predictions/       unsuppressed boxes of the epochs that train.keep_predictions names
 results.json       numbers of the untrained and the finished network
 weights.safetensors    what `hilum export` takes
 
@@ -36,7 +37,10 @@ from hilum.report.run import run_page
 from hilum.train.recipe import Recipe, parse
 
 # Settings that change no number.
-WITHOUT_EFFECT = ("train.workers", "train.save_s", "data.*.cache")
+WITHOUT_EFFECT = (
+    *("train.workers", "train.save_s", "data.*.cache"),
+    *(f"train.keep_predictions.{name}" for name in ("every", "epochs", "last", "floor")),
+)
 RECIPE, DATA, SPLIT, RESULTS = "recipe.yaml", "data.json", "split.json", "results.json"
 PAGE_S = 30.0  # between two drawings of a run's page
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,9 @@ from hilum.models.options import Options
 class PreprocessingOptions(Options):
     size: int = Field(default=256, ge=64, multiple_of=32)
     stretch: tuple[float, float] = (0.5, 99.5)
+    # Centre and width in modality units with which every source is read, and what the bundle reads
+    # (B1); None: as each file says.
+    window: tuple[float, float] | None = None
 
 
 class OptimiserOptions(Options):
@@ -82,6 +86,32 @@ class AverageOptions(Options):
     best: int = Field(default=0, ge=0)
 
 
+class KeptPredictions(Options):
+    """Epochs (counted from 1 over all stages) whose boxes are kept unsuppressed, for heat-maps of
+    thresholds (A10): `all`, a list of epochs, or `{last: 4}`."""
+
+    every: bool = False
+    epochs: tuple[int, ...] = ()
+    last: int = Field(default=0, ge=0)
+    floor: float = Field(default=0.01, gt=0, lt=1)  # of the score
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if value == "all":
+            return {"every": True}
+        return {"epochs": value} if isinstance(value, list | tuple) else value
+
+    def wants(self, epoch: int) -> bool:
+        """Whether an epoch's are written; `spare` says which are gone once later ones are."""
+        return self.every or self.last > 0 or epoch in self.epochs
+
+    def spare(self, epochs: Sequence[int]) -> list[int]:
+        """Of the epochs so far those that are not kept."""
+        late = sorted(epochs)[len(epochs) - self.last :] if self.last else []
+        return [e for e in epochs if not (self.every or e in self.epochs or e in late)]
+
+
 class TrainOptions(Options):
     batch: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)  # batches a step
@@ -100,6 +130,7 @@ class TrainOptions(Options):
     patience: int | None = Field(default=None, ge=1)  # epochs without a better one, then stop
     keep_best: int = Field(default=1, ge=1)
     average: AverageOptions = AverageOptions()
+    keep_predictions: KeptPredictions = KeptPredictions()
 
 
 class HoldOut(Options):

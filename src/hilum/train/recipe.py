@@ -92,7 +92,8 @@ class Recipe(Options):
 
     def spec_at(self, size: int) -> Preprocessing:
         """The same at the size of another stage, px."""
-        return Preprocessing(size, stretch=self.preprocessing.stretch)
+        own = self.preprocessing
+        return Preprocessing(size, stretch=own.stretch, window=own.window)
 
     def size_of(self, stage: str) -> int:
         """The side of the square that a stage trains at, px."""

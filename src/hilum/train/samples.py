@@ -107,7 +107,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     """
     catalog, targets = source.lessons, source.targets
     record = catalog.table.iloc[row]
-    radiograph = open_radiograph(catalog.root, record["path"])
+    radiograph = open_radiograph(catalog.root, record["path"], spec.window)
     image, frame = square(radiograph, spec)
     label, findings = (
         np.array([label_of(record, name) for name in names], np.float32)

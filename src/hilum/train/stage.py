@@ -34,7 +34,8 @@ from hilum.train.progress import doing, say
 from hilum.train.recipe import Recipe
 
 Weights: TypeAlias = dict[str, Tensor]
-Evaluate: TypeAlias = Callable[[Model], dict[str, float]]  # a network on the validation images
+# A network after an epoch of that number, on the validation images.
+Evaluate: TypeAlias = Callable[[Model, int], dict[str, float]]
 EpochEnd: TypeAlias = Callable[[Model, int], None]  # the averaged network, the epoch's number
 STATE = "last.ckpt"
 LOGGED = ("loss", "val_loss", "learning_rate", "ap50", "auc", "class_accuracy", "dice")
@@ -175,7 +176,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         self.sums = {}
         if self.evaluate is not None:
             doing(f"{self.plan.name}: evaluating epoch {row['epoch']:.0f}")
-            row |= self.evaluate(self.averaged())
+            row |= self.evaluate(self.averaged(), int(row["epoch"]))
         self.rows.append(row)
         self._keep(int(row["epoch"]))
         watched = self.plan.options.schedule.watch

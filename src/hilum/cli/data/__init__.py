@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli.data import catalog, check, convert, explore, fetch, phantom, preview, split
+from hilum.cli.data import (
+    catalog,
+    check,
+    convert,
+    explore,
+    fetch,
+    label_reports,
+    phantom,
+    preview,
+    split,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,4 +27,5 @@ app.command()(split.split)
 app.command()(convert.convert)
 app.command()(check.check)
 app.command()(explore.explore)
+app.command()(label_reports.label_reports)
 app.command()(preview.preview)

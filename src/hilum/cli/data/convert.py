@@ -29,8 +29,14 @@ def convert(
     options: list[str] = OPTIONS,
     size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
     bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
+    window: tuple[float, float] | None = typer.Option(
+        None, help="Pictures: centre and width for reading, instead of each file's own window."
+    ),
     workers: int = typer.Option(0, min=0, help="Pictures: files at once; 0: one a core."),
     mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
+    source_of_masks: str = typer.Option(
+        "masks", "--from", help="masks, or boxes: filled, those of label --mask or all."
+    ),
     split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
     part: str = PART,
     enrich: str = typer.Option(
@@ -53,6 +59,8 @@ def convert(
 
     Example: hilum data convert rsna/ --set rsna --to coco --out rsna-coco
 
+    Example: hilum data convert rsna/ --set rsna --to masks --from boxes --out rsna-masks
+
     Example: hilum data convert siim/ --set siim-acr --split split.json --to png --size 512
     --enrich pneumothorax --label pneumothorax --out siim-512
     """
@@ -65,8 +73,12 @@ def convert(
     if bool(enrich) != bool(label):
         raise ConfigError("--enrich POLICY and --label NAME belong together")
     counts: dict[str, Any]
+    if source_of_masks not in ("masks", "boxes"):
+        raise ConfigError(f"--from {source_of_masks}; known: masks, boxes")
     if to in FORMS:
-        wanted = Pictures(to, bits, size)
+        if source_of_masks == "boxes":
+            raise ConfigError(f"--from boxes belongs to masks, rle and the segments, not to {to}")
+        wanted = Pictures(to, bits, size, window)
         more = Enrichment(enrich, label, seed) if enrich else None
         catalog = open_source(source, set_name, options, split, part=part)
         result, refused = _pictures(catalog, wanted, more, out, workers, as_json)
@@ -80,12 +92,13 @@ def convert(
             counts["augmented_copies"] = added
             text += f"; {added} augmented copies added"
     else:
-        if size or bits != 8 or enrich:
+        if size or bits != 8 or window or enrich:
             raise ConfigError(
-                f"--size, --bits and --enrich belong to {' and '.join(FORMS)}, not to {to}"
+                "--size, --bits, --window and --enrich belong to "
+                f"{' and '.join(FORMS)}, not to {to}"
             )
         result = open_source(source, set_name, options, split, part=part)
-        export = write(result, to, out, mask)
+        export = write(result, to, out, mask, from_boxes=source_of_masks == "boxes")
         refused = 0
         counts = {"images": export.images, "left_out": export.left_out}
         text = f"{export.images} images in {out}; {export.left_out} without annotation left out"

@@ -2,6 +2,7 @@
 
 challenge   a submission's score, as its challenge computes it
 report      models against a catalog: numbers with intervals, curves, comparisons
+epochs      thresholds of score and suppression over the epochs of a run
 calibrate   validation predictions -> a bundle with operating points and maps
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli.evaluate import calibrate, challenge, report
+from hilum.cli.evaluate import calibrate, challenge, epochs, report
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate predictions.")
 
@@ -21,4 +22,5 @@ def _evaluate() -> None:
 
 app.command()(challenge.challenge)
 app.command()(report.report)
+app.command()(epochs.epochs)
 app.command()(calibrate.calibrate)

@@ -47,7 +47,7 @@ def features(service: Service) -> list[Study]:
             Result, (Result.image == Image.id) & (Result.pipeline == Image.pipeline)
         )
         images = images.where(Image.state.in_(SETTLED), Image.received >= since)
-        rows = session.execute(images.order_by(Image.received, Image.id)).all()
+        rows = list(session.execute(images.order_by(Image.received, Image.id)).all())
     # The beginning and the newest blocks; what lies between was tested in its time.
     kept = list(rows[:REFERENCE])
     rest = rows[REFERENCE:]

@@ -5,7 +5,8 @@ graph that ships, in ONNX Runtime, decoded as `hilum predict` decodes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding
 from hilum.core.options import checked
+from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.model import Model
 from hilum.models.registry import bare_model
-from hilum.train.export.card import Evidence, card, licence_text
+from hilum.train.export.card import Evidence, card, leads, licence_text
 from hilum.train.export.figures import (
     figures_beside,
     figures_of,
@@ -53,6 +55,7 @@ class Choice:
     nms_iou: float | None = None
     score_floor: float | None = None
     int8: bool = True
+    precision: str | None = None  # what runs where nobody asks for one; None: fp32
     sweep: Path | None = None  # its variants go on the card
     beside: Path | None = None  # another bundle, evaluated on the same held-out images
 
@@ -92,6 +95,56 @@ def export(
         return _write(recipe, folder, net, images, target, choice)
 
 
+def network_of(run: Path) -> tuple[Model, Recipe]:
+    """The network of a finished run, for looking into.
+
+    Raises:
+        ConfigError: no finished run.
+    """
+    recipe = RunFolder.of(run).recipe
+    return _network(recipe, run, None), recipe
+
+
+def export_best(
+    run: Path, folder: Path, count: int, data: Path | None = None, choice: Choice | None = None
+) -> list[Bundle]:
+    """A bundle of each of the best kept epochs, best first: folder/epoch-013.zip ...
+
+    Raises:
+        ConfigError: the run has kept fewer epochs, or as `export`.
+        DataError, ModelOutputError: as `export`.
+    """
+    choice, files = choice or Choice(), RunFolder.of(run)
+    recipe, epochs = choice.recipe(files.recipe), best_epochs(files, count)
+    with spoken():
+        images = _images(files, recipe, data)
+        return [
+            _write(
+                *(recipe, files, _network(recipe, run, epoch), images),
+                *(folder / f"epoch-{epoch:03d}.zip", replace(choice, epoch=epoch)),
+            )
+            for epoch in epochs
+        ]
+
+
+def best_epochs(folder: RunFolder, count: int) -> list[int]:
+    """The best of the epochs whose weights are kept, by train.watch, best first.
+
+    Raises:
+        ConfigError: not so many are kept.
+    """
+    kept, watch = _kept(folder.path), folder.recipe.train.watch
+    rows = folder.metrics()
+    rows = rows[rows["epoch"].isin(kept)] if len(rows) else rows
+    if count < 1 or len(rows) < count:
+        raise ConfigError(
+            f"{folder.path} has kept {len(kept)} epochs; needed: {count}, at least 1. "
+            "train.keep_best decides how many are kept."
+        )
+    ranked = rows.sort_values(watch, ascending=not higher_is_better(watch), kind="stable")
+    return [int(epoch) for epoch in ranked["epoch"][:count]]
+
+
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
     weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
     return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
@@ -105,9 +158,7 @@ def _weights(run: Path, epoch: int | None) -> Path:
                 f"{run} is not finished (no weights.safetensors); the same `hilum train` goes on"
             )
         return file
-    kept = {
-        int(file.stem.removeprefix("epoch-")): file for file in run.glob("*/epoch-*.safetensors")
-    }
+    kept = _kept(run)
     if epoch not in kept:
         known = ", ".join(map(str, sorted(kept))) or "none"
         raise ConfigError(
@@ -115,6 +166,12 @@ def _weights(run: Path, epoch: int | None) -> Path:
             "train.keep_best and train.average.epochs decide which are kept."
         )
     return kept[epoch]
+
+
+def _kept(run: Path) -> dict[int, Path]:
+    """Epoch -> its weights."""
+    files = run.glob("*/epoch-*.safetensors")
+    return {int(file.stem.removeprefix("epoch-")): file for file in files}
 
 
 def _images(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:
@@ -178,7 +235,11 @@ def _write(
         watched=_watched(choice.sweep),
     )
     flat = {
-        f"{part}: {name}": figure for part, own in figures.items() for name, figure in own.items()
+        f"{part}: {name}": figure
+        for part, own in figures.items()
+        if part.startswith("test") and "comparison" not in part
+        for name, figure in own.items()
+        if leads(name)
     }
     sets = [one["set"] for one in folder.data["sources"].values()]
     manifest = manifest_of(
@@ -190,13 +251,26 @@ def _write(
         fingerprints={", ".join(folder.data["sources"]): folder.data["sha256"]},
         licences=licences_of(sets, recipe.model.pretrained),
         commit=commit(),
-        settings={**settings.fields(), "figures": flat},
+        settings={**settings.fields(), "figures": flat, **_runs(choice, files)},
     )
     files["card.md"] = card(recipe, manifest, evidence).encode()
     files["LICENSE.md"] = licence_text(manifest.data_licences).encode()
     say("writing %s", target)
     write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
+
+
+def _runs(choice: Choice, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Which graph runs by default.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if choice.precision is None:
+        return {}
+    if choice.precision not in [PRECISIONS[file] for file in files]:
+        raise ConfigError(f"precision {choice.precision!r}; needed: fp32, or int8 where it is made")
+    return {"default_precision": choice.precision}
 
 
 def _cpu_minutes(run: Path) -> float:

@@ -36,6 +36,11 @@ class Evidence:
     watched: str = ""  # what they were compared by
 
 
+def leads(name: str) -> bool:
+    """Whether a number stands on the card and in the manifest."""
+    return name in LEADING or name.startswith("dice_")
+
+
 def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
     """Markdown: what it is, numbers with intervals, splits, operating points, licences, limits."""
     sections = [
@@ -88,7 +93,7 @@ def _numbers(evidence: Evidence) -> str:
     """Rows are parts, sources and graphs, tests first; columns the numbers that lead."""
     rows = sorted(evidence.figures, key=lambda name: not name.startswith("test"))
     known = dict.fromkeys(n for row in rows for n in evidence.figures[row])
-    names = [n for n in known if n in LEADING or n.startswith("dice")]
+    names = [name for name in known if leads(name)]
     counts = {r: next((f.n for f in evidence.figures[r].values()), None) or 0 for r in rows}
     lines = [
         "| part, source (graph) | images | " + " | ".join(map(text, names)) + " |",
@@ -102,8 +107,7 @@ def _numbers(evidence: Evidence) -> str:
         [
             "With 95 % intervals (bootstrap over patients) on test parts, in the pixels of the "
             "images, boxes and scores cut at the operating points. Validation images chose epoch, "
-            "decoding, calibration and operating points, so their numbers are optimistic. All "
-            "other numbers: `figures` in manifest.json.",
+            "decoding, calibration and operating points, so their numbers are optimistic.",
             "",
             *lines,
             *([f"\nFewer than {FEW} images, so they say little: {', '.join(few)}."] if few else []),

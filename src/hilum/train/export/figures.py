@@ -20,7 +20,14 @@ from hilum.evaluate.evaluation import Subgroup, evaluate_cases
 from hilum.evaluate.measures import Thresholds, measures
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
-from hilum.train.evaluation import Held, cases_of_held, decoded, numbers, tensor
+from hilum.train.evaluation import (
+    IMAGE_NUMBERS,
+    Held,
+    cases_of_held,
+    decoded,
+    numbers,
+    tensor,
+)
 from hilum.train.export.onnx import answers, asking
 from hilum.train.export.shortcuts import Asked, Shortcuts, shortcuts
 from hilum.train.progress import doing
@@ -54,10 +61,18 @@ def figures_of(
             findings = _found(manifest, held[part], raw, source)
             key, on = f"{part}, {source} ({by})", f"{part}, {source}"
             values = numbers(own, findings, recipe, at)
+            if not _says(own, manifest):  # what is left is of labels that no score is about
+                values = {n: v for n, v in values.items() if n not in IMAGE_NUMBERS}
             out[key] = {n: Figure(value=value, n=len(own), on=on) for n, value in values.items()}
             if part == "test":
                 out[key] |= _intervals(own, findings, manifest, at, out[key])
     return out
+
+
+def _says(held: Held, manifest: Manifest) -> bool:
+    """Whether somebody said of an image that the positive finding is there or not."""
+    positive = manifest.positive
+    return positive is None or any(t.label(positive) == t.label(positive) for t in held.truths)
 
 
 def _thresholds(manifest: Manifest) -> Thresholds:

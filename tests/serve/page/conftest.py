@@ -1,0 +1,64 @@
+"""The page in Debian's Chromium, on the stand-in of the service (helpers/page_server.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+# Software rendering: the tests need no graphics card.
+ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def rg1() -> bytes:
+    """A real chest radiograph: MONOCHROME1, PixelSpacing 0\\0."""
+    package = pytest.importorskip("data_store", reason="pip install pydicom-data")
+    return (Path(str(package.__file__)).parent / "data" / "RG1_UNCR.dcm").read_bytes()
+
+
+@pytest.fixture
+def service() -> Iterator[Any]:
+    from helpers.page_server import serving
+
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser: Any, service: str) -> Iterator[Open]:
+    """`visit("anna", "#/image/ID", width=390)`: the page in a browser of its own; what goes
+    wrong in it, and every request to elsewhere, fails the test."""
+    contexts, wrong = [], []
+
+    def visit(user: str = "anna", place: str = "", width: int = 1440, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.add_cookies([{"name": "user", "value": user, "url": service}])
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(120_000)  # a loaded machine draws slowly
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda m: wrong.append(m.text) if "Content Security" in m.text else None)
+        page.on("request", lambda r: r.url.startswith((service, "blob:")) or wrong.append(r.url))
+        page.goto(service + place)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not wrong

@@ -1,0 +1,256 @@
+"""What a reader sees and does: dropped files, marks at the right pixels, feedback, refusals."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pydicom
+import pytest
+
+from hilum.dicom.stored import open_stored
+
+pytestmark = pytest.mark.slow
+Open = Callable[..., Any]
+AXE = Path(__file__).parents[3] / "viewer/node_modules/axe-core/axe.min.js"
+DROP = """([name, data]) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name));
+  document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true}));
+}"""
+
+
+def drop(page: Any, data: bytes, name: str = "image.dcm") -> None:
+    page.wait_for_selector("#sample")
+    page.evaluate(DROP, [name, base64.b64encode(data).decode()])
+
+
+def dropped(page: Any, data: bytes) -> str:
+    """The id of an image that was dropped and analysed, with its pixels on the screen."""
+    drop(page, data)
+    page.wait_for_selector(".stage[data-ready]")
+    page.wait_for_selector(".finding")
+    return str(page.url.rsplit("/", 1)[1])
+
+
+def answer(service: str, id: str) -> Any:
+    return httpx.get(f"{service}api/v1/images/{id}").json()
+
+
+def with_spacing(data: bytes, row: float, column: float) -> bytes:
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.PixelSpacing = [row, column]
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
+def fitted(page: Any, width: float, height: float) -> tuple[float, float, float]:
+    """Where an image that is shown whole begins on the screen, and its scale."""
+    stage = page.locator(".stage").bounding_box()
+    scale = min(stage["width"] / width, stage["height"] / height)
+    left = stage["x"] + (stage["width"] - scale * width) / 2
+    return left, stage["y"] + (stage["height"] - scale * height) / 2, scale
+
+
+@pytest.mark.parametrize("aspect", [1.0, 1.5])
+def test_boxes_stand_at_the_pixels_of_the_json(
+    visit: Open, service: str, rg1: bytes, aspect: float
+) -> None:
+    page = visit()
+    id = dropped(page, rg1 if aspect == 1 else with_spacing(rg1, 0.2 * aspect, 0.2))
+    image = answer(service, id)["results"]["default"]["images"][0]
+    assert page.locator(".marks [data-finding]").count() == len(image["findings"]) > 0
+    left, top, scale = fitted(page, image["width"], image["height"] * aspect)
+    for finding in image["findings"]:
+        x1, y1, x2, y2 = finding["box_px"]
+        expected = left + scale * x1, top + scale * aspect * y1
+        size = scale * (x2 - x1), scale * aspect * (y2 - y1)
+        script = (
+            "(e) => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
+        )
+        there = page.locator(f".marks [data-finding='{finding['id']}']").evaluate(script)
+        assert there == pytest.approx([*expected, *size], abs=1.5)
+        card = page.locator(f".finding[data-finding='{finding['id']}']").inner_text()
+        assert f"x {round(x1)}–{round(x2)}, y {round(y1)}–{round(y2)} px" in card
+
+
+def test_monochrome1_is_shown_air_dark_and_whole(visit: Open, rg1: bytes) -> None:
+    page = visit()
+    dropped(page, rg1)
+    for key in "bo":
+        page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    shot = page.locator(".stage").screenshot()
+    seen = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_GRAYSCALE)
+    pixels = open_stored(("rg1", rg1)).radiograph().pixels
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    windowed = np.clip((pixels - low) / (high - low), 0, 1) * 255
+    height, width = seen.shape
+    scale = min(width / pixels.shape[1], height / pixels.shape[0])
+    size = round(scale * pixels.shape[1]), round(scale * pixels.shape[0])
+    expected = cv2.resize(windowed, size, interpolation=cv2.INTER_AREA)
+    x, y = (width - size[0]) // 2, (height - size[1]) // 2
+    part = seen[y : y + size[1] - 40, x : x + size[0]]  # without the line of numbers
+    difference = np.abs(part.astype(float) - expected[: part.shape[0]])
+    assert np.median(difference) < 4
+    assert "MONOCHROME1" in page.locator(".view-head").inner_text()
+
+
+def test_millimetres_are_shown_only_where_the_spacing_is_known(visit: Open, rg1: bytes) -> None:
+    page = visit()
+    dropped(page, rg1)
+    assert "pixel spacing unknown" in page.locator(".view-head").inner_text()
+    assert " mm" not in page.locator(".finding").first.inner_text()
+    other = visit()
+    dropped(other, with_spacing(rg1, 0.2, 0.2))
+    assert "0.200 mm per px" in other.locator(".view-head").inner_text()
+    assert " mm by the stored spacing" in other.locator(".finding").first.inner_text()
+
+
+def test_the_slider_hides_boxes_and_never_says_normal(visit: Open, rg1: bytes) -> None:
+    page = visit()
+    dropped(page, rg1)
+    assert "Operating point “default”" in page.locator(".meaning").inner_text()
+    page.locator("#threshold").fill("0.99")
+    assert page.locator(".marks [data-finding]").count() == 0
+    words = page.locator(".panel").inner_text()
+    assert "No target finding above the threshold (0.99)" in words
+    assert "This does not rule out disease" in words
+    assert "normal" not in page.locator("body").inner_text().lower()
+    page.click("text=Back to the operating point")
+    assert page.locator(".marks [data-finding]").count() > 0
+
+
+def test_window_zoom_invert_and_reset_change_the_picture_and_take_it_back(
+    visit: Open, rg1: bytes
+) -> None:
+    page = visit()
+    dropped(page, rg1)
+    stage = page.locator(".stage")
+
+    def picture() -> bytes:
+        page.wait_for_timeout(400)
+        return bytes(stage.screenshot())
+
+    stage.focus()
+    page.keyboard.press("r")  # the focus of the keyboard is seen, and part of the picture
+    first = picture()
+    for keys in (["i"], ["+", "+"], ["Shift+ArrowRight"] * 3, ["ArrowLeft"]):
+        for key in keys:
+            page.keyboard.press(key)
+        assert picture() != first
+        page.keyboard.press("r")
+        assert picture() == first
+
+
+def test_a_verdict_is_seen_by_a_second_user_with_name_and_time(visit: Open, rg1: bytes) -> None:
+    anna = visit("anna")
+    id = dropped(anna, rg1)
+    ben = visit("ben", f"#/image/{id}")
+    ben.wait_for_selector(".finding")
+    anna.locator("[id^=accept-]").first.click()
+    ben.wait_for_selector("text=/accepted by anna, .+/")
+    ben.locator("[id^=reject-]").first.click()
+    anna.wait_for_selector("text=/rejected by ben, .+/")
+    anna.wait_for_selector(".marks .rejected")
+
+
+def test_a_redrawn_box_is_kept_where_it_was_drawn(visit: Open, service: str, rg1: bytes) -> None:
+    page = visit("anna")
+    id = dropped(page, rg1)
+    size = answer(service, id)["size"]
+    page.locator("[id^=redraw-]").first.click()
+    left, top, scale = fitted(page, size[1], size[0])
+    page.mouse.move(left + scale * 300, top + scale * 400)
+    page.mouse.down()
+    page.mouse.move(left + scale * 800, top + scale * 1300, steps=5)
+    page.mouse.up()
+    page.fill("#draw-comment", "lower edge was cut")
+    page.click("text=Save the box")
+    page.wait_for_selector(".marks [data-reader]")
+    (entry,) = answer(service, id)["feedback"]
+    assert entry["boxes"][0] == pytest.approx([300, 400, 800, 1300], abs=2 / scale)
+    assert (entry["verdict"], entry["by"], entry["comment"]) == (
+        "redraw",
+        "anna",
+        "lower edge was cut",
+    )
+    assert entry["finding"]
+
+
+def test_a_box_is_drawn_by_keyboard_alone(visit: Open, service: str, rg1: bytes) -> None:
+    page = visit("anna")
+    id = dropped(page, rg1)
+    page.keyboard.press("d")
+    for edge, value in {"left": 10, "top": 20, "right": 110, "bottom": 220}.items():
+        page.locator(f"[data-edge={edge}]").fill(str(value))
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".marks [data-reader]")
+    (entry,) = answer(service, id)["feedback"]
+    assert (entry["boxes"], entry["finding"]) == ([[10, 20, 110, 220]], None)
+
+
+def test_a_refused_image_says_why_and_what_to_do(visit: Open) -> None:
+    page = visit()
+    slice_ = Path(str(pydicom.data.get_testdata_file("CT_small.dcm"))).read_bytes()
+    drop(page, slice_)
+    page.wait_for_selector(".not-analysed")
+    words = page.locator(".panel").inner_text()
+    assert "Refused: this image was not analysed" in words
+    assert "CT slice" in words
+    assert "What to do." in words
+    drop(page, b"%PDF-1.4", "letter.pdf")
+    page.wait_for_selector("text=1 file not taken")
+    assert "letter.pdf" in page.locator(".refused-files").inner_text()
+
+
+def test_text_of_a_file_is_never_markup(visit: Open, rg1: bytes) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(rg1))
+    dataset.PatientName = "<img src=x onerror=alert(1)>"
+    out = io.BytesIO()
+    dataset.save_as(out)
+    page = visit()
+    dropped(page, out.getvalue())
+    assert page.locator("img[src=x]").count() == 0
+    assert "<img src=x" in page.locator(".view-head").inner_text()
+
+
+def test_nothing_is_wider_than_a_telephone(visit: Open, rg1: bytes) -> None:
+    page = visit("anna", width=390)
+    dropped(page, rg1)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.click(".back")
+    page.wait_for_selector(".image.analysed")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_no_violation(visit: Open, rg1: bytes, width: int) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not there: npm ci in viewer/")
+    page = visit("anna", width=width, bypass_csp=True)
+    page.wait_for_selector("#sample")
+    _no_violation(page)
+    dropped(page, rg1)
+    page.locator("[id^=accept-]").first.click()
+    page.wait_for_selector(".finding .verdict")
+    page.locator("[id^=redraw-]").first.click()
+    _no_violation(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    _no_violation(page)
+
+
+def _no_violation(page: Any) -> None:
+    page.wait_for_timeout(300)
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run().then((result) => result.violations)")
+    assert not [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found]
