@@ -46,8 +46,8 @@ def studies(seed: int, count: int, **changed: object) -> list[Study]:
         ({"refused": 0.3}, "state"),
     ],
 )
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("begins", [0, 1, BLOCK - 1])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("begins", [0, BLOCK - 1])
 def test_a_change_alarms_within_200_studies(
     changed: dict[str, object], feature: str, seed: int, begins: int
 ) -> None:
@@ -58,13 +58,13 @@ def test_a_change_alarms_within_200_studies(
 
 def test_thirty_stable_days_alarm_at_most_once() -> None:
     counts = []
-    for seed in range(5):  # five departments, 30 days of 200 studies each
+    for seed in range(2):  # two departments, 30 days of 200 studies each
         reference = studies(1000 + seed, REFERENCE)
         counts.append(
             sum(bool(alarms(reference, b)) for b in blocks_of(studies(2000 + seed, 30 * 200)))
         )
     assert max(counts) <= 1
-    assert sum(counts) <= 2
+    assert sum(counts) <= 1
 
 
 def test_the_tests_are_those_of_scipy() -> None:

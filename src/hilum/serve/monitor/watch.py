@@ -49,7 +49,7 @@ def features(service: Service) -> list[Study]:
         images = images.where(Image.state.in_(SETTLED), Image.received >= since)
         rows = list(session.execute(images.order_by(Image.received, Image.id)).all())
     # The beginning and the newest blocks; what lies between was tested in its time.
-    kept = rows[:REFERENCE]
+    kept = list(rows[:REFERENCE])
     rest = rows[REFERENCE:]
     whole = len(rest) - len(rest) % BLOCK
     kept += rest[max(0, whole - BLOCKS * BLOCK) :]

@@ -93,7 +93,7 @@ def catalog(
 def _written(service: Service, folder: Path, form: str) -> Path:
     from hilum.data.feedback import feedback_catalog
 
-    made = feedback_catalog(said_of(service))
+    made = feedback_catalog(said_of(service), root=folder)
     if form == "csv":
         made.table.to_csv(folder / "feedback.csv", index=False)
         return folder / "feedback.csv"
