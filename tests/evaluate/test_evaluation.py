@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,14 @@ def test_truths_of_a_catalog_leave_out_what_nobody_annotated() -> None:
     assert second.image_labels == {}
     assert first.masks["lungs"](2, 2).sum() == 1
     assert not second.masks
+
+
+def test_a_detector_that_finds_nothing_has_an_ap_of_zero() -> None:
+    """Though the first image is one without boxes, and the network says no word of any label."""
+    truths = _truths(np.random.default_rng(0))
+    assert not truths[0].box_labels
+    renamed = [{"normal": t.image_labels["normal"], **t.image_labels} for t in truths]
+    truths = [replace(t, image_labels=labels) for t, labels in zip(truths, renamed, strict=True)]
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ()
+    silent = [Findings(100, 100, *nothing, {}) for _ in truths]
+    assert evaluate_predictions(truths, silent)["ap50"] == 0

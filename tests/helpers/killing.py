@@ -34,7 +34,7 @@ from hilum.serve.logs import configure, silence
 from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Delivery, Image, Result, Work
 
-SETTLE_S = 300.0
+SETTLE_S, PROGRESS_S = 1800.0, 60.0
 
 
 @dataclass
@@ -167,6 +167,8 @@ class Killer:
         sender = threading.Thread(target=self.send)
         sender.start()
         while self.report.kills < kills and time.monotonic() - started < seconds:
+            if self.report.kills % 2 == 0:  # every second one has done something
+                self._wait_for_progress()
             time.sleep(self.random.expovariate(1 / mean_s))
             os.kill(pid, signal.SIGKILL)
             self.report.kills += 1
@@ -187,6 +189,11 @@ class Killer:
         self._nursery.wait()
         self.report.seconds = time.monotonic() - started
         return self.report
+
+    def _wait_for_progress(self) -> None:
+        before, deadline = len(self.acknowledged), time.monotonic() + PROGRESS_S
+        while len(self.acknowledged) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _settle(self) -> None:
         records, deadline = Records(self.config.database_url), time.monotonic() + SETTLE_S

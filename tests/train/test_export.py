@@ -25,7 +25,7 @@ from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
 from hilum.train.evaluation import Held
-from hilum.train.export.bundle import Choice, export
+from hilum.train.export.bundle import Choice, export, export_best
 from hilum.train.export.int8 import to_int8
 from hilum.train.export.onnx import check_export, to_onnx
 from hilum.train.export.settings import calibration, operating_points
@@ -79,6 +79,16 @@ def test_an_epoch_a_size_and_the_decoding_can_be_chosen(finished: Path, tmp_path
         export(finished, tmp_path / "other.zip", choice=Choice(epoch=7))
     with pytest.raises(ConfigError, match="32"):
         export(finished, tmp_path / "other.zip", choice=Choice(size=100))
+
+
+def test_the_best_kept_epochs_are_exported_best_first(finished: Path, tmp_path: Path) -> None:
+    rows = pd.read_parquet(finished / "metrics.parquet").set_index("epoch")["val_loss"]
+    made = export_best(finished, tmp_path / "best", 2, choice=Choice(int8=False))
+    want = [f"epoch-{int(epoch):03d}.zip" for epoch in rows.sort_values().index[:2]]
+    assert [Path(one.path).name for one in made] == want
+    assert made[0].sha256 != made[1].sha256
+    with pytest.raises(ConfigError, match="has kept 2 epochs; needed: 3"):
+        export_best(finished, tmp_path / "more", 3)
 
 
 def test_an_export_says_what_is_missing(data: Path, finished: Path, tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ def export(
         None, help="Where the run's data lies now, if it was moved since."
     ),
     epoch: int | None = typer.Option(None, min=1, help="A kept epoch instead of the run's choice."),
+    best: int = typer.Option(
+        0, min=0, help="So many of the best kept epochs instead, each a bundle in the folder --out."
+    ),
     size: int | None = typer.Option(
         None, help="Px of the square that the bundle sees; the run's size if left out."
     ),
@@ -31,14 +34,20 @@ def export(
     """Write the bundle of a run, check it against PyTorch, and say what int8 costs.
 
     Example: hilum export runs/rsna-retinanet-small --epoch 13 --size 1024 --out retinanet.zip
+
+    Example: hilum export runs/rsna-retinanet-small --best 4 --out bundles
     """
     import logging
 
     from hilum.core.extras import require
 
     require("train")
-    from hilum.train.export.bundle import Choice
+    from hilum.core.errors import ConfigError
+    from hilum.train.export.bundle import Choice, export_best
     from hilum.train.export.bundle import export as write
+
+    if best and epoch is not None:
+        raise ConfigError("--best and --epoch are given; needed: one of them")
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     choice = Choice(
@@ -51,8 +60,9 @@ def export(
         sweep=sweep,
         beside=beside,
     )
-    bundle = write(run, out, data, choice)
-    for name, figure in bundle.manifest.figures.items():
-        typer.echo(f"{name}: {figure.value:.4f}")
-    typer.echo(f"{bundle.path}  {bundle.name} {bundle.version}  sha256 {bundle.sha256[:16]}")
-    typer.echo(f"hilum predict FILES --bundle {bundle.path} --out DIR")
+    bundles = export_best(run, out, best, data, choice) if best else [write(run, out, data, choice)]
+    for bundle in bundles:
+        for name, figure in bundle.manifest.figures.items():
+            typer.echo(f"{name}: {figure.value:.4f}")
+        typer.echo(f"{bundle.path}  {bundle.name} {bundle.version}  sha256 {bundle.sha256[:16]}")
+    typer.echo(f"hilum predict FILES --bundle {bundles[0].path} --out DIR")

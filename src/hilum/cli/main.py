@@ -14,6 +14,7 @@ from hilum.cli import (
     demo,
     ensemble,
     evaluate,
+    explain,
     export,
     inspect,
     pipeline,
@@ -41,6 +42,7 @@ app.command()(deidentify.deidentify)
 app.command()(train.train)
 app.command()(sweep.sweep)
 app.command()(export.export)
+app.command()(explain.explain)
 app.command()(ensemble.ensemble)
 app.command()(submit.submit)
 app.command()(serve.serve)

@@ -36,7 +36,7 @@ def label_table(reports: Path, out: Path, *, text: str = "report", key: str = ""
         raise DataError(f"{reports}: needed: a column beside {text!r} that names each report")
     own = key or others[0]
     if table[own].duplicated().any():
-        twice = table[own][table[own].duplicated()].iloc[0]
+        twice = table[own][table[own].duplicated().to_numpy(bool)].iat[0]
         raise DataError(f"{reports}: {own} {twice!r} stands twice; needed: one row a report")
     found = [label_report(words) for words in table[text]]
     rows = pd.DataFrame({own: table[own], "weak": 1})

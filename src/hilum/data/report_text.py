@@ -29,10 +29,10 @@ BEFORE = {  # cues that reach forward to the end of their clause
     "doubt": r"(?:can ?not|can't|could not|unable to|difficult to|not possible to) (?:\w+ )?"
     r"(?:exclude|rule out)|not (?:\w+ )?(?:excluded|ruled out)|no definite(?:ly)?"
     r"|not definite(?:ly)?|no (?:convincing|clear|obvious) evidence (?:of|for)|possib(?:le|ly)"
-    r"|probabl[ey]|likely|may(?: represent| reflect| be)?|might"
-    r"|could(?: represent| reflect| be)?|suspicio(?:n|us)(?: for| of)?"
-    r"|suspected|question(?:able)?|concern(?:ing)? for|\?|versus|vs\.?|rule out|r/o"
-    r"|evaluate for|assess for|equivocal|suggest(?:s|ive|ing|ed)?(?: of)?|presumed|differential"
+    r"|probabl[ey]|likely|may(?: represent| reflect| be)?|might|could(?: represent| reflect| be)?"
+    r"|suspicio(?:n|us)(?: for| of)?|suspected|question(?:able)?|concern(?:ing)? for"
+    r"|\?|versus|vs\.?|rule out|r/o|evaluate for|assess for|equivocal"
+    r"|suggest(?:s|ive|ing|ed)?(?: of)?|presumed|differential"
     r"|unlikely to be excluded|consider(?:ation)?",
     "absent": r"(?:no|without|absent|negative for|free of|denies|denied|lack of|absence of|neither"
     r"|nor|not|never|rules? out|ruled out|excludes?|unlikely)",

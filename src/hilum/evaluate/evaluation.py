@@ -85,8 +85,9 @@ def evaluate_predictions(
 
 
 def _labels(truths: Sequence[ImageTruth], images: Sequence[ImagePredictions]) -> list[str]:
-    """Labels that the truth knows and the model speaks of."""
-    true = {n: None for t in truths for n in (*t.box_labels, *t.image_labels)}
+    """Labels that the truth knows and the model speaks of; of a silent one that of the boxes."""
+    true = {n: None for t in truths for n in t.box_labels}
+    true |= {n: None for t in truths for n in t.image_labels}
     names = {n for image in images for n in (*image.labels, *image.whole)}
     return [name for name in true if name in names] or list(true)[:1]
 

@@ -205,6 +205,7 @@ class _Socket(AssociationSocket):  # type: ignore[misc]
     def _refuse(self, why: str) -> None:
         log.warning("an association was aborted: %s", why)
         self.drop()
+        self.server.forget(self.assoc)
         raise OSError(why)
 
     def drop(self) -> None:
@@ -287,11 +288,15 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
             self._connected[id(assoc)] = assoc, connection
 
     def _left(self, event: Any) -> None:
+        self.forget(event.assoc)
+
+    def forget(self, assoc: Any) -> None:
+        """The connection has ended: close it, and remove what came half-way."""
         with self._lock:
-            _, connection = self._connected.pop(id(event.assoc), (None, None))
+            _, connection = self._connected.pop(id(assoc), (None, None))
         if connection is not None:
             connection._shutdown_socket()
-        _discard(event.assoc)
+        _discard(assoc)
 
     def _make_room(self) -> None:
         """Those that were silent longest go; the newest are left alone while that is possible."""

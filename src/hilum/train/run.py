@@ -5,6 +5,7 @@ The order of one training, from top to bottom; each step is a module of its own.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,14 +13,18 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
+from hilum.models.encoder import Account
 from hilum.models.model import Model
 from hilum.models.registry import bare_model, build_model
+from hilum.models.starts import from_torchvision, is_torchvision
 from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, evaluate, hold
 from hilum.train.folder import RunFolder, locked
@@ -258,12 +263,31 @@ def start_from(net: Model, path: Path) -> None:
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(f"train.start: {file} is not there; train it first, or set it to null")
-    own, weights = net.state_dict(), load_file(file)
+    own, weights = net.state_dict(), _weights_of(file)
     fits = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not fits:
         raise ConfigError(f"train.start: nothing in {file} fits a {type(net).__name__}")
     net.load_state_dict(fits, strict=False)
-    say("%d of %d tensors begin as in %s", len(fits), len(own), file)
+    account = Account(
+        str(file),
+        loaded=tuple(fits),
+        missing=tuple(k for k in own if k not in weights),
+        reshaped=tuple(k for k in own if k in weights and k not in fits),
+        unexpected=tuple(k for k in weights if k not in own),
+    )
+    say("train.start: %d of %d tensors: %s", len(fits), len(own), account)
+
+
+def _weights_of(file: Path) -> dict[str, Tensor]:
+    """Of a run (safetensors), or a state dict as torchvision publishes them (.pth, .pt)."""
+    if file.suffix not in (".pth", ".pt"):
+        own: dict[str, Tensor] = load_file(file)
+        return own
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ConfigError(f"train.start: {file} is no state dict of tensors: {error}") from error
+    return from_torchvision(weights) if is_torchvision(weights) else dict(weights)
 
 
 def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:

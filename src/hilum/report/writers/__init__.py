@@ -3,6 +3,7 @@
 picture.py  the radiograph without a mark, for the page (JPEG)
 mask.py     masks at source size, 1 bit (PNG)
 overlay.py  boxes and outlines burned into a picture, with the notice (PNG)
+explain     what the score rests on (`hilum.explain.writer`, PNG)
 dicom/      DICOM objects for an archive: SR, SEG, GSPS, secondary capture
 
 A writer is a pure function from values to bytes. It opens no file and chooses no path, so that a
@@ -33,6 +34,7 @@ WRITERS: dict[str, str] = {
     "picture": "hilum.report.writers.picture:PictureWriter",
     "mask": "hilum.report.writers.mask:MaskWriter",
     "overlay": "hilum.report.writers.overlay:OverlayWriter",
+    "explain": "hilum.explain.writer:ExplainWriter",
     "sr": "hilum.report.writers.dicom.writers:SrWriter",
     "seg": "hilum.report.writers.dicom.writers:SegWriter",
     "gsps": "hilum.report.writers.dicom.writers:GspsWriter",

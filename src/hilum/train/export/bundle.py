@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding
 from hilum.core.options import checked
+from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.model import Model
 from hilum.models.registry import bare_model
 from hilum.train.export.card import Evidence, card, leads, licence_text
@@ -94,6 +95,56 @@ def export(
         return _write(recipe, folder, net, images, target, choice)
 
 
+def network_of(run: Path) -> tuple[Model, Recipe]:
+    """The network of a finished run, for looking into.
+
+    Raises:
+        ConfigError: no finished run.
+    """
+    recipe = RunFolder.of(run).recipe
+    return _network(recipe, run, None), recipe
+
+
+def export_best(
+    run: Path, folder: Path, count: int, data: Path | None = None, choice: Choice | None = None
+) -> list[Bundle]:
+    """A bundle of each of the best kept epochs, best first: folder/epoch-013.zip ...
+
+    Raises:
+        ConfigError: the run has kept fewer epochs, or as `export`.
+        DataError, ModelOutputError: as `export`.
+    """
+    choice, files = choice or Choice(), RunFolder.of(run)
+    recipe, epochs = choice.recipe(files.recipe), best_epochs(files, count)
+    with spoken():
+        images = _images(files, recipe, data)
+        return [
+            _write(
+                *(recipe, files, _network(recipe, run, epoch), images),
+                *(folder / f"epoch-{epoch:03d}.zip", replace(choice, epoch=epoch)),
+            )
+            for epoch in epochs
+        ]
+
+
+def best_epochs(folder: RunFolder, count: int) -> list[int]:
+    """The best of the epochs whose weights are kept, by train.watch, best first.
+
+    Raises:
+        ConfigError: not so many are kept.
+    """
+    kept, watch = _kept(folder.path), folder.recipe.train.watch
+    rows = folder.metrics()
+    rows = rows[rows["epoch"].isin(kept)] if len(rows) else rows
+    if count < 1 or len(rows) < count:
+        raise ConfigError(
+            f"{folder.path} has kept {len(kept)} epochs; needed: {count}, at least 1. "
+            "train.keep_best decides how many are kept."
+        )
+    ranked = rows.sort_values(watch, ascending=not higher_is_better(watch), kind="stable")
+    return [int(epoch) for epoch in ranked["epoch"][:count]]
+
+
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
     weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
     return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
@@ -107,9 +158,7 @@ def _weights(run: Path, epoch: int | None) -> Path:
                 f"{run} is not finished (no weights.safetensors); the same `hilum train` goes on"
             )
         return file
-    kept = {
-        int(file.stem.removeprefix("epoch-")): file for file in run.glob("*/epoch-*.safetensors")
-    }
+    kept = _kept(run)
     if epoch not in kept:
         known = ", ".join(map(str, sorted(kept))) or "none"
         raise ConfigError(
@@ -117,6 +166,12 @@ def _weights(run: Path, epoch: int | None) -> Path:
             "train.keep_best and train.average.epochs decide which are kept."
         )
     return kept[epoch]
+
+
+def _kept(run: Path) -> dict[int, Path]:
+    """Epoch -> its weights."""
+    files = run.glob("*/epoch-*.safetensors")
+    return {int(file.stem.removeprefix("epoch-")): file for file in files}
 
 
 def _images(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:

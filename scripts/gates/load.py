@@ -1,0 +1,102 @@
+"""Stores a second over several associations, and what the service's memory does meanwhile.
+
+PYTHONPATH=tests scripts/gates/load.py [--associations 10] [--each 100] [FILE.dcm]
+
+Each instance gets a UID of its own; analysis is left out (`analyse = false`), the disk is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+from pynetdicom import AE
+
+from hilum.data.phantom.phantom import phantom, write_dicom
+from hilum.serve.config import Config
+
+CODE = """
+import sys, threading
+from hilum.serve.config import Config
+from hilum.serve.run import Running
+with Running(Config.model_validate_json(sys.stdin.readline())) as running:
+    print(running.node.port, flush=True)
+    sys.stdin.read()
+"""
+
+
+def rss_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def send(port: int, path: Path, count: int, out: list[int]) -> None:
+    ds: Any = dcmread(path)
+    entity = AE(ae_title="CR1")
+    entity.add_requested_context(ds.SOPClassUID, [ds.file_meta.TransferSyntaxUID])
+    sending = entity.associate("127.0.0.1", port, ae_title="HILUM")
+    for _ in range(count):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        out.append(int(sending.send_c_store(ds).get("Status", -1)))
+    sending.release()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--associations", type=int, default=10)
+    parser.add_argument("--each", type=int, default=100)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = given.file or folder / "cr.dcm"
+        if given.file is None:
+            write_dicom(phantom(seed=1), path, syntax="jpeg-baseline", bits=8)
+        values = {"folder": folder / "service", "workers": 0, "node": {"port": 0}}
+        values |= {"web": {"enabled": False}, "rules": [{"analyse": False}]}
+        config = Config.model_validate(values)
+        service = subprocess.Popen(
+            [sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert service.stdin is not None
+        assert service.stdout is not None
+        service.stdin.write(config.model_dump_json() + "\n")
+        service.stdin.flush()
+        port = int(service.stdout.readline())
+        before, statuses = rss_mb(service.pid), list[int]()
+        threads = [
+            threading.Thread(target=send, args=(port, path, given.each, statuses))
+            for _ in range(given.associations)
+        ]
+        started, memory = time.monotonic(), [before]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            memory.append(rss_mb(service.pid))
+            time.sleep(0.5)
+        seconds = time.monotonic() - started
+        service.stdin.close()
+        service.wait()
+        kept = sum(p.is_file() for p in (config.root / "store" / "objects").rglob("*"))
+        size = path.stat().st_size
+    good = sum(status == 0 for status in statuses)
+    half = memory[len(memory) // 2]
+    print(
+        f"{good} of {len(statuses)} stores of {size / 1e3:.0f} kB acknowledged, {kept} kept, "
+        f"{good / seconds:.1f} stores/s over {given.associations} associations; memory "
+        f"{before:.0f} MB before, {half:.0f} half-way, {memory[-1]:.0f} at the end"
+    )
+    return 0 if good == len(statuses) == kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

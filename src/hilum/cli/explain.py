@@ -1,0 +1,183 @@
+"""`hilum explain`: what a score rests on, drawn; and how often the hottest point is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hilum.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hilum.core.radiograph import Radiograph
+    from hilum.explain.heat import Heat
+
+    Explain = Callable[[Radiograph], Heat]
+
+
+def explain(
+    paths: list[Path] = typer.Argument(
+        ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
+    ),
+    out: Path = typer.Option(..., "--out", "-o", help="Folder of the pictures."),
+    bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
+    run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
+    method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
+    score: str | None = typer.Option(None, help="An image score, or box; else the positive one."),
+    game: bool = typer.Option(False, help="Pointing game on a catalog's boxes, beside chance."),
+    sample: int = typer.Option(100, min=1, help="Images of the game, the first with boxes."),
+    sanity: bool = typer.Option(
+        False, help="Also randomise the run's weights: the map must change (gradient methods)."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print numbers as JSON."),
+) -> None:
+    """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
+    disease is.
+
+    Example: hilum explain study.dcm --out maps
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    how = method or ("hirescam" if run is not None else "occlusion")
+    ask, spread = _asking(how, bundle, run, score)
+    if game:
+        content = _game(paths, ask, sample, out, how)
+    else:
+        content = _pictures(paths, ask, spread if sanity else None, out)
+    (out / "explain.json").write_text(json.dumps(content, indent=1))
+    if as_json:
+        common.print_json(content)
+        return
+    for line in _lines(content):
+        typer.echo(line)
+
+
+def _asking(
+    how: str, bundle: str, run: Path | None, score: str | None
+) -> tuple[Explain, Callable[[Radiograph], dict[str, float]] | None]:
+    """What explains a radiograph, and what randomises its network."""
+    if how == "occlusion":
+        from hilum.explain.occlusion import occlusion
+        from hilum.explain.writer import predictor
+
+        return (lambda radiograph: occlusion(predictor(bundle), radiograph, score)), None
+    from hilum.core.errors import ConfigError
+    from hilum.core.extras import require
+
+    if run is None:
+        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
+    require("train")
+    from hilum.core.prepare import prepare
+    from hilum.explain.gradients import METHODS, heat_of
+    from hilum.explain.sanity import cascade
+    from hilum.train.export.bundle import network_of
+
+    if how not in METHODS:
+        from hilum.core.options import unknown
+
+        raise ConfigError(unknown("method", how, ("occlusion", *METHODS)))
+    net, recipe = network_of(run)
+
+    def ask(radiograph: Radiograph, one: Any = net) -> Heat:
+        image, frame = prepare(radiograph, recipe.spec)
+        return heat_of(one, recipe.names, image, frame, score, how)
+
+    def spread(radiograph: Radiograph) -> dict[str, float]:
+        parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
+        return {f"{part:.0%} of layers randomised": value for part, value in parts.items()}
+
+    return ask, spread
+
+
+def _pictures(
+    paths: list[Path],
+    ask: Explain,
+    spread: Callable[[Radiograph], dict[str, float]] | None,
+    out: Path,
+) -> dict[str, Any]:
+    from hilum.core.errors import InputRefused
+    from hilum.core.files import atomic_path
+    from hilum.dicom.discover import discover
+    from hilum.dicom.stored import open_stored
+    from hilum.report.drawing import encoded
+    from hilum.report.explanation import explanation
+
+    images: list[dict[str, Any]] = []
+    for number, item in enumerate(discover([str(path) for path in paths])):
+        try:
+            radiograph = open_stored((item.name, item.load())).radiograph()
+        except InputRefused as error:
+            images.append({"image": item.name, "refused": str(error)})
+            continue
+        heat = ask(radiograph)
+        file = f"{number:04d}-{Path(item.name).stem[:60]}.png"
+        words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
+        with atomic_path(out / file) as temporary:
+            temporary.write_bytes(encoded(explanation(radiograph, heat.shown(), words)))
+        entry: dict[str, Any] = {"image": item.name, "picture": file, "score": heat.score_name}
+        entry |= {"value": round(heat.score, 4), "flat": heat.flat}
+        entry |= {"hottest_px": [round(v, 1) for v in heat.hottest()]}
+        if spread is not None:
+            entry["rank_correlation"] = spread(radiograph)
+        images.append(entry)
+    return {"images": images}
+
+
+def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> dict[str, Any]:
+    """The pointing game; the first pictures are drawn, too."""
+    from hilum.core.errors import DataError
+    from hilum.core.extras import require
+
+    require("eval")
+    from hilum.core.files import atomic_path
+    from hilum.data.catalog import open_catalog
+    from hilum.data.pixels import open_radiograph
+    from hilum.evaluate import bootstrap, mean_of
+    from hilum.explain.pointing import Pointed, pointed, rates
+    from hilum.report.drawing import encoded
+    from hilum.report.explanation import explanation
+
+    points: list[Pointed] = []
+    patients: list[str] = []
+    for path in paths:
+        catalog = open_catalog(path)
+        boxed = catalog.table["boxes"].map(lambda v: v is not None and len(v) > 0)
+        for row in boxed.to_numpy().nonzero()[0][: sample - len(points)]:
+            radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
+            known = catalog.boxes_in(int(row), radiograph.width, radiograph.height)
+            assert known is not None
+            heat = ask(radiograph)
+            points.append(pointed(heat.hottest(), known[0], radiograph.width, radiograph.height))
+            patients.append(str(catalog.table["patient"].iat[row]))
+            if len(points) <= 12:
+                words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
+                drawn = explanation(radiograph, heat.shown(), words, (), known[0])
+                with atomic_path(out / f"{len(points):02d}.png") as temporary:
+                    temporary.write_bytes(encoded(drawn))
+    if not points:
+        raise DataError("no image of these catalogs has a true box: there is nothing to point at")
+    numbers = {}
+    for name, values in rates(points).items():
+        interval = bootstrap(mean_of(values), patients)
+        numbers[name] = [round(v, 4) for v in (interval.value, interval.low, interval.high)]
+    return {"method": how, "images": len(points), "rates": numbers}
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    if "rates" in content:
+        head = [f"{content['images']} images with boxes, {content['method']}"]
+        rates = content["rates"].items()
+        return head + [f"{name}: {v:.3f} ({a:.3f} to {b:.3f})" for name, (v, a, b) in rates]
+    out = []
+    for one in content["images"]:
+        if "refused" in one:
+            out.append(f"{one['image']}: refused: {one['refused']}")
+            continue
+        note = " (nothing speaks for it)" if one["flat"] else ""
+        out.append(f"{one['image']}: {one['score']} {one['value']:.2f}{note} -> {one['picture']}")
+        spread = one.get("rank_correlation", {})
+        out += [f"  {name}: rank correlation {value:.2f}" for name, value in spread.items()]
+    return out

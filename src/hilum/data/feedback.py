@@ -1,0 +1,117 @@
+"""What readers said of results -> a catalog: the boxes that hold after their verdicts.
+
+An image is annotated when somebody spoke of the whole image, or of every finding on it; of the
+others nothing is known, so they are left out and counted. Comments teach nothing. Names and
+numbers of patients do not enter: who is the same is told by the hashes that come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hilum.data.catalog import Catalog, build
+
+Box = tuple[float, float, float, float]
+NAME = "feedback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """One box with its label, px."""
+
+    label: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One thing that was said, of a finding or (None) of the whole image."""
+
+    verdict: str  # accept, reject, redraw, comment
+    finding: str | None = None
+    boxes: Sequence[Box] = ()
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An image, what was found on it, and all that was said of it, oldest first."""
+
+    id: str
+    path: str  # relative to the catalog
+    patient: str
+    study: str
+    width: int
+    height: int
+    view: str
+    modality: str
+    found: dict[str, Marked]  # by the finding's id
+    verdicts: Sequence[Verdict]
+
+
+def boxes_after(said: Said, label: str) -> list[Marked] | None:
+    """The boxes that hold; None where somebody has still to speak of a finding.
+
+    Args:
+        label: of boxes drawn without one.
+    """
+    open_, held = set(said.found), {id: [mark] for id, mark in said.found.items()}
+    spoken = False
+    for one in said.verdicts:
+        if one.verdict == "comment":
+            continue
+        each = [_drawn(said, one.label or label, box) for box in one.boxes]
+        drawn = [mark for mark in each if mark is not None]
+        if one.finding is None or one.finding not in said.found:
+            open_, spoken = set(), True
+            if one.verdict != "accept":
+                held = {"": drawn}
+            continue
+        open_.discard(one.finding)
+        mark = said.found[one.finding]
+        kept: dict[str, list[Marked]] = {"accept": [mark], "reject": [], "redraw": drawn}
+        held[one.finding] = kept[one.verdict]
+        spoken = True
+    return None if open_ or not spoken else [m for marks in held.values() for m in marks]
+
+
+def feedback_catalog(
+    images: Iterable[Said], label: str = "opacity", root: Path = Path()
+) -> Catalog:
+    """A catalog that every recipe takes as a source.
+
+    Raises:
+        DataError: of no image everything is said.
+    """
+    rows, skipped = [], 0
+    for said in images:
+        marks = boxes_after(said, label)
+        if marks is None:
+            skipped += 1
+        else:
+            rows.append(_row(said, marks, label))
+    notes = (f"{len(rows)} images annotated by readers' feedback",)
+    columns = ["image_id", "path", "patient"]
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    return build(NAME, table, root, notes, {"not-all-said": skipped} if skipped else {})
+
+
+def _row(said: Said, marks: list[Marked], label: str) -> dict[str, object]:
+    fields = ("path", "patient", "study", "view", "modality", "width", "height")
+    row: dict[str, object] = {name: getattr(said, name) for name in fields}
+    row |= {"image_id": said.id, "source": NAME}
+    row["boxes"] = [float(v) for mark in marks for v in mark.box]
+    row["box_labels"] = [mark.label for mark in marks]
+    row[f"label_{label}"] = float(any(mark.label == label for mark in marks))
+    return row
+
+
+def _drawn(said: Said, label: str, box: Box) -> Marked | None:
+    """A box cut to the image; None where nothing of it lies there."""
+    x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
+    x2, y2 = min(box[2], float(said.width)), min(box[3], float(said.height))
+    return Marked(label=label, box=(x1, y1, x2, y2)) if x1 < x2 and y1 < y2 else None

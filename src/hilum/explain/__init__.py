@@ -1,0 +1,10 @@
+"""Why a network says what it says: maps of what its score rests on, and how far to believe them.
+
+heat        a map over one image, cut out of its square
+occlusion   hide a part, look what the score loses: any bundle, no PyTorch
+gradients   Grad-CAM and HiResCAM of a network in PyTorch
+sanity      the map of a network whose weights were randomised must change
+pointing    does the hottest point lie in a true box: a rate beside chance
+
+A map shows what moves the score, not where a disease is, and not that the reason is a good one.
+"""

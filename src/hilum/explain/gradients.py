@@ -1,0 +1,126 @@
+"""Grad-CAM (Selvaraju et al. 2017) and HiResCAM (Draelos and Carin 2020) of a network in PyTorch.
+
+Both weigh the last feature map by the gradient of one score. Grad-CAM takes a channel's mean
+gradient, which can light up places that the score does not rest on; HiResCAM multiplies cell by
+cell and is exact where a linear layer follows. By hand: the package grad-cam brings
+opencv-python, which overwrites the headless OpenCV that reading rests on.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hilum.core.errors import ConfigError
+from hilum.core.geometry import Letterbox
+from hilum.core.options import unknown
+from hilum.explain.heat import Heat
+from hilum.models.model import Model, Targets, evaluating
+
+Float32 = NDArray[np.float32]
+Method = Literal["grad-cam", "hirescam"]
+METHODS: tuple[Method, ...] = ("grad-cam", "hirescam")
+BEST_BOX = "box"
+
+
+def heat_of(
+    net: Model,
+    targets: Targets,
+    image: Float32,
+    frame: Letterbox,
+    score: str | None = None,
+    method: Method = "hirescam",
+    layer: nn.Module | None = None,
+) -> Heat:
+    """What one score of one image rests on.
+
+    Args:
+        image: (1, S, S) what the network sees.
+        score: a class, a finding, or "box" for the best box; None: the positive class or first
+            finding, else "box".
+        layer: whose output is explained; None: the last feature map of the encoder.
+
+    Raises:
+        ConfigError: no such score or method, or a network without a feature map.
+    """
+    if method not in METHODS:
+        raise ConfigError(unknown("method", method, METHODS))
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: object) -> None:
+        maps = _maps(output)
+        if maps is not None and maps.requires_grad:
+            maps.retain_grad()
+            kept.append(maps)
+
+    hook = (layer or last_map(net)).register_forward_hook(keep)
+    try:
+        with evaluating(net), torch.enable_grad():
+            given = torch.from_numpy(image[None]).requires_grad_(True)
+            logit, name = _score(net(given), targets, score)
+            net.zero_grad(set_to_none=True)
+            logit.backward()  # type: ignore[no-untyped-call]
+    finally:
+        hook.remove()
+        net.zero_grad(set_to_none=True)
+    gradient = kept[-1].grad if kept else None
+    if not kept or gradient is None:
+        raise ConfigError("the score does not depend on this layer; choose another one")
+    features = kept[-1].detach()[0].float()
+    weights = gradient[0].float()
+    if method == "grad-cam":
+        weights = weights.mean(dim=(1, 2), keepdim=True)
+    grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
+    return Heat(name, float(torch.sigmoid(logit.detach())), method, grid, frame)
+
+
+def last_map(net: nn.Module) -> nn.Module:
+    """The last module of the encoder that makes a feature map.
+
+    Raises:
+        ConfigError: there is no encoder.
+    """
+    for name in ("encoder", "backbone", "features", "net", "model"):
+        part = getattr(net, name, None)
+        if isinstance(part, nn.Module):
+            inner = getattr(part, "encoder", None) or getattr(part, "net", None)
+            return inner if isinstance(inner, nn.Module) else part
+    raise ConfigError(f"{type(net).__name__} has no encoder whose feature map could be explained")
+
+
+def _maps(output: object) -> Tensor | None:
+    """The deepest (B, C, h, w) of what a module gives."""
+    if isinstance(output, Tensor):
+        return output if output.ndim == 4 else None
+    if isinstance(output, dict):
+        output = list(output.values())
+    found = [_maps(one) for one in output] if isinstance(output, list | tuple) else []
+    maps = [one for one in found if one is not None]
+    return min(maps, key=lambda one: one.shape[-1]) if maps else None
+
+
+def _score(raw: dict[str, Tensor], targets: Targets, score: str | None) -> tuple[Tensor, str]:
+    """The logit that is explained, and its name."""
+    places = {
+        **_places(raw.get("finding_logits"), targets.findings),
+        **_places(raw.get("global_logits"), targets.classes),
+    }
+    boxes = raw.get("class_logits")
+    if boxes is not None:
+        places[BEST_BOX] = boxes[0].max()
+    if score is None:
+        wanted = [n for n in targets.positive if n in places] or list(places)
+        score = wanted[0] if wanted else ""
+    if score not in places:
+        raise ConfigError(unknown("score", score, places))
+    return places[score], score
+
+
+def _places(logits: Tensor | None, names: tuple[str, ...]) -> dict[str, Tensor]:
+    if logits is None:
+        return {}
+    return {name: logits[0, i] for i, name in enumerate(names)}

@@ -1,0 +1,46 @@
+"""`hilum predict --write explain`: what the score of each image rests on, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from hilum.core.options import Options
+
+if TYPE_CHECKING:
+    from hilum.core.radiograph import Radiograph
+    from hilum.core.results import ImageResult, PipelineInfo
+    from hilum.inference.predictor import Predictor
+
+
+class ExplainWriter(Options):
+    """PNG by occlusion. Asks a bundle some two hundred times for each image: seconds, not more."""
+
+    suffix: ClassVar[str] = ".png"
+    bundle: str = ""  # a folder or zip; "" for the shipped one
+    score: str | None = None
+    steps: int = Field(default=14, ge=4, le=64)
+
+    def __call__(
+        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
+    ) -> Mapping[str, bytes]:
+        from hilum.explain.occlusion import occlusion
+        from hilum.report.drawing import encoded
+        from hilum.report.explanation import explanation
+
+        heat = occlusion(predictor(self.bundle), radiograph, self.score, steps=self.steps)
+        words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
+        boxes = result.findings.boxes_px if result.findings is not None else ()
+        return {"explain": encoded(explanation(radiograph, heat.shown(), words, boxes))}
+
+
+@cache
+def predictor(bundle: str) -> Predictor:
+    """Opened once in a process."""
+    from hilum.core.bundle import default_bundle, load_bundle
+    from hilum.inference.predictor import Predictor
+
+    return Predictor(load_bundle(bundle) if bundle else default_bundle())

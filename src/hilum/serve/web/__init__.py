@@ -1,0 +1,15 @@
+"""HTTP: the REST interface, DICOMweb, sessions and the page's files.
+
+app        everything put together: `create_app(service)`
+surround   around every request: limits of body and time, hosts, headers of the answers
+problems   errors as RFC 9457 problem details, without identifiers
+auth       who asks: local users, sessions, roles, cross-site requests
+shapes     what the REST interface takes and answers
+images     images: listed, received, looked at, analysed
+feedback   what readers say, and the catalog that training reads
+stream     server-sent progress
+dicomweb   STOW-RS, QIDO-RS, WADO-RS
+multipart  multipart/related in and out
+held       the DICOM objects that are held, own results included
+metrics    Prometheus
+"""

@@ -1,0 +1,71 @@
+"""The web application of one service: REST, DICOMweb, metrics, health, the page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from hilum import __version__
+from hilum.serve.service import Service
+from hilum.serve.web import dicomweb, feedback, images, metrics, monitor, problems, status, stream
+from hilum.serve.web.auth import Auth
+from hilum.serve.web.surround import Surround
+
+STATIC = Path(__file__).parents[1] / "static"
+BASE = "/api/v1"
+_PROBLEM = {"description": "Problem (RFC 9457)", "content": {problems.KIND: {"schema": {
+    "type": "object",
+    "properties": {"type": {"type": "string"}, "title": {"type": "string"},
+                   "status": {"type": "integer"}, "detail": {"type": "string"}},
+}}}}  # fmt: skip
+ERRORS = dict.fromkeys((400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 429, 503), _PROBLEM)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The ASGI application; starts nothing."""
+    app = FastAPI(
+        title="hilum",
+        version=__version__,
+        description=status.NOTICE,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=_lifespan,
+        responses=ERRORS,  # type: ignore[arg-type]
+    )
+    app.state.service, app.state.auth = service, Auth(service)
+    app.state.streams, app.state.closing = 0, False
+    problems.install(app)
+    for part in (status, images, feedback, stream, monitor):
+        app.include_router(part.router, prefix=BASE)
+    for router in (status.health, metrics.router, dicomweb.router):
+        app.include_router(router)
+    _add_page(app)
+    app.add_middleware(Surround, web=service.config.web)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.closing = True
+
+
+def _add_page(app: FastAPI) -> None:
+    if not (STATIC / "index.html").is_file():
+        return
+    app.mount("/assets", StaticFiles(directory=STATIC / "assets"), name="assets")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    for name in ("icon.svg", "third-party.md"):
+        if (STATIC / name).is_file():
+            app.add_api_route(
+                f"/{name}", lambda name=name: FileResponse(STATIC / name), include_in_schema=False
+            )

@@ -1,0 +1,213 @@
+"""Who asks: local users with argon2id, sessions in the records, two roles, cross-site requests.
+
+Without configured users (loopback only, `check.py`) everybody is `local`, an admin. A session is a
+random cookie whose SHA-256 is kept; it changes nothing without the header X-Hilum-CSRF equal to
+its second cookie. Programs may use HTTP Basic. Every way refuses requests that a browser calls
+cross-site (Fetch Metadata), so a page elsewhere can use neither cookie nor loopback.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import HTTPException
+from sqlalchemy import delete
+
+from hilum.serve import tables
+from hilum.serve.audit import MINOR
+from hilum.serve.service import Service
+
+SESSION, CSRF, HEADER = "hilum_session", "hilum_csrf", "X-Hilum-CSRF"
+TRIES, TRIES_S = 10, 300.0  # wrong passwords of one name, and for how long they count
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks."""
+
+    name: str
+    role: str
+
+
+LOCAL = User(name="local", role="admin")
+
+
+class Auth:
+    """Knows users and sessions of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.web = service, service.config.web
+        self._lock = threading.Lock()
+        self._wrong: dict[str, list[float]] = {}
+        self._known: dict[str, bytes] = {}  # name -> keyed hash of a password that was right
+        self._key = secrets.token_bytes(32)
+
+    # --- Log-in ---------------------------------------------------------------------------------
+
+    def password_user(self, name: str, password: str) -> User:
+        """
+        Raises:
+            HTTPException: 401 wrong, 429 wrong too often.
+        """
+        now, user = self.service.clock(), self.web.users.get(name)
+        seen = hmac.digest(self._key, f"{name}\0{password}".encode("utf-8", "replace"), "sha256")
+        if user is not None and hmac.compare_digest(self._known.get(name, b""), seen):
+            return User(name=name, role=user.role)
+        key = name if user is not None else ""  # unknown names share one count: no memory to fill
+        with self._lock:
+            recent = [at for at in self._wrong.get(key, ()) if at > now - TRIES_S]
+            if len(recent) >= TRIES:
+                raise HTTPException(429, "too many wrong passwords; wait a few minutes")
+            # Counted before it is verified: many at once get no more tries.
+            self._wrong[key] = [*recent, now]
+        if not _verified(user.password if user else _nobody(), password) or user is None:
+            self.service.audit.tell("login", user=key or "unknown", outcome=MINOR)
+            raise HTTPException(401, "name or password is wrong")
+        with self._lock:
+            self._wrong.pop(key, None)
+        self._known[name] = seen
+        return User(name=name, role=user.role)
+
+    def log_in(self, response: Response, name: str, password: str) -> User:
+        """Begin a session and set its cookies."""
+        user = self.password_user(name, password)
+        cookie, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        now, seconds = self.service.clock(), self.web.session_hours * 3600
+        with self.service.records.write() as session:
+            session.execute(delete(tables.Session).where(tables.Session.expires < now))
+            session.add(
+                tables.Session(
+                    id=_hash(cookie), name=name, role=user.role, csrf=csrf, expires=now + seconds
+                )
+            )
+            self.service.audit.add(session, "login", user=name)
+        common: dict[str, Any] = {"max_age": int(seconds), "samesite": "strict"}
+        common["secure"] = self.web.tls is not None
+        response.set_cookie(SESSION, cookie, httponly=True, **common)
+        response.set_cookie(CSRF, csrf, **common)
+        return user
+
+    def log_out(self, request: Request, response: Response) -> None:
+        """End the session of a request, on both sides."""
+        cookie = request.cookies.get(SESSION, "")
+        with self.service.records.write() as session:
+            held = session.get(tables.Session, _hash(cookie))
+            if held is not None:
+                self.service.audit.add(session, "logout", user=held.name)
+                session.delete(held)
+        response.delete_cookie(SESSION)
+        response.delete_cookie(CSRF)
+
+    # --- Each request ---------------------------------------------------------------------------
+
+    def user(self, request: Request) -> User | None:
+        """Who asks, None for nobody.
+
+        Raises:
+            HTTPException: 403 for a cross-site request, 401 for a wrong password.
+        """
+        changes = request.method not in _SAFE
+        if changes:
+            self.same_site(request)
+        if not self.web.users:
+            return LOCAL if self.web.oidc is None else None
+        basic = _basic(request.headers.get("authorization", ""))
+        if basic is not None:
+            return self.password_user(*basic)
+        return self._session_user(request, changes)
+
+    def _session_user(self, request: Request, changes: bool) -> User | None:
+        cookie = request.cookies.get(SESSION)
+        if not cookie:
+            return None
+        with self.service.records.read() as session:
+            held = session.get(tables.Session, _hash(cookie))
+        if held is None or held.expires < self.service.clock():
+            return None
+        configured = self.web.users.get(held.name)
+        if configured is None:  # taken out of the configuration meanwhile
+            return None
+        sent = request.headers.get(HEADER, "").encode("utf-8", "replace")
+        if changes and not hmac.compare_digest(sent, held.csrf.encode()):
+            raise HTTPException(403, f"needed: the header {HEADER}, equal to the cookie {CSRF}")
+        return User(name=held.name, role=configured.role)
+
+    def same_site(self, request: Request) -> None:
+        """
+        Raises:
+            HTTPException: 403 where a browser says that another site asks.
+        """
+        origin = request.headers.get("origin")
+        if origin in self.web.origins:
+            return
+        foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+        if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            raise HTTPException(403, "another site may not ask for this")
+
+
+def current(request: Request) -> User:
+    """
+    Raises:
+        HTTPException: 401 for nobody.
+    """
+    auth: Auth = request.app.state.auth
+    user = auth.user(request)
+    if user is None:
+        basic = request.url.path.startswith("/dicom-web")  # else browsers would ask by themselves
+        raise HTTPException(401, "log in first", {"WWW-Authenticate": "Basic"} if basic else None)
+    return user
+
+
+def admin(user: Annotated[User, Depends(current)]) -> User:
+    """
+    Raises:
+        HTTPException: 403 for a reader.
+    """
+    if user.role != "admin":
+        raise HTTPException(403, "needed: the role admin")
+    return user
+
+
+Reader = Annotated[User, Depends(current)]
+Admin = Annotated[User, Depends(admin)]
+
+
+def _verified(hashed: str, password: str) -> bool:
+    try:
+        return PasswordHasher().verify(hashed, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _nobody() -> str:
+    """An unknown name takes as long as a known one."""
+    return PasswordHasher().hash(secrets.token_hex())
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    kind, _, value = header.partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise HTTPException(401, "the Authorization header is none of HTTP Basic") from None
+    return (name, password) if colon else None
+
+
+def _hash(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,158 @@
+"""What readers say of results, and its export as a catalog that training reads (F10)."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import HTTPException
+from fastapi.responses import FileResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.background import BackgroundTask
+
+from hilum.core.extras import require
+from hilum.serve.records import hashed, plain
+from hilum.serve.service import Service
+from hilum.serve.tables import Feedback, Image, Result
+from hilum.serve.web import shapes
+from hilum.serve.web.auth import Admin, Reader
+from hilum.serve.web.images import Id, service_of
+from hilum.serve.web.problems import gone
+
+router = APIRouter(tags=["feedback"])
+CATALOG = "feedback.parquet"
+
+
+@router.post("/images/{id}/feedback", status_code=201, response_model=shapes.Feedback)
+def say(request: Request, id: Id, said: shapes.Said, user: Reader) -> Any:
+    """Accept, reject, redraw or comment a finding, or the whole image."""
+    service = service_of(request)
+    with service.records.write() as session:
+        image = session.get(Image, id)
+        if image is None:
+            raise gone("image")
+        _check(session, image, said)
+        row = Feedback(image=id, at=service.clock(), by=user.name, **said.model_dump(mode="json"))
+        row.label, row.comment = plain(said.label), plain(said.comment, 4000)
+        row.finding = plain(said.finding)
+        session.add(row)
+        service.records.say(session, id, image.state, f"feedback by {user.name}: {said.verdict}")
+        service.audit.add(session, "changed", user=user.name, image=id, text="feedback")
+    return shapes.Feedback.model_validate(row, from_attributes=True)
+
+
+def _check(session: Session, image: Image, said: shapes.Said) -> None:
+    """A finding must be there; boxes must lie on the image."""
+    if said.verdict == "comment" and said.finding is None:
+        return
+    result = _result(session, image, said.pipeline)
+    if result is None:
+        raise HTTPException(409, "there is no result of this pipeline to speak of")
+    if said.finding is not None and said.finding not in _found(result):
+        raise HTTPException(422, "the result has no finding of this id")
+    size = result.document["images"][0]
+    for x1, y1, _, _ in said.boxes or ():
+        if x1 >= size["width"] or y1 >= size["height"]:
+            raise HTTPException(422, "a box lies beside the image")
+
+
+@router.get("/images/{id}/feedback", response_model=list[shapes.Feedback])
+def said(request: Request, id: Id, _: Reader) -> Any:
+    """All that was said of an image, oldest first."""
+    with service_of(request).records.read() as session:
+        if session.get(Image, id) is None:
+            raise gone("image")
+        rows = session.scalars(select(Feedback).where(Feedback.image == id).order_by(Feedback.id))
+        return [shapes.Feedback.model_validate(row, from_attributes=True) for row in rows]
+
+
+@router.get(
+    "/feedback/catalog",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"text/csv": {}, "application/zip": {}, "application/octet-stream": {}}}
+    },
+)
+def catalog(
+    request: Request, user: Admin, format: Literal["csv", "parquet", "zip"] = "zip"
+) -> FileResponse:
+    """The feedback as a catalog; `zip` holds the images as they were received, too."""
+    require("eval")
+    service = service_of(request)
+    service.audit.tell("exported", user=user.name, text=f"feedback catalog, {format}")
+    folder = tempfile.TemporaryDirectory(prefix="catalog-")
+    path = _written(service, Path(folder.name), format)
+    return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+
+
+def _written(service: Service, folder: Path, form: str) -> Path:
+    from hilum.data.feedback import feedback_catalog
+
+    made = feedback_catalog(said_of(service), root=folder)
+    if form == "csv":
+        made.table.to_csv(folder / "feedback.csv", index=False)
+        return folder / "feedback.csv"
+    made.save(folder / CATALOG)
+    if form == "parquet":
+        return folder / CATALOG
+    with zipfile.ZipFile(folder / "feedback.zip", "w") as archive:
+        archive.write(folder / CATALOG, CATALOG)
+        for id, name in zip(made.table["image_id"], made.table["path"], strict=True):
+            archive.writestr(name, service.store.read(id))
+    return folder / "feedback.zip"
+
+
+def said_of(service: Service) -> Iterator[Any]:
+    """Every image of which something was said (`data.feedback.Said`)."""
+    from hilum.data.feedback import Said, Verdict
+
+    with service.records.read() as session:
+        images = select(Image).where(Image.id.in_(select(Feedback.image))).order_by(Image.id)
+        for image in session.scalars(images):
+            rows = select(Feedback).where(Feedback.image == image.id).order_by(Feedback.id)
+            said = session.scalars(rows).all()
+            named = next((one.pipeline for one in reversed(said) if one.pipeline), None)
+            result = _result(session, image, named)
+            if result is None:
+                continue
+            of_it = [one for one in said if (one.pipeline or named) == named]
+            size = result.document["images"][0]
+            yield Said(
+                id=image.id,
+                path=f"images/{image.id}",
+                patient=hashed("patient", image.patient or image.id),
+                study=hashed("study", image.study or image.id),
+                width=size["width"],
+                height=size["height"],
+                view=image.view or "",
+                modality=image.modality or "",
+                found=_found(result),
+                verdicts=[
+                    Verdict(
+                        verdict=one.verdict,
+                        finding=one.finding,
+                        boxes=[tuple(box) for box in one.boxes or ()],
+                        label=one.label,
+                    )
+                    for one in of_it
+                ],
+            )
+
+
+def _result(session: Session, image: Image, pipeline: str | None) -> Result | None:
+    query = select(Result).where(Result.image == image.id, ~Result.shadow)
+    query = query.where(Result.pipeline == (pipeline or image.pipeline))
+    return session.scalar(query.order_by(Result.made.desc()).limit(1))
+
+
+def _found(result: Result) -> dict[str, Any]:
+    """Findings of a result by id (`data.feedback.Marked`)."""
+    from hilum.data.feedback import Marked
+
+    found = result.document["images"][0]["findings"]
+    return {one["id"]: Marked(label=one["label"], box=tuple(one["box_px"])) for one in found}

@@ -1,0 +1,191 @@
+"""What the REST interface takes and answers: the models of its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+State = Literal["received", "checked", "analysed", "refused", "failed"]
+Priority = Literal["routine", "high", "stat"]
+Verdict = Literal["accept", "reject", "redraw", "comment"]
+Coordinate = Annotated[float, Field(ge=0, le=1e5)]  # px of the image
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Asked(BaseModel):
+    """Of every body that is sent to us: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Login(Asked):
+    name: str = Field(max_length=200, examples=["anna"])
+    password: str = Field(max_length=1000, examples=["correct horse"])
+
+
+class Analyse(Asked):
+    pipeline: str = Field(pattern=NAME, examples=["default"])
+
+
+class Change(Asked):
+    priority: Priority = Field(examples=["stat"])
+
+
+class Said(Asked):
+    """What a reader says of a finding, or of the image (`finding` null)."""
+
+    verdict: Verdict = Field(examples=["redraw"])
+    pipeline: str | None = Field(default=None, pattern=NAME)
+    finding: str | None = Field(default=None, max_length=64)
+    boxes: list[Box] | None = Field(default=None, max_length=100, examples=[[[10, 20, 110, 90]]])
+    label: str | None = Field(default=None, max_length=64, examples=["opacity"])
+    comment: str | None = Field(default=None, max_length=4000)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Said:
+        if self.verdict == "redraw" and self.boxes is None:
+            raise ValueError("redraw needs `boxes`: [[x1, y1, x2, y2], ...], none: []")
+        if self.verdict != "redraw" and self.boxes:
+            raise ValueError("boxes go with the verdict redraw")
+        if self.verdict == "comment" and not (self.comment or "").strip():
+            raise ValueError("comment needs `comment`")
+        for x1, y1, x2, y2 in self.boxes or ():
+            if not (x1 < x2 and y1 < y2):
+                raise ValueError("a box is [x1, y1, x2, y2] with x1 < x2 and y1 < y2")
+        return self
+
+
+class Feedback(BaseModel):
+    by: str
+    at: float
+    verdict: Verdict
+    pipeline: str | None
+    finding: str | None
+    boxes: list[list[float]] | None
+    label: str | None
+    comment: str | None
+
+
+class Who(BaseModel):
+    name: str
+    role: Literal["reader", "admin"]
+
+
+class Point(BaseModel):
+    name: str
+    threshold: float
+    aim: str
+    meaning: str
+    score: str
+    chosen_on: str
+    sensitivity: float | None
+    false_marks_per_100: float | None
+
+
+class PipelineStatus(BaseModel):
+    name: str
+    fingerprint: str | None
+    default: bool
+    outputs: list[str]
+    operating_points: list[Point]
+    problem: str | None
+
+
+class Disk(BaseModel):
+    used: int
+    limit: int | None
+
+
+class Status(BaseModel):
+    version: str
+    notice: str
+    pipelines: list[PipelineStatus]
+    disk: Disk | None
+    user: Who | None
+
+
+class ReceivedImage(BaseModel):
+    id: str
+    state: State
+    name: str | None
+    duplicate: bool
+
+
+class RefusedFile(BaseModel):
+    name: str
+    problem: str
+
+
+class Receipts(BaseModel):
+    images: list[ReceivedImage]
+    refused: list[RefusedFile]
+
+
+class Patient(BaseModel):
+    id: str | None
+    name: str | None
+
+
+class DeliveryCounts(BaseModel):
+    waiting: int = 0
+    delivered: int = 0
+    dead: int = 0
+
+
+class Row(BaseModel):
+    """What a list and a single image have in common."""
+
+    id: str
+    study: str | None  # hash of its UID
+    name: str | None
+    state: State
+    reason: str | None
+    received: float
+    analysed: float | None
+    origin: str
+    modality: str | None
+    view: str | None
+    priority: Priority
+    score: float | None
+    finding: bool | None
+    patient: Patient | None
+    study_date: str | None
+    pipeline: str | None
+    prior: str | None
+
+
+class Summary(Row):
+    deliveries: DeliveryCounts
+    feedback: int
+
+
+class Page(BaseModel):
+    items: list[Summary]
+    total: int
+    page: int
+    per_page: int
+
+
+class Moment(BaseModel):
+    at: float
+    what: str
+
+
+class Delivery(BaseModel):
+    id: str
+    destination: str
+    object: str
+    state: str
+    reason: str | None
+
+
+class Detail(Row):
+    size: tuple[int, int] | None
+    spacing: tuple[float, float] | None
+    inverted: bool
+    results: dict[str, dict[str, Any]]
+    history: list[Moment]
+    feedback: list[Feedback]
+    deliveries: list[Delivery]

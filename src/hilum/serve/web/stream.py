@@ -1,0 +1,66 @@
+"""Server-sent events: each change of an image, as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Header, Request
+from fastapi.exceptions import HTTPException
+from fastapi.responses import StreamingResponse
+
+from hilum.serve.events import Change, Events
+from hilum.serve.web.auth import Reader
+from hilum.serve.web.images import service_of
+
+router = APIRouter(tags=["events"])
+STREAMS = 200
+EVERY_S, QUIET_S = 0.2, 15.0  # looked for something; without something a comment is sent
+
+
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+async def events(
+    request: Request,
+    _: Reader,
+    last_event_id: str | None = Header(default=None, pattern=r"^[0-9]{1,15}$"),
+) -> StreamingResponse:
+    """`event: image`, data {id, state, score}; goes on after Last-Event-ID."""
+    state = request.app.state
+    if state.streams >= STREAMS:
+        raise HTTPException(503, "too many listen already", {"Retry-After": "30"})
+    after = int(last_event_id) if last_event_id else None
+    told = _told(service_of(request).events, after, request)
+    return StreamingResponse(told, media_type="text/event-stream")
+
+
+async def _told(events: Events, after: int | None, request: Request) -> AsyncIterator[str]:
+    state, silent = request.app.state, 0.0
+    state.streams += 1
+    try:
+        with events.subscribed() as changes:
+            yield ": open\n\n"
+            for change in events.since(after) if after is not None else ():
+                yield _text(change)
+            while not state.closing and not await request.is_disconnected():
+                try:
+                    yield _text(changes.get_nowait())
+                    silent = 0.0
+                except queue.Empty:
+                    await asyncio.sleep(EVERY_S)
+                    silent += EVERY_S
+                if silent >= QUIET_S:
+                    silent = 0.0
+                    yield ": still here\n\n"
+    finally:
+        state.streams -= 1
+
+
+def _text(change: Change) -> str:
+    data = json.dumps({"id": change.id, "state": change.state, "score": change.score})
+    return f"id: {change.number}\nevent: image\ndata: {data}\n\n"

@@ -1,0 +1,111 @@
+"""Feedback -> catalog -> what a recipe reads (F10); the client's calls on the way."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from helpers.service import Parts, radiograph_file
+from hilum.client import Client, NotAnalysed, NotHeld
+from hilum.data.catalog import open_catalog
+from hilum.data.feedback import Marked, Said, Verdict, boxes_after
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def remote(client: TestClient) -> Iterator[Client]:
+    made = Client("http://127.0.0.1:8080")
+    made._http.close()
+    made._http = client  # type: ignore[assignment]
+    client.base_url = client.base_url.join(API)
+    return made
+
+
+def analysed(remote: Client, parts: Parts, folder: Path) -> str:
+    path = folder / "a.dcm"
+    path.write_bytes(radiograph_file())
+    (id,) = remote.send([path])
+    parts.work()
+    return id
+
+
+def test_a_redrawn_box_reaches_the_sources_of_a_recipe(
+    remote: Client, parts: Parts, tmp_path: Path
+) -> None:
+    id = analysed(remote, parts, tmp_path)
+    (finding,) = remote.wait(id).document["results"]["default"]["images"][0]["findings"]
+    said = remote.feedback(id, "redraw", finding=finding["id"], boxes=[[5, 6, 40, 50]])
+    assert (said["by"], said["at"]) == ("local", parts.clock.now)
+    with zipfile.ZipFile(BytesIO(remote.catalog())) as archive:
+        archive.extractall(tmp_path / "set")
+    catalog = open_catalog(tmp_path / "set" / "feedback.parquet")
+    boxes, labels = catalog.boxes(0) or ([], [])
+    assert [[*map(float, box)] for box in boxes] == [[5, 6, 40, 50]]
+    assert labels == ["opacity"]
+    assert (catalog.root / catalog.table["path"][0]).read_bytes() == radiograph_file()
+
+
+def test_the_client_gives_results_files_and_typed_errors(
+    remote: Client, parts: Parts, tmp_path: Path
+) -> None:
+    id = analysed(remote, parts, tmp_path)
+    image = remote.wait(id)
+    findings = image.result().findings
+    assert findings is not None
+    assert len(findings.scores) == 1
+    assert [one.id for one in remote.images(state="analysed")] == [id]
+    assert remote.download(id, "sr")[128:132] == b"DICM"
+    with pytest.raises(NotHeld):
+        remote.image("0" * 32)
+    (tmp_path / "b.txt").write_text("words")
+    with pytest.raises(NotAnalysed, match="neither DICOM"):
+        remote.send([tmp_path / "b.txt"])
+
+
+def test_feedback_on_what_is_not_there_is_refused(
+    remote: Client, parts: Parts, tmp_path: Path, client: TestClient
+) -> None:
+    id = analysed(remote, parts, tmp_path)
+    for body in (
+        {"verdict": "accept", "finding": "nothing"},
+        {"verdict": "redraw"},
+        {"verdict": "redraw", "boxes": [[9, 9, 3, 3]]},
+        {"verdict": "redraw", "boxes": [[500, 500, 600, 600]]},
+        {"verdict": "comment"},
+    ):
+        assert client.post(f"/images/{id}/feedback", json=body).status_code == 422, body
+
+
+A, B = (Marked(label="opacity", box=(i, i, i + 9.0, i + 9.0)) for i in (0.0, 20.0))
+
+
+def said(*verdicts: Verdict) -> Said:
+    facts = {"id": "1", "path": "p", "patient": "x", "study": "y", "view": "PA", "modality": "CR"}
+    return Said(**facts, width=50, height=50, found={"a": A, "b": B}, verdicts=verdicts)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "held"),
+    [
+        ([Verdict(verdict="accept", finding="a")], None),  # nobody spoke of b
+        ([Verdict(verdict="comment")], None),
+        ([Verdict(verdict="accept")], [A, B]),
+        ([Verdict(verdict="reject")], []),
+        ([Verdict(verdict="accept", finding="a"), Verdict(verdict="reject", finding="b")], [A]),
+        ([Verdict(verdict="reject"), Verdict(verdict="accept", finding="a")], [A]),
+        (
+            [Verdict(verdict="redraw", boxes=[(40, 40, 90, 90)])],
+            [Marked(label="opacity", box=(40.0, 40.0, 50.0, 50.0))],
+        ),
+    ],
+)
+def test_the_boxes_that_hold_follow_from_what_was_said(
+    verdicts: list[Verdict], held: list[Marked] | None
+) -> None:
+    assert boxes_after(said(*verdicts), "opacity") == held

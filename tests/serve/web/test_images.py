@@ -1,0 +1,111 @@
+"""Upload -> analysis -> result -> picture, by REST."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from helpers.service import Parts, radiograph_file
+from hilum.serve.store import StoreUnavailable
+
+API = "/api/v1"
+
+
+def upload(client: TestClient, data: bytes, name: str = "a.dcm") -> dict:  # type: ignore[type-arg]
+    answer = client.post(f"{API}/images", files={"files": (name, data)})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def test_an_upload_is_analysed_and_can_be_looked_at(client: TestClient, parts: Parts) -> None:
+    (image,) = upload(client, radiograph_file())["images"]
+    parts.work()
+    found = client.get(f"{API}/images/{image['id']}").json()
+    assert (found["state"], found["finding"], found["size"]) == ("analysed", True, [96, 80])
+    assert found["results"]["default"]["schema"] == "hilum.findings/1"
+    assert client.get(f"{API}/images/{image['id']}/picture?width=64").content[:2] == b"\xff\xd8"
+    pixels = client.get(f"{API}/images/{image['id']}/pixels")
+    assert (pixels.headers["x-rows"], pixels.headers["x-columns"]) == ("96", "80")
+    assert np.frombuffer(pixels.content, "<u2").size == 96 * 80
+    for kind, start in (("json", b"{"), ("png", b"\x89PNG"), ("sr", b"\0" * 128 + b"DICM")):
+        assert client.get(f"{API}/images/{image['id']}/files/{kind}").content.startswith(start)
+    assert client.get(f"{API}/images/{image['id']}/masks/lungs").content[:4] == b"\x89PNG"
+
+
+def test_what_is_no_image_is_refused_and_the_rest_is_kept(client: TestClient) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("../../a.dcm", radiograph_file("1.2.5"))
+        archive.writestr("read.me", "words")
+    answer = upload(client, content.getvalue(), "both.zip")
+    assert len(answer["images"]) == len(answer["refused"]) == 1
+    assert "neither DICOM" in answer["refused"][0]["problem"]
+
+
+def test_a_zip_bomb_is_refused(client: TestClient) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.dcm", bytes(16 * 2**20))
+    answer = upload(client, content.getvalue(), "bomb.zip")
+    assert "inflates" in answer["refused"][0]["problem"]
+    assert not answer["images"]
+
+
+def test_the_worklist_filters_sorts_and_pages(client: TestClient, parts: Parts) -> None:
+    for number in range(3):
+        upload(client, radiograph_file(f"1.2.{number + 1}", PatientName=f"Doe{number}"))
+        parts.clock.now += 1
+    parts.work()
+    page = client.get(f"{API}/images?per_page=2").json()
+    assert (page["total"], len(page["items"])) == (3, 2)
+    assert page["items"][0]["received"] > page["items"][1]["received"]
+    assert client.get(f"{API}/images?q=doe1").json()["total"] == 1
+    assert client.get(f"{API}/images?q=%25").json()["total"] == 0  # no pattern of a database
+    assert client.get(f"{API}/images?state=failed").json()["total"] == 0
+
+
+def test_the_priority_changes(client: TestClient) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    assert client.patch(f"{API}/images/{id}", json={"priority": "stat"}).status_code == 200
+    assert client.get(f"{API}/images/{id}").json()["priority"] == "stat"
+
+
+def test_only_what_was_refused_or_failed_is_tried_again(client: TestClient, parts: Parts) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    parts.work()
+    answer = client.post(f"{API}/images/{id}/retry")
+    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+
+
+def test_no_room_is_said_and_may_be_asked_again(
+    client: TestClient, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no room")
+
+    monkeypatch.setattr(parts.store, "check_room", full)
+    answer = client.post(f"{API}/images", files={"files": ("a.dcm", radiograph_file())})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+
+
+def test_the_sample_is_a_radiograph(client: TestClient, parts: Parts) -> None:
+    assert client.post(f"{API}/sample").json()["images"][0]["name"] == "RG1_UNCR.dcm"
+
+
+def test_status_tells_the_pipelines_and_the_notice(client: TestClient) -> None:
+    status = client.get(f"{API}/status").json()
+    assert "qualified reader" in status["notice"]
+    assert status["pipelines"][0]["default"]
+    assert status["user"] == {"name": "local", "role": "admin"}
+
+
+def test_health_and_metrics(client: TestClient, parts: Parts) -> None:
+    upload(client, radiograph_file())
+    parts.work()
+    assert client.get("/health/live").status_code == client.get("/health/ready").status_code == 200
+    assert 'hilum_images{state="analysed"} 1.0' in client.get("/metrics").text
