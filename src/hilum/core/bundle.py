@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from hilum.core.files import atomic_path
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 
 MANIFEST = "manifest.json"
+MODELS = "hilum_models"  # the second distribution: bundles and pipelines beside ours
 SEAL = "sha256"  # key of the manifest: its hash without this key; older bundles have none
 MAX_FILES = 64
 MAX_MANIFEST_BYTES = 4 * 2**20
@@ -121,10 +123,16 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 
 def shipped_bundles() -> dict[str, Path]:
-    """The bundles that come with the package, by name."""
-    folder = Path(str(resources.files("hilum").joinpath("bundles")))
-    places = sorted(folder.iterdir()) if folder.is_dir() else []
+    """The bundles that come with hilum, and with hilum-models where it is installed, by name."""
+    folders = [place / "bundles" for place in shipped("hilum")]
+    places = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     return {path.name: path for path in places if (path / MANIFEST).is_file()}
+
+
+def shipped(package: str) -> list[Path]:
+    """The folder of one of our packages, and that of hilum-models where it is installed."""
+    names = [package, *([MODELS] if find_spec(MODELS) else [])]
+    return [Path(str(resources.files(name))) for name in names]
 
 
 def open_bundle(name: str | os.PathLike[str]) -> Bundle:

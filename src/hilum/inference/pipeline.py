@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from hilum.core.bundle import Bundle, load_bundle, shipped_bundles
+from hilum.core.bundle import Bundle, load_bundle, shipped, shipped_bundles
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
 from hilum.core.options import Options, assignment, checked, load_yaml, replaced, unknown
@@ -383,9 +382,9 @@ def resolved(path: str, folder: Path) -> str:
 
 
 def shipped_pipelines() -> dict[str, Path]:
-    """The pipelines that come with hilum, by name."""
-    folder = Path(str(resources.files("hilum.inference").joinpath("pipelines")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    """The pipelines that come with hilum, and with hilum-models where it is installed, by name."""
+    folders = [place / "pipelines" for place in shipped("hilum.inference")]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def _find(source: str | os.PathLike[str] | None) -> Path:

@@ -1,0 +1,1 @@
+"""Bundles and pipelines that `hilum` finds by name where this distribution is installed."""
