@@ -154,7 +154,7 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
             patients.append(str(catalog.table["patient"].iat[row]))
             if len(points) <= 12:
                 words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-                drawn = explanation(radiograph, heat.shown(), words, (), known[0])
+                drawn = explanation(radiograph, heat.shown(), words, None, known[0])
                 with atomic_path(out / f"{len(points):02d}.png") as temporary:
                     temporary.write_bytes(encoded(drawn))
     if not points:

@@ -33,7 +33,7 @@ class ExplainWriter(Options):
 
         heat = occlusion(predictor(self.bundle), radiograph, self.score, steps=self.steps)
         words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        boxes = result.findings.boxes_px if result.findings is not None else ()
+        boxes = result.findings.boxes_px if result.findings is not None else None
         return {"explain": encoded(explanation(radiograph, heat.shown(), words, boxes))}
 
 

@@ -27,7 +27,7 @@ def explanation(
     radiograph: Radiograph,
     heat: NDArray[np.floating[Any]],
     words: str,
-    boxes_px: ArrayLike = (),
+    boxes_px: ArrayLike | None = None,
     truth_px: ArrayLike = (),
 ) -> Picture:
     """Two pictures: the boxes, and the same with the heat-map.
@@ -35,7 +35,8 @@ def explanation(
     Args:
         heat: (h, w) in [0, 1] of the whole image.
         words: the score and the method, for the second picture's head.
-        boxes_px, truth_px: (n, 4) what was found, and what a reader drew if known.
+        boxes_px: (n, 4) what was found; None where nobody looked for boxes.
+        truth_px: (n, 4) what readers drew.
     """
     canvas = Canvas(width=radiograph.width, height=radiograph.height, sides=(SIDE, SIDE))
     plain = base(radiograph, canvas)
@@ -43,9 +44,10 @@ def explanation(
     draw_heat(warm, canvas, heat)
     for picture in (plain, warm):
         draw_boxes(picture, canvas, truth_px, TRUTH)
-        draw_boxes(picture, canvas, boxes_px, PREDICTION)
-    legend = "boxes found" if len(np.asarray(boxes_px).reshape(-1, 4)) else "no box found"
-    draw_words(plain, legend, 6, 6, colour=PREDICTION, size=canvas.unit)
+        draw_boxes(picture, canvas, () if boxes_px is None else boxes_px, PREDICTION)
+    if boxes_px is not None:
+        legend = "boxes found" if len(np.asarray(boxes_px).reshape(-1, 4)) else "no box found"
+        draw_words(plain, legend, 6, 6, colour=PREDICTION, size=canvas.unit)
     if len(np.asarray(truth_px).reshape(-1, 4)):
         draw_words(
             plain, "boxes of readers", 6, 6 + 2 * canvas.unit, colour=TRUTH, size=canvas.unit
