@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.toy import toy_files, toy_graph, toy_manifest, write_toy
-from hilum.core.bundle import Bundle, load_bundle, write_bundle
+from hilum.core.bundle import Bundle, load_bundle, shipped_bundles, write_bundle
 from hilum.core.errors import BundleError
 
 
@@ -210,3 +210,24 @@ def test_the_toy_graph_is_small() -> None:
     import numpy as np
 
     assert len(toy_graph(np.zeros((0, 4)), np.zeros(0))) < 100_000
+
+
+def test_a_second_distribution_adds_bundles_and_pipelines_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hilum-models is found where it is installed, and nothing is missed where it is not."""
+    from hilum.core import bundle as module
+    from hilum.inference.pipeline import shipped_pipelines
+
+    before = set(shipped_bundles()), set(shipped_pipelines())
+    package = tmp_path / "more_models"
+    (package / "bundles" / "other").mkdir(parents=True)
+    (package / "bundles" / "other" / "manifest.json").write_text("{}")
+    (package / "bundles" / "no-bundle").mkdir()
+    (package / "pipelines").mkdir()
+    (package / "pipelines" / "other.yaml").write_text("name: other")
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(module, "MODELS", "more_models")
+    assert set(shipped_bundles()) - before[0] == {"other"}
+    assert set(shipped_pipelines()) - before[1] == {"other"}
