@@ -33,7 +33,7 @@ def commands() -> dict[str, str]:
 def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> None:
     assert re.search(r"Examples?:", commands()[name]), f"hilum {name} --help shows no example"
     *group, verb = name.split()
-    shown = rf"hilum {' '.join([*group, ''])}(?:[a-z|]*\|)?{verb}\b"
+    shown = rf"hilum {' '.join([*group, ''])}(?:[a-z|-]*\|)?{verb}\b"
     assert any(re.search(shown, page.read_text()) for page in PAGES), f"hilum {name}"
 
 
@@ -41,7 +41,7 @@ def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> 
 def test_no_document_shows_a_command_that_is_not_there(page: Path) -> None:
     known = commands()
     groups = {name.split()[0] for name in known if " " in name}
-    for line in re.findall(r"^hilum ([a-z|]+(?: [a-z|]+)?)", page.read_text(), re.MULTILINE):
+    for line in re.findall(r"^hilum ([a-z|-]+(?: [a-z|-]+)?)", page.read_text(), re.MULTILINE):
         first, _, second = line.partition(" ")
         for verb in second.split("|") if first in groups and second else first.split("|"):
             name = f"{first} {verb}" if first in groups and second else verb
