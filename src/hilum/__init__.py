@@ -12,6 +12,7 @@ inference/ bundle + StoredImage -> Prediction -> Findings (ONNX Runtime, no PyTo
 fuse/      several predictions -> one: arrays in, arrays out
 evaluate/  predictions + Catalog -> numbers with intervals
 report/    writers of results, figures, pages, submissions
+explain/   what a score rests on: occlusion, gradients, pointing game
 serve/     DICOM node, durable work, deliveries, HTTP, audit
 cli/       one thin file per verb
 
