@@ -19,7 +19,7 @@ def test_the_default_recipe_is_the_training_that_was_done() -> None:
     assert shares["siim_covid_256"] == 0.36
     assert shares["nih-rsna"] == pytest.approx(0.07)
     assert shares["nih"] == pytest.approx(0.05)
-    assert [recipe.size_of(name) for name in recipe.stages] == [160, 256, 256]
+    assert [recipe.size_of(name) for name in recipe.stages] == [160, 256, 256, 256]
     assert recipe.stages["full"].continues
     conventions = {one.own_name: one.masks.get("lungs", ("lungs",)) for one in recipe.data}
     assert {name for name, own in conventions.items() if not own} == {
@@ -53,7 +53,7 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("modl.encoder=x", "model"),
         ("stages.full.epochs=3", "either steps or epochs"),
         ("train.batch=0", "batch"),
-        ("train.batch", "key=value"),
+        ("train.batch", "KEY=VALUE"),
         ("augment=[", "not YAML"),
         ("augment=hevy", "'heavy'"),
         ("stages.small.learning_rate=.inf", "finite"),
@@ -67,7 +67,7 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("stages.full.mix={rsna: 1}", "unknown group 'rsna'"),
         ("stages.full.learning_rate=0.1", "continues"),
         ("stages.small.continues=true", "nothing that it continues|continues"),
-        ("stages.again.size=128", "preprocessing.size"),
+        ("stages.more.size=128", "preprocessing.size"),
         ("targets.positive=[opacities]", "which of the classes"),
         ("targets.classes=[negative, typical]", "which of the classes"),
     ],
