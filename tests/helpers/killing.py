@@ -126,6 +126,7 @@ class Killer:
             [sys.executable, "-c", "from helpers.killing import nursery; nursery()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         self._say(self.config.model_dump_json())
 

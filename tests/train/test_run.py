@@ -123,7 +123,7 @@ def test_an_unreadable_image_is_listed_and_left_out(tmp_path: Path) -> None:
     recipe = classifier()
     out = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
     document = json.loads((out / "data.json").read_text())
-    assert set(document["unreadable"]) == {"yolo/own-01", "yolo/own-05"}
+    assert set(document["unreadable"]) == {"own/own-01", "own/own-05"}
     assert document["left_out"]["unreadable"] == 2
     assert sum(document["images"].values()) == len(images) - 2
 

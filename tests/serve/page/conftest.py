@@ -14,7 +14,7 @@ ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swift
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an open browser keeps a running event loop
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     if not CHROMIUM.exists():
@@ -25,7 +25,7 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an open browser keeps a running event loop
 def rg1() -> bytes:
     """A real chest radiograph: MONOCHROME1, PixelSpacing 0\\0."""
     package = pytest.importorskip("data_store", reason="pip install pydicom-data")
