@@ -13,6 +13,7 @@ fuse/      several predictions -> one: arrays in, arrays out
 evaluate/  predictions + Catalog -> numbers with intervals
 report/    writers of results, figures, pages, submissions
 explain/   what a score rests on: occlusion, gradients, pointing game
+scale/     the same inference over an archive, in shards, on Ray
 serve/     DICOM node, durable work, deliveries, HTTP, audit
 cli/       one thin file per verb
 

@@ -8,6 +8,7 @@ import typer
 
 from hilum.cli import (
     audit,
+    batch,
     common,
     data,
     deidentify,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(inspect.inspect)
 app.command()(predict.predict)
+app.command()(batch.batch)
 app.command()(report.report)
 app.command()(deidentify.deidentify)
 app.command()(train.train)

@@ -90,7 +90,8 @@ def discover(
             yield from _file(name, limits)
 
 
-def _skip(name: str) -> bool:
+def is_sidecar(name: str) -> bool:
+    """Whether a file of this name is met in folders and zips only to be left out."""
     base = name.rsplit("/", 1)[-1]
     return (
         base.startswith(".") or _is_dicomdir(base) or os.path.splitext(base)[1].lower() in SIDECARS
@@ -112,7 +113,7 @@ def _folder(root: str, limits: Limits) -> Iterator[Item]:
             path = os.path.join(folder, file)
             if _is_dicomdir(file):  # its files are met anyway, but for those that are missing
                 yield from (i for i in _dicomdir(path, limits) if i.refusal and i.name != path)
-            if not _skip(file):
+            if not is_sidecar(file):
                 any_file = True
                 yield from _file(path, limits)
     for error in closed:
@@ -173,7 +174,7 @@ def _zip(path: str, limits: Limits) -> Iterator[Item]:
         reason = f"the zip holds {len(members)} files, {total >> 20} MiB inflated."
         yield Item(path, path, refusal=LimitRefused(path, reason, "Split it, or raise the limits."))
         return
-    wanted = [m for m in members if not _skip(m.filename) and "__MACOSX/" not in m.filename]
+    wanted = [m for m in members if not is_sidecar(m.filename) and "__MACOSX/" not in m.filename]
     times = Counter(m.filename for m in wanted)
     for name in sorted(times):
         shown, count = f"{path}!{name}", times[name]

@@ -41,7 +41,7 @@ class Journal:
             raise ConfigError(
                 f"{folder}: nothing can be written there ({error.strerror}); choose another --out"
             ) from error
-        _lock(self._stream, folder)
+        lock(self._stream, folder)
         self._synced = time.monotonic()
         self._done = {} if fresh else self._read(fingerprint)
         if not self._done:
@@ -116,7 +116,12 @@ def _parse(line: bytes) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _lock(stream: IO[bytes], folder: Path) -> None:
+def lock(stream: IO[bytes], folder: Path) -> None:
+    """Hold a folder for one run, until the stream is closed.
+
+    Raises:
+        ConfigError: another run holds it.
+    """
     try:
         import fcntl
     except ImportError:

@@ -1,0 +1,94 @@
+"""`hilum batch`: an archive -> Parquet shards of findings, on this machine or a Ray cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hilum.cli import common
+from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
+
+if TYPE_CHECKING:
+    from hilum.scale.batch import Summary
+
+SOURCE_HELP = "Folder, zip, list of paths (.txt), Parquet with a column path, or URL (s3://...)."
+
+
+def batch(
+    source: str = typer.Argument(..., help=SOURCE_HELP),
+    out: Path = typer.Option(..., "--out", "-o", help="Folder of the shards, seen by all nodes."),
+    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
+    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
+    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
+    precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
+    shards: int = typer.Option(
+        64, min=1, help="Parquet files; a killed run repeats the open ones."
+    ),
+    workers: int = typer.Option(0, min=0, help="Actors; 0: one a core, at most 8."),
+    threads: int = typer.Option(1, min=1, help="Threads of each actor."),
+    address: str | None = typer.Option(None, help="A Ray cluster; else Ray starts here."),
+    no_masks: bool = typer.Option(False, "--no-masks", help="No outlines."),
+    untrusted: bool = typer.Option(
+        False, "--untrusted", help="Open files in a child process with limits of time and memory."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
+    fresh: bool = typer.Option(False, "--fresh", help="Begin anew, without the shards there."),
+) -> None:
+    """Analyse an archive into Parquet shards. Research use only: a qualified reader decides.
+
+    A row an image, refused ones with their reason; `entry` is its line of findings.json. A run
+    that was stopped goes on; finished shards are not read again.
+
+    Example: hilum batch archive/ --out shards --shards 256
+    """
+    from hilum.core.extras import require
+    from hilum.dicom.reading import Reading
+    from hilum.inference.pipeline import Pipeline
+    from hilum.inference.run import Job
+    from hilum.report.results import ResultFolder
+    from hilum.scale.batch import batch as run
+    from hilum.scale.cluster import finish
+
+    require("scale")
+    out, hands = out.resolve(), workers or common.cores()
+    job = Job(
+        Pipeline.load(pipeline, change).with_named(bundle).changed(precision=precision),
+        threads=threads,
+        masks=not no_masks,
+        sink=ResultFolder(out, {}),  # outlines, as `hilum predict --write ""`
+        reading=Reading(untrusted=untrusted),
+    )
+    on_ray = partial(finish, workers=hands, address=address)
+    done = run(source, out, job, shards=shards, finish=on_ray, fresh=fresh, advance=_progress())
+    if as_json:
+        common.print_json(done.to_json())
+    else:
+        _say(done, out)
+    whole = set(done.counts) <= {"analysed"}
+    raise typer.Exit(common.DONE if whole else common.SOME_REFUSED)
+
+
+def _progress() -> Callable[[int, int], None]:
+    """A line a shard on stderr."""
+    started = time.perf_counter()
+
+    def advance(done: int, of: int) -> None:
+        rate = done / (time.perf_counter() - started)
+        print(f"{done} of {of} images, {rate:.1f} images/s", file=sys.stderr)
+
+    return advance
+
+
+def _say(done: Summary, out: Path) -> None:
+    words = ", ".join(f"{number} {status}" for status, number in sorted(done.counts.items()))
+    typer.echo(
+        f"{sum(done.counts.values())} images in {done.shards} shards: {words or 'none'}. "
+        f"{done.images_now} now, in {done.seconds:.1f} s; {done.shards_kept} shards were finished."
+    )
+    typer.echo(f"Look at {out}. {common.NOTICE}")

@@ -1,0 +1,97 @@
+"""Shards on Ray's actors. Names of inputs go in, lines of the manifest come out; never pixels."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hilum.core.errors import HilumError
+from hilum.core.extras import require
+from hilum.inference.run import Job
+from hilum.scale.shards import Finished, Shard, Worker
+
+STORE_BYTES = 200 * 2**20  # Ray's object store on this machine
+RETRIES = 2  # of a shard whose actor died
+
+
+class Actor:
+    """A `Worker` as Ray Data calls it: a batch of one packed shard -> one packed line."""
+
+    def __init__(self, job: Job, out: Path) -> None:
+        self.worker = Worker(job, out)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        shards = [pickle.loads(packed) for packed in batch["shard"]]  # noqa: S301  our own
+        return {"finished": [pickle.dumps(self.worker(shard)) for shard in shards]}
+
+
+def finish(
+    shards: Sequence[Shard], job: Job, out: Path, *, workers: int, address: str | None = None
+) -> Iterator[Finished]:
+    """Finish shards in any order; one actor a worker, each with the pipeline open once.
+
+    Args:
+        out: a folder that all nodes see under this path.
+        address: of a cluster; None starts Ray here, for this run only.
+
+    Raises:
+        HilumError: the cluster is not there, or an actor died more than `RETRIES` times at a shard.
+    """
+    data = require("scale", "ray.data")
+    with _ray(workers, address):
+        # One block a shard, so that each is handed to the next free actor.
+        rows = [{"shard": pickle.dumps(shard)} for shard in shards]
+        answers = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Actor,
+            fn_constructor_args=(job, out),
+            batch_size=1,
+            compute=data.ActorPoolStrategy(size=workers),
+            num_cpus=1,
+            ray_remote_args_fn=_retries,
+        )
+        for row in answers.iter_rows():
+            yield pickle.loads(row["finished"])  # noqa: S301  our own
+
+
+def _retries() -> dict[str, Any]:
+    return {"max_restarts": RETRIES, "max_task_retries": RETRIES}
+
+
+@contextmanager
+def _ray(workers: int, address: str | None) -> Iterator[None]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
+    ray = require("scale", "ray")
+    data = require("scale", "ray.data")
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError) as error:
+            raise HilumError(f"no Ray cluster at {address}: {error}") from error
+    else:
+        ray.init(
+            num_cpus=workers + 1,  # one for Ray Data's own tasks
+            object_store_memory=STORE_BYTES,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            **quiet,
+        )
+    data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        words = str(error).strip().splitlines()[-1:]
+        raise HilumError(
+            f"Ray: {type(error).__name__} {words}; finished shards are kept, run again to go on"
+        ) from error
+    finally:
+        ray.shutdown()
