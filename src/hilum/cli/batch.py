@@ -47,15 +47,14 @@ def batch(
 
     Example: hilum batch archive/ --out shards --shards 256
     """
-    from hilum.core.extras import require
     from hilum.dicom.reading import Reading
     from hilum.inference.pipeline import Pipeline
     from hilum.inference.run import Job
     from hilum.report.results import ResultFolder
     from hilum.scale.batch import batch as run
-    from hilum.scale.cluster import finish
+    from hilum.scale.cluster import finish, ready
 
-    require("scale")
+    ready(address)
     out, hands = out.resolve(), workers or common.cores()
     job = Job(
         Pipeline.load(pipeline, change).with_named(bundle).changed(precision=precision),

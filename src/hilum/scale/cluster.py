@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,18 +43,21 @@ def finish(
     Raises:
         HilumError: the cluster is not there, or an actor died more than `RETRIES` times at a shard.
     """
-    data = require("scale", "ray.data")
     with _ray(workers, address):
+        data = require("scale", "ray.data")
         # One block a shard, so that each is handed to the next free actor.
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
-        answers = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            Actor,
-            fn_constructor_args=(job, out),
-            batch_size=1,
-            compute=data.ActorPoolStrategy(size=workers),
-            num_cpus=1,
-            ray_remote_args_fn=_retries,
-        )
+        with warnings.catch_warnings():
+            # ray_remote_args_fn goes with Ray 2.64, hence the upper bound in pyproject.toml.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            answers = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Actor,
+                fn_constructor_args=(job, out),
+                batch_size=1,
+                compute=data.ActorPoolStrategy(size=workers),
+                num_cpus=1,
+                ray_remote_args_fn=_retries,
+            )
         for row in answers.iter_rows():
             yield pickle.loads(row["finished"])  # noqa: S301  our own
 
@@ -62,11 +66,22 @@ def _retries() -> dict[str, Any]:
     return {"max_restarts": RETRIES, "max_task_retries": RETRIES}
 
 
+def ready(address: str | None) -> None:
+    """Import Ray with its settings, which it takes from the environment at import.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
+    if address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback, as on those systems
+    require("scale", "ray.data")
+
+
 @contextmanager
 def _ray(workers: int, address: str | None) -> Iterator[None]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
+    ready(address)
     ray = require("scale", "ray")
     data = require("scale", "ray.data")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
