@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from helpers.phantom_set import catalog, small
@@ -25,8 +27,9 @@ from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
 from hilum.train.evaluation import Held
-from hilum.train.export.bundle import Choice, export, export_best
+from hilum.train.export.bundle import Choice, _learnt_from, export, export_best
 from hilum.train.export.int8 import to_int8
+from hilum.train.export.licences import ENCODER
 from hilum.train.export.onnx import check_export, to_onnx
 from hilum.train.export.settings import calibration, operating_points
 from hilum.train.folder import RunFolder
@@ -236,3 +239,22 @@ def test_a_sweeps_variants_stand_on_the_card(finished: Path, tmp_path: Path) -> 
     (folder / "sweep.json").write_text('{"metric": "ap50"}')
     bundle = export(finished, tmp_path / "made", choice=Choice(int8=False, sweep=folder))
     assert "| no-head | 3 | 0.200 (0.100–0.300) |" in bundle.read("card.md").decode()
+
+
+def test_a_bundle_names_what_its_encoder_learnt_from(tmp_path: Path) -> None:
+    """Two runs back, too; what was only held out is no training data."""
+
+    def begun(name: str, pretrained: object, **train: int) -> RunFolder:
+        recipe = small(f"model.pretrained={pretrained}")
+        folder = RunFolder(tmp_path / name, recipe)
+        folder.path.mkdir()
+        (folder.path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+        sources = {key: {"set": key, "train": images} for key, images in train.items()}
+        (folder.path / "data.json").write_text(json.dumps({"sources": sources}))
+        return folder
+
+    begun("first", "true", nih=9)
+    begun("second", tmp_path / "first", rsna_128=5, covid_opacity_512=0)
+    uses, published = _learnt_from(begun("third", tmp_path / "second", own=3, nih=0))
+    assert uses == {"own": "training", "nih": ENCODER, "rsna_128": ENCODER}
+    assert published is True

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from helpers.phantom_set import catalog, in_stages, small
@@ -301,3 +302,18 @@ def test_epochs_whose_boxes_are_kept(text: object, wanted: list[int], left: list
     assert written == wanted
     assert [e for e in written if e not in options.spare(written)] == left
     assert not KeptPredictions().wants(1)
+
+
+def test_the_mean_of_stages_is_what_a_run_leaves(data: Path, tmp_path: Path) -> None:
+    """Weights are halfway; batch-norm statistics are those of the mean network, not their mean."""
+    second = "stages.second={steps: 2, learning_rate: 0.01, schedule: {warmup: 0}}"
+    recipe = small(second, "train.average={stages: [all, second]}")
+    out = run(recipe, data, tmp_path / "mean")
+    left = [load_file(out / name / "weights.safetensors") for name in ("all", "second")]
+    mean = load_file(out / "weights.safetensors")
+    learnt = [k for k, v in mean.items() if v.is_floating_point() and "running" not in k]
+    assert any(not torch.equal(left[0][key], left[1][key]) for key in learnt)
+    for key in learnt:
+        torch.testing.assert_close(mean[key], (left[0][key] + left[1][key]) / 2)
+    with pytest.raises(ConfigError, match="secnd"):
+        small("train.average={stages: [all, secnd]}")

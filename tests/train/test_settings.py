@@ -346,13 +346,13 @@ def test_a_card_shows_intervals_and_says_where_images_are_few() -> None:
 
 
 def test_every_set_and_its_pretrained_encoder_has_a_licence() -> None:
-    every = licences_of([*SETS, "own", "own"], pretrained=True)
+    every = licences_of(dict.fromkeys((*SETS, "own"), "training"), pretrained=True)
     assert [one.name for one in every[: len(SETS)]] == list(SETS)
     assert all(one.licence for one in every)
     assert every[len(SETS)] == DataLicence(name="own", licence=UNKNOWN)
     assert every[-1].use.startswith("pretrained")
     assert len(every) == len(SETS) + 2
-    assert licences_of(["own"], pretrained=False)[-1].name == "own"
+    assert licences_of({"own": "training"}, pretrained=False)[-1].name == "own"
     text = licence_text(every)
     assert all(one.name in text and one.attribution in text for one in every)
     assert "non-commercial" in text

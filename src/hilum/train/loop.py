@@ -149,15 +149,15 @@ def _chosen(stage: Stage, draw: Draw) -> Weights:
         files = sorted(stage.out.glob("epoch-*.safetensors"))
         wanted = [f for f in files if not names or int(f.stem.removeprefix("epoch-")) in names]
         if wanted:
-            return average_epochs(stage.net, stage.plan, wanted, draw)
+            return average_weights(stage.net, stage.plan, wanted, draw)
         say("%s: none of the epochs %s: the best is taken", stage.out.name, names)
     best = int(stage.rows[stage.best]["epoch"])
     weights: Weights = load_file(stage.out / f"epoch-{best:03d}.safetensors")
     return weights
 
 
-def average_epochs(net: Model, plan: Plan, files: list[Path], draw: Draw) -> Weights:
-    """The mean of several epochs' weights, batch-norm statistics taken anew (E5).
+def average_weights(net: Model, plan: Plan, files: list[Path], draw: Draw) -> Weights:
+    """The mean of the weights of several epochs or stages, batch-norm statistics taken anew (E5).
 
     Frozen batch norm had the same statistics in all of them and keeps these.
     """
@@ -177,5 +177,5 @@ def average_epochs(net: Model, plan: Plan, files: list[Path], draw: Draw) -> Wei
         with torch.no_grad():
             for batch in _Loader(draw, plan).train_dataloader():
                 twin(batch.image_B1SS)
-    say("weights averaged over %s", ", ".join(file.stem for file in files))
+    say("weights averaged over %s", ", ".join(f"{file.parent.name}/{file.stem}" for file in files))
     return {key: value.detach().clone() for key, value in twin.state_dict().items()}

@@ -80,10 +80,12 @@ class StageOptions(Options):
 
 
 class AverageOptions(Options):
-    """Stochastic weight averaging (E5): over the named epochs, or over the best few."""
+    """Stochastic weight averaging (E5): within a stage over the named epochs, or over the best few;
+    at the end of the run over what the named stages left."""
 
     epochs: tuple[int, ...] = ()  # counted from 1 over all stages
     best: int = Field(default=0, ge=0)
+    stages: tuple[str, ...] = ()
 
 
 class KeptPredictions(Options):

@@ -78,6 +78,9 @@ class Recipe(Options):
                 f"stages: the last trains at {last.size} px; needed: preprocessing.size, which is "
                 f"{self.preprocessing.size}"
             )
+        for name in self.train.average.stages:
+            if name not in self.stages:
+                yield f"train.average.stages: {unknown('stage', name, self.stages)}"
         weighted = [one.weight is not None for one in self.data]
         if any(weighted) and not all(weighted):
             yield "data: needed: a weight for every source, or for none"

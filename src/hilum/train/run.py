@@ -29,7 +29,7 @@ from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, evaluate, hold
 from hilum.train.folder import RunFolder, locked
 from hilum.train.loader import Sampler, sampler
-from hilum.train.loop import fit
+from hilum.train.loop import FINISHED, average_weights, fit
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage, without_copies
@@ -132,6 +132,10 @@ def _stages(
             evaluate=numbers if validates else None,
             epoch_end=epoch_end if validates else None,
         )
+    if names := recipe.train.average.stages:
+        files = [out / name / FINISHED for name in names]
+        draw = _sampler(recipe, plan.name, images.train).draw
+        net.load_state_dict(average_weights(net, plan, files, draw))
     return net, images
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from hilum.core.manifest import DataLicence
 
@@ -46,12 +46,21 @@ ENCODERS = {
 UNKNOWN = "see the set's own; research use assumed"
 
 
-def licences_of(sets: Iterable[str], pretrained: bool | str) -> tuple[DataLicence, ...]:
-    """One entry a set, and one for pretrained weights."""
+TRAINING, ENCODER, EVALUATION = "training", "training of the encoder", "evaluation"
+
+
+def licences_of(uses: Mapping[str, str], pretrained: bool | str) -> tuple[DataLicence, ...]:
+    """One entry a set, and one for published weights.
+
+    Args:
+        uses: set -> what it was used for.
+    """
     out = []
-    for name in dict.fromkeys(sets):
+    for name, use in uses.items():
         licence, source, attribution = SETS.get(name, (UNKNOWN, "", ""))
-        out.append(DataLicence(name=name, licence=licence, source=source, attribution=attribution))
+        out.append(
+            DataLicence(name=name, licence=licence, source=source, attribution=attribution, use=use)
+        )
     if pretrained in ENCODERS:
         name, licence, source = ENCODERS[pretrained]
         use = "pretrained encoder (ImageNet)"
