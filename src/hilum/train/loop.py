@@ -6,12 +6,14 @@ Knows the sampler of its images and how to evaluate, no data set and no folder b
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -19,6 +21,7 @@ import torch
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hilum.augment.policy import policy
@@ -30,6 +33,7 @@ from hilum.train.progress import say
 from hilum.train.stage import EpochEnd, Evaluate, Plan, Stage, Weights, save_weights
 
 PRECISION = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
+SOME = 8  # batches
 FINISHED, LAST = "weights.safetensors", "last.safetensors"
 
 
@@ -154,6 +158,12 @@ def _chosen(stage: Stage, draw: Draw) -> Weights:
     best = int(stage.rows[stage.best]["epoch"])
     weights: Weights = load_file(stage.out / f"epoch-{best:03d}.safetensors")
     return weights
+
+
+def some_images(plan: Plan, draw: Draw) -> Iterator[Tensor]:
+    """(B, 1, S, S) images of the first batches of a stage."""
+    for batch in itertools.islice(_Loader(draw, plan).train_dataloader(), SOME):
+        yield batch.image_B1SS
 
 
 def average_weights(net: Model, plan: Plan, files: list[Path], draw: Draw) -> Weights:

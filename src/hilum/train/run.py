@@ -5,7 +5,6 @@ The order of one training, from top to bottom; each step is a module of its own.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,23 +12,19 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
-from hilum.models.encoder import Account
+from hilum.models.folded import settle, unfold, unfolded
 from hilum.models.model import Model
 from hilum.models.registry import bare_model, build_model
-from hilum.models.starts import from_torchvision, is_torchvision
+from hilum.models.weights import FOLDED, WEIGHTS, Account, read_weights
 from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, evaluate, hold
 from hilum.train.folder import RunFolder, locked
 from hilum.train.loader import Sampler, sampler
-from hilum.train.loop import FINISHED, average_weights, fit
+from hilum.train.loop import FINISHED, average_weights, fit, some_images
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage, without_copies
@@ -38,7 +33,6 @@ from hilum.train.sources import Source, open_sources
 from hilum.train.splits import PARTS, Parts, split_sources
 from hilum.train.stage import STATE, Plan, save_weights
 
-WEIGHTS = "weights.safetensors"
 SHOWN = 20  # names in a message
 
 
@@ -76,7 +70,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         check_images(recipe, images)
         net = build_model(recipe.model, size, recipe.names, recipe.seed)
         if recipe.train.start:
-            start_from(net, Path(recipe.train.start))
+            start_from(net, recipe.train.start)
         untrained = folder.results.get("untrained")
         if untrained is None and images.held["validation"].images:
             doing(f"{recipe.name}: evaluating the untrained network")
@@ -104,7 +98,10 @@ def _stages(
     """Every stage in its order; the network, and the images of the last."""
     recipe, out = folder.recipe, folder.path
     size = recipe.size_of(next(iter(recipe.stages)))
-    for plan in plans(recipe, images.train, out):
+    every = plans(recipe, images.train, out)
+    if unfolded(net):
+        settle(net, some_images(every[0], _sampler(recipe, every[0].name, images.train).draw))
+    for plan in every:
         if plan.spec.size != size:
             size = plan.spec.size
             images = prepare(recipe, sources, rows, size, out.parent / "cache")
@@ -258,40 +255,30 @@ def _validates(recipe: Recipe) -> bool:
     return recipe.fold is not None or any(shares)
 
 
-def start_from(net: Model, path: Path) -> None:
+def start_from(net: Model, source: str) -> None:
     """Load what fits of another network's weights: heads for other labels stay new.
 
     Raises:
         ConfigError: no weights there, or none that fits.
     """
-    file = path / WEIGHTS if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(f"train.start: {file} is not there; train it first, or set it to null")
-    own, weights = net.state_dict(), _weights_of(file)
+    try:
+        weights = read_weights(source)
+    except ConfigError as error:
+        raise ConfigError(f"train.start: {error}") from error
+    own = net.state_dict()
+    weights |= unfold(net, lambda name: weights.pop(f"{name}.{FOLDED}", None))
     fits = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not fits:
-        raise ConfigError(f"train.start: nothing in {file} fits a {type(net).__name__}")
+        raise ConfigError(f"train.start: nothing in {source} fits a {type(net).__name__}")
     net.load_state_dict(fits, strict=False)
     account = Account(
-        str(file),
+        source,
         loaded=tuple(fits),
         missing=tuple(k for k in own if k not in weights),
         reshaped=tuple(k for k in own if k in weights and k not in fits),
         unexpected=tuple(k for k in weights if k not in own),
     )
     say("train.start: %d of %d tensors: %s", len(fits), len(own), account)
-
-
-def _weights_of(file: Path) -> dict[str, Tensor]:
-    """Of a run (safetensors), or a state dict as torchvision publishes them (.pth, .pt)."""
-    if file.suffix not in (".pth", ".pt"):
-        own: dict[str, Tensor] = load_file(file)
-        return own
-    try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ConfigError(f"train.start: {file} is no state dict of tensors: {error}") from error
-    return from_torchvision(weights) if is_torchvision(weights) else dict(weights)
 
 
 def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:

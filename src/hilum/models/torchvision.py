@@ -11,7 +11,7 @@ import re
 
 from torch import Tensor
 
-from hilum.models.encoder import INPUT_STD
+from hilum.core.prepare import Preprocessing
 
 # Ours for theirs, in the order tried; files of before torchvision 0.13 lack the inner ".0".
 NAMES = (
@@ -28,6 +28,7 @@ NAMES = (
     (r"roi_heads\.mask_head\.(\d)\.0\.(.+)", r"mask_head.0.\1.0.\2"),
     (r"roi_heads\.mask_predictor\.(.+)", r"mask_head.1.\1"),
 )
+INPUT_STD = Preprocessing(size=32).std
 IMAGENET_STD = (0.229, 0.224, 0.225)  # what the weights' first layer was trained with
 FIRST = "encoder.conv1.weight"
 

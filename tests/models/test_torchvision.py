@@ -8,7 +8,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from hilum.models.model import Targets
 from hilum.models.options import TwoStageOptions
 from hilum.models.registry import build_model
-from hilum.models.starts import from_torchvision, is_torchvision
+from hilum.models.torchvision import from_torchvision, is_torchvision
 
 CLASSES = {"head.classes", "head.deltas", "mask_head.1.mask_fcn_logits"}
 
