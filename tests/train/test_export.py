@@ -27,9 +27,9 @@ from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
 from hilum.train.evaluation import Held
-from hilum.train.export.bundle import Choice, _learnt_from, export, export_best
+from hilum.train.export.bundle import Choice, export, export_best
 from hilum.train.export.int8 import to_int8
-from hilum.train.export.licences import ENCODER
+from hilum.train.export.licences import licences
 from hilum.train.export.onnx import check_export, to_onnx
 from hilum.train.export.settings import calibration, operating_points
 from hilum.train.folder import RunFolder
@@ -255,6 +255,20 @@ def test_a_bundle_names_what_its_encoder_learnt_from(tmp_path: Path) -> None:
 
     begun("first", "true", nih=9)
     begun("second", tmp_path / "first", rsna_128=5, covid_opacity_512=0)
-    uses, published = _learnt_from(begun("third", tmp_path / "second", own=3, nih=0))
-    assert uses == {"own": "training", "nih": ENCODER, "rsna_128": ENCODER}
-    assert published is True
+    known = licences(begun("third", tmp_path / "second", own=3, nih=0))
+    before = "training of the weights it began with"
+    uses = {one.name: one.use for one in known}
+    package = uses.pop("the encoder's package")
+    assert uses == {"own": "training", "nih": before, "rsna_128": before}
+    assert package == "pretrained encoder (ImageNet) of the weights it began with"
+
+
+def test_a_bundle_begun_from_a_bundle_names_its_data(tmp_path: Path) -> None:
+    recipe = small("train.start=default")
+    folder = RunFolder(tmp_path / "run", recipe)
+    folder.path.mkdir()
+    (folder.path / "data.json").write_text(json.dumps({"sources": {"a": {"set": "a", "train": 1}}}))
+    uses = {one.name: one.use for one in licences(folder)}
+    assert uses["a"] == "training"
+    assert uses["siim_covid_256"] == "training of the weights it began with"
+    assert "covid_opacity_512" not in uses  # was only evaluated on

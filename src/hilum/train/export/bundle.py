@@ -29,11 +29,11 @@ from hilum.train.export.figures import (
     tensors,
 )
 from hilum.train.export.int8 import to_int8
-from hilum.train.export.licences import ENCODER, EVALUATION, TRAINING, licences_of
+from hilum.train.export.licences import licences
 from hilum.train.export.manifest import draft, manifest_of
 from hilum.train.export.onnx import answers, check_export, to_onnx
 from hilum.train.export.settings import settle
-from hilum.train.folder import RECIPE, RunFolder, commit
+from hilum.train.folder import RunFolder, commit
 from hilum.train.heads import heads_of
 from hilum.train.options import PreprocessingOptions
 from hilum.train.progress import doing, say, spoken
@@ -248,7 +248,7 @@ def _write(
         spec,
         files=list(files),
         fingerprints={", ".join(folder.data["sources"]): folder.data["sha256"]},
-        licences=licences_of(*_learnt_from(folder)),
+        licences=licences(folder),
         commit=commit(),
         settings={**settings.fields(), "figures": flat, **_runs(choice, files)},
     )
@@ -257,20 +257,6 @@ def _write(
     say("writing %s", target)
     write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
-
-
-def _learnt_from(folder: RunFolder) -> tuple[dict[str, str], bool | str]:
-    """Set -> what it was used for, also by the run that the encoder comes from; and the published
-    weights at the beginning of it all."""
-    sources = folder.data["sources"].values()
-    taught = {one["set"] for one in sources if one["train"]}
-    uses = {one["set"]: TRAINING if one["set"] in taught else EVALUATION for one in sources}
-    pretrained = folder.recipe.model.pretrained
-    if isinstance(pretrained, str) and (Path(pretrained) / RECIPE).is_file():
-        before, pretrained = _learnt_from(RunFolder.of(Path(pretrained)))
-        inherited = [name for name, use in before.items() if use != EVALUATION]
-        uses |= {name: ENCODER for name in inherited if name not in taught}
-    return uses, pretrained
 
 
 def _runs(choice: Choice, files: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,10 +1,13 @@
-"""Licences of the sets and pretrained weights that bundles learn from, by the set's name."""
+"""Licences of all that a bundle learnt from: its sets, and the weights that its run began with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from hilum.core.bundle import open_bundle, shipped_bundles
 from hilum.core.manifest import DataLicence
+from hilum.train.folder import RECIPE, RunFolder
 
 NIH = "NIH ChestX-ray14: free with attribution; RSNA and SIIM-ACR annotations: non-commercial"
 WANG = "Wang et al. 2017; Shih et al. 2019"
@@ -46,10 +49,41 @@ ENCODERS = {
 UNKNOWN = "see the set's own; research use assumed"
 
 
-TRAINING, ENCODER, EVALUATION = "training", "training of the encoder", "evaluation"
+TRAINING, EVALUATION, WEIGHTS = "training", "evaluation", "weights to begin with"
+BEFORE = " of the weights it began with"
 
 
-def licences_of(uses: Mapping[str, str], pretrained: bool | str) -> tuple[DataLicence, ...]:
+def licences(folder: RunFolder) -> tuple[DataLicence, ...]:
+    """What the run learnt from, and what the weights did that it began with."""
+    sources, recipe = folder.data["sources"].values(), folder.recipe
+    taught = {one["set"] for one in sources if one["train"]}
+    uses = {one["set"]: TRAINING if one["set"] in taught else EVALUATION for one in sources}
+    own = _entries(uses, recipe.model.pretrained)
+    begun = [one for one in (recipe.model.pretrained, recipe.train.start) if isinstance(one, str)]
+    every = {one.name: one for name in begun for one in _of_start(name)}
+    before = {name: one for name, one in every.items() if name not in taught}
+    return (*(one for one in own if one.name not in before), *before.values())
+
+
+def _of_start(source: str) -> list[DataLicence]:
+    """What the weights learnt from that a run, a bundle or a file holds."""
+    if source in ENCODERS:
+        return []
+    path = Path(source)
+    if (path / RECIPE).is_file():
+        known = licences(RunFolder.of(path))
+    elif source in shipped_bundles() or path.suffix == ".zip" or path.is_dir():
+        known = open_bundle(source).manifest.data_licences
+    else:
+        return list(_entries({path.name: WEIGHTS}, False))
+    return [
+        one.model_copy(update={"use": one.use if one.use.endswith(BEFORE) else one.use + BEFORE})
+        for one in known
+        if one.use != EVALUATION
+    ]
+
+
+def _entries(uses: Mapping[str, str], pretrained: bool | str) -> tuple[DataLicence, ...]:
     """One entry a set, and one for published weights.
 
     Args:
