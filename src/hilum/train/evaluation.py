@@ -162,8 +162,16 @@ def predictions(
     net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
 ) -> list[Findings]:
     """What a bundle of this network would say of each, uncut, in source pixels."""
+    return [whole(one) for one in raw_predictions(net, images, recipe, spec)]
+
+
+def raw_predictions(
+    net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
+) -> list[Prediction]:
+    """The same, with probability maps instead of masks."""
     raw, manifest = _heads(net, images, recipe, spec)
-    return decoded(Decoder(manifest), raw, images) if raw else []
+    pairs = zip(raw, images, strict=True)
+    return [Decoder(manifest)(one, image.frame) for one, image in pairs]
 
 
 def _heads(

@@ -91,7 +91,7 @@ def export(
     recipe = choice.recipe(folder.recipe)
     with spoken():
         net = _network(recipe, run, choice.epoch)
-        images = _images(folder, recipe, data)
+        images = images_of(folder, recipe, data)
         return _write(recipe, folder, net, images, target, choice)
 
 
@@ -117,7 +117,7 @@ def export_best(
     choice, files = choice or Choice(), RunFolder.of(run)
     recipe, epochs = choice.recipe(files.recipe), best_epochs(files, count)
     with spoken():
-        images = _images(files, recipe, data)
+        images = images_of(files, recipe, data)
         return [
             _write(
                 *(recipe, files, _network(recipe, run, epoch), images),
@@ -174,7 +174,12 @@ def _kept(run: Path) -> dict[int, Path]:
     return {int(file.stem.removeprefix("epoch-")): file for file in files}
 
 
-def _images(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:
+def images_of(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:
+    """The held-out images of a run, and a few that it learnt from.
+
+    Raises:
+        DataError: the data is not there, or not what the run was trained on.
+    """
     place = data or Path(folder.data["folder"])
     if not place.exists():
         raise DataError(f"{place} is not there; give the run's data with --data")
