@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.core.errors import DataError, GeometryError
-from hilum.core.findings import Findings, StudyResult, finding_ids
+from hilum.core.findings import Bool, Findings, LateMasks, StudyResult, finding_ids
 from hilum.core.geometry import Letterbox
 from hilum.core.manifest import OperatingPoint
 from hilum.core.prediction import Boxes, Prediction, ProbabilityMap, logit, sigmoid, without_specks
@@ -324,3 +326,29 @@ def test_masks_are_read_from_inside_the_folder_alone(tmp_path: Path) -> None:
         masks_of(replace(own, width=80, height=100), root)
     drawn = {"opacity": mask > 0}
     assert masks_of(image(findings=findings(masks=drawn)), root / "nowhere").keys() == drawn.keys()
+
+
+def test_late_masks_are_made_once_and_only_when_looked_at() -> None:
+    made: list[str] = []
+
+    def maker(name: str) -> Bool:
+        made.append(name)
+        return np.eye(4, dtype=np.bool_)
+
+    masks = LateMasks({name: partial(maker, name) for name in ("lungs", "opacity")}, 4, 4)
+    findings = Findings(4, 4, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), {}, masks)
+    assert list(findings.masks) == ["lungs", "opacity"]
+    assert "opacity" in findings.masks
+    assert made == []
+    assert findings.masks["opacity"] is findings.masks["opacity"]
+    assert made == ["opacity"]
+    away = copy.deepcopy(findings)  # as on the way to another process: with all pixels
+    assert type(away.masks) is dict
+    assert made == ["opacity", "lungs"]
+    np.testing.assert_array_equal(away.masks["lungs"], np.eye(4))
+
+
+def test_a_late_mask_of_another_size_is_refused_when_it_is_made() -> None:
+    masks = LateMasks({"lungs": lambda: np.zeros((4, 5), np.bool_)}, 4, 4)
+    with pytest.raises(GeometryError, match=r"lungs.*\(4, 5\); needed: the image, \(4, 4\)"):
+        masks["lungs"]

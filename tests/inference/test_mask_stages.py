@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from helpers.toy import write_classifier, write_segmenter, write_text
-from hilum.core.errors import ConfigError
+from hilum.core.errors import ConfigError, ModelOutputError
 from hilum.core.prediction import ProbabilityMap, sigmoid
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult
+from hilum.dicom.discover import discover
+from hilum.inference.folder import analyse
 from hilum.inference.loaded import LoadedPipeline, load_pipeline
+from hilum.inference.pipeline import Pipeline
+from hilum.report.results import ResultFolder
+from hilum.report.writers import parse
 
 # The toy's mask is bright where the picture is: two squares of 40 and 12 px on 128.
 PIXELS = np.zeros((128, 128), np.float32)
@@ -129,3 +135,26 @@ def test_nothing_is_lost_between_probabilities_and_mask() -> None:
     one = ProbabilityMap(logits, np.diag([0.5, 0.5, 1.0]), width=8, height=8)
     np.testing.assert_array_equal(one.probabilities, sigmoid(logits))
     np.testing.assert_array_equal(one.cut(0.5), one.at_source() >= 0.5)
+
+
+def test_a_mask_that_cannot_be_made_fails_its_image_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masks are made late; a boxes-only answer would look like a lung without findings."""
+    write_segmenter(tmp_path / "seg.zip")
+    text = "models: {seg: {bundle: seg.zip}}\nmasks: {opacity: [{use: map, of: seg}, threshold]}\n"
+    pipeline = write_text(tmp_path / "p.yaml", text + "boxes: []\nscores: []\n")
+
+    def broken(*_: object) -> None:
+        raise ModelOutputError("seg: mask_logits holds NaN; no result is given")
+
+    monkeypatch.setattr(LoadedPipeline, "_mask", broken)
+    cv2.imwrite(str(tmp_path / "a.png"), (PIXELS * 200).astype(np.uint8))
+    for write in ("picture,mask", "picture", ""):
+        out = tmp_path / f"out-{write}"
+        results = ResultFolder(out, parse(write))
+        inputs = list(discover([tmp_path / "a.png"]))
+        (image,) = analyse(inputs, Pipeline.load(pipeline), results).images
+        assert image.status == "failed"
+        assert "mask_logits holds NaN" in image.reason
+        assert not [file for file in out.rglob("*") if file.suffix in (".png", ".jpg")]

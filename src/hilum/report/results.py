@@ -62,6 +62,9 @@ class ResultFolder:
         """
         if result.findings is None:
             return result
+        # First, because it makes every mask: one that cannot be made fails the image, and no file
+        # of it is left behind.
+        outlines = {key: svg_path(mask) for key, mask in result.findings.masks.items()}
         masks, files = dict(result.masks), dict(result.files)
         written, warnings = write_all(self.writers, stored, radiograph, result, pipeline)
         for file in written:
@@ -71,7 +74,7 @@ class ResultFolder:
             (masks if file.writer == "mask" else files)[file.key] = path
         return replace(
             result,
-            outlines={key: svg_path(mask) for key, mask in result.findings.masks.items()},
+            outlines=outlines,
             masks=masks,
             files=files,
             warnings=(*result.warnings, *warnings),
