@@ -24,7 +24,7 @@ LANES = 16  # floats of a vector: ONNX Runtime pads the outputs of a convolution
 
 def quicker(graph: bytes) -> bytes:
     """The graph with every rewrite that fits it."""
-    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph), data_prop=True)
     rules = [one.rule() for one in (NearestDoubling, PointwiseHead, Stem)]
     changed = rewrite(ir.from_proto(model), rules)
     return without_traces(ir.to_proto(changed).SerializeToString())
@@ -42,11 +42,10 @@ class NearestDoubling(_Rule):
     The Resize kernel computes an index for each value; Concat and Reshape copy whole rows.
     """
 
-    def pattern(self, op: Any, x: Any, scale: Any, zero: Any, sizes: Any) -> Any:
+    def pattern(self, op: Any, x: Any, scale: Any, zero: Any) -> Any:
         floats = op.DequantizeLinear(x, scale, zero)
-        large = op.Resize(
-            floats, None, None, sizes, _allow_other_attributes=True, _outputs=["large"]
-        )
+        others = {"_allow_other_inputs": True, "_allow_other_attributes": True}
+        large = op.Resize(floats, **others, _outputs=["large"])  # by scales or to sizes
         return op.QuantizeLinear(large, scale, zero)  # the same scale: bytes go through unchanged
 
     def check(self, context: Any, x: ir.Value, large: ir.Value, **_: Any) -> MatchResult:
@@ -55,13 +54,13 @@ class NearestDoubling(_Rule):
         names = ("mode", "coordinate_transformation_mode", "nearest_mode")
         if tuple(how.get_string(name, "") for name in names) != wanted:
             return result.fail("another kind of Resize")
-        before, after = _sides(x), _sides(large)
-        if before is None or after != (before[0], 2 * before[1], 2 * before[2]):
+        c, h, w = _sides(x)
+        if not c or _sides(large) != (c, 2 * h, 2 * w):
             return result.fail("not by 2, or of unknown size")
         return result
 
     def rewrite(self, op: Any, x: ir.Value, **_: Any) -> Any:
-        c, h, w = _sides(x) or ()
+        c, h, w = _sides(x)
         pixels = op.Reshape(op.Transpose(x, perm=NHWC), _shape(op, -1, c))
         rows = op.Reshape(op.Concat(pixels, pixels, axis=1), _shape(op, -1, 2 * w * c))
         large = op.Reshape(op.Concat(rows, rows, axis=1), _shape(op, -1, 2 * h, 2 * w, c))
@@ -118,16 +117,16 @@ class Stem(_Rule):
     def check(
         self, context: Any, x: ir.Value, kernel: ir.Value, shift: ir.Value, y: ir.Value, **_: Any
     ) -> MatchResult:
-        result, how, sides = MatchResult(), _attributes(y), _sides(x)
-        values, zeros = _constant(kernel), _constant(shift)
+        result, how = MatchResult(), _attributes(y)
+        (channels, h, w), values, zeros = _sides(x), _constant(kernel), _constant(shift)
         # A depthwise kernel has one channel, too; the map tells them apart.
-        if values is None or values.shape[1:] != (1, 3, 3) or sides is None or sides[0] != 1:
+        if values is None or values.shape[1:] != (1, 3, 3) or channels != 1:
             return result.fail("no known 3 x 3 kernel of one channel")
         if how.get_int("group", 1) != 1 or tuple(how.get_ints("strides", ())) != (2, 2):
             return result.fail("groups, or another stride")
         if _ints(how, "dilations", 1) or tuple(how.get_ints("pads", ())) not in PADS:
             return result.fail("dilated, or another padding")
-        if sides[1] % 2 or sides[2] % 2 or zeros is None or zeros.any():
+        if h % 2 or w % 2 or zeros is None or zeros.any():
             return result.fail("an odd side, or weights whose 0 is not 0")
         return result
 
@@ -144,7 +143,7 @@ class Stem(_Rule):
         weight: ir.Value,
         y: ir.Value,
     ) -> Any:
-        (_, h, w), values = _sides(x) or (), _constant(kernel)
+        (_, h, w), values = _sides(x), _constant(kernel)
         assert values is not None
         offset, pads = PADS[tuple(_attributes(y).get_ints("pads"))]
         blocks = op.initializer(ir.tensor(in_blocks(values, offset)), name=f"{kernel.name}_blocks")
@@ -189,11 +188,13 @@ def _ints(attributes: Any, name: str, usual: int) -> bool:
     return any(value != usual for value in attributes.get_ints(name, ()))
 
 
-def _sides(value: ir.Value) -> tuple[int, int, int] | None:
-    """Channels, height, width where all of them are known."""
+def _sides(value: ir.Value) -> tuple[int, int, int]:
+    """Channels, height, width; zeros where one of them is unknown."""
     sides = () if value.shape is None else tuple(value.shape[1:])
-    known = len(sides) == 3 and all(isinstance(side, int) for side in sides)
-    return sides if known else None  # type: ignore[return-value]
+    if len(sides) != 3 or not all(isinstance(side, int) for side in sides):
+        return 0, 0, 0
+    c, h, w = map(int, sides)
+    return c, h, w
 
 
 def _constant(value: ir.Value) -> np.ndarray | None:
