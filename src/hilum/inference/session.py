@@ -30,6 +30,8 @@ class RawOutputs:
     finding_logits: Float32 | None = None  # (F,)
 
 
+BATCH = "batch"  # the free dimension of exported graphs; one image at a time here
+
 HEADS = tuple(one.name for one in fields(RawOutputs))
 
 
@@ -127,6 +129,8 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
+    # With every shape known, kernels are planned once; a graph without a free batch ignores it.
+    options.add_free_dimension_override_by_name(BATCH, 1)
     options.log_severity_level = 3
     # Spinning threads steal the cores of the other workers between two images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -2,6 +2,7 @@
 
 onnx.py       the fp32 graph, checked against PyTorch
 int8.py       the same in eight bits
+rewrites.py   the same numbers in less time
 settings.py   decoding, calibration, operating points from validation
 manifest.py   what the bundle says about itself
 licences.py   of the data it learnt from

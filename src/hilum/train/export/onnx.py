@@ -21,7 +21,7 @@ from torch import nn
 
 from hilum.core.errors import ModelOutputError
 from hilum.core.prediction import sigmoid
-from hilum.inference.session import RawOutputs
+from hilum.inference.session import BATCH, RawOutputs
 from hilum.train.heads import RawHeads
 
 OF_PROPOSALS = ("class_logits", "box_deltas", "proposals")
@@ -34,7 +34,7 @@ def to_onnx(net: nn.Module, size: int) -> bytes:
     names = heads.names(torch.zeros(1, 1, size, size))
     single = "proposals" in names
     example = torch.zeros(1 if single else 2, 1, size, size)
-    free = {"image": {0: torch.export.Dim("batch", min=1, max=64)}}
+    free = {"image": {0: torch.export.Dim(BATCH, min=1, max=64)}}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
         for talker in ("onnxscript", "onnx_ir"):
