@@ -4,8 +4,8 @@
     python scripts/check_dists.py DIST
 
 A wheel holds its package as it stands in this tree (code, bundles, page, migrations, recipes), its
-licence files and valid metadata; the sdist holds what the wheel is built from and the sources of the
-built page. Needs `packaging`; knows nothing of hilum. Ends with 1 and every problem it found.
+licence files and valid metadata; the sdist holds what the wheel is built from and the sources of
+the built page. Needs `packaging`; knows nothing of hilum. Ends with 1 and every problem it found.
 """
 
 from __future__ import annotations
