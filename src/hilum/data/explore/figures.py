@@ -92,10 +92,11 @@ def _exams(summary: Summary) -> Made:
         return None
     drawn = figure(2.6 + 1.05 * counts.shape[1], 1.3 + 0.36 * len(counts))
     axes = drawn.subplots()
-    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    numbers = counts.to_numpy()
+    share = numbers / numbers.sum(axis=1, keepdims=True)
     axes.imshow(share, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
-    for (row, column), number in np.ndenumerate(counts.to_numpy()):
-        colour = "white" if share.iat[row, column] > 0.6 else INK
+    for (row, column), number in np.ndenumerate(numbers):
+        colour = "white" if share[row, column] > 0.6 else INK
         axes.text(column, row, f"{number:,}", ha="center", va="center", color=colour)
     axes.set_xticks(range(counts.shape[1]), counts.columns)
     axes.set_yticks(range(len(counts)), counts.index)
