@@ -199,7 +199,13 @@ def _length(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> tupl
 
 def _sampler(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> Sampler:
     share = recipe.stages[stage].positives or recipe.train.positives
-    return sampler(images, mix=recipe.mix_of(stage), positives=share, seed=recipe.seed)
+    return sampler(
+        images,
+        mix=recipe.mix_of(stage),
+        positives=share,
+        oversample=recipe.train.oversample,
+        seed=recipe.seed,
+    )
 
 
 def prepare(
