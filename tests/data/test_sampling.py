@@ -1,4 +1,4 @@
-"""Samplers draw what the winners' code drew, and every class equally."""
+"""Samplers draw what the winners' code drew, and rare classes more often."""
 
 from __future__ import annotations
 
@@ -6,22 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from hilum.core.errors import ConfigError, DataError
-from hilum.data import Catalog
-from hilum.data.catalog import build
-from hilum.data.sampling import equalised, negatives_for, sliding_rate, weighted
-
-
-def made_up(a: int = 30, b: int = 5, none: int = 100) -> Catalog:
-    n = a + b + none + 1
-    table = pd.DataFrame({"image_id": [str(i) for i in range(n)]})
-    table["patient"] = table["image_id"]
-    table["label_a"] = [1.0] * a + [0.0] * (b + none) + [np.nan]
-    table["label_b"] = [0.0] * a + [1.0] * b + [0.0] * none + [np.nan]
-    return build("made-up", table, Path())
+from hilum.data.sampling import negatives_for, repeat_factors
 
 
 def test_negatives_are_as_many_as_the_winner_drew(hilum_data: Path) -> None:
@@ -32,32 +19,14 @@ def test_negatives_are_as_many_as_the_winner_drew(hilum_data: Path) -> None:
         assert negatives_for(case["n_positive"], case["proba"]) == case["n_negative"]
 
 
-def test_sliding_rate_takes_all_positives_once() -> None:
-    rows = sliding_rate(made_up(), "a", 0.4)
-    assert sorted(rows[rows < 30]) == list(range(30))
-    assert len(rows) == 30 + 45
-    assert rows.max() < 135  # the row without annotation never comes
-    assert not np.array_equal(rows, sliding_rate(made_up(), "a", 0.4, epoch=1))
-    np.testing.assert_array_equal(rows, sliding_rate(made_up(), "a", 0.4))
-    assert sorted(sliding_rate(made_up(), "a", 1.0)) == list(range(30))
-
-
-def test_weighted_and_equalised_make_classes_equal() -> None:
-    catalog = made_up()
-    for rows in (weighted(catalog, ["a", "b"], 3000), equalised(catalog, ["a", "b"])):
-        kinds = np.digitize(rows, [30, 35])
-        shares = np.bincount(kinds) / len(rows)
-        assert shares == pytest.approx([1 / 3] * 3, abs=0.04)
-        assert rows.max() < 135
-    counts = np.bincount(rows)
-    assert counts[:135].min() >= 1
-    assert counts[30:35].tolist() == [20] * 5
-
-
-def test_what_cannot_be_balanced_says_why() -> None:
-    with pytest.raises(ConfigError, match="above 0"):
-        sliding_rate(made_up(), "a", 0)
-    with pytest.raises(DataError, match="known: a, b"):
-        sliding_rate(made_up(), "c", 0.5)
-    with pytest.raises(DataError, match="0 positives"):
-        sliding_rate(made_up(a=0), "a", 0.5)
+def test_a_class_is_repeated_until_it_is_as_frequent_as_asked() -> None:
+    """10 of 100 have a, 40 have b, both are known of 80 only."""
+    present = np.full((100, 2), np.nan)
+    present[:80] = 0
+    present[:8, 0] = 1
+    present[4:36, 1] = 1
+    factors = repeat_factors(present, 0.2)
+    assert factors[:8] == pytest.approx(2.0)  # .2 / (8 / 80); also where b is there, too
+    assert (factors[8:] == 1).all()  # b is frequent enough, and what nobody knows is as it is
+    assert repeat_factors(np.zeros((3, 0)), 0.2).tolist() == [1.0] * 3
+    assert repeat_factors(np.zeros((3, 1)), 0.2).tolist() == [1.0] * 3  # nobody has it

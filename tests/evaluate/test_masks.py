@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hilum.core.errors import ConfigError, DataError, GeometryError
 from hilum.data.catalog import Catalog, build
 from hilum.data.formats import runs
-from hilum.data.sampling import enrichment, equalised, sliding_rate, weighted
+from hilum.data.sampling import enrichment
 from hilum.evaluate.metrics.masks import dice, f_beta, hausdorff, iou
 from hilum.evaluate.segmentation import _components, mask_scores
 
@@ -142,32 +142,6 @@ def catalog(a: list[float], b: list[float] | None = None) -> Catalog:
 
 
 @few
-@given(st.integers(1, 8), st.integers(1, 30), st.sampled_from([0.4, 0.6, 0.8, 1.0]))
-def test_an_epoch_shows_every_positive_once(positives: int, negatives: int, rate: float) -> None:
-    own = catalog([1.0] * positives + [0.0] * negatives + [np.nan])
-    rows = sliding_rate(own, "a", rate, seed=1)
-    assert sorted(rows[rows < positives].tolist()) == list(range(positives))
-    assert len(rows) == positives + int(positives * (1 - rate) / rate)
-    assert positives + negatives not in rows  # nobody knows what it shows
-    assert sliding_rate(own, "a", rate, seed=1).tolist() == rows.tolist()
-    if len(rows) > 8:
-        assert sliding_rate(own, "a", rate, seed=1, epoch=1).tolist() != rows.tolist()
-
-
-@few
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
-def test_equalised_classes_are_equally_large(a: int, b: int, none: int) -> None:
-    own = catalog([1.0] * a + [0.0] * (b + none), [0.0] * a + [1.0] * b + [0.0] * none)
-    rows = equalised(own, ["a", "b"])
-    largest = max(a, b, none)
-    counts = np.bincount(rows, minlength=a + b + none)
-    assert (counts > 0).all()
-    for part in (counts[:a], counts[a : a + b], counts[a + b :]):
-        assert part.sum() == largest
-        assert np.ptp(part) <= 1  # each as often as the others of its class
-
-
-@few
 @given(st.integers(1, 6), st.integers(1, 30), st.integers(1, 4))
 def test_copies_make_both_classes_equal(few_: int, many: int, kinds: int) -> None:
     assume(few_ <= many)
@@ -181,22 +155,8 @@ def test_copies_make_both_classes_equal(few_: int, many: int, kinds: int) -> Non
     assert np.ptp(counts) <= 1
 
 
-def test_weighted_rows_show_every_class_alike() -> None:
-    own = catalog([1.0] * 2 + [0.0] * 98 + [np.nan], [0.0] * 2 + [1.0] * 18 + [0.0] * 80 + [np.nan])
-    rows = weighted(own, ["a", "b"], 6000)
-    shares = [(rows < 2).mean(), ((rows >= 2) & (rows < 20)).mean(), (rows >= 20).mean()]
-    assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
-    assert 100 not in rows
-
-
-def test_samplers_say_what_is_missing() -> None:
-    with pytest.raises(DataError, match="needed: some of both"):
-        sliding_rate(catalog([1.0, 1.0]), "a", 0.5)
-    with pytest.raises(ConfigError, match="positive rate"):
-        sliding_rate(catalog([1.0, 0.0]), "a", 0)
+def test_enrichment_says_what_is_missing() -> None:
     with pytest.raises(DataError, match="no label 'c'; known: a, b"):
-        sliding_rate(catalog([1.0, 0.0]), "c", 0.5)
-    with pytest.raises(DataError, match="no image is annotated"):
-        weighted(catalog([np.nan, np.nan]), ["a"], 5)
+        enrichment(catalog([1.0, 0.0]), "c", 2)
     with pytest.raises(DataError, match="both"):
         enrichment(catalog([0.0, 0.0]), "a", 2)

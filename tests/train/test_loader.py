@@ -14,7 +14,7 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
-from hilum.train.loader import Batches, Draw, enriched, mixed, passes
+from hilum.train.loader import Batches, Draw, enriched, mixed, oversampled, passes
 from hilum.train.samples import PreparedImage
 
 SIZE = 64
@@ -93,6 +93,29 @@ def test_the_positive_rate_is_the_winners() -> None:
         assert rate == 1.0 or turns[0] != turns[1] != turns[2]
     with pytest.raises(DataError, match="positive"):
         enriched(images[6:], 0.5, seed=3)
+
+
+def test_rare_classes_are_drawn_until_they_are_as_frequent_as_asked() -> None:
+    """Of 40 images one is of the rare class, and 4 show a finding; .25 of them are asked for."""
+    images = [
+        replace(
+            one,
+            label=np.eye(3, dtype=np.float32)[2 if i == 0 else i % 2],
+            findings=np.array([1 <= i < 5], np.float32),
+        )
+        for i, one in enumerate(bare(40))
+    ]
+    made_up = oversampled(images, 0.25, seed=3)
+    assert made_up.epoch == 35 + 10 + 4 * 2.5
+    for turn in range(4):
+        drawn = [made_up.draw(turn * 55 + i, np.random.default_rng(0)).image_id for i in range(55)]
+        counts = {name: drawn.count(name) for name in set(drawn)}
+        assert len(counts) == 40  # every image, every pass
+        assert counts["m0"] == 10
+        assert sum(counts[f"m{i}"] for i in range(1, 5)) == 10
+        assert {counts[f"m{i}"] for i in range(1, 5)} <= {2, 3}
+        again = oversampled(images, 0.25, seed=3)
+        assert drawn[7] == again.draw(turn * 55 + 7, np.random.default_rng(1)).image_id
 
 
 def bare(count: int) -> list[PreparedImage]:

@@ -66,6 +66,7 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("data.jsrt_128.teachs=[masks]", "teaches"),
         ("stages.full.mix={rsna: 1}", "unknown group 'rsna'"),
         ("stages.full.learning_rate=0.1", "continues"),
+        ("train.oversample=0.5", "positives: null, no weight, no mix"),
         ("stages.small.continues=true", "nothing that it continues|continues"),
         ("stages.more.size=128", "preprocessing.size"),
         ("targets.positive=[opacities]", "which of the classes"),

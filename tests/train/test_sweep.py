@@ -79,6 +79,20 @@ def test_every_shipped_sweep_is_made_of_recipes_that_load(file: Path) -> None:
         assert sorted(v for own in groups.values() for v in own) == sorted(plan.named())
 
 
+def test_a_sweep_is_changed_from_outside_a_section_at_a_time() -> None:
+    file = recipe_folder() / "sweeps" / "rsna-ablation.yaml"
+    plain = load_grid(file)
+    changes = ("seeds=[1]", "common.train.epochs=1", "variants.no-p2=null", "group_by=augment")
+    plan = load_grid(file, changes)
+    assert plan.seeds == (1,)
+    assert plan.common == {"train.threads": 1, "train.epochs": 1}
+    assert [*plan.variants] == [name for name in plain.variants if name != "no-p2"]
+    assert recipe_of(plan, {}, "seed-1").train.epochs == 1
+    assert set(plan.groups() or {}) == {"heavy-rotation8", "heavy"}
+    with pytest.raises(ConfigError, match="'seeds'"):
+        load_grid(file, ("seedz=[1]",))
+
+
 def test_variants_are_grouped_by_a_setting_that_they_may_not_name() -> None:
     plan = Grid.model_validate(
         {

@@ -14,10 +14,17 @@ def sweep(
     ),
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the runs; rerun to go on."),
     split: Path | None = typer.Option(None, help="One split for every run."),
+    change: list[str] = typer.Option(
+        [],
+        "--set",
+        help="Change the sweep: seeds=[1], common.train.epochs=1, variants.NAME=null (repeatable).",
+    ),
 ) -> None:
     """Train every variant with every seed; one table with intervals, one page with all curves.
 
     Example: hilum sweep recipes/sweeps/rsna-ablation.yaml --data $HILUM_DATA --out runs/ablation
+
+    Example: hilum sweep recipes/sweeps/rsna-ablation.yaml --set seeds=[1] --out runs/quick
     """
     import logging
 
@@ -28,6 +35,6 @@ def sweep(
     from hilum.train.sweep import sweep as run_all
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    table = run_all(load_grid(grid), data, out, split=split)
+    table = run_all(load_grid(grid, tuple(change)), data, out, split=split)
     typer.echo(table.to_string(index=False, float_format="%.3f"))
     typer.echo(f"{out}/index.html shows the curves")

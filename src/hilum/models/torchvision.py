@@ -28,9 +28,13 @@ NAMES = (
     (r"roi_heads\.mask_head\.(\d)\.0\.(.+)", r"mask_head.0.\1.0.\2"),
     (r"roi_heads\.mask_predictor\.(.+)", r"mask_head.1.\1"),
 )
-INPUT_STD = Preprocessing(size=32).std
-IMAGENET_STD = (0.229, 0.224, 0.225)  # what the weights' first layer was trained with
-FIRST = "encoder.conv1.weight"
+_OURS = Preprocessing(size=32)
+INPUT_MEAN, INPUT_STD = _OURS.mean, _OURS.std
+# What their first layer was trained with.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FIRST, FIRST_MEAN = "encoder.conv1.weight", "encoder.bn1.running_mean"
+# What a network of one class has of its background in front, and ours has not: so many rows.
+BACKGROUND = {"head.deltas.": 4, "mask_head.1.mask_fcn_logits.": 1}
 
 
 def is_torchvision(weights: dict[str, Tensor]) -> bool:
@@ -39,14 +43,32 @@ def is_torchvision(weights: dict[str, Tensor]) -> bool:
 
 
 def from_torchvision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under our names, the first layer made one for grey; others keep theirs."""
+    """The same tensors under our names, the first layer made one for grey; others keep theirs.
+
+    Their boxes are one a class, ours one for all: of a network of one class its boxes are taken.
+    """
     out = {_ours(name): value for name, value in weights.items()}
+    for layer, rows in BACKGROUND.items():
+        for name in (f"{layer}weight", f"{layer}bias"):
+            if name in out and len(out[name]) == 2 * rows:
+                out[name] = out[name][rows:]
     first = out.get(FIRST)
     if first is not None and first.shape[1] == 3:
-        # A grey picture, divided by our deviation, excites it as three equal channels did.
-        factor = first.new_tensor([INPUT_STD / std for std in IMAGENET_STD]).reshape(1, 3, 1, 1)
-        out[FIRST] = (first * factor).sum(dim=1, keepdim=True)
+        _make_grey(out, first)
     return out
+
+
+def _make_grey(out: dict[str, Tensor], first: Tensor) -> None:
+    """A grey picture of ours excites the first layer as its three equal channels did theirs.
+
+    Of a kernel's channels one weighted sum remains; what their means add, the same everywhere but
+    at the border, goes into the mean that the batch norm subtracts.
+    """
+    std, mean = (first.new_tensor(v).reshape(1, 3, 1, 1) for v in (IMAGENET_STD, IMAGENET_MEAN))
+    out[FIRST] = (first * INPUT_STD / std).sum(dim=1, keepdim=True)
+    if FIRST_MEAN in out:
+        added = (first * (INPUT_MEAN - mean) / std).sum(dim=(1, 2, 3))
+        out[FIRST_MEAN] = out[FIRST_MEAN] - added
 
 
 def _ours(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,6 +25,7 @@ from hilum.models.torchvision import from_torchvision, is_torchvision
 WEIGHTS = "weights.safetensors"
 # What PyTorch's ONNX exporter calls the bias that a convolution got with the batch norm behind it.
 FOLDED = "weight_bias"
+WRAPPED = ("state_dict", "model_state_dict", "model", "ema")  # where a checkpoint keeps its weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,10 @@ def read_weights(source: str) -> dict[str, Tensor]:
     """Tensors by name.
 
     Args:
-        source: the folder of a run, a safetensors file, a state dict (.pth, .pt; torchvision's
-            detectors in our names), or a bundle: its path, or the name of one that ships. Its fp32
-            graph holds every tensor but the batch norms that the exporter folded (`unfold`).
+        source: the folder of a run; a safetensors file; a state dict (.pth, .pt), alone or in a
+            checkpoint, torchvision's detectors in our names; a bundle, by its path or the name of
+            one that ships. Its fp32 graph holds every tensor but the batch norms that the exporter
+            folded (`unfold`).
 
     Raises:
         ConfigError: nothing of that kind there.
@@ -96,10 +99,18 @@ def _of_safetensors(file: Path) -> dict[str, Tensor]:
 
 def _of_state_dict(file: Path) -> dict[str, Tensor]:
     try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
+        raw: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ConfigError(f"{file} is no state dict of tensors: {error}") from error
-    return from_torchvision(weights) if is_torchvision(weights) else dict(weights)
+        raise ConfigError(
+            f"{file} is no state dict of tensors: {str(error).splitlines()[0]}. Where a pickled "
+            "network was made: torch.save(net.state_dict(), FILE)"
+        ) from error
+    raw = raw if isinstance(raw, dict) else {}
+    inner = next((raw[name] for name in WRAPPED if isinstance(raw.get(name), dict)), raw)
+    weights = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+    if not weights:
+        raise ConfigError(f"{file} holds no tensors by name; needed: a state dict")
+    return from_torchvision(weights) if is_torchvision(weights) else weights
 
 
 def _of_bundle(name: str) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def _numbers(summary: Summary) -> dict[str, int]:
 
 
 def _samples(catalog: Catalog, each: int, seed: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Random images of each class: picture and words."""
+    """Random images of each class: picture and caption."""
     rng = np.random.default_rng(seed)
     has_file = (catalog.table["path"] != "").to_numpy()
     for label in catalog.label_names or [""]:
@@ -78,5 +78,6 @@ def _sample(catalog: Catalog, row: int) -> tuple[str, str]:
     draw_boxes(picture, canvas, boxes, TRUTH)
     age = f"{record['age']:.0f} years" if record["age"] == record["age"] else ""
     words = f"{len(boxes)} box{'' if len(boxes) == 1 else 'es'}" if len(boxes) else ""
-    parts = (record["image_id"], record["view"], record["sex"], age, words)
+    said = [name for name in catalog.label_names if record[f"label_{name}"] == 1]
+    parts = (record["image_id"], ", ".join(said), record["view"], record["sex"], age, words)
     return data_uri(picture), " · ".join(str(part) for part in parts if part)

@@ -22,7 +22,7 @@ from hilum.augment.policy import Policy
 from hilum.augment.sample import Sample
 from hilum.core.errors import DataError
 from hilum.core.prepare import Preprocessing, normalise
-from hilum.data.sampling import negatives_for
+from hilum.data.sampling import negatives_for, repeat_factors
 from hilum.models.model import Batch, Targets
 from hilum.train.samples import PreparedImage
 
@@ -81,6 +81,7 @@ def sampler(
     *,
     mix: Mapping[str, float] | None,
     positives: float | None,
+    oversample: float | None = None,
     seed: int,
 ) -> Sampler:
     """The sampler that a stage's settings name.
@@ -88,6 +89,7 @@ def sampler(
     Args:
         mix: group -> its share of the samples; None: passes over all images.
         positives: share of positive images in a pass (E9); None: as they come.
+        oversample: classes rarer than this share are shown more often (D12); None: as they come.
 
     Raises:
         DataError: no image to draw.
@@ -97,7 +99,9 @@ def sampler(
         for one in images:
             groups.setdefault(one.group, []).append(one)
         return mixed(groups, mix)
-    return enriched(images, positives, seed) if positives is not None else passes(images, seed)
+    if positives is not None:
+        return enriched(images, positives, seed)
+    return passes(images, seed) if oversample is None else oversampled(images, oversample, seed)
 
 
 def mixed(groups: Mapping[str, Sequence[PreparedImage]], mix: Mapping[str, float]) -> Sampler:
@@ -162,6 +166,41 @@ def enriched(images: Sequence[PreparedImage], share: float, seed: int) -> Sample
         return images[int(order(turn)[place])]
 
     return Sampler(draw, len(known) + wanted)
+
+
+def oversampled(images: Sequence[PreparedImage], share: float, seed: int) -> Sampler:
+    """Passes over all images, those of classes rarer than `share` as often as makes up for it.
+
+    Classes are the exclusive ones, the findings and the labels of boxes. Each image comes once at
+    least; a part of a repetition is drawn anew every pass (systematic sampling, so that every pass
+    is equally long).
+    """
+    factors = repeat_factors(_presence(images), share)
+    ends = np.cumsum(factors)
+    length = int(np.ceil(ends[-1] - 1e-9))
+
+    @lru_cache(maxsize=2)
+    def order(turn: int) -> NDArray[np.intp]:
+        rng = np.random.default_rng((seed, turn, len(images)))
+        at = (np.arange(length) + rng.random()) * ends[-1] / length
+        return rng.permutation(np.searchsorted(ends, at, side="right").clip(max=len(images) - 1))
+
+    def draw(number: int, _: np.random.Generator) -> PreparedImage:
+        turn, place = divmod(number, length)
+        return images[int(order(turn)[place])]
+
+    return Sampler(draw, length)
+
+
+def _presence(images: Sequence[PreparedImage]) -> NDArray[np.float64]:
+    """(images, classes) 1 present, 0 absent, NaN not annotated."""
+    names = sorted({name for one in images for name in one.box_labels})
+    unknown = np.full(len(names), np.nan)
+    rows = []
+    for one in images:
+        boxes = unknown if one.boxes is None else np.array([n in one.box_labels for n in names])
+        rows.append(np.concatenate([one.label, one.findings, boxes]))
+    return np.stack(rows).astype(np.float64)
 
 
 def _balanced(images: Sequence[PreparedImage]) -> NDArray[np.float64]:

@@ -128,6 +128,8 @@ class TrainOptions(Options):
     save_s: float = Field(default=300.0, ge=0)  # between two states saved inside an epoch
     # An epoch shows all images with a finding, and others until these are so large a share.
     positives: float | None = Field(default=None, gt=0, le=1)
+    # Images of classes, findings or box labels rarer than this share come again in an epoch (D12).
+    oversample: float | None = Field(default=None, gt=0, le=1)
     watch: str = "val_loss"  # what the best epoch is best at; val_... is minimised, else maximised
     patience: int | None = Field(default=None, ge=1)  # epochs without a better one, then stop
     keep_best: int = Field(default=1, ge=1)
@@ -168,6 +170,7 @@ class SourceOptions(Options):
     known: tuple[str, ...] = ()  # catalog columns that must be annotated
     unknown: tuple[str, ...] = ()  # and columns that must not be
     adults: bool = False
+    frontal: bool = False  # no lateral views; an unknown view is taken for frontal
     sample: int | None = Field(default=None, ge=1)  # whole patients, classes in proportion
     hold_out: HoldOut | None = None
     folds: int | None = Field(default=None, ge=2)

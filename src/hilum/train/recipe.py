@@ -81,12 +81,23 @@ class Recipe(Options):
         for name in self.train.average.stages:
             if name not in self.stages:
                 yield f"train.average.stages: {unknown('stage', name, self.stages)}"
+        if self.train.oversample is not None:
+            yield from self._clashes()
         weighted = [one.weight is not None for one in self.data]
         if any(weighted) and not all(weighted):
             yield "data: needed: a weight for every source, or for none"
         folds = [one.folds for one in self.data if one.folds]
         if self.fold is not None and folds and not any(self.fold < count for count in folds):
             yield f"fold: {self.fold}; no source has so many folds"
+
+    def _clashes(self) -> Iterator[str]:
+        """Stages whose images are drawn by something else than their classes."""
+        for name, stage in self.stages.items():
+            if self.mix_of(name) is not None or stage.positives or self.train.positives:
+                yield (
+                    f"train.oversample: stage {name} draws its images by a mix, by weights or by a "
+                    "share of positives; needed: one of them (positives: null, no weight, no mix)"
+                )
 
     @property
     def spec(self) -> Preprocessing:

@@ -16,10 +16,11 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
-from hilum.models.folded import settle, unfold, unfolded
+from hilum.models.encoder import load_weights
+from hilum.models.folded import settle, unfolded
 from hilum.models.model import Model
 from hilum.models.registry import bare_model, build_model
-from hilum.models.weights import FOLDED, WEIGHTS, Account, read_weights
+from hilum.models.weights import WEIGHTS, read_weights
 from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, evaluate, hold
 from hilum.train.folder import RunFolder, locked
@@ -199,7 +200,13 @@ def _length(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> tupl
 
 def _sampler(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> Sampler:
     share = recipe.stages[stage].positives or recipe.train.positives
-    return sampler(images, mix=recipe.mix_of(stage), positives=share, seed=recipe.seed)
+    return sampler(
+        images,
+        mix=recipe.mix_of(stage),
+        positives=share,
+        oversample=recipe.train.oversample,
+        seed=recipe.seed,
+    )
 
 
 def prepare(
@@ -256,29 +263,16 @@ def _validates(recipe: Recipe) -> bool:
 
 
 def start_from(net: Model, source: str) -> None:
-    """Load what fits of another network's weights: heads for other labels stay new.
+    """Begin from another network's weights, and say what fitted: heads for other labels stay new.
 
     Raises:
         ConfigError: no weights there, or none that fits.
     """
     try:
-        weights = read_weights(source)
+        account = load_weights(net, read_weights(source), source)
     except ConfigError as error:
         raise ConfigError(f"train.start: {error}") from error
-    own = net.state_dict()
-    weights |= unfold(net, lambda name: weights.pop(f"{name}.{FOLDED}", None))
-    fits = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    if not fits:
-        raise ConfigError(f"train.start: nothing in {source} fits a {type(net).__name__}")
-    net.load_state_dict(fits, strict=False)
-    account = Account(
-        source,
-        loaded=tuple(fits),
-        missing=tuple(k for k in own if k not in weights),
-        reshaped=tuple(k for k in own if k in weights and k not in fits),
-        unexpected=tuple(k for k in weights if k not in own),
-    )
-    say("train.start: %d of %d tensors: %s", len(fits), len(own), account)
+    say("train.start: of %d tensors of the network: %s", len(net.state_dict()), account)
 
 
 def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:

@@ -21,6 +21,7 @@ from hilum.data.catalog import Catalog, open_catalog
 from hilum.data.registry import load
 from hilum.data.sets import SETS
 from hilum.data.split import sample
+from hilum.dicom.gate import LATERAL
 from hilum.models.model import Targets
 from hilum.train.options import SourceOptions
 from hilum.train.progress import say
@@ -127,6 +128,8 @@ def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
         only(f"{column} annotated", _column(catalog, column).isna())
     if options.adults:
         only("under 18 years", ~(table["age"] < ADULT))  # an unknown age is no child's
+    if options.frontal:
+        only("lateral views", ~table["view"].str.upper().isin(LATERAL))
     draft = Source(options, catalog, recipe.names, left_out)
     only("nothing annotated that the recipe learns", _annotated(draft, table))
     chosen = catalog.where(keep)

@@ -21,7 +21,7 @@ from scipy import stats
 
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
-from hilum.core.options import load_yaml, unknown
+from hilum.core.options import assignment, load_yaml, unknown
 from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.options import Options
 from hilum.report.run import sweep_figures, sweep_page
@@ -116,19 +116,31 @@ class Grid(Options):
         return out
 
 
-def load_grid(path: Path) -> Grid:
-    """A sweep's description.
+def load_grid(path: Path, changes: tuple[str, ...] = ()) -> Grid:
+    """A sweep's description, with `key=value` changes applied.
+
+    Of a section only what follows its first dot is replaced, or left out where the value is null:
+    `seeds=[1]`, `common.train.epochs=1`, `variants.xception=null`.
 
     Raises:
         ConfigError: not YAML, or settings that no sweep has.
     """
     try:
         raw = load_yaml(path.read_text())
+        for change in changes:
+            key, value = assignment(change)
+            section, _, rest = key.partition(".")
+            raw = _with(raw, section, _with(raw.get(section, {}), rest, value) if rest else value)
         return Grid.model_validate(raw)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"sweep {path}: {error}") from error
+
+
+def _with(settings: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The same with another value of one key; None leaves it out."""
+    return {k: v for k, v in {**settings, key: value}.items() if k != key or v is not None}
 
 
 def recipe_of(grid: Grid, changes: dict[str, Any], repeat: str) -> Recipe:

@@ -61,6 +61,35 @@ def test_the_table_of_classes_counts_exams_targets_and_boxes(catalog: Catalog) -
     assert Summary(catalog).boxes_per_image().to_dict() == {0: 1, 1: 1, 2: 1}
 
 
+def test_exams_are_counted_by_class_and_by_how_many_boxes_they_have(catalog: Catalog) -> None:
+    exams = Summary(catalog).exams()
+    assert exams.loc["opacity"].to_dict() == {"1": 1, "2": 1}  # the one without boxes is absent
+    assert Summary(catalog).images_per_patient().to_dict() == {"2": 2}
+
+
+def test_boxes_know_their_view_and_their_shape_in_pixels(catalog: Catalog) -> None:
+    boxes = Summary(catalog).boxes
+    assert set(boxes["view"]) == {"PA"}
+    x1, y1, x2, y2 = catalog.table["boxes"][1]
+    assert boxes["aspect"][0] == pytest.approx((y2 - y1) / (x2 - x1))
+
+
+def test_densities_are_of_a_kind_of_box_each(catalog: Catalog) -> None:
+    rng = np.random.default_rng(1)
+    corners = rng.uniform(0, 40, (12, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 20, (12, 2))], axis=1)
+    table = catalog.table.assign(view=["PA", "AP", "PA", "AP"])
+    table["boxes"] = [boxes.ravel().tolist()] * 4
+    table["box_labels"] = [["opacity"] * 12] * 4
+    drawn = {plot.name: plot for plot in plots(Summary(Catalog("many", table, catalog.root)))}
+    assert drawn["densities"].caption.endswith("by view.")
+
+
+def test_the_files_say_which_part_of_the_body_they_show(catalog: Catalog) -> None:
+    summary = Summary(catalog, read_files(catalog))
+    assert summary.files.body_parts().tolist() == ["CHEST"] * 3
+
+
 def test_box_centres_are_shares_of_their_own_image(catalog: Catalog) -> None:
     boxes = Summary(catalog).boxes
     assert len(boxes) == 3
@@ -90,6 +119,9 @@ def test_real_counts_of_rsna(hilum_data: Path) -> None:
 
     summary = Summary(load("rsna", hilum_data / "tables"))
     assert summary.boxes_per_image().mul(summary.boxes_per_image().index).sum() == 9555
+    assert summary.exams().loc["opacity"].to_dict() == {
+        **{"0": 0, "1": 2614, "2": 3266, "3": 119, "4+": 13},
+    }
     assert summary.classes()["present"].to_dict() == {
         "normal": 8851,
         "not-normal": 11821,
@@ -114,8 +146,11 @@ def test_command_writes_one_page_without_outside_parts(catalog: Catalog, tmp_pat
     assert document["images_by_boxes"] == {"0": 1, "1": 1, "2": 1}
     html = (out / "index.html").read_text()
     assert not re.search(r"(src|href)=\"?(http|//|/)", html)
-    assert "&lt;i1&gt; · PA · M · 50 years" in html
+    assert "&lt;i1&gt; · opacity · PA · M · 50 years" in html
     assert "assumed nothing" in html
     names = {path.stem for path in (out / "figures").iterdir()}
     assert names == set(document["figures"])
-    assert names == {"classes", "boxes-per-image", "centres", "box-sizes", "people", "files"}
+    assert names == {
+        *("classes", "exams", "boxes-per-image", "centres", "box-sizes", "aspect-area"),
+        *("people", "files"),  # and no densities: three boxes have none
+    }

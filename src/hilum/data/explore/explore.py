@@ -23,7 +23,12 @@ from hilum.data.pixels import open_radiograph
 Float32 = NDArray[np.float32]
 
 SIDE = 256  # px of the average radiograph
-FACTS = ("bits", "photometric", "syntax", "spacing_mm", "width", "height", "view", "sex", "age")
+FACTS = (
+    *("bits", "photometric", "syntax", "spacing_mm", "width", "height"),
+    *("view", "sex", "age", "body_part"),
+)
+BOXES = 4  # boxes of an exam that are counted one by one
+PATIENT = 10  # likewise images of a patient
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +40,10 @@ class Files:
     unreadable: tuple[str, ...] = ()  # paths of those that could not be read
     average: Float32 | None = None  # (SIDE, SIDE) mean of the pictures, squeezed to a square
 
+    def body_parts(self) -> pd.Series[str]:
+        """What the files that name a part of the body name; upper case, as the standard has it."""
+        return self.facts["body_part"].dropna().astype(str).str.strip().str.upper()
+
 
 NO_FILES = Files(pd.DataFrame(columns=list(FACTS)))
 
@@ -45,7 +54,8 @@ class Summary:
 
     catalog: Catalog
     files: Files = NO_FILES
-    boxes: pd.DataFrame = field(init=False)  # image, label, x, y, w, h, relative; one row a box
+    # One row a box: image, its view, label; x, y, w, h as shares; aspect, height : width in pixels.
+    boxes: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "boxes", _boxes(self.catalog))
@@ -86,6 +96,27 @@ class Summary:
                 "boxes in them": int(counts[here].sum()),
             }
         return pd.DataFrame.from_dict(rows, orient="index")
+
+    def exams(self) -> pd.DataFrame:
+        """Images by class (a row a label) and number of boxes ("0", "1" … "4+")."""
+        table = self.catalog.table[self.catalog.table["boxes"].notna()]
+        counts = table["boxes"].map(len) // 4
+        columns = [*map(str, range(BOXES)), f"{BOXES}+"]
+        rows = {}
+        for column in self.label_columns:
+            here = counts[table[column] == 1].clip(upper=BOXES)
+            if len(here):
+                name = column.removeprefix("label_").replace("study_", "study: ")
+                rows[name] = np.bincount(here.astype(int), minlength=BOXES + 1)
+        out = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        return out.loc[:, (out > 0).any()]
+
+    def images_per_patient(self) -> pd.Series[int]:
+        """Number of patients by number of their images, the last row all with so many or more."""
+        counts = self.catalog.table["patient"].value_counts().clip(upper=PATIENT)
+        out = counts.value_counts().sort_index()
+        names = out.index.astype(str) + np.where(out.index == PATIENT, "+", "")
+        return out.set_axis(names)
 
     def boxes_per_image(self) -> pd.Series[int]:
         """Number of images by number of boxes, where somebody annotated boxes."""
@@ -160,19 +191,21 @@ def _facts(radiograph: Radiograph) -> tuple[object, ...]:
         radiograph.view,
         radiograph.sex,
         np.nan if radiograph.age_years is None else radiograph.age_years,
+        radiograph.body_part or None,
     )
 
 
 def _boxes(catalog: Catalog) -> pd.DataFrame:
     """Centre and size of every box as shares of its image; images of unknown size left out."""
     table = catalog.table
-    rows: list[tuple[str, str, float, float, float, float]] = []
-    for image, flat, labels, width, height in zip(
-        *(table[c] for c in ("image_id", "boxes", "box_labels", "width", "height")), strict=True
-    ):
+    rows: list[tuple[str, str, str, float, float, float, float, float]] = []
+    names = ("image_id", "view", "boxes", "box_labels", "width", "height")
+    for image, view, flat, labels, width, height in zip(*(table[c] for c in names), strict=True):
         if flat is None or not len(flat) or width < 1 or height < 1:
             continue
         corners = np.reshape(np.asarray(flat, float), (-1, 4)) / [width, height, width, height]
         for (x1, y1, x2, y2), label in zip(corners.tolist(), labels, strict=True):
-            rows.append((image, label, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1))
-    return pd.DataFrame(rows, columns=["image", "label", "x", "y", "w", "h"])
+            w, h = x2 - x1, y2 - y1
+            aspect = h * height / max(w * width, 1e-9)
+            rows.append((image, view, label, (x1 + x2) / 2, (y1 + y2) / 2, w, h, aspect))
+    return pd.DataFrame(rows, columns=["image", "view", "label", "x", "y", "w", "h", "aspect"])
