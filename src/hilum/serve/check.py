@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def problems(config: Config, *, ports: bool = True) -> list[str]:
         *_database(config),
         *_pipelines(config),
         *_secrets(config),
+        *_provider(config),
         *(_ports(config) if ports else ()),
     ]
 
@@ -110,6 +112,20 @@ def _secrets(config: Config) -> Iterator[str]:
             for path in (destination.web.password_file, destination.web.token_file):
                 if isinstance(path, Path) and not os.access(path, os.R_OK):
                     yield f"destination {name}: {path} cannot be read"
+
+
+def _provider(config: Config) -> Iterator[str]:
+    if config.web.oidc is None:
+        return
+    from hilum.serve.web.oidc import Provider
+
+    try:
+        Provider(config.web.oidc, time.time).known()
+    except HilumError as error:
+        yield f"[web.oidc] {error}; needed: the `issuer` of a provider that is reached from here"
+    secret = config.web.oidc.client_secret_file
+    if secret is not None and not os.access(secret, os.R_OK):
+        yield f"[web.oidc] {secret} cannot be read"
 
 
 def _ports(config: Config) -> Iterator[str]:

@@ -29,6 +29,8 @@ SOURCE = "source"
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
 Priority = Literal["routine", "high", "stat"]
+# No colon: HTTP Basic ends the name there, and names of the OpenID provider have one.
+UserName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f]+$")]
 
 
 class Tls(Options):
@@ -62,14 +64,19 @@ class User(Options):
 
 
 class Oidc(Options):
-    """Log-in by an OpenID provider."""
+    """Log-in by an OpenID provider. Its redirect URI is ours: /api/v1/session/oidc/callback."""
 
     issuer: str = Field(pattern=r"^https://|^http://(127\.0\.0\.1|localhost)[:/]")
-    client_id: str
-    client_secret_file: Path | None = None
-    role_claim: str = "roles"
+    client_id: str = Field(min_length=1)
+    client_secret_file: Path | None = None  # none: a public client
+    ca: Path | None = None  # believed authorities; none: the system's
+    scopes: tuple[str, ...] = ("openid", "profile")
+    audience: str | None = None  # of bearer tokens; none: they are not taken
+    name_claim: str = "preferred_username"
+    role_claim: str = "roles"  # a path, such as realm_access.roles
     admin: tuple[str, ...] = ("admin",)  # values of the claim
     reader: tuple[str, ...] = ("reader",)
+    url: str | None = Field(default=None, pattern=r"^https?://")  # of our page, behind a proxy
 
 
 class Web(Options):
@@ -79,7 +86,7 @@ class Web(Options):
     host: str = "127.0.0.1"
     port: Port = 8080
     tls: Tls | None = None
-    users: dict[str, User] = Field(default_factory=dict)
+    users: dict[UserName, User] = Field(default_factory=dict)
     oidc: Oidc | None = None
     session_hours: float = Field(default=12.0, gt=0)
     upload_bytes: int = Field(default=GIB, ge=1)  # of one request
