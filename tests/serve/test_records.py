@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import inspect
 
+from helpers.archive import archive
 from helpers.service import Parts, radiograph_file
 from hilum.core.errors import ConfigError
 from hilum.serve.events import Events
@@ -25,6 +27,37 @@ def test_upgrading_again_changes_nothing(parts: Parts) -> None:
     parts.receive(radiograph_file())
     parts.records.upgrade()
     assert parts.records.counts() == {"received": 1}
+
+
+def test_queued_work_survives_an_upgrade_and_the_way_back(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.away = True
+        one = {"web": {"url": pacs.url}}
+        rules = [{"destinations": ["pacs"]}]
+        options = {"destinations": {"pacs": one}, "rules": rules, "write": "sr"}
+        parts = Parts(tmp_path, **options)
+        parts.receive(radiograph_file("1.1"))
+        parts.work()  # analysed; its delivery waits
+        parts.receive(radiograph_file("1.2"))  # not even looked at
+        assert "commitment" in columns(parts)
+        parts.records.downgrade("0001")
+        assert "commitment" not in columns(parts)
+        parts.records.upgrade()
+        pacs.away = False
+        parts.clock.now += 3600
+        parts.work()
+        assert parts.records.counts() == {"analysed": 2}
+        assert len(pacs.objects) == 2
+        parts.close()
+
+
+def columns(parts: Parts) -> set[str]:
+    return {one["name"] for one in inspect(parts.records.engine).get_columns("deliveries")}
+
+
+def test_a_version_that_never_was_is_named(parts: Parts) -> None:
+    with pytest.raises(RecordsUnavailable, match="0042"):
+        parts.records.downgrade("0042")
 
 
 def test_a_newer_database_is_not_touched(parts: Parts) -> None:

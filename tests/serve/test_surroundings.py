@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
 
 from helpers.archive import archive
+from helpers.pacs import Pacs, pacs
 from helpers.service import Parts, radiograph_file
 from hilum.serve import worklist
+from hilum.serve.config import Node
+from hilum.serve.node import DicomNode
 
 EARLIER = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1", "StudyDate": "20200101"}
 NOW = {"StudyDate": "20260101"}
@@ -35,6 +44,49 @@ def test_priors_that_are_away_delay_no_result(tmp_path: Path) -> None:
             parts.clock.now += 50
     assert any("priors are not to be had" in said for said in parts.said(id))
     parts.close()
+
+
+@contextmanager
+def fetching(tmp_path: Path, server: Pacs, **options: Any) -> Iterator[Parts]:
+    """A service with its node, and an archive that holds an earlier study of the patient."""
+    peer = {"host": "127.0.0.1", "port": server.port, "ae_title": "PACS"}
+    parts = Parts(tmp_path, priors={"dicom": peer, **options})
+    node = DicomNode(Node(port=0, allow=("PACS",)), parts.intake)
+    node.start()
+    server.peer = ("127.0.0.1", node.port)
+    for uid, more in {"1.9": EARLIER, "1.8": EARLIER | {"PatientID": "another"}}.items():
+        ds = dcmread(BytesIO(radiograph_file(uid, **({"PatientID": "P1"} | more))))
+        ds.StudyInstanceUID = f"{uid}.1"
+        server.objects[uid] = ds
+    try:
+        yield parts
+    finally:
+        node.stop()
+        parts.close()
+
+
+def test_a_prior_is_found_by_c_find_and_comes_by_c_move(tmp_path: Path) -> None:
+    with pacs() as server, fetching(tmp_path, server) as parts:
+        id = parts.receive(radiograph_file(PatientID="P1", **NOW)).id
+        parts.work()
+        prior = parts.image(str(parts.image(id).prior))
+        assert (prior.study_date, prior.state, prior.origin) == ("20200101", "checked", "prior")
+        assert parts.records.counts() == {"analysed": 1, "checked": 1}  # of this patient only
+    assert server.calls == ["C-FIND", "C-MOVE"]
+    assert server.titles == ["HILUM"]
+
+
+def test_a_node_that_moves_nothing_delays_no_result(tmp_path: Path) -> None:
+    with pacs() as server, fetching(tmp_path, server, within_s=100) as parts:
+        server.refuses = 0xA801  # it does not know where we are
+        id = parts.receive(radiograph_file(PatientID="P1", **NOW)).id
+        parts.work(send=False)
+        assert parts.image(id).state == "analysed"
+        for _ in range(5):
+            parts.work()
+            parts.clock.now += 50
+        assert parts.image(id).prior is None
+        assert any("priors are not to be had" in said for said in parts.said(id))
 
 
 def test_images_of_one_patient_find_each_other_in_any_order(parts: Parts) -> None:

@@ -127,7 +127,9 @@ class Destination(Options):
     web: WebPeer | None = None
     objects: tuple[Literal["sr", "seg", "gsps", "sc", "source"], ...] = ("sr",)
     deidentify: bool = False  # `source` as a copy without identity
-    verify: Literal["qido", "find", "answer"] | None = None  # default: qido, answer for C-STORE
+    # Default: qido, answer for C-STORE.
+    verify: Literal["qido", "find", "commitment", "answer"] | None = None
+    report_s: float = Field(default=600.0, gt=0)  # that a storage commitment is waited for
     retry: Retry = Retry()
 
     @model_validator(mode="after")
@@ -140,8 +142,8 @@ class Destination(Options):
             raise ValueError("results hold the identity: `deidentify` sends `source` alone")
         if self.verification == "qido" and self.web is None:
             raise ValueError('`verify = "qido"` needs `web`')
-        if self.verification == "find" and self.dicom is None:
-            raise ValueError('`verify = "find"` needs `dicom`')
+        if self.verification in ("find", "commitment") and self.dicom is None:
+            raise ValueError(f'`verify = "{self.verification}"` needs `dicom`')
         return self
 
     @property

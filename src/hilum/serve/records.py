@@ -113,6 +113,20 @@ class Records:
             RecordsUnavailable: the database is away, or newer than this program.
         """
         from alembic import command
+
+        self._migrate(lambda settings: command.upgrade(settings, "head"))
+
+    def downgrade(self, version: str) -> None:
+        """Bring the tables to the form of an older program, such as "0001"; while nobody uses them.
+
+        Raises:
+            RecordsUnavailable: the database is away, or there was no such version.
+        """
+        from alembic import command
+
+        self._migrate(lambda settings: command.downgrade(settings, version))
+
+    def _migrate(self, migration: Callable[[Any], None]) -> None:
         from alembic.config import Config as Alembic
         from alembic.util import CommandError
 
@@ -125,12 +139,12 @@ class Records:
                 else:
                     connection.execute(text("BEGIN IMMEDIATE"))
                 settings.attributes["connection"] = connection
-                command.upgrade(settings, "head")
+                migration(settings)
         except CommandError as error:
             raise RecordsUnavailable(f"{error}; needed: a hilum at least as new") from None
         except SQLAlchemyError as error:
             kind = type(getattr(error, "orig", None) or error).__name__
-            raise RecordsUnavailable(f"the database cannot be upgraded ({kind})") from None
+            raise RecordsUnavailable(f"the database cannot be migrated ({kind})") from None
 
     def close(self) -> None:
         self.engine.dispose()

@@ -96,6 +96,8 @@ class Delivery(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     since: Mapped[float]  # of the first attempt of this round
     changed: Mapped[float]
+    commitment: Mapped[str | None] = mapped_column(String(64), index=True)  # Transaction UID
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what the archive says of it
 
 
 class Work(Base):

@@ -89,6 +89,11 @@ class Queue:
         work.details = work.details if details is None else details
         return True
 
+    def hurry(self, session: Session, kind: str, subject: str) -> None:
+        """What waits for its time is due now."""
+        waiting = Work.subject == subject, Work.kind == kind, Work.state == "waiting"
+        session.execute(update(Work).where(*waiting).values(due=self.records.clock()))
+
     # --- A worker -------------------------------------------------------------------------------
 
     def claim(self, owner: str, kinds: Collection[str] = KINDS) -> Work | None:
