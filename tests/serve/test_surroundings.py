@@ -51,7 +51,7 @@ def fetching(tmp_path: Path, server: Pacs, **options: Any) -> Iterator[Parts]:
     """A service with its node, and an archive that holds an earlier study of the patient."""
     peer = {"host": "127.0.0.1", "port": server.port, "ae_title": "PACS"}
     parts = Parts(tmp_path, priors={"dicom": peer, **options})
-    node = DicomNode(Node(port=0, allow=("PACS",)), parts.intake)
+    node = DicomNode(Node(port=0, allow=("PACS",)), parts.intake, archive="PACS")
     node.start()
     server.peer = ("127.0.0.1", node.port)
     for uid, more in {"1.9": EARLIER, "1.8": EARLIER | {"PatientID": "another"}}.items():

@@ -62,12 +62,17 @@ _CHUNK = 64 * 2**10
 class DicomNode:
     """`start()`, then `stop()`."""
 
-    def __init__(self, config: Node, intake: Intake) -> None:
+    def __init__(self, config: Node, intake: Intake, *, archive: str | None = None) -> None:
         """
+        Args:
+            archive: AE title of the node that earlier images are fetched from.
+
         Raises:
             ConfigError: certificates that cannot be used.
         """
         self._config, self._intake = config, intake
+        # C-MOVE names who asked for it (PS3.7 9.1.1.1); some archives name themselves.
+        self._fetchers = {config.ae_title, archive or config.ae_title}
         self._context = server_context(config.tls) if config.tls else None
         self._server: _Server | None = None
 
@@ -140,12 +145,11 @@ class DicomNode:
     def _store(self, event: Any) -> int:
         """The answer to one instance."""
         peer, sender = event.assoc.requestor.address, event.assoc.requestor.ae_title.strip()
-        own = (event.request.MoveOriginatorApplicationEntityTitle or "").strip()
+        mover = (event.request.MoveOriginatorApplicationEntityTitle or "").strip()
         try:
             self._intake.receive(
                 Path(event.dataset_path),
-                # What we fetched ourselves says so: C-MOVE names who asked for it.
-                origin="prior" if own == self._config.ae_title else "c-store",
+                origin="prior" if mover in self._fetchers else "c-store",
                 sender=sender,
                 peer=peer,
             )

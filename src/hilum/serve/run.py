@@ -58,7 +58,9 @@ class Running:
             _free_all(service)
         service.audit.tell("start")
         if config.node.enabled:
-            self.node = DicomNode(config.node, service.intake)
+            earlier = config.priors.dicom if config.priors else None
+            title = earlier.ae_title if earlier else None
+            self.node = DicomNode(config.node, service.intake, archive=title)
             self.node.start()
         for number in range(SENDERS):
             self._thread(f"sender-{number}", Worker(service, SENDING).run, self._stop)
