@@ -17,7 +17,8 @@ analysis   a received image -> checked -> analysed, refused or failed; files of 
 delivery   results to archives by C-STORE or STOW-RS, verified, with back-off and dead letters
 commitment what archives report of objects that they were asked to keep
 priors     earlier images of the patient, whose absence delays nothing
-worklist   work items of a UPS-RS server: claimed, completed
+ups        UPS-RS: work items searched for, claimed, ended
+worklist   the work items that are ours, step by step
 node       the DICOM node (pynetdicom)
 actions    what people ask for: retry, other pipelines, priority
 logs       without identifiers

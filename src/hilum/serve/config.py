@@ -186,8 +186,17 @@ class Worklist(Options):
     """A UPS-RS server whose work items we claim."""
 
     web: WebPeer
+    images: WebPeer | None = None  # WADO-RS of what items refer to; none: the same server
     every_s: float = Field(default=5.0, gt=0)
-    station: str = "HILUM"
+    within_s: float = Field(default=600.0, gt=0)  # that images are asked for; then it is cancelled
+    station: str = Field(default="HILUM", min_length=1, max_length=16)
+    # Of scheduled items, as UPS-RS searches for them; none: those of our station.
+    filter: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What items are searched for by, beside their state."""
+        return self.filter or {"ScheduledStationNameCodeSequence.CodeValue": self.station}
 
 
 class Config(Options):

@@ -16,6 +16,7 @@ from hilum.core.errors import HilumError, InputRefused
 from hilum.dicom.deidentify import Deidentified, deidentify
 from hilum.dicom.pseudonyms import Pseudonyms, open_secret
 from hilum.dicom.stored import open_stored
+from hilum.serve import worklist
 from hilum.serve.commitment import new_transaction, note
 from hilum.serve.config import Destination, Retry
 from hilum.serve.peers import DicomArchive, PeerFailed, WebArchive
@@ -192,6 +193,7 @@ def _tell(
     service: Service, session: Session, delivery: Delivery, what: str, outcome: str = "0"
 ) -> None:
     image = session.get_one(Image, delivery.image)
+    worklist.hurry(service, session, image.id)
     service.records.say(session, image.id, image.state, f"{what} to {delivery.destination}")
     service.audit.add(
         session,

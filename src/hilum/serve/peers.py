@@ -30,11 +30,16 @@ REPORT_S = 1.0  # that an association is kept open for a storage commitment's re
 _JSON = "application/dicom+json"
 _MULTIPART = 'multipart/related; type="application/dicom"'
 _RETRIEVED_BYTES = 512 * 2**20
+_REFUSALS = (400, 404, 409, 410)
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 B.2.3)
 
 
 class PeerFailed(HilumError):
     """Another system does not answer, refuses, or does not do what it says."""
+
+
+class PeerRefused(PeerFailed):
+    """The other system understands, and says no: asking again would not help."""
 
 
 # --- DICOMweb -----------------------------------------------------------------------------------
@@ -64,7 +69,9 @@ class WebArchive:
             ) as client:
                 yield client
         except httpx.HTTPStatusError as error:
-            raise PeerFailed(f"the server answers {error.response.status_code}") from None
+            status = error.response.status_code
+            kind = PeerRefused if status in _REFUSALS else PeerFailed
+            raise kind(f"the server answers {status}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PeerFailed(f"the server is not reached ({type(error).__name__})") from None
         except ValueError:
@@ -111,6 +118,7 @@ class WebArchive:
                 return []
             answer.raise_for_status()
             rows = answer.json()
+            rows = [rows] if isinstance(rows, dict) else rows  # of a single resource
             return [one for one in rows if isinstance(one, dict)]
 
     def retrieve(self, path: str) -> list[bytes]:
@@ -129,15 +137,15 @@ class WebArchive:
                     raise PeerFailed("the server answers more than the limit")
             return parts(bytes(content), answer.headers.get("Content-Type", ""))
 
-    def send(self, method: str, path: str, body: Any, parameters: dict[str, str]) -> None:
+    def send(self, method: str, path: str, body: Any) -> None:
         """A request with a body in the DICOM JSON model, such as of UPS-RS.
 
         Raises:
-            PeerFailed: it is not reached or refuses.
+            PeerFailed: it is not reached or, as a `PeerRefused`, says no.
         """
         headers = {"Content-Type": _JSON, "Accept": _JSON}
         with self._client() as client:
-            answer = client.request(method, path, json=body, params=parameters, headers=headers)
+            answer = client.request(method, path, json=body, headers=headers)
             answer.raise_for_status()
 
 

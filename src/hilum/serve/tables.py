@@ -108,7 +108,7 @@ class Work(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(Id, index=True)  # an image, a delivery
+    subject: Mapped[str] = mapped_column(Id, index=True)  # an image, a delivery, a work item
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[str] = mapped_column(String(16))  # waiting, running, done, failed
     priority: Mapped[int] = mapped_column(default=ROUTINE)

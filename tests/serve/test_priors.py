@@ -1,4 +1,4 @@
-"""Priors and work lists: their absence delays nothing, what is claimed is completed."""
+"""Earlier images of the patient: their absence delays nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydicom import dcmread
 from helpers.archive import archive
 from helpers.pacs import Pacs, pacs
 from helpers.service import Parts, radiograph_file
-from hilum.serve import worklist
 from hilum.serve.config import Node
 from hilum.serve.node import DicomNode
 
@@ -97,58 +96,3 @@ def test_images_of_one_patient_find_each_other_in_any_order(parts: Parts) -> Non
     assert parts.image(newest).prior == middle
     assert parts.image(middle).prior == oldest
     assert parts.image(oldest).prior is None
-
-
-def item(study: str, series: str) -> dict[str, object]:
-    reference = {
-        "0020000D": {"vr": "UI", "Value": [study]},
-        "0020000E": {"vr": "UI", "Value": [series]},
-    }
-    return {
-        "00080018": {"vr": "UI", "Value": ["1.5"]},
-        "00741000": {"vr": "CS", "Value": ["SCHEDULED"]},
-        "00404021": {"vr": "SQ", "Value": [reference]},
-    }
-
-
-def test_a_work_item_is_claimed_analysed_and_completed(tmp_path: Path) -> None:
-    with archive() as server:
-        server.objects["1.2.3.4"] = radiograph_file()
-        server.workitems["1.5"] = item("1.2.3", "1.2.3.1")
-        parts = Parts(tmp_path, worklist={"web": {"url": server.url}})
-        assert worklist.claim(parts.service) == 1
-        assert server.workitems["1.5"]["00741000"]["Value"] == ["IN PROGRESS"]
-        assert worklist.claim(parts.service) == 0
-        parts.work()
-        assert server.workitems["1.5"]["00741000"]["Value"] == ["COMPLETED"]
-        assert parts.records.counts() == {"analysed": 1}
-        parts.close()
-
-
-def test_a_work_item_whose_image_is_refused_is_cancelled(tmp_path: Path) -> None:
-    with archive() as server:
-        server.objects["1.2.3.4"] = radiograph_file(BodyPartExamined="HAND")
-        server.workitems["1.5"] = item("1.2.3", "1.2.3.1")
-        parts = Parts(tmp_path, worklist={"web": {"url": server.url}})
-        worklist.claim(parts.service)
-        parts.work()
-        assert server.workitems["1.5"]["00741000"]["Value"] == ["CANCELED"]
-        parts.close()
-
-
-def test_an_item_that_another_station_has_is_left(tmp_path: Path) -> None:
-    with archive() as server:
-        server.workitems["1.5"] = item("1.2.3", "1.2.3.1")
-        server.workitems["1.5"]["00741000"] = {"vr": "CS", "Value": ["SCHEDULED"]}
-        parts = Parts(tmp_path, worklist={"web": {"url": server.url}})
-        real = server._workitems
-
-        def taken(method: str, path: list[str], body: bytes) -> object:
-            if method == "PUT":
-                return 409, {}
-            return real(method, path, body)
-
-        server._workitems = taken  # type: ignore[method-assign]
-        assert worklist.claim(parts.service) == 0
-        assert parts.records.counts() == {}
-        parts.close()
