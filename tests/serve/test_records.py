@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 from helpers.archive import archive
 from helpers.service import Parts, radiograph_file
 from hilum.core.errors import ConfigError
 from hilum.serve.events import Events
 from hilum.serve.records import Records, RecordsUnavailable, hashed, plain
-from hilum.serve.tables import Base, Image
+from hilum.serve.tables import Base, Image, Note, Work
 
 
 def test_migrations_make_the_tables_that_the_code_knows(parts: Parts) -> None:
@@ -48,6 +49,32 @@ def test_queued_work_survives_an_upgrade_and_the_way_back(tmp_path: Path) -> Non
         parts.work()
         assert parts.records.counts() == {"analysed": 2}
         assert len(pacs.objects) == 2
+        parts.close()
+
+
+def test_a_claimed_work_item_survives_an_upgrade_and_the_way_back(tmp_path: Path) -> None:
+    """Version 1 kept an item as a note without work of its own."""
+    with archive() as server:
+        server.workitems["1.5"] = {
+            "00081195": {"vr": "UI", "Value": ["1.9"]},
+            "00741000": {"vr": "CS", "Value": ["IN PROGRESS"]},
+        }
+        parts = Parts(tmp_path, worklist={"web": {"url": server.url}}, write="sr")
+        id = parts.receive(radiograph_file()).id
+        parts.records.downgrade("0001")
+        value = {"uid": "1.5", "transaction": "1.9", "paths": [], "images": [id]}
+        with parts.records.write() as session:
+            session.add(Note(name=f"workitem {hashed('1.5')}", value=value))
+        for _ in range(2):
+            parts.records.upgrade()
+            parts.records.downgrade("0001")
+        with parts.records.read() as session:
+            kinds = sorted(session.scalars(select(Work.kind)))
+        assert kinds == ["check", "report"]  # as version 1 knows them
+        parts.records.upgrade()
+        parts.clock.now = time.time() + 60  # migrations have no clock of tests
+        parts.work()
+        assert server.workitems["1.5"]["00741000"]["Value"] == ["COMPLETED"]
         parts.close()
 
 
