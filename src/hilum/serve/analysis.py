@@ -24,6 +24,7 @@ from hilum.inference.answer import answer, reason
 from hilum.report.writers import NOT_WRITTEN, File, Writer, write_all
 from hilum.serve import routing, worklist
 from hilum.serve.config import SOURCE
+from hilum.serve.monitor import shadow
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import hashed, plain
 from hilum.serve.tables import Delivery, Image, Result, Work
@@ -77,7 +78,8 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
         view=image.view,
         modality=image.modality,
     )
-    plan = routing.plan(service.config, facts, image.wanted)
+    accepted = shadow.accepted(service, session)
+    plan = routing.plan(service.config, facts, image.wanted, accepted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
     link_priors(session, image)
