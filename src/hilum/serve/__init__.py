@@ -1,6 +1,7 @@
 """The service: images in by DICOM and HTTP, results back in the archive and on a page.
 
 config     one TOML file and HILUM_SERVE_* variables; what is wrong with them, in words
+users      who may log in: the configuration's, and a file's
 check      what is wrong with a configuration on this machine, in words
 records    tables of images, results, deliveries, work, history (SQLite or PostgreSQL)
 store      files under hashed names, flushed before anybody is told that they are there

@@ -57,7 +57,7 @@ class Node(Options):
 
 
 class User(Options):
-    """Who may log in. `password` is an argon2 hash: `hilum serve --hash-password` makes it."""
+    """Who may log in. `password` is an argon2 hash: `hilum users add --print` makes it."""
 
     role: Literal["reader", "admin"] = "reader"
     password: str = Field(pattern=r"^\$argon2id\$")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, func, insert, select, text
+from sqlalchemy import Engine, create_engine, delete, event, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -177,6 +177,12 @@ class Records:
         """Add to an image's history, which is also what pages are told."""
         values = {"image": image, "at": self.clock(), "what": what, "state": state}
         session.execute(insert(tables.Event).values(values))
+
+    def end_sessions(self, name: str) -> int:
+        """Log a user out everywhere; how many sessions that were."""
+        gone = delete(tables.Session).where(tables.Session.name == name)
+        with self.write() as session:
+            return int(session.execute(gone).rowcount)  # type: ignore[attr-defined]
 
     def history(self, image: str) -> list[tables.Event]:
         with self.read() as session:

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 def check(service: Service) -> dict[str, Any]:
     """Look, keep what was seen for the metrics, and say an alarm in the log once."""
     state = drift(service)
-    newest = state["blocks"][-1] if state["alarm"] else {"number": 0, "alarms": []}
+    nothing: dict[str, Any] = {"number": 0, "alarms": []}
+    newest = state["blocks"][-1] if state["alarm"] else nothing
     value = {"at": service.clock(), "alarm": state["alarm"], "block": newest["number"]}
     with service.records.write() as session:
         before = session.get(Note, STATE)

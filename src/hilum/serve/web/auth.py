@@ -26,7 +26,9 @@ from sqlalchemy import delete
 
 from hilum.serve import tables
 from hilum.serve.audit import MINOR
+from hilum.serve.config import is_loopback
 from hilum.serve.service import Service
+from hilum.serve.users import Users
 from hilum.serve.web.oidc import PREFIX, Provider
 from hilum.serve.web.user import LOCAL, User
 
@@ -40,6 +42,7 @@ class Auth:
 
     def __init__(self, service: Service) -> None:
         self.service, self.web = service, service.config.web
+        self.users = Users(service.config)
         self.provider = Provider(self.web.oidc, service.clock) if self.web.oidc else None
         self._lock = threading.Lock()
         self._wrong: dict[str, list[float]] = {}
@@ -53,8 +56,10 @@ class Auth:
         Raises:
             HTTPException: 401 wrong, 429 wrong too often.
         """
-        now, user = self.service.clock(), self.web.users.get(name)
-        seen = hmac.digest(self._key, f"{name}\0{password}".encode("utf-8", "replace"), "sha256")
+        now, user = self.service.clock(), self.users.all().get(name)
+        # With the hash in it, so that another password of the name is not the known one.
+        text = f"{name}\0{user and user.password}\0{password}".encode("utf-8", "replace")
+        seen = hmac.digest(self._key, text, "sha256")
         if user is not None and hmac.compare_digest(self._known.get(name, b""), seen):
             return User(name=name, role=user.role)
         key = name if user is not None else ""  # unknown names share one count: no memory to fill
@@ -109,7 +114,7 @@ class Auth:
         changes = request.method not in _SAFE
         if changes:
             self.same_site(request)
-        if not self.web.users and self.provider is None:
+        if self.provider is None and is_loopback(self.web.host) and not self.users.all():
             return LOCAL
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "basic" and (pair := _basic(value)):
@@ -137,7 +142,7 @@ class Auth:
         """Of a local user as it is configured now; the provider's was said at the log-in."""
         if held.name.startswith(PREFIX):
             return held.role if self.provider is not None else None
-        configured = self.web.users.get(held.name)
+        configured = self.users.all().get(held.name)
         return configured.role if configured else None
 
     def same_site(self, request: Request) -> None:

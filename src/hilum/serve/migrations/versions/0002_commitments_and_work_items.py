@@ -58,6 +58,12 @@ def _open_items() -> list[tuple[str, dict[str, Any]]]:
 
 def _add(kind: str, subject: str) -> None:
     id = hashlib.sha256(f"{kind}\0{subject}\0".encode()).hexdigest()[:32]
-    row = {"id": id, "kind": kind, "subject": subject, "details": {}, "state": "waiting"}
+    row: dict[str, Any] = {
+        "id": id,
+        "kind": kind,
+        "subject": subject,
+        "details": {},
+        "state": "waiting",
+    }
     row |= {"priority": 0, "due": time.time(), "attempts": 0, "crashes": 0}
     op.execute(_WORK.insert().values(row))
