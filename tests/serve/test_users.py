@@ -24,7 +24,8 @@ SESSION = "/api/v1/session"
 def command(tmp_path: Path, *words: str, typed: str = "") -> tuple[int, str]:
     file = tmp_path / "hilum.toml"
     file.write_text(f"folder = '{tmp_path}'\nreserve_bytes = 0\n")
-    run = CliRunner().invoke(app, ["serve", "users", *words, "-c", str(file)], input=f"{typed}\n")
+    asked = ["users", *words, "--config", str(file)]
+    run = CliRunner().invoke(app, asked, input=f"{typed}\n")
     return run.exit_code, run.output if run.exception is None else f"{run.output}{run.exception}"
 
 
@@ -66,26 +67,29 @@ def test_the_file_holds_hashes_and_is_its_owners(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "role", "password"),
+    ("name", "role", "password", "why"),
     [
-        ("ada", "king", "right horse"),
-        ("oidc:ada", "reader", "right horse"),
-        ("ada", "reader", "short"),
+        ("ada", "king", "right horse", "reader or admin"),
+        ("oidc:ada", "reader", "right horse", "no colon"),
+        ("ada", "reader", "short", "8 or more"),
     ],
 )
 def test_what_is_no_user_changes_nothing(
-    tmp_path: Path, name: str, role: str, password: str
+    tmp_path: Path, name: str, role: str, password: str, why: str
 ) -> None:
-    assert command(tmp_path, "add", name, "--role", role, typed=password)[0] != 0
+    code, said = command(tmp_path, "add", name, "--role", role, typed=password)
+    assert code != 0
+    assert why in said
     assert not (tmp_path / "users.json").exists()
 
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:
     command(tmp_path, "add", "ada", typed="right horse")
     before = (tmp_path / "users.json").read_bytes()
-    assert command(tmp_path, "add", "ada", "--role", "admin", typed="other horse")[0] != 0
+    code, said = command(tmp_path, "add", "ada", "--role", "admin", typed="other horse")
+    assert (code != 0, "is there" in said) == (True, True)
     assert (tmp_path / "users.json").read_bytes() == before
-    assert command(tmp_path, "remove", "eve")[0] != 0
+    assert "no user 'eve'" in command(tmp_path, "remove", "eve")[1]
 
 
 def test_an_entry_for_the_configuration_is_printed_and_not_stored(tmp_path: Path) -> None:
