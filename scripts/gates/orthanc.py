@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 
@@ -71,8 +72,8 @@ def errors_of(path: Path) -> list[str]:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[None]:
-    settings = {
+def orthanc(folder: Path, more: dict[str, Any] | None = None) -> Iterator[None]:
+    settings: dict[str, Any] = {
         "StorageDirectory": str(folder / "store"),
         "IndexDirectory": str(folder / "store"),
         "HttpPort": 8042,
@@ -81,6 +82,7 @@ def orthanc(folder: Path) -> Iterator[None]:
         "DicomAlwaysAllowStore": True,
         "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **(more or {}),
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     log = (folder / "orthanc.log").open("w")

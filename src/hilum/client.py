@@ -94,15 +94,22 @@ class Client:
         *,
         user: str | None = None,
         password: str | None = None,
+        token: str | None = None,
         timeout_s: float = 60.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """
+        Args:
+            token: an access token of the OpenID provider, instead of user and password.
+
         Raises:
             NotLoggedIn, NotReached: with a user: the log-in failed.
         """
         base = url.rstrip("/") + "/api/v1"
-        self._http = httpx.Client(base_url=base, timeout=timeout_s, transport=transport)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(
+            base_url=base, headers=headers, timeout=timeout_s, transport=transport
+        )
         if user is not None:
             self._ask("POST", "/session", json={"name": user, "password": password or ""})
 

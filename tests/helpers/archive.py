@@ -36,7 +36,7 @@ class Archive:
             return 503, {}
         parts_of_path = path.strip("/").split("/")
         if parts_of_path[0] == "workitems":
-            return self._workitems(method, parts_of_path, body)
+            return self._workitems(method, parts_of_path, query, body)
         if method == "POST":
             return 200, self._stored(parts(body, kind))
         return self._asked(parts_of_path, query)
@@ -55,23 +55,48 @@ class Archive:
         held = [(dcmread(BytesIO(c), stop_before_pixels=True), c) for c in [*self.objects.values()]]
         if len(path) > 1:
             held = [one for one in held if one[0].StudyInstanceUID == path[1]]
-        if len(path) == 4:  # WADO-RS of a series
-            return 200, [c for ds, c in held if ds.SeriesInstanceUID == path[3]]
+        if len(path) in (4, 6):  # WADO-RS of a series, of an instance
+            held = [one for one in held if one[0].SeriesInstanceUID == path[3]]
+            found = [c for ds, c in held if len(path) == 4 or ds.SOPInstanceUID == path[5]]
+            return (200, found) if found else (404, {})
         held = [one for one in held if all(str(one[0].get(k, "")) == v for k, v in query.items())]
         return 200, [json.loads(_short(ds).to_json()) for ds, _ in held]
 
-    def _workitems(self, method: str, path: list[str], body: bytes) -> Any:
+    def _workitems(self, method: str, path: list[str], query: dict[str, str], body: bytes) -> Any:
+        """UPS-RS: an item in progress takes changes from who knows its transaction."""
+        if method == "GET" and len(path) == 1:
+            found = [i for i in self.workitems.values() if _state(i) == query["ProcedureStepState"]]
+            return 200, [_without_transaction(one) for one in found]
+        item = self.workitems.get(path[1])
+        if item is None:
+            return 404, {}
         if method == "GET":
-            return 200, [i for i in self.workitems.values() if _state(i) == "SCHEDULED"]
-        item = self.workitems[path[1]]
+            return 200, [_without_transaction(item)]
         change = json.loads(body)[0]
-        if path[-1] == "state":
-            if _state(change) == "IN PROGRESS" and _state(item) != "SCHEDULED":
+        ours = change["00081195"] == item.get("00081195")
+        if path[-1] != "state":
+            named = query.get(change["00081195"]["Value"][0])
+            if _state(item) != "IN PROGRESS" or not ours or named is None:
                 return 409, {}
-            if _state(item) == "IN PROGRESS" and change["00081195"] != item["00081195"]:
-                return 409, {}
+        elif (_state(item), _state(change)) == ("SCHEDULED", "IN PROGRESS"):
+            pass
+        elif _state(item) != "IN PROGRESS" or not ours or not _may_end(item, _state(change)):
+            return 409, {}
         item.update(change)
         return 200, {}
+
+
+def _without_transaction(item: dict[str, Any]) -> dict[str, Any]:
+    return {tag: value for tag, value in item.items() if tag != "00081195"}
+
+
+def _may_end(item: dict[str, Any], state: str) -> bool:
+    """Whether an item has what its final state must have (PS3.4 table CC.2.5-3)."""
+    if state == "COMPLETED":
+        (done,) = item.get("00741216", {"Value": [{}]})["Value"]
+        return {"00404028", "00404050", "00404051", "00404019", "00404033"} <= set(done)
+    (progress,) = item.get("00741002", {"Value": [{}]})["Value"]
+    return state == "CANCELED" and {"00404052", "0074100E"} <= set(progress)
 
 
 def _short(ds: Any) -> Any:
@@ -95,7 +120,7 @@ def archive() -> Iterator[Archive]:
         def do(self) -> None:
             url = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            query = {key: values[0] for key, values in parse_qs(url.query, True).items()}
             kind = self.headers.get("Content-Type", "")
             status, value = made.answer(self.command, url.path, query, body, kind)
             if isinstance(value, list) and value and isinstance(value[0], bytes):

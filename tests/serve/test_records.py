@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select
 
+from helpers.archive import archive
 from helpers.service import Parts, radiograph_file
 from hilum.core.errors import ConfigError
 from hilum.serve.events import Events
 from hilum.serve.records import Records, RecordsUnavailable, hashed, plain
-from hilum.serve.tables import Base, Image
+from hilum.serve.tables import Base, Image, Note, Work
 
 
 def test_migrations_make_the_tables_that_the_code_knows(parts: Parts) -> None:
@@ -25,6 +28,63 @@ def test_upgrading_again_changes_nothing(parts: Parts) -> None:
     parts.receive(radiograph_file())
     parts.records.upgrade()
     assert parts.records.counts() == {"received": 1}
+
+
+def test_queued_work_survives_an_upgrade_and_the_way_back(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.away = True
+        one = {"web": {"url": pacs.url}}
+        rules = [{"destinations": ["pacs"]}]
+        options = {"destinations": {"pacs": one}, "rules": rules, "write": "sr"}
+        parts = Parts(tmp_path, **options)
+        parts.receive(radiograph_file("1.1"))
+        parts.work()  # analysed; its delivery waits
+        parts.receive(radiograph_file("1.2"))  # not even looked at
+        assert "commitment" in columns(parts)
+        parts.records.downgrade("0001")
+        assert "commitment" not in columns(parts)
+        parts.records.upgrade()
+        pacs.away = False
+        parts.clock.now += 3600
+        parts.work()
+        assert parts.records.counts() == {"analysed": 2}
+        assert len(pacs.objects) == 2
+        parts.close()
+
+
+def test_a_claimed_work_item_survives_an_upgrade_and_the_way_back(tmp_path: Path) -> None:
+    """Version 1 kept an item as a note without work of its own."""
+    with archive() as server:
+        server.workitems["1.5"] = {
+            "00081195": {"vr": "UI", "Value": ["1.9"]},
+            "00741000": {"vr": "CS", "Value": ["IN PROGRESS"]},
+        }
+        parts = Parts(tmp_path, worklist={"web": {"url": server.url}}, write="sr")
+        id = parts.receive(radiograph_file()).id
+        parts.records.downgrade("0001")
+        value = {"uid": "1.5", "transaction": "1.9", "paths": [], "images": [id]}
+        with parts.records.write() as session:
+            session.add(Note(name=f"workitem {hashed('1.5')}", value=value))
+        for _ in range(2):
+            parts.records.upgrade()
+            parts.records.downgrade("0001")
+        with parts.records.read() as session:
+            kinds = sorted(session.scalars(select(Work.kind)))
+        assert kinds == ["check", "report"]  # as version 1 knows them
+        parts.records.upgrade()
+        parts.clock.now = time.time() + 60  # migrations have no clock of tests
+        parts.work()
+        assert server.workitems["1.5"]["00741000"]["Value"] == ["COMPLETED"]
+        parts.close()
+
+
+def columns(parts: Parts) -> set[str]:
+    return {one["name"] for one in inspect(parts.records.engine).get_columns("deliveries")}
+
+
+def test_a_version_that_never_was_is_named(parts: Parts) -> None:
+    with pytest.raises(RecordsUnavailable, match="0042"):
+        parts.records.downgrade("0042")
 
 
 def test_a_newer_database_is_not_touched(parts: Parts) -> None:

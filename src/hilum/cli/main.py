@@ -25,6 +25,7 @@ from hilum.cli import (
     submit,
     sweep,
     train,
+    users,
 )
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ app.command()(ensemble.ensemble)
 app.command()(submit.submit)
 app.command()(serve.serve)
 app.add_typer(audit.app, name="audit")
+app.add_typer(users.app, name="users")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from hilum.cli import common
 
+if TYPE_CHECKING:
+    from hilum.serve.config import Config
+
+CONFIG = typer.Option(
+    None, "--config", "-c", envvar="HILUM_SERVE_CONFIG", help="A TOML file: docs/service.md."
+)
+
 
 def serve(
-    config: Path | None = typer.Option(
-        None,
-        "--config",
-        "-c",
-        envvar="HILUM_SERVE_CONFIG",
-        help="A TOML file: docs/service.md.",
-    ),
+    config: Path | None = CONFIG,
     check: bool = typer.Option(False, "--check", help="Say what is wrong, and stop."),
-    hash_password: bool = typer.Option(
-        False, "--hash-password", help="Ask for a password and print its hash for [web.users]."
-    ),
     as_json: bool = typer.Option(False, "--json", help="With --check: a list for machines."),
 ) -> None:
     """Receive radiographs by DICOM and HTTP, analyse them, send results on, show a page.
@@ -30,15 +29,7 @@ def serve(
 
     Example: hilum serve
     """
-    from hilum.core.extras import require
-
-    require("serve")
-    if hash_password:
-        _hash()
-        return
-    from hilum.serve.config import load
-
-    loaded = load(config)
+    loaded = configuration(config)
     if check:
         from hilum.serve.check import problems
 
@@ -51,15 +42,27 @@ def serve(
     _run(loaded)
 
 
-def _run(config: object) -> None:
+def configuration(config: Path | None) -> Config:
+    """Of the file and the environment.
+
+    Raises:
+        ConfigError, MissingExtraError: it is wrong, or the service is not installed.
+    """
+    from hilum.core.extras import require
+
+    require("serve")
+    from hilum.serve.config import load
+
+    return load(config)
+
+
+def _run(config: Config) -> None:
     import signal
     import threading
 
-    from hilum.serve.config import Config
     from hilum.serve.logs import configure
     from hilum.serve.run import Running
 
-    assert isinstance(config, Config)
     configure(config.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,9 +77,3 @@ def _run(config: object) -> None:
         typer.echo(f"Kept in {config.root}. {common.NOTICE}")
         stop.wait()
         typer.echo("Ending: what has begun is ended, the rest goes on at the next start.")
-
-
-def _hash() -> None:
-    from argon2 import PasswordHasher
-
-    typer.echo(PasswordHasher().hash(typer.prompt("Password", hide_input=True, err=True)))

@@ -1,6 +1,7 @@
 """The service: images in by DICOM and HTTP, results back in the archive and on a page.
 
 config     one TOML file and HILUM_SERVE_* variables; what is wrong with them, in words
+users      who may log in: the configuration's, and a file's
 check      what is wrong with a configuration on this machine, in words
 records    tables of images, results, deliveries, work, history (SQLite or PostgreSQL)
 store      files under hashed names, flushed before anybody is told that they are there
@@ -15,8 +16,10 @@ pipelines  bundles of the configuration, opened once
 routing    which pipelines and destinations an image gets
 analysis   a received image -> checked -> analysed, refused or failed; files of its result
 delivery   results to archives by C-STORE or STOW-RS, verified, with back-off and dead letters
+commitment what archives report of objects that they were asked to keep
 priors     earlier images of the patient, whose absence delays nothing
-worklist   work items of a UPS-RS server: claimed, completed
+ups        UPS-RS: work items searched for, claimed, ended
+worklist   the work items that are ours, step by step
 node       the DICOM node (pynetdicom)
 actions    what people ask for: retry, other pipelines, priority
 logs       without identifiers

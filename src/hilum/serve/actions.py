@@ -72,9 +72,9 @@ def retry_delivery(service: Service, id: str) -> None:
         now = service.clock()
         delivery.state, delivery.reason = "waiting", None
         delivery.attempts, delivery.since, delivery.changed = 0, now, now
+        delivery.commitment = delivery.report = None
         if not service.queue.again(session, DELIVER, id):
-            waiting = Work.subject == id, Work.kind == DELIVER, Work.state == "waiting"
-            session.execute(update(Work).where(*waiting).values(due=now))
+            service.queue.hurry(session, DELIVER, id)
 
 
 def set_priority(service: Service, id: str, priority: str) -> None:

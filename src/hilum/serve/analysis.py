@@ -22,12 +22,13 @@ from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
 from hilum.inference.answer import answer, reason
 from hilum.report.writers import NOT_WRITTEN, File, Writer, write_all
-from hilum.serve import routing
+from hilum.serve import routing, worklist
 from hilum.serve.config import SOURCE
+from hilum.serve.monitor import shadow
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import hashed, plain
 from hilum.serve.tables import Delivery, Image, Result, Work
-from hilum.serve.work import ANALYSE, CHECK, DELIVER, PRIOR, REPORT
+from hilum.serve.work import ANALYSE, CHECK, DELIVER, PRIOR
 
 if TYPE_CHECKING:
     from hilum.inference.loaded import LoadedPipeline
@@ -77,7 +78,8 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
         view=image.view,
         modality=image.modality,
     )
-    plan = routing.plan(service.config, facts, image.wanted)
+    accepted = shadow.accepted(service, session)
+    plan = routing.plan(service.config, facts, image.wanted, accepted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
     link_priors(session, image)
@@ -304,9 +306,7 @@ def settle(
     image.state, image.reason = state, plain(why)
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
-    if service.config.worklist is not None and image.study:
-        key = f"{state} {image.analysed}"
-        service.queue.add(session, REPORT, image.id, key=key, priority=image.priority)
+    worklist.hurry(service, session, image.id)
 
 
 def _send(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hilum.core.errors import HilumError
+from hilum.core.errors import ConfigError, HilumError
 from hilum.report.writers import parse
 from hilum.serve.config import Config, Tls, is_loopback
 from hilum.serve.pipelines import NotLoaded, Pipelines
 from hilum.serve.records import Records
 from hilum.serve.store import Store
 from hilum.serve.tls import server_context
+from hilum.serve.users import Users
 
 
 def problems(config: Config, *, ports: bool = True) -> list[str]:
@@ -23,12 +25,14 @@ def problems(config: Config, *, ports: bool = True) -> list[str]:
         ports: whether the addresses must be free; not while the service runs.
     """
     return [
+        *_users(config),
         *_exposed(config),
         *_certificates(config),
         *_folder(config),
         *_database(config),
         *_pipelines(config),
         *_secrets(config),
+        *_provider(config),
         *(_ports(config) if ports else ()),
     ]
 
@@ -38,14 +42,24 @@ def unsafe(config: Config) -> list[str]:
     return list(_exposed(config))
 
 
+def _users(config: Config) -> Iterator[str]:
+    try:
+        Users(config).all()
+    except ConfigError as error:
+        yield f"users: {error}"
+
+
 def _exposed(config: Config) -> Iterator[str]:
     """Loopback only, unless TLS and credentials are set."""
     web, node = config.web, config.node
     if web.enabled and not is_loopback(web.host):
         if web.tls is None:
             yield f"[web] host {web.host} is reached by others; needed: [web.tls], or 127.0.0.1"
-        if not web.users and web.oidc is None:
-            yield f"[web] host {web.host} is reached by others; needed: [web.users] or [web.oidc]"
+        if not Users(config).all() and web.oidc is None:
+            yield (
+                f"[web] host {web.host} is reached by others; needed: `hilum users add`, "
+                "[web.users] or [web.oidc]"
+            )
     if node.enabled and not is_loopback(node.host):
         if node.tls is None or node.tls.ca is None:
             yield (
@@ -110,6 +124,20 @@ def _secrets(config: Config) -> Iterator[str]:
             for path in (destination.web.password_file, destination.web.token_file):
                 if isinstance(path, Path) and not os.access(path, os.R_OK):
                     yield f"destination {name}: {path} cannot be read"
+
+
+def _provider(config: Config) -> Iterator[str]:
+    if config.web.oidc is None:
+        return
+    from hilum.serve.web.oidc import Provider
+
+    try:
+        Provider(config.web.oidc, time.time).known()
+    except HilumError as error:
+        yield f"[web.oidc] {error}; needed: the `issuer` of a provider that is reached from here"
+    secret = config.web.oidc.client_secret_file
+    if secret is not None and not os.access(secret, os.R_OK):
+        yield f"[web.oidc] {secret} cannot be read"
 
 
 def _ports(config: Config) -> Iterator[str]:

@@ -29,6 +29,8 @@ SOURCE = "source"
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
 Priority = Literal["routine", "high", "stat"]
+# No colon: HTTP Basic ends the name there, and names of the OpenID provider have one.
+UserName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f]+$")]
 
 
 class Tls(Options):
@@ -55,21 +57,26 @@ class Node(Options):
 
 
 class User(Options):
-    """Who may log in. `password` is an argon2 hash: `hilum serve --hash-password` makes it."""
+    """Who may log in. `password` is an argon2 hash: `hilum users add --print` makes it."""
 
     role: Literal["reader", "admin"] = "reader"
     password: str = Field(pattern=r"^\$argon2id\$")
 
 
 class Oidc(Options):
-    """Log-in by an OpenID provider."""
+    """Log-in by an OpenID provider. Its redirect URI is ours: /api/v1/session/oidc/callback."""
 
     issuer: str = Field(pattern=r"^https://|^http://(127\.0\.0\.1|localhost)[:/]")
-    client_id: str
-    client_secret_file: Path | None = None
-    role_claim: str = "roles"
+    client_id: str = Field(min_length=1)
+    client_secret_file: Path | None = None  # none: a public client
+    ca: Path | None = None  # believed authorities; none: the system's
+    scopes: tuple[str, ...] = ("openid", "profile")
+    audience: str | None = None  # of bearer tokens; none: they are not taken
+    name_claim: str = "preferred_username"
+    role_claim: str = "roles"  # a path, such as realm_access.roles
     admin: tuple[str, ...] = ("admin",)  # values of the claim
     reader: tuple[str, ...] = ("reader",)
+    url: str | None = Field(default=None, pattern=r"^https?://")  # of our page, behind a proxy
 
 
 class Web(Options):
@@ -79,7 +86,7 @@ class Web(Options):
     host: str = "127.0.0.1"
     port: Port = 8080
     tls: Tls | None = None
-    users: dict[str, User] = Field(default_factory=dict)
+    users: dict[UserName, User] = Field(default_factory=dict)
     oidc: Oidc | None = None
     session_hours: float = Field(default=12.0, gt=0)
     upload_bytes: int = Field(default=GIB, ge=1)  # of one request
@@ -120,7 +127,9 @@ class Destination(Options):
     web: WebPeer | None = None
     objects: tuple[Literal["sr", "seg", "gsps", "sc", "source"], ...] = ("sr",)
     deidentify: bool = False  # `source` as a copy without identity
-    verify: Literal["qido", "find", "answer"] | None = None  # default: qido, answer for C-STORE
+    # Default: qido, answer for C-STORE.
+    verify: Literal["qido", "find", "commitment", "answer"] | None = None
+    report_s: float = Field(default=600.0, gt=0)  # that a storage commitment is waited for
     retry: Retry = Retry()
 
     @model_validator(mode="after")
@@ -133,8 +142,8 @@ class Destination(Options):
             raise ValueError("results hold the identity: `deidentify` sends `source` alone")
         if self.verification == "qido" and self.web is None:
             raise ValueError('`verify = "qido"` needs `web`')
-        if self.verification == "find" and self.dicom is None:
-            raise ValueError('`verify = "find"` needs `dicom`')
+        if self.verification in ("find", "commitment") and self.dicom is None:
+            raise ValueError(f'`verify = "{self.verification}"` needs `dicom`')
         return self
 
     @property
@@ -177,8 +186,17 @@ class Worklist(Options):
     """A UPS-RS server whose work items we claim."""
 
     web: WebPeer
+    images: WebPeer | None = None  # WADO-RS of what items refer to; none: the same server
     every_s: float = Field(default=5.0, gt=0)
-    station: str = "HILUM"
+    within_s: float = Field(default=600.0, gt=0)  # that images are asked for; then it is cancelled
+    station: str = Field(default="HILUM", min_length=1, max_length=16)
+    # Of scheduled items, as UPS-RS searches for them; none: those of our station.
+    filter: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What items are searched for by, beside their state."""
+        return self.filter or {"ScheduledStationNameCodeSequence.CodeValue": self.station}
 
 
 class Config(Options):

@@ -2,7 +2,7 @@
 
 Objects have UIDs that follow from image and pipeline, so a second sending of the same is the same
 object, and an archive holds it once. Where the archive can be asked, it is: before sending again,
-and after.
+and after. A storage commitment comes later: until its report or its time the delivery waits.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from hilum.core.errors import HilumError, InputRefused
 from hilum.dicom.deidentify import Deidentified, deidentify
 from hilum.dicom.pseudonyms import Pseudonyms, open_secret
 from hilum.dicom.stored import open_stored
+from hilum.serve import worklist
+from hilum.serve.commitment import new_transaction, note
 from hilum.serve.config import Destination, Retry
 from hilum.serve.peers import DicomArchive, PeerFailed, WebArchive
 from hilum.serve.records import plain
@@ -45,7 +47,10 @@ def deliver(service: Service, work: Work) -> None:
         if destination is None:
             raise NotSendable("its destination is no longer in the configuration")
         content = _content(service, delivery, result)
-        _send(service, destination, content, again=work.attempts > 1)
+        if delivery.commitment is None:
+            _send(service, work, destination, content)
+        if destination.verification == "commitment" and _open(service, work, destination, content):
+            return
     except (NotSendable, InputRefused) as error:
         why = f"{error.reason} {error.remedy}" if isinstance(error, InputRefused) else str(error)
         _end(service, work, "dead", why)
@@ -68,19 +73,16 @@ def _copy(service: Service, delivery: Delivery) -> Deidentified:
     return deidentify(service.store.read(delivery.image), Pseudonyms(secret))
 
 
-def _send(service: Service, destination: Destination, content: bytes, *, again: bool) -> None:
+def _send(service: Service, work: Work, destination: Destination, content: bytes) -> None:
     """
     Raises:
         PeerFailed: it is not there, or the archive does not say that it is.
     """
-    ids = open_stored(("object", content)).ids
-    uid, study = ids.sop_instance_uid, ids.study_instance_uid
-    if not uid or not study:
-        raise NotSendable("the object has no SOPInstanceUID or StudyInstanceUID")
+    uid, study = _uids(content)
     if destination.web is not None:
         archive = WebArchive(destination.web)
         asked = destination.verification == "qido"
-        if asked and again and archive.has(study, uid):
+        if asked and work.attempts > 1 and archive.has(study, uid):
             return
         archive.store(content, uid)
         if asked and not archive.has(study, uid):
@@ -91,6 +93,54 @@ def _send(service: Service, destination: Destination, content: bytes, *, again: 
     node.store(content)
     if destination.verification == "find" and not _found(node, study, uid):
         raise PeerFailed("the node answered success, and does not have the object")
+    if destination.verification == "commitment":
+        _ask_commitment(service, work, node, content)
+
+
+def _uids(content: bytes) -> tuple[str, str]:
+    """
+    Raises:
+        NotSendable: no archive could take it.
+    """
+    ids = open_stored(("object", content)).ids
+    if not ids.sop_instance_uid or not ids.study_instance_uid:
+        raise NotSendable("the object has no SOPInstanceUID or StudyInstanceUID")
+    return ids.sop_instance_uid, ids.study_instance_uid
+
+
+# --- Storage commitment -------------------------------------------------------------------------
+
+
+def _ask_commitment(service: Service, work: Work, node: DicomArchive, content: bytes) -> None:
+    """The transaction is on the disk before the archive knows of it: its report finds us."""
+    transaction = new_transaction()
+    with service.records.write() as session:
+        delivery = session.get_one(Delivery, work.subject)
+        delivery.commitment, delivery.report = transaction, None
+        delivery.changed = service.clock()
+    node.commit(content, transaction, lambda report: note(service.records, service.queue, report))
+
+
+def _open(service: Service, work: Work, destination: Destination, content: bytes) -> bool:
+    """True while the report may still come; the work waits for it then.
+
+    Raises:
+        PeerFailed: the archive does not commit itself, or has not said so in time.
+    """
+    uid, _ = _uids(content)
+    with service.records.write() as session:
+        delivery = session.get_one(Delivery, work.subject, with_for_update=True)
+        until = delivery.changed + destination.report_s
+        if delivery.report is None and service.clock() < until:
+            delivery.reason = "stored; its storage commitment is waited for"
+            service.queue.postpone(session, work, until, delivery.reason)
+            return True
+    if delivery.report is None:
+        raise PeerFailed("the node has not reported the storage commitment in time")
+    outcome = delivery.report.get(uid, "it is not in the report")
+    if outcome is not None:
+        raise PeerFailed(f"the node does not commit itself to keep the object: {outcome}")
+    return False
 
 
 def _found(node: DicomArchive, study: str, uid: str) -> bool:
@@ -106,12 +156,17 @@ def _later(service: Service, work: Work, retry: Retry, why: str) -> None:
     now = service.clock()
     with service.records.write() as session:
         delivery = session.get_one(Delivery, work.subject)
-        delivery.attempts, delivery.reason, delivery.changed = work.attempts, plain(why), now
+        delivery.attempts, delivery.reason, delivery.changed = (
+            delivery.attempts + 1,
+            plain(why),
+            now,
+        )
+        delivery.commitment = delivery.report = None  # it is sent again
         if now - delivery.since >= retry.give_up_s:
             _dead(service, session, delivery, why)
             service.queue.finish(session, work, "failed", why)
             return
-        wait = min(retry.first_s * 2.0 ** min(work.attempts - 1, 30), retry.longest_s)
+        wait = min(retry.first_s * 2.0 ** min(delivery.attempts - 1, 30), retry.longest_s)
         service.queue.postpone(session, work, now + wait, why)
     log.warning("delivery to %s: %s; again in %.0f s", delivery.destination, why, wait)
 
@@ -119,7 +174,7 @@ def _later(service: Service, work: Work, retry: Retry, why: str) -> None:
 def _end(service: Service, work: Work, state: str, why: str | None) -> None:
     with service.records.write() as session:
         delivery = session.get_one(Delivery, work.subject)
-        delivery.attempts, delivery.changed = work.attempts, service.clock()
+        delivery.attempts, delivery.changed = delivery.attempts + 1, service.clock()
         if state == "dead":
             _dead(service, session, delivery, why or "")
         else:
@@ -138,6 +193,7 @@ def _tell(
     service: Service, session: Session, delivery: Delivery, what: str, outcome: str = "0"
 ) -> None:
     image = session.get_one(Image, delivery.image)
+    worklist.hurry(service, session, image.id)
     service.records.say(session, image.id, image.state, f"{what} to {delivery.destination}")
     service.audit.add(
         session,

@@ -1,4 +1,5 @@
-"""The DICOM node: C-ECHO and C-STORE of radiographs, from peers that are allowed.
+"""The DICOM node: C-ECHO, C-STORE of radiographs, reports of storage commitment, from peers that
+are allowed.
 
 pynetdicom speaks the protocol. What it leaves open is ours: a data set goes into a file under a
 random name and never into memory, a PDU has a largest size and a time, a data set a largest size,
@@ -23,10 +24,11 @@ from typing import Any, cast
 import pynetdicom
 from pydicom import uid as uids
 from pynetdicom import AE, dimse_messages, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from hilum.dicom import codecs
+from hilum.serve.commitment import note
 from hilum.serve.config import Node
 from hilum.serve.intake import Intake
 from hilum.serve.logs import silence
@@ -37,6 +39,7 @@ from hilum.serve.tls import server_context
 log = logging.getLogger(__name__)
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+PROCESSING_FAILURE = 0x0110
 STORED = (
     uids.ComputedRadiographyImageStorage,
     uids.DigitalXRayImageStorageForPresentation,
@@ -59,12 +62,17 @@ _CHUNK = 64 * 2**10
 class DicomNode:
     """`start()`, then `stop()`."""
 
-    def __init__(self, config: Node, intake: Intake) -> None:
+    def __init__(self, config: Node, intake: Intake, *, archive: str | None = None) -> None:
         """
+        Args:
+            archive: AE title of the node that earlier images are fetched from.
+
         Raises:
             ConfigError: certificates that cannot be used.
         """
         self._config, self._intake = config, intake
+        # C-MOVE names who asked for it (PS3.7 9.1.1.1); some archives name themselves.
+        self._fetchers = {config.ae_title, archive or config.ae_title}
         self._context = server_context(config.tls) if config.tls else None
         self._server: _Server | None = None
 
@@ -118,6 +126,10 @@ class DicomNode:
         entity.require_called_aet = bool(config.allow)
         entity.add_supported_context(Verification, list(NATIVE))
         compressed = [s for s in codecs.SUPPORTED if s not in NATIVE]
+        # Archives report to us what they keep, in the role of the SCP.
+        entity.add_supported_context(
+            StorageCommitmentPushModel, list(NATIVE), scu_role=False, scp_role=True
+        )
         for sop_class in STORED:
             entity.add_supported_context(sop_class, [*NATIVE, *compressed])
         return entity
@@ -126,18 +138,18 @@ class DicomNode:
         return [
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_EVENT_REPORT, self._reported),
             (evt.EVT_REJECTED, self._rejected),
         ]
 
     def _store(self, event: Any) -> int:
         """The answer to one instance."""
         peer, sender = event.assoc.requestor.address, event.assoc.requestor.ae_title.strip()
-        own = (event.request.MoveOriginatorApplicationEntityTitle or "").strip()
+        mover = (event.request.MoveOriginatorApplicationEntityTitle or "").strip()
         try:
             self._intake.receive(
                 Path(event.dataset_path),
-                # What we fetched ourselves says so: C-MOVE names who asked for it.
-                origin="prior" if own == self._config.ae_title else "c-store",
+                origin="prior" if mover in self._fetchers else "c-store",
                 sender=sender,
                 peer=peer,
             )
@@ -148,6 +160,17 @@ class DicomNode:
             log.error("C-STORE answered 0xC000: %s", type(error).__name__)
             return CANNOT_UNDERSTAND
         return SUCCESS
+
+    def _reported(self, event: Any) -> tuple[int, None]:
+        """The answer to a storage commitment's report."""
+        try:
+            known = note(self._intake.records, self._intake.queue, event.event_information)
+        except Exception as error:  # noqa: BLE001  the border of one report
+            log.error("N-EVENT-REPORT answered 0x0110: %s", type(error).__name__)
+            return PROCESSING_FAILURE, None
+        if not known:
+            log.warning("a storage commitment was reported that nobody waits for")
+        return (SUCCESS if known else PROCESSING_FAILURE), None
 
     def _rejected(self, event: Any) -> None:
         log.warning("an association was rejected: its AE titles are not allowed here")

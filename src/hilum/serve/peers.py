@@ -8,7 +8,8 @@ from __future__ import annotations
 import email.message
 import logging
 import secrets
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -25,14 +26,20 @@ from hilum.serve.tls import client_context
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 30.0
+REPORT_S = 1.0  # that an association is kept open for a storage commitment's report
 _JSON = "application/dicom+json"
 _MULTIPART = 'multipart/related; type="application/dicom"'
 _RETRIEVED_BYTES = 512 * 2**20
+_REFUSALS = (400, 404, 409, 410)
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 B.2.3)
 
 
 class PeerFailed(HilumError):
     """Another system does not answer, refuses, or does not do what it says."""
+
+
+class PeerRefused(PeerFailed):
+    """The other system understands, and says no: asking again would not help."""
 
 
 # --- DICOMweb -----------------------------------------------------------------------------------
@@ -62,7 +69,9 @@ class WebArchive:
             ) as client:
                 yield client
         except httpx.HTTPStatusError as error:
-            raise PeerFailed(f"the server answers {error.response.status_code}") from None
+            status = error.response.status_code
+            kind = PeerRefused if status in _REFUSALS else PeerFailed
+            raise kind(f"the server answers {status}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PeerFailed(f"the server is not reached ({type(error).__name__})") from None
         except ValueError:
@@ -109,6 +118,7 @@ class WebArchive:
                 return []
             answer.raise_for_status()
             rows = answer.json()
+            rows = [rows] if isinstance(rows, dict) else rows  # of a single resource
             return [one for one in rows if isinstance(one, dict)]
 
     def retrieve(self, path: str) -> list[bytes]:
@@ -127,15 +137,15 @@ class WebArchive:
                     raise PeerFailed("the server answers more than the limit")
             return parts(bytes(content), answer.headers.get("Content-Type", ""))
 
-    def send(self, method: str, path: str, body: Any, parameters: dict[str, str]) -> None:
+    def send(self, method: str, path: str, body: Any) -> None:
         """A request with a body in the DICOM JSON model, such as of UPS-RS.
 
         Raises:
-            PeerFailed: it is not reached or refuses.
+            PeerFailed: it is not reached or, as a `PeerRefused`, says no.
         """
         headers = {"Content-Type": _JSON, "Accept": _JSON}
         with self._client() as client:
-            answer = client.request(method, path, json=body, params=parameters, headers=headers)
+            answer = client.request(method, path, json=body, headers=headers)
             answer.raise_for_status()
 
 
@@ -198,13 +208,15 @@ def _bearer(peer: WebPeer) -> dict[str, str]:
 
 
 class DicomArchive:
-    """C-STORE, C-FIND and C-MOVE of one node."""
+    """C-STORE, C-FIND, C-MOVE and storage commitment of one node."""
 
     def __init__(self, peer: DicomPeer, own_title: str) -> None:
         self._peer, self._own = peer, own_title
 
     @contextmanager
-    def _association(self, contexts: list[tuple[str, list[str]]]) -> Iterator[Any]:
+    def _association(
+        self, contexts: list[tuple[str, list[str]]], handlers: list[Any] | None = None
+    ) -> Iterator[Any]:
         from pynetdicom import AE
 
         peer = self._peer
@@ -217,7 +229,13 @@ class DicomArchive:
             else:
                 entity.add_requested_context(abstract)
         tls = (client_context(peer.tls), peer.host) if peer.tls else None
-        sending = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=tls)
+        sending = entity.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            tls_args=tls,
+            evt_handlers=handlers or [],
+        )
         if not sending.is_established:
             why = "it rejects our AE title" if sending.is_rejected else "no association"
             raise PeerFailed(f"the node is not reached: {why}")
@@ -242,6 +260,46 @@ class DicomArchive:
                 status = int(sending.send_c_store(ds).get("Status", 0x0122))
         if status and status not in _WARNINGS:
             raise PeerFailed(f"the node answers C-STORE with 0x{status:04X}")
+
+    def commit(self, content: bytes, transaction: str, report: Callable[[Dataset], object]) -> None:
+        """N-ACTION: ask it to keep an object that it was sent (PS3.4 J.3.2).
+
+        Args:
+            report: is given the N-EVENT-REPORT if that comes on this association, within
+                `REPORT_S`; else the node opens one to ours.
+
+        Raises:
+            PeerFailed: it is not reached, knows no storage commitment, or answers a failure.
+        """
+        from pynetdicom import evt
+        from pynetdicom.sop_class import StorageCommitmentPushModel as Push
+        from pynetdicom.sop_class import StorageCommitmentPushModelInstance as Instance
+
+        here = threading.Event()
+
+        def reported(event: Any) -> tuple[int, None]:
+            report(event.event_information)
+            here.set()
+            return 0x0000, None
+
+        with quiet():
+            ds = dcmread(BytesIO(content), specific_tags=["SOPClassUID", "SOPInstanceUID"])
+            asked, one = Dataset(), Dataset()
+            one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID = (
+                ds.SOPClassUID,
+                ds.SOPInstanceUID,
+            )
+            asked.TransactionUID, asked.ReferencedSOPSequence = transaction, [one]
+            handlers = [(evt.EVT_N_EVENT_REPORT, reported)]
+            with self._association([(Push, [])], handlers) as asking:
+                if not asking.accepted_contexts:
+                    raise PeerFailed("the node knows no storage commitment; needed: other `verify`")
+                answer, _ = asking.send_n_action(asked, 1, Push, Instance)
+                status = int(answer.get("Status", 0x0110)) if answer else 0x0110
+                if status == 0:
+                    here.wait(REPORT_S)
+        if status:
+            raise PeerFailed(f"the node answers N-ACTION with 0x{status:04X}")
 
     def find(self, **keys: str) -> list[Dataset]:
         """C-FIND in the study root, at the level of `QueryRetrieveLevel`.

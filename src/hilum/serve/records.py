@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, func, insert, select, text
+from sqlalchemy import Engine, create_engine, delete, event, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -113,6 +113,20 @@ class Records:
             RecordsUnavailable: the database is away, or newer than this program.
         """
         from alembic import command
+
+        self._migrate(lambda settings: command.upgrade(settings, "head"))
+
+    def downgrade(self, version: str) -> None:
+        """Bring the tables to the form of an older program, such as "0001"; while nobody uses them.
+
+        Raises:
+            RecordsUnavailable: the database is away, or there was no such version.
+        """
+        from alembic import command
+
+        self._migrate(lambda settings: command.downgrade(settings, version))
+
+    def _migrate(self, migration: Callable[[Any], None]) -> None:
         from alembic.config import Config as Alembic
         from alembic.util import CommandError
 
@@ -125,12 +139,12 @@ class Records:
                 else:
                     connection.execute(text("BEGIN IMMEDIATE"))
                 settings.attributes["connection"] = connection
-                command.upgrade(settings, "head")
+                migration(settings)
         except CommandError as error:
             raise RecordsUnavailable(f"{error}; needed: a hilum at least as new") from None
         except SQLAlchemyError as error:
             kind = type(getattr(error, "orig", None) or error).__name__
-            raise RecordsUnavailable(f"the database cannot be upgraded ({kind})") from None
+            raise RecordsUnavailable(f"the database cannot be migrated ({kind})") from None
 
     def close(self) -> None:
         self.engine.dispose()
@@ -163,6 +177,12 @@ class Records:
         """Add to an image's history, which is also what pages are told."""
         values = {"image": image, "at": self.clock(), "what": what, "state": state}
         session.execute(insert(tables.Event).values(values))
+
+    def end_sessions(self, name: str) -> int:
+        """Log a user out everywhere; how many sessions that were."""
+        gone = delete(tables.Session).where(tables.Session.name == name)
+        with self.write() as session:
+            return int(session.execute(gone).rowcount)  # type: ignore[attr-defined]
 
     def history(self, image: str) -> list[tables.Event]:
         with self.read() as session:

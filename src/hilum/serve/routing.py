@@ -5,7 +5,7 @@ Knows headers and configuration only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -34,14 +34,22 @@ class Plan:
     priority: int = ROUTINE
 
 
-def plan(config: Config, facts: Facts, wanted: str | None = None) -> Plan:
+def plan(
+    config: Config,
+    facts: Facts,
+    wanted: str | None = None,
+    accepted: Collection[str] = (),
+) -> Plan:
     """The plan of an image.
 
     Args:
         wanted: the pipeline that its sender asked for; it takes the place of the rule's.
+        accepted: shadows that take the place of the rule's first pipeline.
     """
     rule = next((rule for rule in config.rules if _fits(rule, facts)), Rule())
     pipelines = rule.pipelines or (config.default,)
+    if promoted := [name for name in rule.shadow if name in accepted]:
+        pipelines = (promoted[-1], *(name for name in pipelines[1:] if name not in promoted))
     if wanted in config.pipelines:
         pipelines = (str(wanted),)
     # Earlier images are there to be looked at, beside the one that is analysed.

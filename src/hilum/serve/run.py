@@ -15,6 +15,7 @@ from hilum.core.errors import ConfigError, HilumError
 from hilum.serve import worklist
 from hilum.serve.check import unsafe
 from hilum.serve.config import Config
+from hilum.serve.monitor import watch
 from hilum.serve.node import DicomNode
 from hilum.serve.service import Service
 from hilum.serve.supervisor import Supervisor
@@ -58,7 +59,9 @@ class Running:
             _free_all(service)
         service.audit.tell("start")
         if config.node.enabled:
-            self.node = DicomNode(config.node, service.intake)
+            earlier = config.priors.dicom if config.priors else None
+            title = earlier.ae_title if earlier else None
+            self.node = DicomNode(config.node, service.intake, archive=title)
             self.node.start()
         for number in range(SENDERS):
             self._thread(f"sender-{number}", Worker(service, SENDING).run, self._stop)
@@ -107,6 +110,10 @@ class Running:
     def _sweep(self) -> None:
         while not self._stop.wait(SWEEP_S):
             self.service.store.sweep()
+            try:
+                watch.check(self.service)
+            except HilumError as error:
+                log.warning("monitor: %s", error)
 
     def _start_web(self) -> None:
         try:

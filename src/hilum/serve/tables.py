@@ -96,6 +96,8 @@ class Delivery(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     since: Mapped[float]  # of the first attempt of this round
     changed: Mapped[float]
+    commitment: Mapped[str | None] = mapped_column(String(64), index=True)  # Transaction UID
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what the archive says of it
 
 
 class Work(Base):
@@ -106,7 +108,7 @@ class Work(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(Id, index=True)  # an image, a delivery
+    subject: Mapped[str] = mapped_column(Id, index=True)  # an image, a delivery, a work item
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[str] = mapped_column(String(16))  # waiting, running, done, failed
     priority: Mapped[int] = mapped_column(default=ROUTINE)

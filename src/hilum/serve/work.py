@@ -24,8 +24,8 @@ from hilum.core.errors import HilumError
 from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Work
 
-CHECK, ANALYSE, DELIVER, PRIOR, REPORT = "check", "analyse", "deliver", "prior", "report"
-KINDS = (CHECK, ANALYSE, DELIVER, PRIOR, REPORT)
+CHECK, ANALYSE, DELIVER, PRIOR, WORKITEM = "check", "analyse", "deliver", "prior", "workitem"
+KINDS = (CHECK, ANALYSE, DELIVER, PRIOR, WORKITEM)
 LEASE_S = 30.0
 CRASHES = 3  # workers that a piece of work may kill
 ATTEMPTS = 25  # claims without an end, such as by hosts that died
@@ -88,6 +88,11 @@ class Queue:
         work.attempts = work.crashes = 0
         work.details = work.details if details is None else details
         return True
+
+    def hurry(self, session: Session, kind: str, subject: str) -> None:
+        """What waits for its time is due now."""
+        waiting = Work.subject == subject, Work.kind == kind, Work.state == "waiting"
+        session.execute(update(Work).where(*waiting).values(due=self.records.clock()))
 
     # --- A worker -------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from hilum.serve.work import (
     CHECK,
     DELIVER,
     PRIOR,
-    REPORT,
+    WORKITEM,
     Heartbeat,
     LeaseLost,
     worn_out,
@@ -41,9 +41,9 @@ HANDLERS: dict[str, str] = {
     ANALYSE: "hilum.serve.analysis:analyse",
     DELIVER: "hilum.serve.delivery:deliver",
     PRIOR: "hilum.serve.priors:fetch",
-    REPORT: "hilum.serve.worklist:report",
+    WORKITEM: "hilum.serve.worklist:advance",
 }
-ANALYSING, SENDING = (CHECK, ANALYSE), (DELIVER, PRIOR, REPORT)
+ANALYSING, SENDING = (CHECK, ANALYSE), (DELIVER, PRIOR, WORKITEM)
 POLL_S = 0.1
 TRIES = 3  # of work that fails in a way nobody foresaw
 AGAIN_S = 5.0

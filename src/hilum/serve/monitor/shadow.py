@@ -1,22 +1,27 @@
 """A pipeline in shadow beside the shown one: how its scores shift on local studies.
 
-Its results are kept and never shown or sent. Whoever has read the report accepts it; the
-configuration names it in `pipelines` of a rule then.
+Its results are kept and never shown or sent. Once an admin has accepted the report, the pipeline
+takes the place of the first one of the rules that name it as a shadow. What was accepted is its
+fingerprint: with another bundle under the same name it is a shadow again.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from hilum.core.errors import HilumError
-from hilum.serve.service import Service
+from hilum.serve.pipelines import NotLoaded
 from hilum.serve.tables import Image, Note, Result
 
+if TYPE_CHECKING:
+    from hilum.serve.service import Service
+
 LEAST = 30  # studies; a report of fewer cannot be accepted
+NEWEST = 2000  # studies that a report is about
 _NOTE = "shadow-accepted "
 
 
@@ -24,27 +29,36 @@ class TooFew(HilumError):
     """The shadow has not seen enough studies yet."""
 
 
+class NoShadow(HilumError):
+    """There is no such pipeline in shadow, or it was not accepted."""
+
+
 def shadows(service: Service) -> dict[str, Any]:
     """The score-shift report of each pipeline in shadow, with who accepted it."""
-    pairs = _pairs(service)
-    with service.records.read() as session:
-        notes = {name: session.get(Note, _NOTE + name) for name in pairs}
-    return {
-        name: _report(values) | {"accepted": note.value if (note := notes[name]) else None}
-        for name, values in pairs.items()
-    }
+    out = {}
+    for name in sorted({name for rule in service.config.rules for name in rule.shadow}):
+        fingerprint = _fingerprint(service, name)
+        pairs = _pairs(service, name, fingerprint) if fingerprint else []
+        report = _report(pairs) | {"fingerprint": fingerprint}
+        with service.records.read() as session:
+            note = session.get(Note, _NOTE + name)
+        good = note is not None and note.value["report"]["fingerprint"] == fingerprint
+        out[name] = report | {"accepted": note.value if good and note else None}
+    return out
 
 
 def accept(service: Service, pipeline: str, by: str) -> dict[str, Any]:
-    """Keep who accepted which report.
+    """Keep who accepted which report; from now on the pipeline is shown.
 
     Raises:
+        NoShadow: no rule has it in shadow.
         TooFew: fewer than `LEAST` studies.
     """
     report = shadows(service).get(pipeline)
-    if report is None or report["studies"] < LEAST:
-        seen = report["studies"] if report else 0
-        raise TooFew(f"the shadow has seen {seen} studies; needed: {LEAST}")
+    if report is None:
+        raise NoShadow(f"no rule has {pipeline} in `shadow`")
+    if report["studies"] < LEAST:
+        raise TooFew(f"the shadow has seen {report['studies']} studies; needed: {LEAST}")
     del report["accepted"]
     value = {"by": by, "at": service.clock(), "report": report}
     with service.records.write() as session:
@@ -53,23 +67,52 @@ def accept(service: Service, pipeline: str, by: str) -> dict[str, Any]:
     return value
 
 
-def _pairs(service: Service) -> dict[str, list[tuple[float, float, bool, bool]]]:
-    """Score and finding of the shown result and of the shadow, by the shadow's name."""
+def withdraw(service: Service, pipeline: str, by: str) -> None:
+    """It is a shadow again.
+
+    Raises:
+        NoShadow: it was not accepted.
+    """
+    with service.records.write() as session:
+        note = session.get(Note, _NOTE + pipeline)
+        if note is None:
+            raise NoShadow(f"no report of {pipeline} was accepted")
+        session.delete(note)
+        service.audit.add(session, "changed", user=by, text=f"shadow {pipeline} withdrawn")
+
+
+def accepted(service: Service, session: Session) -> frozenset[str]:
+    """Pipelines whose report was accepted, as long as they are what it was about."""
+    notes = session.scalars(select(Note).where(Note.name.startswith(_NOTE)))
+    known = {note.name.removeprefix(_NOTE): note.value["report"]["fingerprint"] for note in notes}
+    return frozenset(name for name, one in known.items() if _fingerprint(service, name) == one)
+
+
+def _fingerprint(service: Service, name: str) -> str | None:
+    try:
+        return service.pipelines.loaded(name).fingerprint
+    except NotLoaded:
+        return None
+
+
+_Pair = tuple[float, float, bool, bool]
+
+
+def _pairs(service: Service, name: str, fingerprint: str) -> list[_Pair]:
+    """Score and finding of the shown result and of the shadow, of the newest images."""
     shown = aliased(Result)
     query = (
-        select(Result.pipeline, Result.document, shown.document)
+        select(Result.document, shown.document)
         .join(Image, Image.id == Result.image)
         .join(shown, (shown.image == Image.id) & (shown.pipeline == Image.pipeline))
+        .where(Result.pipeline == name, Result.fingerprint == fingerprint)
         .where(Result.shadow, ~shown.shadow)
         .order_by(Image.received.desc())
-        .limit(2000)
+        .limit(NEWEST)
     )
-    out: dict[str, list[tuple[float, float, bool, bool]]] = {}
     with service.records.read() as session:
-        for name, new, old in session.execute(query):
-            (a, found_a), (b, found_b) = _said(old), _said(new)
-            out.setdefault(name, []).append((a, b, found_a, found_b))
-    return out
+        both = [(_said(old), _said(new)) for new, old in session.execute(query)]
+    return [(a, b, found_a, found_b) for (a, found_a), (b, found_b) in both]
 
 
 def _said(document: dict[str, Any]) -> tuple[float, bool]:
@@ -78,12 +121,14 @@ def _said(document: dict[str, Any]) -> tuple[float, bool]:
     return float(entry["scores"].get("opacity", max([*scores, 0.0]))), bool(scores)
 
 
-def _report(pairs: list[tuple[float, float, bool, bool]]) -> dict[str, Any]:
-    old, new = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
-    shift = np.quantile(new - old, (0.05, 0.5, 0.95))
+def _report(pairs: list[_Pair]) -> dict[str, Any]:
+    """Of nothing: counts of 0, no shift."""
+    shifts = [new - old for old, new, *_ in pairs]
+    names = ("p05", "median", "p95")
+    quantiles = np.quantile(shifts, (0.05, 0.5, 0.95)).tolist() if pairs else [None] * 3
     return {
         "studies": len(pairs),
-        "shift": dict(zip(("p05", "median", "p95"), map(float, shift), strict=True)),
+        "shift": dict(zip(names, quantiles, strict=True)),
         "finding_only_shown": sum(a and not b for *_, a, b in pairs),
         "finding_only_shadow": sum(b and not a for *_, a, b in pairs),
     }

@@ -3,7 +3,10 @@
 app        everything put together: `create_app(service)`
 surround   around every request: limits of body and time, hosts, headers of the answers
 problems   errors as RFC 9457 problem details, without identifiers
-auth       who asks: local users, sessions, roles, cross-site requests
+user       who asks: a name and a role
+auth       how they show it: local users, sessions, cross-site requests
+oidc       what an OpenID provider says of them
+login      log in and out
 shapes     what the REST interface takes and answers
 images     images: listed, received, looked at, analysed
 feedback   what readers say, and the catalog that training reads

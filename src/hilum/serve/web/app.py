@@ -6,13 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from hilum import __version__
 from hilum.serve.service import Service
-from hilum.serve.web import dicomweb, feedback, images, metrics, monitor, problems, status, stream
+from hilum.serve.web import (
+    dicomweb,
+    feedback,
+    images,
+    login,
+    metrics,
+    monitor,
+    problems,
+    status,
+    stream,
+)
 from hilum.serve.web.auth import Auth
 from hilum.serve.web.surround import Surround
 
@@ -40,7 +50,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service, app.state.auth = service, Auth(service)
     app.state.streams, app.state.closing = 0, False
     problems.install(app)
-    for part in (status, images, feedback, stream, monitor):
+    for part in (status, login, images, feedback, stream, monitor):
         app.include_router(part.router, prefix=BASE)
     for router in (status.health, metrics.router, dicomweb.router):
         app.include_router(router)
@@ -61,7 +71,11 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/assets", StaticFiles(directory=STATIC / "assets"), name="assets")
 
     @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
+    def page(request: Request) -> Response:
+        auth: Auth = app.state.auth
+        # `/?password` is for local users beside a provider.
+        if auth.provider and "password" not in request.query_params and not auth.user(request):
+            return RedirectResponse(login.BEGIN, 302)
         return FileResponse(STATIC / "index.html")
 
     for name in ("icon.svg", "third-party.md"):

@@ -1,9 +1,9 @@
-"""Who asks: local users with argon2id, sessions in the records, two roles, cross-site requests.
+"""Who asks: local users with argon2id, an OpenID provider's, sessions in the records, two roles.
 
-Without configured users (loopback only, `check.py`) everybody is `local`, an admin. A session is a
-random cookie whose SHA-256 is kept; it changes nothing without the header X-Hilum-CSRF equal to
-its second cookie. Programs may use HTTP Basic. Every way refuses requests that a browser calls
-cross-site (Fetch Metadata), so a page elsewhere can use neither cookie nor loopback.
+Without users and provider (loopback only, `check.py`) everybody is `local`, an admin. A session is
+a random cookie whose SHA-256 is kept; it changes nothing without the header X-Hilum-CSRF equal to
+its second cookie. Programs may use HTTP Basic or a bearer token. Every way refuses requests that a
+browser calls cross-site (Fetch Metadata), so a page elsewhere can use neither cookie nor loopback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import secrets
 import threading
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -27,22 +26,15 @@ from sqlalchemy import delete
 
 from hilum.serve import tables
 from hilum.serve.audit import MINOR
+from hilum.serve.config import is_loopback
 from hilum.serve.service import Service
+from hilum.serve.users import Users
+from hilum.serve.web.oidc import PREFIX, Provider
+from hilum.serve.web.user import LOCAL, User
 
 SESSION, CSRF, HEADER = "hilum_session", "hilum_csrf", "X-Hilum-CSRF"
 TRIES, TRIES_S = 10, 300.0  # wrong passwords of one name, and for how long they count
 _SAFE = ("GET", "HEAD", "OPTIONS")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who asks."""
-
-    name: str
-    role: str
-
-
-LOCAL = User(name="local", role="admin")
 
 
 class Auth:
@@ -50,6 +42,8 @@ class Auth:
 
     def __init__(self, service: Service) -> None:
         self.service, self.web = service, service.config.web
+        self.users = Users(service.config)
+        self.provider = Provider(self.web.oidc, service.clock) if self.web.oidc else None
         self._lock = threading.Lock()
         self._wrong: dict[str, list[float]] = {}
         self._known: dict[str, bytes] = {}  # name -> keyed hash of a password that was right
@@ -62,8 +56,10 @@ class Auth:
         Raises:
             HTTPException: 401 wrong, 429 wrong too often.
         """
-        now, user = self.service.clock(), self.web.users.get(name)
-        seen = hmac.digest(self._key, f"{name}\0{password}".encode("utf-8", "replace"), "sha256")
+        now, user = self.service.clock(), self.users.all().get(name)
+        # With the hash in it, so that another password of the name is not the known one.
+        text = f"{name}\0{user and user.password}\0{password}".encode("utf-8", "replace")
+        seen = hmac.digest(self._key, text, "sha256")
         if user is not None and hmac.compare_digest(self._known.get(name, b""), seen):
             return User(name=name, role=user.role)
         key = name if user is not None else ""  # unknown names share one count: no memory to fill
@@ -81,24 +77,19 @@ class Auth:
         self._known[name] = seen
         return User(name=name, role=user.role)
 
-    def log_in(self, response: Response, name: str, password: str) -> User:
-        """Begin a session and set its cookies."""
-        user = self.password_user(name, password)
+    def log_in(self, response: Response, user: User) -> None:
+        """Begin a session of somebody who has shown who they are, and set its cookies."""
         cookie, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         now, seconds = self.service.clock(), self.web.session_hours * 3600
         with self.service.records.write() as session:
             session.execute(delete(tables.Session).where(tables.Session.expires < now))
-            session.add(
-                tables.Session(
-                    id=_hash(cookie), name=name, role=user.role, csrf=csrf, expires=now + seconds
-                )
-            )
-            self.service.audit.add(session, "login", user=name)
+            held = {"id": _hash(cookie), "name": user.name, "role": user.role, "csrf": csrf}
+            session.add(tables.Session(**held, expires=now + seconds))
+            self.service.audit.add(session, "login", user=user.name)
         common: dict[str, Any] = {"max_age": int(seconds), "samesite": "strict"}
         common["secure"] = self.web.tls is not None
         response.set_cookie(SESSION, cookie, httponly=True, **common)
         response.set_cookie(CSRF, csrf, **common)
-        return user
 
     def log_out(self, request: Request, response: Response) -> None:
         """End the session of a request, on both sides."""
@@ -118,15 +109,18 @@ class Auth:
 
         Raises:
             HTTPException: 403 for a cross-site request, 401 for a wrong password.
+            NotBelieved, NoRole, ProviderFailed: about a bearer token.
         """
         changes = request.method not in _SAFE
         if changes:
             self.same_site(request)
-        if not self.web.users:
-            return LOCAL if self.web.oidc is None else None
-        basic = _basic(request.headers.get("authorization", ""))
-        if basic is not None:
-            return self.password_user(*basic)
+        if self.provider is None and is_loopback(self.web.host) and not self.users.all():
+            return LOCAL
+        kind, _, value = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "basic" and (pair := _basic(value)):
+            return self.password_user(*pair)
+        if kind.lower() == "bearer" and self.provider is not None:
+            return self.provider.user_of_bearer(value.strip())
         return self._session_user(request, changes)
 
     def _session_user(self, request: Request, changes: bool) -> User | None:
@@ -137,13 +131,19 @@ class Auth:
             held = session.get(tables.Session, _hash(cookie))
         if held is None or held.expires < self.service.clock():
             return None
-        configured = self.web.users.get(held.name)
-        if configured is None:  # taken out of the configuration meanwhile
+        if (role := self._role(held)) is None:  # taken out of the configuration meanwhile
             return None
         sent = request.headers.get(HEADER, "").encode("utf-8", "replace")
         if changes and not hmac.compare_digest(sent, held.csrf.encode()):
             raise HTTPException(403, f"needed: the header {HEADER}, equal to the cookie {CSRF}")
-        return User(name=held.name, role=configured.role)
+        return User(name=held.name, role=role)
+
+    def _role(self, held: tables.Session) -> str | None:
+        """Of a local user as it is configured now; the provider's was said at the log-in."""
+        if held.name.startswith(PREFIX):
+            return held.role if self.provider is not None else None
+        configured = self.users.all().get(held.name)
+        return configured.role if configured else None
 
     def same_site(self, request: Request) -> None:
         """
@@ -198,10 +198,7 @@ def _nobody() -> str:
     return PasswordHasher().hash(secrets.token_hex())
 
 
-def _basic(header: str) -> tuple[str, str] | None:
-    kind, _, value = header.partition(" ")
-    if kind.lower() != "basic":
-        return None
+def _basic(value: str) -> tuple[str, str] | None:
     try:
         name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):

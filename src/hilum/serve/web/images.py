@@ -25,9 +25,10 @@ from hilum.serve.records import hashed
 from hilum.serve.service import Service
 from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result
 from hilum.serve.web import shapes
-from hilum.serve.web.auth import Reader, User
+from hilum.serve.web.auth import Reader
 from hilum.serve.web.problems import gone
 from hilum.serve.web.upload import FILES, receive_files, sample
+from hilum.serve.web.user import User
 
 router = APIRouter(tags=["images"])
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Hash that names an image.")]

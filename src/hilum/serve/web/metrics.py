@@ -10,8 +10,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from hilum.serve.monitor import watch
 from hilum.serve.service import Service
-from hilum.serve.tables import Delivery, Feedback, Result, Work
+from hilum.serve.tables import Delivery, Feedback, Note, Result, Work
 from hilum.serve.web.auth import Reader
 from hilum.serve.web.images import service_of
 
@@ -40,6 +41,10 @@ class Counts(Collector):
             )
             counts = {str(verdict): int(count) for verdict, count in rows}
             yield _family("feedback", "What readers said", "verdict", counts)
+            seen = session.get(Note, watch.STATE)
+        drift = float(bool(seen and seen.value["alarm"]))
+        words = "1 while the newest block of images is not as in the reference"
+        yield GaugeMetricFamily("hilum_drift_alarm", words, value=drift)
         yield GaugeMetricFamily("hilum_store_bytes", "Bytes of the store", value=store.used())
 
 

@@ -42,12 +42,24 @@ def new_reference(request: Request, user: Admin) -> dict[str, float]:
     return {"at": at}
 
 
+Pipeline = Annotated[str, Path(pattern=NAME)]
+
+
 @router.post("/shadow/{pipeline}/accept")
-def accept(
-    request: Request, pipeline: Annotated[str, Path(pattern=NAME)], user: Admin
-) -> dict[str, Any]:
-    """Accept the score-shift report of a pipeline in shadow."""
+def accept(request: Request, pipeline: Pipeline, user: Admin) -> dict[str, Any]:
+    """Accept the score-shift report of a pipeline in shadow: it is shown from now on."""
     try:
         return shadow.accept(service_of(request), pipeline, user.name)
     except shadow.TooFew as error:
         raise HTTPException(409, str(error)) from error
+    except shadow.NoShadow as error:
+        raise HTTPException(404, str(error)) from error
+
+
+@router.delete("/shadow/{pipeline}/accept", status_code=204, response_model=None)
+def withdraw(request: Request, pipeline: Pipeline, user: Admin) -> None:
+    """Make an accepted pipeline a shadow again."""
+    try:
+        shadow.withdraw(service_of(request), pipeline, user.name)
+    except shadow.NoShadow as error:
+        raise HTTPException(404, str(error)) from error

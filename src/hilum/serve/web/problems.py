@@ -16,10 +16,11 @@ from hilum.serve.actions import NotPossible, NotThere
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.store import StoreUnavailable
+from hilum.serve.web.oidc import NoRole, NotBelieved, ProviderFailed
 
 log = logging.getLogger(__name__)
 KIND = "application/problem+json"
-RETRY_S = "10"
+_HEADERS = {503: {"Retry-After": "10"}, 401: {"WWW-Authenticate": 'Bearer error="invalid_token"'}}
 _STATUS: dict[type[Exception], int] = {
     NotThere: 404,
     NotPossible: 409,
@@ -27,6 +28,9 @@ _STATUS: dict[type[Exception], int] = {
     InputRefused: 422,
     RecordsUnavailable: 503,
     StoreUnavailable: 503,
+    NotBelieved: 401,
+    NoRole: 403,
+    ProviderFailed: 503,
 }
 
 
@@ -66,8 +70,7 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     if isinstance(error, InputRefused):
         return problem(status, refused(error))
-    headers = {"Retry-After": RETRY_S} if status == 503 else None
-    return problem(status, str(error), headers)
+    return problem(status, str(error), _HEADERS.get(status))
 
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:

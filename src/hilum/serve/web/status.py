@@ -1,10 +1,10 @@
-"""Who is logged in, what this service can do, whether it lives."""
+"""What this service can do, whether it lives."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from sqlalchemy import select
 
 from hilum import __version__
@@ -14,7 +14,7 @@ from hilum.serve.pipelines import NotLoaded
 from hilum.serve.service import Service
 from hilum.serve.tables import Work
 from hilum.serve.web import shapes
-from hilum.serve.web.auth import Auth, Reader
+from hilum.serve.web.auth import Reader
 from hilum.serve.web.images import service_of
 
 router = APIRouter(tags=["service"])
@@ -71,31 +71,6 @@ def _point(name: str, point: OperatingPoint) -> dict[str, Any]:
         "sensitivity": point.achieved.get("sensitivity"),
         "false_marks_per_100": None if marks is None else 100 * marks,
     }
-
-
-# --- Sessions -----------------------------------------------------------------------------------
-
-
-@router.post("/session", response_model=shapes.Who)
-def log_in(request: Request, response: Response, login: shapes.Login) -> Any:
-    """Log in; sets two cookies."""
-    auth: Auth = request.app.state.auth
-    auth.same_site(request)
-    user = auth.log_in(response, login.name, login.password)
-    return {"name": user.name, "role": user.role}
-
-
-@router.get("/session", response_model=shapes.Who)
-def session(user: Reader) -> Any:
-    """Who is logged in."""
-    return {"name": user.name, "role": user.role}
-
-
-@router.delete("/session", status_code=204, response_model=None)
-def log_out(request: Request, response: Response, _: Reader) -> None:
-    """Log out."""
-    auth: Auth = request.app.state.auth
-    auth.log_out(request, response)
 
 
 # --- Health -------------------------------------------------------------------------------------

@@ -1,0 +1,84 @@
+"""`hilum users`: who may log in to the service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from hilum.cli import common
+from hilum.cli.serve import CONFIG, configuration
+
+app = typer.Typer(help="Who may log in to the service.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    name: str = typer.Argument(help="Whom to let in."),
+    role: str = typer.Option("reader", help="reader or admin."),
+    config: Path | None = CONFIG,
+    show: bool = typer.Option(
+        False, "--print", help="Print it for [web.users] of a configuration, and store nothing."
+    ),
+) -> None:
+    """Let somebody in, at once; the password is asked for, or is the first line of stdin.
+
+    Example: hilum users add ada --role admin
+    """
+    loaded = configuration(config)
+    from hilum.serve.users import Users, user
+
+    made = user(role, _password())
+    if show:
+        common.print_json({name: made.model_dump()})
+        return
+    Users(loaded).add(name, made)
+    typer.echo(f"{name} may log in as {role}.")
+
+
+@app.command()
+def remove(
+    name: str = typer.Argument(help="Whom to let in no more."),
+    config: Path | None = CONFIG,
+) -> None:
+    """Let somebody in no more, and end their sessions.
+
+    Example: hilum users remove ada
+    """
+    loaded = configuration(config)
+    from hilum.serve.records import Records
+    from hilum.serve.users import Users
+
+    records = Records(loaded.database_url)
+    Users(loaded).remove(name)
+    records.upgrade()
+    ended = records.end_sessions(name)
+    records.close()
+    typer.echo(f"{name} is gone; sessions ended: {ended}.")
+
+
+@app.command("list")
+def list_(
+    config: Path | None = CONFIG,
+    as_json: bool = typer.Option(False, "--json", help="Names and roles."),
+) -> None:
+    """Who may log in, and as what.
+
+    Example: hilum users list
+    """
+    loaded = configuration(config)
+    from hilum.serve.users import Users
+
+    roles = {name: one.role for name, one in sorted(Users(loaded).all().items())}
+    if as_json:
+        common.print_json(roles)
+    else:
+        typer.echo("\n".join(f"{name}  {role}" for name, role in roles.items()) or "Nobody yet.")
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    return sys.stdin.readline().rstrip("\r\n")

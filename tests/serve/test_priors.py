@@ -1,0 +1,98 @@
+"""Earlier images of the patient: their absence delays nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+
+from helpers.archive import archive
+from helpers.pacs import Pacs, pacs
+from helpers.service import Parts, radiograph_file
+from hilum.serve.config import Node
+from hilum.serve.node import DicomNode
+
+EARLIER = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1", "StudyDate": "20200101"}
+NOW = {"StudyDate": "20260101"}
+
+
+def test_a_prior_is_fetched_kept_linked_and_not_analysed(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.objects["1.9"] = radiograph_file("1.9", **EARLIER)
+        parts = Parts(tmp_path, priors={"web": {"url": pacs.url}})
+        id = parts.receive(radiograph_file(**NOW)).id
+        parts.work()
+        prior = parts.image(str(parts.image(id).prior))
+    assert (prior.study_date, prior.state, prior.origin) == ("20200101", "checked", "prior")
+    parts.close()
+
+
+def test_priors_that_are_away_delay_no_result(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.away = True
+        parts = Parts(tmp_path, priors={"web": {"url": pacs.url}, "within_s": 100})
+        id = parts.receive(radiograph_file(**NOW)).id
+        parts.work(send=False)
+        assert parts.image(id).state == "analysed"
+        for _ in range(5):
+            parts.work()
+            parts.clock.now += 50
+    assert any("priors are not to be had" in said for said in parts.said(id))
+    parts.close()
+
+
+@contextmanager
+def fetching(tmp_path: Path, server: Pacs, **options: Any) -> Iterator[Parts]:
+    """A service with its node, and an archive that holds an earlier study of the patient."""
+    peer = {"host": "127.0.0.1", "port": server.port, "ae_title": "PACS"}
+    parts = Parts(tmp_path, priors={"dicom": peer, **options})
+    node = DicomNode(Node(port=0, allow=("PACS",)), parts.intake, archive="PACS")
+    node.start()
+    server.peer = ("127.0.0.1", node.port)
+    for uid, more in {"1.9": EARLIER, "1.8": EARLIER | {"PatientID": "another"}}.items():
+        ds = dcmread(BytesIO(radiograph_file(uid, **({"PatientID": "P1"} | more))))
+        ds.StudyInstanceUID = f"{uid}.1"
+        server.objects[uid] = ds
+    try:
+        yield parts
+    finally:
+        node.stop()
+        parts.close()
+
+
+def test_a_prior_is_found_by_c_find_and_comes_by_c_move(tmp_path: Path) -> None:
+    with pacs() as server, fetching(tmp_path, server) as parts:
+        id = parts.receive(radiograph_file(PatientID="P1", **NOW)).id
+        parts.work()
+        prior = parts.image(str(parts.image(id).prior))
+        assert (prior.study_date, prior.state, prior.origin) == ("20200101", "checked", "prior")
+        assert parts.records.counts() == {"analysed": 1, "checked": 1}  # of this patient only
+    assert server.calls == ["C-FIND", "C-MOVE"]
+    assert server.titles == ["HILUM"]
+
+
+def test_a_node_that_moves_nothing_delays_no_result(tmp_path: Path) -> None:
+    with pacs() as server, fetching(tmp_path, server, within_s=100) as parts:
+        server.refuses = 0xA801  # it does not know where we are
+        id = parts.receive(radiograph_file(PatientID="P1", **NOW)).id
+        parts.work(send=False)
+        assert parts.image(id).state == "analysed"
+        for _ in range(5):
+            parts.work()
+            parts.clock.now += 50
+        assert parts.image(id).prior is None
+        assert any("priors are not to be had" in said for said in parts.said(id))
+
+
+def test_images_of_one_patient_find_each_other_in_any_order(parts: Parts) -> None:
+    newest = parts.receive(radiograph_file("1.1", StudyInstanceUID="1.1", StudyDate="20250101")).id
+    oldest = parts.receive(radiograph_file("1.2", StudyInstanceUID="1.2", StudyDate="20190101")).id
+    middle = parts.receive(radiograph_file("1.3", StudyInstanceUID="1.3", StudyDate="20220101")).id
+    parts.work()
+    assert parts.image(newest).prior == middle
+    assert parts.image(middle).prior == oldest
+    assert parts.image(oldest).prior is None
