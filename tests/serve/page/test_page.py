@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from helpers.live import PASSWORD
 from hilum.dicom.stored import open_stored
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def dropped(page: Any, data: bytes) -> str:
 
 
 def answer(service: str, id: str) -> Any:
-    return httpx.get(f"{service}api/v1/images/{id}").json()
+    return httpx.get(f"{service}api/v1/images/{id}", auth=("anna", PASSWORD)).json()
 
 
 def with_spacing(data: bytes, row: float, column: float) -> bytes:
@@ -79,6 +80,17 @@ def test_boxes_stand_at_the_pixels_of_the_json(
         assert there == pytest.approx([*expected, *size], abs=1.5)
         card = page.locator(f".finding[data-finding='{finding['id']}']").inner_text()
         assert f"x {round(x1)}–{round(x2)}, y {round(y1)}–{round(y2)} px" in card
+
+
+def test_nobody_sees_anything_before_the_log_in(visit: Open, rg1: bytes) -> None:
+    page = visit(user="")
+    page.wait_for_selector("input[type=password]")
+    assert page.locator("#sample").count() == 0
+    page.locator("input:not([type=password])").first.fill("ben")
+    page.fill("input[type=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    dropped(page, rg1)
+    assert "ben" in page.locator("body").inner_text()
 
 
 def test_monochrome1_is_shown_air_dark_and_whole(visit: Open, rg1: bytes) -> None:
