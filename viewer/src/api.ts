@@ -58,6 +58,9 @@ export interface Receipt {
   refused: { name: string; problem: string }[];
 }
 
+/** What a score rests on: how far hiding a part of the image lowers it. */
+export interface Heat { bundle: string; method: string; score: string; value: number; strongest: number; positions: number; map: number[][] }
+
 export interface Pixels { rows: number; columns: number; values: Uint16Array }
 
 /** An answer that is no success, in the words of the service (RFC 9457). */
@@ -112,7 +115,8 @@ export const api = {
   logOut: () => answer("/session", { method: "DELETE" }),
   picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,
   file: (id: string, kind: string, pipeline: string) => `${BASE}/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`,
-  heatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`).then((got) => got.blob()),
+  heatmap: (id: string, pipeline: string) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`),
+  askHeatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { method: "POST" }),
   upload(files: File[], pipeline: string | null): Promise<Receipt> {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);

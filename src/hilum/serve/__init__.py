@@ -14,6 +14,7 @@ supervisor keeps worker processes running
 pipelines  bundles of the configuration, opened once
 routing    which pipelines and destinations an image gets
 analysis   a received image -> checked -> analysed, refused or failed; files of its result
+explaining heat maps of results, when somebody asks
 delivery   results to archives by C-STORE or STOW-RS, verified, with back-off and dead letters
 priors     earlier images of the patient, whose absence delays nothing
 worklist   work items of a UPS-RS server: claimed, completed

@@ -16,6 +16,7 @@ from helpers.service import Parts, radiograph_file, toy_pipeline
 from hilum import load_pipeline
 from hilum.core.labels import VOCABULARY
 from hilum.dicom.stored import open_stored
+from hilum.serve import explaining
 from hilum.serve.store import StoreUnavailable
 from hilum.serve.web import images
 from hilum.serve.web.app import create_app
@@ -154,3 +155,34 @@ def test_health_and_metrics(client: TestClient, parts: Parts) -> None:
     parts.work()
     assert client.get("/health/live").status_code == client.get("/health/ready").status_code == 200
     assert 'hilum_images{state="analysed"} 1.0' in client.get("/metrics").text
+
+
+def test_a_heat_map_is_made_when_asked_for_and_says_what_it_is(
+    client: TestClient, parts: Parts
+) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    parts.work()
+    where = f"{API}/images/{id}/heatmap"
+    assert client.get(where).status_code == 404
+    assert not client.post(where).json()["duplicate"]
+    assert client.post(where).json()["duplicate"]
+    parts.work()
+    heat = client.get(where).json()
+    assert (heat["method"], heat["score"]) == ("occlusion", "box")  # the toy has no other
+    score = client.get(f"{API}/images/{id}").json()["score"]
+    assert heat["value"] == pytest.approx(score, abs=1e-3)
+    assert np.shape(heat["map"])[0] / np.shape(heat["map"])[1] == pytest.approx(96 / 80, rel=0.05)
+    assert "heat map of default made" in parts.said(id)
+
+
+def test_a_network_that_is_too_slow_for_a_heat_map_is_named_and_may_be_asked_again(
+    client: TestClient, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    parts.work()
+    monkeypatch.setattr(explaining, "LIMIT_S", 0.0)
+    client.post(f"{API}/images/{id}/heatmap")
+    parts.work()
+    answer = client.get(f"{API}/images/{id}/heatmap")
+    assert (answer.status_code, "too slow" in answer.json()["detail"]) == (409, True)
+    assert not client.post(f"{API}/images/{id}/heatmap").json()["duplicate"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from hilum.dicom.guard import open_guarded
 from hilum.dicom.stored import StoredImage
 from hilum.report.writers.overlay import OverlayWriter
 from hilum.report.writers.picture import picture, shrunk
-from hilum.serve import actions
+from hilum.serve import actions, explaining
 from hilum.serve.records import hashed
 from hilum.serve.service import Service
 from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result
@@ -218,7 +219,7 @@ def _written_picture(service: Service, id: str, side: int) -> NDArray[np.uint8] 
     """(h, w) of the shown result; None where there is none, or it is smaller than asked for."""
     with service.records.read() as session:
         image = _found(session, id)
-        result = _newest(session, id, image.pipeline)
+        result = actions.newest_result(session, id, image.pipeline)
     if result is None or "picture" not in result.files or not image.rows or not image.columns:
         return None
     content = service.store.read_result(result.id, result.files["picture"])
@@ -265,15 +266,10 @@ def result_of(service: Service, id: str, pipeline: str | None) -> Result:
     """
     with service.records.read() as session:
         image = _found(session, id)
-        result = _newest(session, id, pipeline or image.pipeline)
+        result = actions.newest_result(session, id, pipeline or image.pipeline)
     if result is None:
         raise gone("result")
     return result
-
-
-def _newest(session: Session, id: str, pipeline: str | None) -> Result | None:
-    query = select(Result).where(Result.image == id, ~Result.shadow, Result.pipeline == pipeline)
-    return session.scalar(query.order_by(Result.made.desc()).limit(1))
 
 
 @router.get(
@@ -324,8 +320,6 @@ def download(
 
 def _file(service: Service, result: Result, kind: str) -> bytes:
     if kind == "json":
-        import json
-
         return json.dumps(result.document, indent=1).encode()
     if kind in result.files:
         return service.store.read_result(result.id, result.files[kind])
@@ -349,6 +343,18 @@ def _overlay(service: Service, result: Result) -> bytes:
     return OverlayWriter()(None, radiograph, known, info)["overlay"]
 
 
+@router.get("/images/{id}/heatmap", response_model=shapes.Heat)
+def heatmap(request: Request, id: Id, _: Reader, pipeline: Pipeline = None) -> Any:
+    """What moves the score of a result: no diagnosis. 404 until it was asked for and made, 409
+    where it cannot be made."""
+    service = service_of(request)
+    result = result_of(service, id, pipeline)
+    if explaining.HEAT not in result.files:
+        why = explaining.why_not(service, result)
+        raise HTTPException(409, f"no heat map: {why}") if why else gone("heat map")
+    return json.loads(service.store.read_result(result.id, result.files[explaining.HEAT]))
+
+
 # --- What is asked for --------------------------------------------------------------------------
 
 
@@ -357,6 +363,14 @@ def analyse(request: Request, id: Id, wanted: shapes.Analyse, user: Reader) -> A
     """Analyse by a pipeline of the configuration, for looking at."""
     service = service_of(request)
     asked = actions.analyse(service, id, wanted.pipeline)
+    return _told(service, id, user, duplicate=not asked)
+
+
+@router.post("/images/{id}/heatmap", status_code=202, response_model=shapes.ReceivedImage)
+def explain(request: Request, id: Id, user: Reader, pipeline: Pipeline = None) -> Any:
+    """Make a heat map, behind the analyses that wait; an event of the image says when."""
+    service = service_of(request)
+    asked = actions.explain(service, id, pipeline)
     return _told(service, id, user, duplicate=not asked)
 
 

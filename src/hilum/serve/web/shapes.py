@@ -181,6 +181,18 @@ class Delivery(BaseModel):
     reason: str | None
 
 
+class Heat(BaseModel):
+    """What a score rests on: where hiding a part of the image lowers it."""
+
+    bundle: str  # whose score
+    method: str
+    score: str
+    value: float  # of the whole image
+    strongest: float  # how far hiding a part lowers it at most
+    positions: int  # of the hidden part
+    map: list[list[int]]  # rows over the whole image, 0 to 255; 255 is the strongest
+
+
 class Detail(Row):
     size: tuple[int, int] | None
     spacing: tuple[float, float] | None
