@@ -1,4 +1,4 @@
-"""The whole service for a browser: HTTP on a free port of loopback, a worker in a thread, two users.
+"""The whole service for a browser: HTTP on a free port of loopback, a worker in a thread, users.
 
 For tests of the page and for work on it: `PYTHONPATH=tests python -m helpers.live FOLDER`.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from argon2 import PasswordHasher
@@ -22,7 +23,8 @@ from hilum.serve.service import Service
 from hilum.serve.web.app import create_app
 from hilum.serve.worker import ANALYSING, Worker
 
-USERS, PASSWORD = ("anna", "ben"), "correct horse"
+USERS = {"anna": "reader", "ben": "reader", "carla": "admin"}
+PASSWORD = "correct horse"  # noqa: S105
 
 
 @cache
@@ -31,13 +33,14 @@ def _hash() -> str:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Its address, while it runs; the shipped pipeline analyses."""
+def serving(folder: Path, **options: Any) -> Iterator[str]:
+    """Its address, while it runs; the shipped pipeline analyses, unless `options` say otherwise."""
     (folder / "hilum.sqlite").write_bytes(empty_database())
-    users = {name: {"role": "reader", "password": _hash()} for name in USERS}
+    users = {name: {"role": role, "password": _hash()} for name, role in USERS.items()}
     config = Config.model_validate(
         {"folder": folder, "reserve_bytes": 0, "write": "picture,mask,sr,seg"}
         | {"web": {"port": 0, "users": users}}
+        | options
     )
     service, stop = Service(config), threading.Event()
     web = uvicorn.Server(

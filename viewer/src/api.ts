@@ -4,7 +4,7 @@ export type State = "received" | "checked" | "analysed" | "refused" | "failed";
 export type Priority = "routine" | "high" | "stat";
 export type Time = number | string | null;
 export type Box = [number, number, number, number];
-export type Verdict = "accept" | "reject" | "redraw" | "comment";
+export type Verdict = "accept" | "reject" | "redraw" | "add" | "comment";
 
 export interface Summary {
   id: string; study: string | null; name: string | null; state: State; reason: string | null;

@@ -1,7 +1,7 @@
 // One image: the radiograph with its marks, the tools, and the panels beside it.
 import { api, type Box, type Detail, type Feedback, type Finding, type Problem, type Result, type Status, type Verdict } from "./api";
 import { button, fill, h } from "./dom";
-import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdicts } from "./feedback";
+import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdictOn } from "./feedback";
 import type { Tool } from "./gestures";
 import type { Layers } from "./marks";
 import { heatLegend } from "./heat";
@@ -193,10 +193,11 @@ export class View {
     const words = shown.length ? `${many(shown.length, "target finding")} at or above ${two(from)}` : `${NOTHING} (${two(from)})`;
     fill(this.body.verdict, h("p", { class: `statement ${shown.length ? "found" : "none"}`, role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, shown.length ? "◆" : "◇"), words),
       h("p", { class: "quiet" }, shown.length ? hidden(all.length, shown.length) : ["This does not rule out disease.", hidden(all.length, 0)].filter(Boolean).join(" ")));
-    const last = verdicts(this.feedback);
+    const open = !all.length || all.some((one) => !verdictOn(this.feedback, one.id)), judged = this.feedback.some((one) => one.finding === null && one.verdict === "accept");
     const actions = { choose: (one: Finding) => this.choose(one.id), accept: (one: Finding) => void this.say("accept", one), reject: (one: Finding) => void this.say("reject", one), redraw: (one: Finding) => this.startDrawing(one) };
     fill(this.body.findings, h("section", {}, h("h2", {}, "Findings"),
-      h("ol", { class: "findings" }, ...shown.map((one, at) => findingCard(one, at + 1, last.get(one.id), one.id === this.chosen, this.detail?.spacing ?? null, actions))),
+      h("ol", { class: "findings" }, ...shown.map((one, at) => findingCard(one, at + 1, verdictOn(this.feedback, one.id), one.id === this.chosen, this.detail?.spacing ?? null, actions))),
+      open && !judged ? button(all.length ? "Accept all of it" : "Agree: nothing to mark", "accept", () => void this.say("accept", null), { id: "accept-all", class: "small" }) : null,
       button("Draw a finding that was missed", "draw", () => this.startDrawing(null), { id: "draw-missed", class: "small" })));
   }
 
@@ -208,7 +209,7 @@ export class View {
     const image = this.result?.images[0], size = this.detail?.size;
     const readers = readerBoxes(this.feedback);
     if (!size) return this.pane.show(null, this.layers);
-    const rejected = new Set([...verdicts(this.feedback)].filter(([, one]) => one.verdict === "reject").map(([id]) => id));
+    const rejected = new Set(this.all().map((one) => one.id).filter((id) => verdictOn(this.feedback, id)?.verdict === "reject"));
     this.pane.show({ findings: this.shown(), rejected, chosen: this.chosen, outlines: image?.outlines ?? {}, readers, draft: this.draft, size: [size[1], size[0]] }, this.layers);
   }
 
@@ -358,7 +359,7 @@ export class View {
   }
 
   private async saveBox(box: Box, label: string, comment: string): Promise<void> {
-    if (await this.say("redraw", this.draw.finding, { boxes: [box], label, comment: comment || null })) this.stopDrawing();
+    if (await this.say(this.draw.finding ? "redraw" : "add", this.draw.finding, { boxes: [box], label, comment: comment || null })) this.stopDrawing();
   }
 
   private async say(verdict: Verdict, finding: Finding | null, more: Partial<Feedback> = {}): Promise<boolean> {

@@ -47,6 +47,7 @@ def answer(service: str, id: str) -> Any:
 def with_spacing(data: bytes, row: float, column: float) -> bytes:
     dataset = pydicom.dcmread(io.BytesIO(data))
     dataset.PixelSpacing = [row, column]
+    dataset.SOPInstanceUID += ".1"  # another object: the same UID with other bytes is a conflict
     out = io.BytesIO()
     dataset.save_as(out)
     return out.getvalue()
@@ -163,6 +164,29 @@ def test_window_zoom_invert_and_reset_change_the_picture_and_take_it_back(
         assert picture() != first
         page.keyboard.press("r")
         assert picture() == first
+
+
+def test_the_heat_map_lies_on_the_image_and_says_what_it_is_not(visit: Open, rg1: bytes) -> None:
+    page = visit()
+    id = dropped(page, rg1)
+    page.keyboard.press("h")
+    page.wait_for_selector("text=The heat map is being made")
+    page.wait_for_selector(".heat:not([hidden])")
+    words = page.locator(".heat-legend").inner_text()
+    assert "not where a disease is" in words
+    assert "Lung opacity" in words
+    script = "(e) => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
+    heat = page.request.get(f"{page.url.partition('#')[0]}api/v1/images/{id}/heatmap").json()
+    image = page.request.get(f"{page.url.partition('#')[0]}api/v1/images/{id}").json()
+    left, top, scale = fitted(page, image["size"][1], image["size"][0])
+    size = scale * image["size"][1], scale * image["size"][0]
+    assert page.locator(".heat").evaluate(script) == pytest.approx([left, top, *size], abs=1.5)
+    hottest = np.unravel_index(np.argmax(heat["map"]), np.shape(heat["map"]))
+    alpha = "(e, [x, y]) => e.getContext('2d').getImageData(x, y, 1, 1).data[3]"
+    shown = page.locator(".heat").evaluate(alpha, [int(hottest[1]), int(hottest[0])])
+    assert shown == pytest.approx(255 * min(0.75, heat["strongest"] / 0.05), abs=3)
+    page.keyboard.press("h")
+    assert page.locator(".heat-legend").is_hidden()
 
 
 def test_a_verdict_is_seen_by_a_second_user_with_name_and_time(visit: Open, rg1: bytes) -> None:
