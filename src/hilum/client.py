@@ -211,7 +211,8 @@ class Client:
         boxes: Sequence[Sequence[float]] | None = None,
         **more: str,
     ) -> dict[str, Any]:
-        """Accept, reject, redraw or comment; more: pipeline, label, comment."""
+        """Accept, reject, redraw or comment a finding (None: all of the image), or add what was
+        missed; more: pipeline, label, comment."""
         body: dict[str, Any] = {"verdict": verdict, "finding": finding, "boxes": boxes, **more}
         answer: dict[str, Any] = self._ask("POST", f"/images/{id}/feedback", json=body).json()
         return answer

@@ -4,7 +4,7 @@ export type State = "received" | "checked" | "analysed" | "refused" | "failed";
 export type Priority = "routine" | "high" | "stat";
 export type Time = number | string | null;
 export type Box = [number, number, number, number];
-export type Verdict = "accept" | "reject" | "redraw" | "comment";
+export type Verdict = "accept" | "reject" | "redraw" | "add" | "comment";
 
 export interface Summary {
   id: string; study: string | null; name: string | null; state: State; reason: string | null;
@@ -57,6 +57,9 @@ export interface Receipt {
   images: { id: string; state: State; name: string | null; duplicate: boolean }[];
   refused: { name: string; problem: string }[];
 }
+
+/** What a score rests on: how far hiding a part of the image lowers it. */
+export interface Heat { bundle: string; method: string; score: string; value: number; strongest: number; positions: number; map: number[][] }
 
 export interface Pixels { rows: number; columns: number; values: Uint16Array }
 
@@ -112,7 +115,8 @@ export const api = {
   logOut: () => answer("/session", { method: "DELETE" }),
   picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,
   file: (id: string, kind: string, pipeline: string) => `${BASE}/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`,
-  heatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`).then((got) => got.blob()),
+  heatmap: (id: string, pipeline: string) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`),
+  askHeatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { method: "POST" }),
   upload(files: File[], pipeline: string | null): Promise<Receipt> {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);

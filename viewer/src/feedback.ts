@@ -1,24 +1,22 @@
-// What readers say of findings: accept, reject, redraw, comment; with who and when.
+// What readers say of findings: accept, reject, redraw, add, comment; with who and when.
 import type { Box, Feedback, Finding } from "./api";
 import { button, fill, h } from "./dom";
 import { READER_COLOUR, clock, extent, labelColour, labelText, labels, place, sentence, two } from "./words";
 
 const VERDICTS: Record<Feedback["verdict"], { shape: string; word: string }> = {
   accept: { shape: "✓", word: "accepted" }, reject: { shape: "✕", word: "rejected" },
-  redraw: { shape: "▭", word: "drawn" }, comment: { shape: "❝", word: "commented" },
+  redraw: { shape: "▭", word: "redrawn" }, add: { shape: "+", word: "added" }, comment: { shape: "❝", word: "commented" },
 };
+const JUDGING = new Set(["accept", "reject", "redraw"]);
 
-/** The last verdict on each finding. */
-export function verdicts(feedback: Feedback[]): Map<string, Feedback> {
-  const last = new Map<string, Feedback>();
-  for (const one of feedback) if (one.finding && one.verdict !== "comment") last.set(one.finding, one);
-  return last;
-}
+/** The last verdict on a finding, of it alone or of the whole image. */
+export const verdictOn = (feedback: Feedback[], finding: string): Feedback | undefined =>
+  feedback.filter((one) => JUDGING.has(one.verdict) && (one.finding === finding || one.finding === null)).at(-1);
 
-/** Boxes that readers drew, but for those whose finding was judged anew since. */
+/** Boxes that readers drew and nobody has judged anew since. */
 export function readerBoxes(feedback: Feedback[]): { box: Box; by: string }[] {
-  const last = verdicts(feedback);
-  const standing = feedback.filter((one) => one.verdict === "redraw" && (!one.finding || last.get(one.finding) === one));
+  const anew = feedback.map((one) => one.finding === null && (one.verdict === "reject" || one.verdict === "redraw")).lastIndexOf(true);
+  const standing = feedback.filter((one, at) => (one.finding ? one.verdict === "redraw" && verdictOn(feedback, one.finding) === one : at === anew || (one.verdict === "add" && at > anew)));
   return standing.flatMap((one) => (one.boxes ?? []).map((box) => ({ box, by: one.by })));
 }
 
@@ -39,7 +37,7 @@ export function findingCard(finding: Finding, number: number, verdict: Feedback 
     h("button", { type: "button", id: `choose-${finding.id}`, class: "choose", "aria-pressed": String(chosen), onclick: () => actions.choose(finding) },
       swatch, h("span", { class: "what" }, labelText(finding.label)), h("b", {}, two(finding.score)),
       h("span", { class: "where" }, place(finding.box_px)), h("span", { class: "where" }, extent(finding.box_px, spacing))),
-    verdict ? h("p", { class: "verdict" }, `${VERDICTS[verdict.verdict].shape} ${verdict.verdict === "redraw" ? "redrawn" : VERDICTS[verdict.verdict].word} by ${verdict.by}, ${clock(verdict.at)}`) : null,
+    verdict ? h("p", { class: "verdict" }, `${VERDICTS[verdict.verdict].shape} ${VERDICTS[verdict.verdict].word} by ${verdict.by}, ${clock(verdict.at)}`) : null,
     h("div", { class: "actions" }, act("Accept", "accept", actions.accept, "accept"), act("Reject", "reject", actions.reject, "reject"), act("Redraw", "draw", actions.redraw, "redraw")));
 }
 
@@ -47,10 +45,11 @@ export function feedbackList(feedback: Feedback[], findings: Finding[]): HTMLEle
   if (!feedback.length) return h("p", { class: "quiet" }, "Nobody has said anything of this image yet.");
   const number = new Map(findings.map((finding, at) => [finding.id, `${labelText(finding.label)} ${at + 1}`]));
   const entry = (one: Feedback): HTMLElement => {
-    const what = one.finding ? (number.get(one.finding) ?? "a finding of another result") : one.boxes?.length ? `a missed ${labelText(one.label ?? "opacity").toLowerCase()}` : "";
+    const missed = `a missed ${labelText(one.label ?? "opacity").toLowerCase()}`;
+    const what = one.finding ? (number.get(one.finding) ?? "a finding of another result") : { add: missed, comment: "" }[one.verdict as string] ?? "the whole image";
     const { shape, word } = VERDICTS[one.verdict];
     return h("li", {},
-      h("p", {}, h("span", { "aria-hidden": "true" }, `${shape} `), h("b", {}, one.by), ` ${one.finding && one.verdict === "redraw" ? "redrew" : one.verdict === "redraw" ? "drew" : word} ${what}`),
+      h("p", {}, h("span", { "aria-hidden": "true" }, `${shape} `), h("b", {}, one.by), ` ${one.verdict === "redraw" ? "redrew" : word} ${what}`),
       ...(one.boxes ?? []).map((box) => h("p", { class: "where" }, place(box))),
       one.comment ? h("p", { class: "comment" }, one.comment) : null,
       h("p", { class: "quiet" }, clock(one.at)));

@@ -1,6 +1,6 @@
 // What is drawn over a radiograph: boxes, outlines, a reader's boxes, the heat map. Image pixels
 // in, screen out; every mark carries words or a shape beside its colour.
-import type { Box, Finding } from "./api";
+import type { Box, Finding, Heat } from "./api";
 import { fill, svg } from "./dom";
 import { READER_COLOUR, labelColour, labelText, two } from "./words";
 
@@ -47,17 +47,15 @@ export class Marks {
     Object.assign(this.heat.style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
   }
 
-  /** A grey map of the whole image, as colour whose opacity grows with it. */
-  async setHeat(blob: Blob | null): Promise<void> {
-    this.heat.width = 0;
-    if (blob) {
-      const map = await createImageBitmap(blob);
-      Object.assign(this.heat, { width: map.width, height: map.height });
-      const pen = this.heat.getContext("2d")!;
-      pen.drawImage(map, 0, 0);
-      const data = pen.getImageData(0, 0, map.width, map.height);
-      for (let at = 0; at < data.data.length; at += 4) data.data.set(inferno(data.data[at]! / 255), at);
-      pen.putImageData(data, 0, 0);
+  /** A map of the whole image, as colour whose opacity grows with it; what hardly moves a score stays pale. */
+  setHeat(heat: Heat | null): void {
+    const map = heat?.map ?? [], height = map.length, width = map[0]?.length ?? 0;
+    Object.assign(this.heat, { width, height });
+    if (heat && width) {
+      const share = Math.min(1, heat.strongest / FULL_COLOUR) / 255;
+      const data = new ImageData(width, height);
+      map.flat().forEach((value, at) => data.data.set(inferno(value * share), 4 * at));
+      this.heat.getContext("2d")!.putImageData(data, 0, 0);
     }
     this.place();
   }
@@ -102,6 +100,7 @@ function rectangle([x1, y1, x2, y2]: Box, kind: string, stroke = "#000", more: R
   return svg("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind, stroke, ...more });
 }
 
+const FULL_COLOUR = 0.05; // a loss of the score from which the strongest place has its full colour
 const STOPS = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]] as const; // inferno
 
 function inferno(value: number): [number, number, number, number] {

@@ -1,9 +1,10 @@
 // One image: the radiograph with its marks, the tools, and the panels beside it.
-import { api, type Box, type Detail, type Feedback, type Finding, type Result, type Status, type Verdict } from "./api";
+import { api, type Box, type Detail, type Feedback, type Finding, type Problem, type Result, type Status, type Verdict } from "./api";
 import { button, fill, h } from "./dom";
-import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdicts } from "./feedback";
+import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdictOn } from "./feedback";
 import type { Tool } from "./gestures";
 import type { Layers } from "./marks";
+import { heatLegend } from "./heat";
 import { Pane } from "./pane";
 import { scoreBars } from "./scores";
 import { Threshold, floorOf, hidden, ofBoxes, pointsOf } from "./threshold";
@@ -27,6 +28,7 @@ export class View {
   private readonly panes = h("div", { class: "panes" });
   private readonly tools = h("div", { class: "tools", role: "toolbar", "aria-label": "Tools of the radiograph" });
   private readonly head = h("header", { class: "view-head" });
+  private readonly legend = h("p", { class: "heat-legend", role: "status", hidden: true });
   private readonly panel = h("aside", { class: "panel", "aria-label": "Findings and scores", tabindex: 0 });
   private readonly body = { verdict: h("div", {}), findings: h("div", {}), said: h("div", {}) };
   private readonly draw: DrawForm;
@@ -47,7 +49,7 @@ export class View {
     this.pane = new Pane({ tool: () => this.tool, draft: (box, done) => this.drawn(box, done), chosen: (at) => this.chooseAt(at) }, () => this.pressed());
     this.draw = new DrawForm((box) => this.drawn(box, false), (box, label, comment) => void this.saveBox(box, label, comment), () => this.stopDrawing());
     this.panes.append(this.pane.root);
-    this.root.append(this.head, h("div", { class: "desk" }, this.tools, this.panes), this.panel);
+    this.root.append(this.head, h("div", { class: "desk" }, this.tools, this.legend, this.panes), this.panel);
     fill(this.panel, h("p", { class: "quiet", role: "status" }, "Loading the findings …"));
     this.timer = window.setInterval(() => void this.readFeedback(), FEEDBACK_EVERY_MS);
     void this.refresh();
@@ -74,6 +76,7 @@ export class View {
         void this.pane.load(detail).then((there) => this.ready(there));
       }
       if (this.loaded === null) fill(this.panel, this.waiting());
+      if (this.layers.heat && this.result) void this.readHeat(false);
     } catch (error) {
       if (!this.gone) this.lost(error as Error);
     }
@@ -142,7 +145,6 @@ export class View {
     const tool = (name: Tool, words: string, key: string, drawing: string): HTMLElement => this.key(words, drawing, key, () => (name === "draw" ? this.act("draw") : this.use(name)), this.tool === name);
     const layer = (name: keyof Layers, words: string, key: string, drawing: string, there: boolean, why: string): HTMLElement => this.key(words, drawing, key, () => this.toggle(name), there && this.layers[name], there ? "" : why);
     const image = this.result?.images[0], masks = Object.keys(image?.outlines ?? {});
-    const heat = this.host.status.pipelines.find((one) => one.name === this.pipeline)?.outputs.some((one) => /heat/.test(one)) ?? true;
     fill(this.tools,
       h("div", { class: "set", role: "group", "aria-label": "Pointer" }, tool("window", "Window", "W", "window"), tool("pan", "Move", "P", "pan"), tool("zoom", "Zoom", "Z", "zoom"), tool("draw", "Draw", "D", "draw")),
       h("div", { class: "set", role: "group", "aria-label": "Picture" }, this.key("Invert", "invert", "I", () => this.invert(), this.pane.view?.inverted ?? false), button("Reset", "reset", () => this.act("reset"), { id: "tool-reset", title: "Reset (R)" })),
@@ -150,7 +152,7 @@ export class View {
         layer("boxes", "Boxes", "B", "box", true, ""),
         layer("outlines", "Outlines", "O", "outline", masks.some((one) => one !== "lungs"), "This pipeline outlined nothing here"),
         layer("lungs", "Lungs", "L", "lungs", masks.includes("lungs"), "This pipeline outlines no lungs"),
-        layer("heat", "Heat map", "H", "heat", heat && this.result !== null, "This pipeline has no heat map"),
+        layer("heat", "Heat map", "H", "heat", this.result !== null, "There is no result yet"),
         layer("readers", "Readers", "U", "draw", readerBoxes(this.feedback).length > 0, "No reader has drawn here")),
       h("div", { class: "set" }, this.key("Prior", "beside", "S", () => void this.beside(), this.other !== null, this.detail?.prior ? "" : "No earlier image of this patient is held")));
   }
@@ -191,10 +193,11 @@ export class View {
     const words = shown.length ? `${many(shown.length, "target finding")} at or above ${two(from)}` : `${NOTHING} (${two(from)})`;
     fill(this.body.verdict, h("p", { class: `statement ${shown.length ? "found" : "none"}`, role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, shown.length ? "◆" : "◇"), words),
       h("p", { class: "quiet" }, shown.length ? hidden(all.length, shown.length) : ["This does not rule out disease.", hidden(all.length, 0)].filter(Boolean).join(" ")));
-    const last = verdicts(this.feedback);
+    const open = !all.length || all.some((one) => !verdictOn(this.feedback, one.id)), judged = this.feedback.some((one) => one.finding === null && one.verdict === "accept");
     const actions = { choose: (one: Finding) => this.choose(one.id), accept: (one: Finding) => void this.say("accept", one), reject: (one: Finding) => void this.say("reject", one), redraw: (one: Finding) => this.startDrawing(one) };
     fill(this.body.findings, h("section", {}, h("h2", {}, "Findings"),
-      h("ol", { class: "findings" }, ...shown.map((one, at) => findingCard(one, at + 1, last.get(one.id), one.id === this.chosen, this.detail?.spacing ?? null, actions))),
+      h("ol", { class: "findings" }, ...shown.map((one, at) => findingCard(one, at + 1, verdictOn(this.feedback, one.id), one.id === this.chosen, this.detail?.spacing ?? null, actions))),
+      open && !judged ? button(all.length ? "Accept all of it" : "Agree: nothing to mark", "accept", () => void this.say("accept", null), { id: "accept-all", class: "small" }) : null,
       button("Draw a finding that was missed", "draw", () => this.startDrawing(null), { id: "draw-missed", class: "small" })));
   }
 
@@ -206,7 +209,7 @@ export class View {
     const image = this.result?.images[0], size = this.detail?.size;
     const readers = readerBoxes(this.feedback);
     if (!size) return this.pane.show(null, this.layers);
-    const rejected = new Set([...verdicts(this.feedback)].filter(([, one]) => one.verdict === "reject").map(([id]) => id));
+    const rejected = new Set(this.all().map((one) => one.id).filter((id) => verdictOn(this.feedback, id)?.verdict === "reject"));
     this.pane.show({ findings: this.shown(), rejected, chosen: this.chosen, outlines: image?.outlines ?? {}, readers, draft: this.draft, size: [size[1], size[0]] }, this.layers);
   }
 
@@ -271,19 +274,35 @@ export class View {
 
   private toggle(layer: keyof Layers): void {
     this.layers = { ...this.layers, [layer]: !this.layers[layer] };
+    this.legend.hidden = !this.layers.heat;
     this.drawTools();
     this.drawMarks();
     if (layer === "heat" && this.layers.heat) void this.readHeat();
   }
 
-  private async readHeat(): Promise<void> {
+  /** Shows the heat map of the pipeline; asks for one that is not there, which takes some seconds. */
+  private async readHeat(ask = true): Promise<void> {
+    const pipeline = this.pipeline;
     try {
-      await this.pane.marks.setHeat(await api.heatmap(this.id, this.pipeline));
+      const heat = await api.heatmap(this.id, pipeline);
+      if (this.gone || pipeline !== this.pipeline) return;
+      this.pane.marks.setHeat(heat);
+      fill(this.legend, ...heatLegend(heat));
     } catch (error) {
-      this.layers = { ...this.layers, heat: false };
-      this.drawTools();
-      this.host.say(`There is no heat map. ${(error as Error).message}`, "bad");
+      const { status, message } = error as Problem;
+      this.pane.marks.setHeat(null);
+      fill(this.legend, h("span", { class: "spin", "aria-hidden": "true" }), "The heat map is being made: parts of the image are hidden, one after the other. It comes here.");
+      if (status === 404 && !ask) return;
+      if (status === 404) return api.askHeatmap(this.id, pipeline).then(() => this.readHeat(false), (failed: Error) => this.noHeat(failed.message));
+      this.noHeat(message);
     }
+  }
+
+  private noHeat(why: string): void {
+    this.layers = { ...this.layers, heat: false };
+    this.legend.hidden = true;
+    this.drawTools();
+    this.host.say(sentence(why), "bad");
   }
 
   private choose(id: string | null): void {
@@ -340,7 +359,7 @@ export class View {
   }
 
   private async saveBox(box: Box, label: string, comment: string): Promise<void> {
-    if (await this.say("redraw", this.draw.finding, { boxes: [box], label, comment: comment || null })) this.stopDrawing();
+    if (await this.say(this.draw.finding ? "redraw" : "add", this.draw.finding, { boxes: [box], label, comment: comment || null })) this.stopDrawing();
   }
 
   private async say(verdict: Verdict, finding: Finding | null, more: Partial<Feedback> = {}): Promise<boolean> {

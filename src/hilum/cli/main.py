@@ -17,6 +17,7 @@ from hilum.cli import (
     evaluate,
     explain,
     export,
+    feedback,
     inspect,
     pipeline,
     predict,
@@ -49,6 +50,7 @@ app.command()(explain.explain)
 app.command()(ensemble.ensemble)
 app.command()(submit.submit)
 app.command()(serve.serve)
+app.command()(feedback.feedback)
 app.add_typer(audit.app, name="audit")
 app.add_typer(users.app, name="users")
 app.add_typer(pipeline.app, name="pipeline")

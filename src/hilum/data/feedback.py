@@ -31,7 +31,7 @@ class Marked:
 class Verdict:
     """One thing that was said, of a finding or (None) of the whole image."""
 
-    verdict: str  # accept, reject, redraw, comment
+    verdict: str  # accept, reject, redraw, add (a box that was missed), comment
     finding: str | None = None
     boxes: Sequence[Box] = ()
     label: str | None = None
@@ -60,12 +60,16 @@ def boxes_after(said: Said, label: str) -> list[Marked] | None:
         label: of boxes drawn without one.
     """
     open_, held = set(said.found), {id: [mark] for id, mark in said.found.items()}
-    spoken = False
+    added, spoken = "added", False
     for one in said.verdicts:
         if one.verdict == "comment":
             continue
         each = [_drawn(said, one.label or label, box) for box in one.boxes]
         drawn = [mark for mark in each if mark is not None]
+        if one.verdict == "add":
+            held.setdefault(added, []).extend(drawn)
+            spoken = True
+            continue
         if one.finding is None or one.finding not in said.found:
             open_, spoken = set(), True
             if one.verdict != "accept":

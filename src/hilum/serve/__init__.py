@@ -15,6 +15,7 @@ supervisor keeps worker processes running
 pipelines  bundles of the configuration, opened once
 routing    which pipelines and destinations an image gets
 analysis   a received image -> checked -> analysed, refused or failed; files of its result
+explaining heat maps of results, when somebody asks
 delivery   results to archives by C-STORE or STOW-RS, verified, with back-off and dead letters
 commitment what archives report of objects that they were asked to keep
 priors     earlier images of the patient, whose absence delays nothing

@@ -1,14 +1,16 @@
-"""What people ask for: analyse by another pipeline, try again, change the priority."""
+"""What people ask for: another pipeline, a heat map, another try, another priority."""
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from hilum.core.errors import HilumError
 from hilum.core.options import unknown
+from hilum.serve import explaining
 from hilum.serve.analysis import CONFLICT, ask
 from hilum.serve.service import Service
-from hilum.serve.tables import PRIORITIES, Delivery, Image, Work
+from hilum.serve.tables import PRIORITIES, Delivery, Image, Result, Work
 from hilum.serve.work import CHECK, DELIVER
 
 
@@ -40,6 +42,21 @@ def analyse(service: Service, id: str, pipeline: str) -> bool:
         if asked:
             service.records.say(session, id, image.state, f"analysis by {pipeline} asked for")
     return asked
+
+
+def explain(service: Service, id: str, pipeline: str | None) -> bool:
+    """Make a heat map of the newest result of a pipeline (None: the shown one). False where it is
+    there, or was asked for before.
+
+    Raises:
+        NotThere: no such image or result.
+    """
+    with service.records.write() as session:
+        image = _image(session.get(Image, id))
+        result = newest_result(session, id, pipeline or image.pipeline)
+        if result is None:
+            raise NotThere("there is no such result")
+        return explaining.ask(service, session, result)
 
 
 def retry(service: Service, id: str) -> None:
@@ -91,6 +108,12 @@ def set_priority(service: Service, id: str, priority: str) -> None:
         waiting = Work.subject == id, Work.state == "waiting"
         session.execute(update(Work).where(*waiting).values(priority=image.priority))
         service.records.say(session, id, image.state, f"priority {priority}")
+
+
+def newest_result(session: Session, id: str, pipeline: str | None) -> Result | None:
+    """The newest result of an image by a pipeline that may be shown."""
+    query = select(Result).where(Result.image == id, ~Result.shadow, Result.pipeline == pipeline)
+    return session.scalar(query.order_by(Result.made.desc()).limit(1))
 
 
 def _image(image: Image | None) -> Image:

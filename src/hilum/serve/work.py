@@ -24,8 +24,9 @@ from hilum.core.errors import HilumError
 from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Work
 
-CHECK, ANALYSE, DELIVER, PRIOR, WORKITEM = "check", "analyse", "deliver", "prior", "workitem"
-KINDS = (CHECK, ANALYSE, DELIVER, PRIOR, WORKITEM)
+CHECK, ANALYSE, EXPLAIN = "check", "analyse", "explain"
+DELIVER, PRIOR, WORKITEM = "deliver", "prior", "workitem"
+KINDS = (CHECK, ANALYSE, EXPLAIN, DELIVER, PRIOR, WORKITEM)
 LEASE_S = 30.0
 CRASHES = 3  # workers that a piece of work may kill
 ATTEMPTS = 25  # claims without an end, such as by hosts that died
@@ -163,7 +164,7 @@ class Queue:
 def worn_out(work: Work) -> bool:
     """True where workers die of it: it must end as failed, not be tried again."""
     # What waits for others is claimed again and again; their destinations say for how long.
-    return work.crashes >= CRASHES or (work.attempts > ATTEMPTS and work.kind in (CHECK, ANALYSE))
+    return work.crashes >= CRASHES or (work.attempts > ATTEMPTS and work.kind in (CHECK, ANALYSE, EXPLAIN))
 
 
 def _of(owner: str) -> Any:

@@ -26,6 +26,7 @@ from hilum.serve.work import (
     ANALYSE,
     CHECK,
     DELIVER,
+    EXPLAIN,
     PRIOR,
     WORKITEM,
     Heartbeat,
@@ -39,11 +40,12 @@ log = logging.getLogger(__name__)
 HANDLERS: dict[str, str] = {
     CHECK: "hilum.serve.analysis:check",
     ANALYSE: "hilum.serve.analysis:analyse",
+    EXPLAIN: "hilum.serve.explaining:explain",
     DELIVER: "hilum.serve.delivery:deliver",
     PRIOR: "hilum.serve.priors:fetch",
     WORKITEM: "hilum.serve.worklist:advance",
 }
-ANALYSING, SENDING = (CHECK, ANALYSE), (DELIVER, PRIOR, WORKITEM)
+ANALYSING, SENDING = (CHECK, ANALYSE, EXPLAIN), (DELIVER, PRIOR, WORKITEM)
 POLL_S = 0.1
 TRIES = 3  # of work that fails in a way nobody foresaw
 AGAIN_S = 5.0

@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium, on the stand-in of the service (helpers/page_server.py)."""
+"""The page in Debian's Chromium, on a service of its own (helpers/live.py)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ def rg1() -> bytes:
 
 
 @pytest.fixture
-def service() -> Iterator[Any]:
-    from helpers.page_server import serving
+def service(tmp_path: Path) -> Iterator[str]:
+    """Address of a service of its own."""
+    pytest.importorskip("uvicorn", reason='pip install "hilum[serve]"')
+    from helpers.live import serving
 
-    with serving() as address:
+    with serving(tmp_path) as address:
         yield address
 
 
@@ -48,7 +50,11 @@ def visit(browser: Any, service: str) -> Iterator[Open]:
 
     def visit(user: str = "anna", place: str = "", width: int = 1440, **options: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        context.add_cookies([{"name": "user", "value": user, "url": service}])
+        if user:
+            from helpers.live import PASSWORD
+
+            account = {"name": user, "password": PASSWORD}
+            assert context.request.post(f"{service}api/v1/session", data=account).ok
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(120_000)  # a loaded machine draws slowly

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from helpers.live import PASSWORD
 from hilum.dicom.stored import open_stored
 
 pytestmark = pytest.mark.slow
@@ -40,12 +41,13 @@ def dropped(page: Any, data: bytes) -> str:
 
 
 def answer(service: str, id: str) -> Any:
-    return httpx.get(f"{service}api/v1/images/{id}").json()
+    return httpx.get(f"{service}api/v1/images/{id}", auth=("anna", PASSWORD)).json()
 
 
 def with_spacing(data: bytes, row: float, column: float) -> bytes:
     dataset = pydicom.dcmread(io.BytesIO(data))
     dataset.PixelSpacing = [row, column]
+    dataset.SOPInstanceUID += ".1"  # another object: the same UID with other bytes is a conflict
     out = io.BytesIO()
     dataset.save_as(out)
     return out.getvalue()
@@ -79,6 +81,17 @@ def test_boxes_stand_at_the_pixels_of_the_json(
         assert there == pytest.approx([*expected, *size], abs=1.5)
         card = page.locator(f".finding[data-finding='{finding['id']}']").inner_text()
         assert f"x {round(x1)}–{round(x2)}, y {round(y1)}–{round(y2)} px" in card
+
+
+def test_nobody_sees_anything_before_the_log_in(visit: Open, rg1: bytes) -> None:
+    page = visit(user="")
+    page.wait_for_selector("input[type=password]")
+    assert page.locator("#sample").count() == 0
+    page.locator("input:not([type=password])").first.fill("ben")
+    page.fill("input[type=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    dropped(page, rg1)
+    assert "ben" in page.locator("body").inner_text()
 
 
 def test_monochrome1_is_shown_air_dark_and_whole(visit: Open, rg1: bytes) -> None:
@@ -151,6 +164,29 @@ def test_window_zoom_invert_and_reset_change_the_picture_and_take_it_back(
         assert picture() != first
         page.keyboard.press("r")
         assert picture() == first
+
+
+def test_the_heat_map_lies_on_the_image_and_says_what_it_is_not(visit: Open, rg1: bytes) -> None:
+    page = visit()
+    id = dropped(page, rg1)
+    page.keyboard.press("h")
+    page.wait_for_selector("text=The heat map is being made")
+    page.wait_for_selector(".heat:not([hidden])")
+    words = page.locator(".heat-legend").inner_text()
+    assert "not where a disease is" in words
+    assert "Lung opacity" in words
+    script = "(e) => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
+    heat = page.request.get(f"{page.url.partition('#')[0]}api/v1/images/{id}/heatmap").json()
+    image = page.request.get(f"{page.url.partition('#')[0]}api/v1/images/{id}").json()
+    left, top, scale = fitted(page, image["size"][1], image["size"][0])
+    size = scale * image["size"][1], scale * image["size"][0]
+    assert page.locator(".heat").evaluate(script) == pytest.approx([left, top, *size], abs=1.5)
+    hottest = np.unravel_index(np.argmax(heat["map"]), np.shape(heat["map"]))
+    alpha = "(e, [x, y]) => e.getContext('2d').getImageData(x, y, 1, 1).data[3]"
+    shown = page.locator(".heat").evaluate(alpha, [int(hottest[1]), int(hottest[0])])
+    assert shown == pytest.approx(255 * min(0.75, heat["strongest"] / 0.05), abs=3)
+    page.keyboard.press("h")
+    assert page.locator(".heat-legend").is_hidden()
 
 
 def test_a_verdict_is_seen_by_a_second_user_with_name_and_time(visit: Open, rg1: bytes) -> None:

@@ -77,12 +77,14 @@ def test_feedback_on_what_is_not_there_is_refused(
         {"verdict": "redraw"},
         {"verdict": "redraw", "boxes": [[9, 9, 3, 3]]},
         {"verdict": "redraw", "boxes": [[500, 500, 600, 600]]},
+        {"verdict": "add", "boxes": []},
         {"verdict": "comment"},
     ):
         assert client.post(f"/images/{id}/feedback", json=body).status_code == 422, body
 
 
 A, B = (Marked(label="opacity", box=(i, i, i + 9.0, i + 9.0)) for i in (0.0, 20.0))
+C = Marked(label="opacity", box=(1.0, 1.0, 2.0, 2.0))
 
 
 def said(*verdicts: Verdict) -> Said:
@@ -99,6 +101,10 @@ def said(*verdicts: Verdict) -> Said:
         ([Verdict(verdict="reject")], []),
         ([Verdict(verdict="accept", finding="a"), Verdict(verdict="reject", finding="b")], [A]),
         ([Verdict(verdict="reject"), Verdict(verdict="accept", finding="a")], [A]),
+        ([Verdict(verdict="add", boxes=[(1, 1, 2, 2)])], None),  # nobody spoke of a and b
+        ([Verdict(verdict="add", boxes=[(1, 1, 2, 2)]), Verdict(verdict="accept")], [A, B, C]),
+        ([Verdict(verdict="accept"), Verdict(verdict="add", boxes=[(1, 1, 2, 2)])], [A, B, C]),
+        ([Verdict(verdict="add", boxes=[(1, 1, 2, 2)]), Verdict(verdict="reject")], []),
         (
             [Verdict(verdict="redraw", boxes=[(40, 40, 90, 90)])],
             [Marked(label="opacity", box=(40.0, 40.0, 50.0, 50.0))],

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import io
 import zipfile
+from contextlib import closing
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from helpers.service import Parts, radiograph_file
+from helpers.service import Parts, radiograph_file, toy_pipeline
+from hilum import load_pipeline
+from hilum.core.labels import VOCABULARY
+from hilum.dicom.stored import open_stored
+from hilum.serve import explaining
 from hilum.serve.store import StoreUnavailable
+from hilum.serve.web import images
+from hilum.serve.web.app import create_app
+
+BASE = "http://127.0.0.1:8080"
 
 API = "/api/v1"
 
@@ -34,6 +45,41 @@ def test_an_upload_is_analysed_and_can_be_looked_at(client: TestClient, parts: P
     for kind, start in (("json", b"{"), ("png", b"\x89PNG"), ("sr", b"\0" * 128 + b"DICM")):
         assert client.get(f"{API}/images/{image['id']}/files/{kind}").content.startswith(start)
     assert client.get(f"{API}/images/{image['id']}/masks/lungs").content[:4] == b"\x89PNG"
+
+
+def grey(content: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def test_thumbnails_come_from_the_written_picture_and_larger_ones_from_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts(tmp_path, write="picture:side=64")
+    with closing(parts), TestClient(create_app(parts.service), base_url=BASE) as client:
+        id = upload(client, radiograph_file())["images"][0]["id"]
+        before = grey(client.get(f"{API}/images/{id}/picture?width=48").content)
+        parts.work()
+        assert grey(client.get(f"{API}/images/{id}/picture?width=90").content).shape == (90, 75)
+        monkeypatch.setattr(images, "opened", None)  # whoever decodes now, breaks
+        small = grey(client.get(f"{API}/images/{id}/picture?width=48").content)
+        assert small.shape == (48, 40)
+        assert np.abs(small.astype(float) - before).mean() < 4
+
+
+def test_the_downloaded_picture_shows_boxes_and_outlines(client: TestClient, parts: Parts) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    parts.work()
+    png = client.get(f"{API}/images/{id}/files/png").content
+    seen = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
+    findings = load_pipeline(toy_pipeline())(open_stored(("a", radiograph_file())))
+    for name in ("lungs", "opacity"):
+        mask = findings.masks[name].astype(np.uint8)
+        scale = seen.shape[1] / mask.shape[1]
+        outline = mask - cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)
+        near = cv2.resize(outline, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        distance = np.abs(seen - VOCABULARY[name].colour_rgb).max(axis=2)
+        drawn = distance[: near.shape[0]][near > 0] < 40
+        assert drawn.sum() > 20, name
 
 
 def test_what_is_no_image_is_refused_and_the_rest_is_kept(client: TestClient) -> None:
@@ -109,3 +155,34 @@ def test_health_and_metrics(client: TestClient, parts: Parts) -> None:
     parts.work()
     assert client.get("/health/live").status_code == client.get("/health/ready").status_code == 200
     assert 'hilum_images{state="analysed"} 1.0' in client.get("/metrics").text
+
+
+def test_a_heat_map_is_made_when_asked_for_and_says_what_it_is(
+    client: TestClient, parts: Parts
+) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    parts.work()
+    where = f"{API}/images/{id}/heatmap"
+    assert client.get(where).status_code == 404
+    assert not client.post(where).json()["duplicate"]
+    assert client.post(where).json()["duplicate"]
+    parts.work()
+    heat = client.get(where).json()
+    assert (heat["method"], heat["score"]) == ("occlusion", "box")  # the toy has no other
+    score = client.get(f"{API}/images/{id}").json()["score"]
+    assert heat["value"] == pytest.approx(score, abs=1e-3)
+    assert np.shape(heat["map"])[0] / np.shape(heat["map"])[1] == pytest.approx(96 / 80, rel=0.05)
+    assert "heat map of default made" in parts.said(id)
+
+
+def test_a_network_that_is_too_slow_for_a_heat_map_is_named_and_may_be_asked_again(
+    client: TestClient, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    parts.work()
+    monkeypatch.setattr(explaining, "LIMIT_S", 0.0)
+    client.post(f"{API}/images/{id}/heatmap")
+    parts.work()
+    answer = client.get(f"{API}/images/{id}/heatmap")
+    assert (answer.status_code, "too slow" in answer.json()["detail"]) == (409, True)
+    assert not client.post(f"{API}/images/{id}/heatmap").json()["duplicate"]

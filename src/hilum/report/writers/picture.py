@@ -40,8 +40,13 @@ def picture(radiograph: Radiograph, side: int) -> NDArray[np.uint8]:
     # One pass over the pixels: times a gain, plus an offset, rounded and saturated to 8 bit.
     pixels = radiograph.pixels
     grey = cv2.addWeighted(pixels, gain, pixels, 0.0, -low * gain, dtype=cv2.CV_8U)
+    return shrunk(np.asarray(grey, np.uint8), side)
+
+
+def shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """(h, w) at most `side` long; smaller ones as they are."""
     scale = side / max(grey.shape)
     if scale < 1:
         size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(grey, np.uint8)
+        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return grey

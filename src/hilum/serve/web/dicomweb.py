@@ -19,6 +19,7 @@ from hilum.core.errors import InputRefused
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.part10 import looks_like_dicom
 from hilum.dicom.stored import StoredImage
+from hilum.report.writers.picture import picture
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.service import Service
 from hilum.serve.store import StoreUnavailable
@@ -371,7 +372,7 @@ def rendered(request: Request, study: Uid, series: Uid, sop: Uid, user: Reader) 
     if held.kind not in ("image", "sc"):
         raise HTTPException(406, "this object is no picture")
     stored = held.stored
-    return Response(jpeg(stored.radiograph(), 2048), media_type="image/jpeg")
+    return Response(jpeg(picture(stored.radiograph(), 2048)), media_type="image/jpeg")
 
 
 @router.get(f"{_INSTANCE}/frames/{{frame}}", response_class=Response, responses=_ANY_OF)

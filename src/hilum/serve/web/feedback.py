@@ -30,7 +30,7 @@ CATALOG = "feedback.parquet"
 
 @router.post("/images/{id}/feedback", status_code=201, response_model=shapes.Feedback)
 def say(request: Request, id: Id, said: shapes.Said, user: Reader) -> Any:
-    """Accept, reject, redraw or comment a finding, or the whole image."""
+    """Accept, reject, redraw or comment a finding or the whole image; add what was missed."""
     service = service_of(request)
     with service.records.write() as session:
         image = session.get(Image, id)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from io import BytesIO
+import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import HTTPException
+from numpy.typing import NDArray
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, PipelineInfo
+from hilum.core.results import ImageResult, PipelineInfo, read_mask
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.stored import StoredImage
-from hilum.report.writers import parse, write_all
-from hilum.report.writers.picture import picture
-from hilum.serve import actions
+from hilum.report.writers.overlay import OverlayWriter
+from hilum.report.writers.picture import picture, shrunk
+from hilum.serve import actions, explaining
 from hilum.serve.records import hashed
 from hilum.serve.service import Service
 from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result
@@ -209,10 +211,22 @@ def radiograph_of(service: Service, id: str) -> Radiograph:
     return opened(service, id).radiograph()
 
 
-def jpeg(radiograph: Radiograph, side: int) -> bytes:
-    """As displayed, 8 bit."""
-    _, content = cv2.imencode(".jpg", picture(radiograph, side), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return content.tobytes()
+def jpeg(grey: NDArray[np.uint8]) -> bytes:
+    """A picture of 8 bit for a screen."""
+    return cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def _written_picture(service: Service, id: str, side: int) -> NDArray[np.uint8] | None:
+    """(h, w) of the shown result; None where there is none, or it is smaller than asked for."""
+    with service.records.read() as session:
+        image = _found(session, id)
+        result = actions.newest_result(session, id, image.pipeline)
+    if result is None or "picture" not in result.files or not image.rows or not image.columns:
+        return None
+    content = service.store.read_result(result.id, result.files["picture"])
+    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    large = grey is not None and max(grey.shape) >= min(side, max(image.rows, image.columns))
+    return np.asarray(grey, np.uint8) if large else None
 
 
 @router.get(
@@ -224,8 +238,12 @@ def preview(
     request: Request, id: Id, _: Reader, width: Annotated[int, Query(ge=16, le=4096)] = 1024
 ) -> Response:
     """The radiograph as displayed, 8 bit; `width` bounds its longer side."""
-    content = jpeg(radiograph_of(service_of(request), id), width)
-    return Response(content, media_type="image/jpeg")
+    service = service_of(request)
+    # Decoding for each thumbnail of a worklist would be slow: what was written is asked first.
+    grey = _written_picture(service, id, width)
+    if grey is None:
+        grey = picture(radiograph_of(service, id), width)
+    return Response(jpeg(shrunk(grey, width)), media_type="image/jpeg")
 
 
 @router.get(
@@ -249,9 +267,7 @@ def result_of(service: Service, id: str, pipeline: str | None) -> Result:
     """
     with service.records.read() as session:
         image = _found(session, id)
-        query = select(Result).where(Result.image == id, ~Result.shadow)
-        query = query.where(Result.pipeline == (pipeline or image.pipeline))
-        result = session.scalar(query.order_by(Result.made.desc()).limit(1))
+        result = actions.newest_result(session, id, pipeline or image.pipeline)
     if result is None:
         raise gone("result")
     return result
@@ -305,20 +321,39 @@ def download(
 
 def _file(service: Service, result: Result, kind: str) -> bytes:
     if kind == "json":
-        import json
-
         return json.dumps(result.document, indent=1).encode()
     if kind in result.files:
         return service.store.read_result(result.id, result.files[kind])
     if kind != "png":
         raise HTTPException(404, f"there is no {kind} of this result; its history says why")
-    stored = opened(service, result.image)
+    return _overlay(service, result)
+
+
+def _overlay(service: Service, result: Result) -> bytes:
+    """Boxes and outlines burned into a picture, PNG; outlines as far as masks were written."""
     known = ImageResult.from_json(result.document["images"][0])
     info = PipelineInfo.from_json(result.document["pipeline"])
-    files, _ = write_all(parse("overlay"), stored, stored.radiograph(), known, info)
-    if not files:
-        raise gone("picture")
-    return BytesIO(files[0].content).getvalue()
+    assert known.findings is not None  # only what was analysed has a result
+    shape, masks = (known.height, known.width), dict[str, NDArray[np.bool_]]()
+    for kind, name in result.files.items():
+        if kind.startswith("mask-"):
+            path = service.store.result_path(result.id, name)
+            masks[kind.removeprefix("mask-")] = read_mask(path.parent, name, shape)
+    radiograph = opened(service, result.image).radiograph(window=info.window)
+    known = replace(known, findings=replace(known.findings, masks=masks))
+    return OverlayWriter()(None, radiograph, known, info)["overlay"]
+
+
+@router.get("/images/{id}/heatmap", response_model=shapes.Heat)
+def heatmap(request: Request, id: Id, _: Reader, pipeline: Pipeline = None) -> Any:
+    """What moves the score of a result: no diagnosis. 404 until it was asked for and made, 409
+    where it cannot be made."""
+    service = service_of(request)
+    result = result_of(service, id, pipeline)
+    if explaining.HEAT not in result.files:
+        why = explaining.why_not(service, result)
+        raise HTTPException(409, f"no heat map: {why}") if why else gone("heat map")
+    return json.loads(service.store.read_result(result.id, result.files[explaining.HEAT]))
 
 
 # --- What is asked for --------------------------------------------------------------------------
@@ -329,6 +364,14 @@ def analyse(request: Request, id: Id, wanted: shapes.Analyse, user: Reader) -> A
     """Analyse by a pipeline of the configuration, for looking at."""
     service = service_of(request)
     asked = actions.analyse(service, id, wanted.pipeline)
+    return _told(service, id, user, duplicate=not asked)
+
+
+@router.post("/images/{id}/heatmap", status_code=202, response_model=shapes.ReceivedImage)
+def explain(request: Request, id: Id, user: Reader, pipeline: Pipeline = None) -> Any:
+    """Make a heat map, behind the analyses that wait; an event of the image says when."""
+    service = service_of(request)
+    asked = actions.explain(service, id, pipeline)
     return _told(service, id, user, duplicate=not asked)
 
 

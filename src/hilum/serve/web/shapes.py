@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 State = Literal["received", "checked", "analysed", "refused", "failed"]
 Priority = Literal["routine", "high", "stat"]
-Verdict = Literal["accept", "reject", "redraw", "comment"]
+Verdict = Literal["accept", "reject", "redraw", "add", "comment"]
 Coordinate = Annotated[float, Field(ge=0, le=1e5)]  # px of the image
 Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -34,7 +34,8 @@ class Change(Asked):
 
 
 class Said(Asked):
-    """What a reader says of a finding, or of the image (`finding` null)."""
+    """What a reader says of a finding, or of the image (`finding` null): `accept` and `reject`
+    all that was found, `redraw` it anew, `add` what was missed, `comment`."""
 
     verdict: Verdict = Field(examples=["redraw"])
     pipeline: str | None = Field(default=None, pattern=NAME)
@@ -47,8 +48,10 @@ class Said(Asked):
     def _fits(self) -> Said:
         if self.verdict == "redraw" and self.boxes is None:
             raise ValueError("redraw needs `boxes`: [[x1, y1, x2, y2], ...], none: []")
-        if self.verdict != "redraw" and self.boxes:
-            raise ValueError("boxes go with the verdict redraw")
+        if self.verdict == "add" and (not self.boxes or self.finding is not None):
+            raise ValueError("add needs `boxes` and no `finding`: it is about what was missed")
+        if self.verdict not in ("redraw", "add") and self.boxes:
+            raise ValueError("boxes go with the verdicts redraw and add")
         if self.verdict == "comment" and not (self.comment or "").strip():
             raise ValueError("comment needs `comment`")
         for x1, y1, x2, y2 in self.boxes or ():
@@ -179,6 +182,18 @@ class Delivery(BaseModel):
     object: str
     state: str
     reason: str | None
+
+
+class Heat(BaseModel):
+    """What a score rests on: where hiding a part of the image lowers it."""
+
+    bundle: str  # whose score
+    method: str
+    score: str
+    value: float  # of the whole image
+    strongest: float  # how far hiding a part lowers it at most
+    positions: int  # of the hidden part
+    map: list[list[int]]  # rows over the whole image, 0 to 255; 255 is the strongest
 
 
 class Detail(Row):
