@@ -1,4 +1,4 @@
-"""The circle of feedback (F10), as people go it: service, verdicts, `hilum feedback`, `hilum train`."""
+"""The circle of feedback: an image, a verdict, the catalog, a network that learns from it (F10)."""
 
 from __future__ import annotations
 

@@ -164,7 +164,9 @@ class Queue:
 def worn_out(work: Work) -> bool:
     """True where workers die of it: it must end as failed, not be tried again."""
     # What waits for others is claimed again and again; their destinations say for how long.
-    return work.crashes >= CRASHES or (work.attempts > ATTEMPTS and work.kind in (CHECK, ANALYSE, EXPLAIN))
+    return work.crashes >= CRASHES or (
+        work.attempts > ATTEMPTS and work.kind in (CHECK, ANALYSE, EXPLAIN)
+    )
 
 
 def _of(owner: str) -> Any:
