@@ -126,12 +126,12 @@ def test_beyond_its_ends_a_table_goes_on_with_its_last_entries(first: int, count
 
 
 def test_modality_values_are_slope_times_value_plus_intercept() -> None:
-    np.testing.assert_array_equal(modality(header(), VALUES), VALUES)
+    np.testing.assert_array_equal(modality(header(), VALUES)[0], VALUES)
     own = header(RescaleSlope="2.5", RescaleIntercept="-100")
-    np.testing.assert_allclose(modality(own, VALUES), VALUES * 2.5 - 100)
+    np.testing.assert_allclose(modality(own, VALUES)[0], VALUES * 2.5 - 100)
     table = header(ModalityLUTSequence=lut(0, 16, np.arange(256) * 7), RescaleSlope="2")
     np.testing.assert_array_equal(
-        modality(table, np.array([0.0, 10, 255])), [0, 70, 255 * 7]
+        modality(table, np.array([0.0, 10, 255]))[0], [0, 70, 255 * 7]
     )  # the table wins
     for damage in ({"RescaleSlope": "0"}, {"RescaleIntercept": "1_0"}):
         plain = {"RescaleSlope": "1", "RescaleIntercept": "0"}

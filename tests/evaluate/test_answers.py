@@ -13,6 +13,7 @@ import pytest
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog, build
 from hilum.evaluate.answers import match_answers, match_names
+from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import join
 from hilum.evaluate.evaluation import evaluate_cases
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, read_predictions
@@ -81,7 +82,7 @@ def test_a_squeezed_copy_is_known_by_its_scales() -> None:
 
 def test_boxes_beyond_the_image_are_of_another_size() -> None:
     """A CSV does not say the size its boxes are of."""
-    with pytest.raises(DataError, match="reach to 600 × 600 px"):
+    with pytest.raises(DataError, match="to 600 × 600 px"):
         match_answers(_catalog(["a", "b"], 512), _file({"a": _empty(), "b": _one()}))
 
 
@@ -179,3 +180,55 @@ def test_a_copy_of_an_id_with_an_ending_is_found() -> None:
     matched, ambiguous, _ = match_names(ids, ["", ""], names)
     assert matched == [names[1], names[0]]
     assert not ambiguous
+
+
+def test_boxes_before_the_images_corner_are_of_another_frame() -> None:
+    file = _file({"a.png": ImagePredictions(BOX - 600, np.array([0.9]), ("opacity",))})
+    with pytest.raises(DataError, match="reach from"):
+        match_answers(_catalog(["a.png"]), file)
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), None])
+def test_boxes_in_parts_of_the_image_are_no_pixels(
+    tmp_path: Path, size: tuple[int, int] | None
+) -> None:
+    width, height = size or (None, None)
+    found = {"label": "opacity", "score": 0.9, "box_px": [0.2, 0.2, 0.6, 0.6]}
+    entry = {"path": "a.png", "status": "analysed", "scores": {"opacity": 0.9}}
+    entry |= {"width": width, "height": height, "findings": [found]}
+    file = tmp_path / "findings.json"
+    file.write_text(json.dumps({"schema": "hilum.findings/1", "images": [entry]}))
+    with pytest.raises(DataError, match="parts of the image"):
+        read_predictions(file)
+
+
+# --- the finding that is asked for ---
+
+
+def _scored(label: str, boxes: bool = True) -> PredictionFile:
+    count = int(boxes)
+    one = ImagePredictions(BOX[:count], np.full(count, 0.9), (label,) * count, {label: 0.9})
+    return _file({"a.png": one, "b.png": one})
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+@pytest.mark.parametrize("label", ["Opacity", "pneumonia"])
+def test_a_model_that_never_heard_of_a_finding_has_not_denied_it(label: str, boxes: bool) -> None:
+    catalog = _catalog(["a.png", "b.png"])
+    check_asked(catalog, _scored("opacity", boxes), "opacity")
+    with pytest.raises(DataError, match=label):
+        check_asked(catalog, _scored(label, boxes), "opacity")
+
+
+@pytest.mark.parametrize("label", ["Opacity", "consolidation"])
+def test_annotators_who_never_drew_a_finding_have_not_denied_it(label: str) -> None:
+    catalog = _catalog(["a.png", "b.png"], box_labels=[[], [label]], label_edema=[0.0, 1.0])
+    with pytest.raises(DataError, match=label):
+        check_asked(catalog, _scored("opacity"), "opacity")
+
+
+def test_a_detector_that_found_nothing_was_still_asked() -> None:
+    nothing = ImagePredictions(np.zeros((0, 4)), np.zeros(0), (), {"normal": 0.9})
+    points = {"operating_points": {"default": {"threshold": 0.4, "score": "box"}}}
+    file = PredictionFile("findings", {"a.png": nothing}, {"pipeline": points})
+    check_asked(_catalog(["a.png", "b.png"]), file, "opacity")

@@ -8,6 +8,7 @@ image.py     the Image Pixel module, checked; native pixels
 codecs.py    compressed pixels: imagecodecs plugged into pydicom, plain pydicom as fall-back
 lookup.py    Modality and VOI look-up tables and windows
 pixels.py    stored values -> [0, 1], the grey-scale pipeline
+plane.py     view, orientation, size and shape of pixels, by the header
 masks.py     padding, shutters, burned-in borders
 raster.py    PNG, JPEG, WebP
 source.py    path, bytes, stream -> name and bytes; foreign errors -> refusals

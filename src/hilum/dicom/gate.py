@@ -8,6 +8,7 @@ import re
 from typing import Protocol
 
 from hilum.core.errors import NotChestRadiographRefused
+from hilum.dicom.plane import FRONTAL, is_sagittal
 
 # Radiography, and what converted or captured radiographs are labelled with.
 RADIOGRAPHY = frozenset(("CR", "DX", "DR", "RG", "RF", "OT", "SC"))
@@ -59,6 +60,8 @@ class Described(Protocol):
     @property
     def descriptions(self) -> tuple[str, ...]: ...
     @property
+    def patient_orientation(self) -> tuple[str, str] | None: ...
+    @property
     def sop_class(self) -> str | None: ...
     @property
     def own_result(self) -> bool: ...
@@ -92,6 +95,8 @@ def chest_header_reason(image: Described) -> str | None:
         return f"of modality {image.modality}"
     if image.view in LATERAL:
         return f"a lateral view ({image.view})"
+    if is_sagittal(image.patient_orientation) and image.view not in FRONTAL:
+        return f"a lateral view (PatientOrientation {'/'.join(image.patient_orientation or ())})"
     part = (image.body_part or "").replace(" ", "").replace("_", "")
     if part in LIMBS:
         return f"of another part of the body ({image.body_part})"

@@ -68,19 +68,23 @@ def _entries(item: Header, count: int, bits: int) -> NDArray[np.integer[Any]]:
     raise UnreadableRefused("", f"a LUT of {count} entries has {len(raw)} bytes of data.")
 
 
-def modality(header: Header, values: Float64) -> Float64:
+def modality(header: Header, values: Float64) -> tuple[Float64, tuple[str, ...]]:
     """Stored values through the Modality LUT sequence, else RescaleSlope and RescaleIntercept.
+
+    A file may have one of the two (C.11.1); of one with both, that is said.
 
     Raises:
         UnreadableRefused: a slope of 0, or numbers that are none.
     """
     items = header.items("ModalityLUTSequence")
-    if items:
-        return read_table(items[0], values).apply(values)
     slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
+    if items:
+        twice = slope not in ((), (1.0,)) or intercept not in ((), (0.0,))
+        text = "it has a Modality LUT and a rescale slope or intercept: the LUT is used"
+        return read_table(items[0], values).apply(values), (text,) if twice else ()
     if slope is None or intercept is None or (slope and slope[0] == 0):
         raise UnreadableRefused("", "RescaleSlope or RescaleIntercept is no usable number.")
-    return values * (slope[0] if slope else 1.0) + (intercept[0] if intercept else 0.0)
+    return values * (slope[0] if slope else 1.0) + (intercept[0] if intercept else 0.0), ()
 
 
 def window(values: Float64, centre: float, width: float, function: str = "LINEAR") -> Float64:
@@ -136,15 +140,18 @@ def voi(
 
 
 def _windowed(header: Header, values: Float64, index: int) -> Shown:
-    function = header.code("VOILUTFunction") or "LINEAR"
+    function, strange = header.code("VOILUTFunction") or "LINEAR", tuple[str, ...]()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        strange = (f"VOILUTFunction is {function}, which is none: LINEAR is used",)
         function = "LINEAR"
     pairs = _windows(header, function)
     usable = [number for number, pair in enumerate(pairs) if pair is not None]
     number = usable[0] if usable and index == 0 else index
     pair = _pick(pairs, number) if pairs or index else None
     if pair is not None:
-        warnings = () if number == index else (f"its first usable window is number {number + 1}",)
+        warnings = strange
+        if number != index:
+            warnings += (f"its first usable window is number {number + 1}",)
         text = _window_text(*pair, function)
         return Shown(window(values, *pair, function), text, warnings)
     if index:

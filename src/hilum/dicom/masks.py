@@ -6,6 +6,8 @@ are not masked: their edges are often in other units than pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +20,34 @@ Bool = NDArray[np.bool_]
 BORDER_TOLERANCE = 2.5 / 255  # a lossy frame is uniform to two 8-bit levels
 
 
-def shutter(header: Header, rows: int, columns: int) -> Bool | None:
-    """(H, W) True inside all shutters; None when there is none, or it would hide everything.
+def shutter(header: Header, rows: int, columns: int) -> tuple[Bool | None, tuple[str, ...]]:
+    """(H, W) True inside all shutters, None where none hides anything; and those not used.
 
-    Coordinates in the file are rows and columns from 1; the edges themselves stay visible.
+    Coordinates in the file are rows and columns from 1; the edges themselves stay visible. One
+    that would hide everything, or was drawn on a larger picture, is not used.
     """
-    shapes = header.codes("ShutterShape")
-    if not shapes:
-        return None
     open_ = np.ones((rows, columns), np.uint8)
-    if "RECTANGULAR" in shapes:
-        open_ &= _rectangle(header, rows, columns)
-    if "CIRCULAR" in shapes:
-        open_ &= _circle(header, rows, columns)
-    if "POLYGONAL" in shapes:
-        open_ &= _polygon(header, rows, columns)
-    if open_.all() or not open_.any():
-        return None
-    return open_.astype(bool)
+    warnings: tuple[str, ...] = ()
+    for shape in dict.fromkeys(header.codes("ShutterShape")):
+        draw = _SHUTTERS.get(shape)
+        own = draw(header, rows, columns) if draw else None
+        if own is None or not own.any():
+            warnings += (f"its {shape.lower() or 'unnamed'} shutter cannot be: not used",)
+        else:
+            open_ &= own
+    if not open_.any():
+        return None, (*warnings, "its shutters leave nothing open: not used")
+    return (None if open_.all() else open_.astype(bool)), warnings
 
 
-def _rectangle(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
+def _rectangle(header: Header, rows: int, columns: int) -> NDArray[np.uint8] | None:
+    beyond: list[str] = []
+
     def edge(keyword: str, default: int, size: int) -> int:
         numbers = header.numbers(keyword)
         value = numbers[0] if numbers else default
+        if value > size + 1:
+            beyond.append(keyword)
         return int(min(max(value, 0), size + 1))
 
     left = edge("ShutterLeftVerticalEdge", 1, columns)
@@ -50,28 +56,38 @@ def _rectangle(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
     bottom = edge("ShutterLowerHorizontalEdge", rows, rows)
     mask = np.zeros((rows, columns), np.uint8)
     mask[max(top - 1, 0) : bottom, max(left - 1, 0) : right] = 1
-    return mask
+    return None if beyond else mask
 
 
-def _circle(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
+def _circle(header: Header, rows: int, columns: int) -> NDArray[np.uint8] | None:
     centre = header.numbers("CenterOfCircularShutter") or ()
     radius = header.numbers("RadiusOfCircularShutter") or ()
     if len(centre) != 2 or len(radius) != 1 or radius[0] <= 0:
-        return np.ones((rows, columns), np.uint8)
+        return None
     y = np.arange(1, rows + 1)[:, None] - centre[0]
     x = np.arange(1, columns + 1)[None] - centre[1]
     return (x * x + y * y <= radius[0] ** 2).astype(np.uint8)
 
 
-def _polygon(header: Header, rows: int, columns: int) -> NDArray[np.uint8]:
+def _polygon(header: Header, rows: int, columns: int) -> NDArray[np.uint8] | None:
     numbers = header.numbers("VerticesOfThePolygonalShutter") or ()
     if len(numbers) < 6 or len(numbers) % 2:
-        return np.ones((rows, columns), np.uint8)
+        return None
+    corners = np.reshape(numbers, (-1, 2))[:, ::-1]
+    if (corners > [columns + 1, rows + 1]).any():
+        return None
     far = 2 * max(rows, columns)
-    points = np.clip(np.reshape(numbers, (-1, 2))[:, ::-1] - 1, -far, far)
+    points = np.clip(corners - 1, -far, far)
     mask = np.zeros((rows, columns), np.uint8)
     cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], [1])
     return mask
+
+
+_SHUTTERS: dict[str, Callable[[Header, int, int], NDArray[np.uint8] | None]] = {
+    "RECTANGULAR": _rectangle,
+    "CIRCULAR": _circle,
+    "POLYGONAL": _polygon,
+}
 
 
 def inside_border(pixels: Float32) -> tuple[slice, slice] | None:

@@ -64,14 +64,28 @@ def display(
 ) -> Display:
     """The table of a file."""
     values = stored_values(shape)
-    shown = voi(header, modality(header, values), window, voi_index, full_range)
+    units, warnings = modality(header, values)
+    shown = voi(header, units, window, voi_index, full_range)
     grey = shown.values.astype(np.float32)
-    if shape.photometric == "MONOCHROME1" or header.code("PresentationLUTShape") == "INVERSE":
+    inverse, contradiction = inverted(header, shape)
+    if inverse:
         grey = np.float32(1) - grey
+    warnings += shown.warnings + contradiction
     padded = padding(header, shape, values)
+    if padded is not None and padded.all():
+        padded, warnings = None, (*warnings, "its padding covers every value: not used")
     if padded is not None:
         grey[padded] = 0
-    return Display(grey, padded, shown.text, shown.warnings)
+    return Display(grey, padded, shown.text, warnings)
+
+
+def inverted(header: Header, shape: Layout) -> tuple[bool, tuple[str, ...]]:
+    """Whether low values are bright, and whether the file says so in one place only (C.8.11.3)."""
+    first = shape.photometric == "MONOCHROME1"
+    lut = header.code("PresentationLUTShape")
+    if lut not in ("INVERSE", "IDENTITY") or first == (lut == "INVERSE"):
+        return first, ()
+    return True, (f"it is {shape.photometric} with a presentation LUT shape of {lut}: inverted",)
 
 
 def padding(header: Header, shape: Layout, values: NDArray[np.float64]) -> Bool | None:

@@ -23,6 +23,7 @@ Float32 = NDArray[np.float32]
 
 _ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+TINT = 0.125  # of the range: how far the channels of a grey pixel may differ
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LONGEST_SIDE = 65535  # px, as in DICOM; what looks at line after line must end
 _OTHERS = {
@@ -54,8 +55,8 @@ def other_format(data: bytes) -> str | None:
     return next((name for start, name in _OTHERS.items() if data.startswith(start)), None)
 
 
-def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
-    """(H, W) pixels in [0, 1] and the bits they were stored with.
+def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, tuple[str, ...]]:
+    """(H, W) pixels in [0, 1], the bits they were stored with, and what is odd about them.
 
     Raises:
         UnreadableRefused: damaged or truncated.
@@ -67,8 +68,9 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
         raise UnsupportedRefused("", "it is a bare JPEG-LS stream.", "Export it as DICOM or PNG.")
     if stream is not None and stream.bits > 8:
         _check_size(stream.rows, stream.columns, limits)
-        deep_grey = _grey(_deep_jpeg(data), stream.bits)
-        return np.ascontiguousarray(_upright(deep_grey, _jpeg_orientation(data))), stream.bits
+        array: NDArray[Any] = _deep_jpeg(data)
+        bits, orientation = stream.bits, _jpeg_orientation(data)
+        return _upright(_grey(array, bits), orientation), bits, _colour_warnings(array, bits)
     with _open(data, kind) as image:
         width, height = image.size
         _check_size(height, width, limits)
@@ -76,10 +78,9 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int]:
             raise UnsupportedRefused("", "it is an animation.", "Send single images.")
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         deep = kind == "png" and data[24] == 16
-        array: NDArray[Any] = _png_16(data) if deep else _eight_bit(image)
+        array = _png_16(data) if deep else _eight_bit(image)
     bits = 8 * array.itemsize
-    grey = _grey(array, bits)
-    return np.ascontiguousarray(_upright(grey, orientation)), bits
+    return _upright(_grey(array, bits), orientation), bits, _colour_warnings(array, bits)
 
 
 def shown_size(stream: BinaryIO) -> tuple[int, int, int]:
@@ -164,6 +165,18 @@ def _grey(array: NDArray[Any], bits: int) -> Float32:
     return look_up(np.ascontiguousarray(array), table)
 
 
+def _colour_warnings(array: NDArray[Any], bits: int) -> tuple[str, ...]:
+    """Arrows, heat maps and photographs; compression tints a grey picture a little."""
+    if array.ndim == 2:
+        return ()
+    a, b, c = (array[..., i] for i in range(3))  # far faster than a maximum over the last axis
+    spread = np.maximum(np.maximum(a, b), c) - np.minimum(np.minimum(a, b), c)
+    share = float((spread > TINT * (2**bits - 1)).mean())
+    if not share:
+        return ()
+    return (f"{max(share, 0.001):.1%} of its pixels are in colour; their brightness is read",)
+
+
 def _upright(grey: Float32, orientation: int) -> Float32:
     """Undo the EXIF orientation (1 to 8)."""
     turned: dict[int, Float32] = {
@@ -175,4 +188,4 @@ def _upright(grey: Float32, orientation: int) -> Float32:
         7: grey.T[::-1, ::-1],
         8: grey.T[::-1],
     }
-    return turned.get(orientation, grey)
+    return np.ascontiguousarray(turned.get(orientation, grey))

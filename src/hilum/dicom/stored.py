@@ -19,7 +19,7 @@ from pydicom.uid import UID
 from hilum.core.errors import ConfigError, UnreadableRefused, UnsupportedRefused
 from hilum.core.radiograph import Decoding, Identifiers, Radiograph, Window
 from hilum.core.radiograph import check_window as check_numbers
-from hilum.dicom import image, masks, pixels, raster
+from hilum.dicom import image, masks, pixels, plane, raster
 from hilum.dicom.frames import Frame, frame
 from hilum.dicom.header import Header
 from hilum.dicom.limits import Limits
@@ -31,7 +31,7 @@ OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 _DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName")
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+OLDEST = 130.0  # years
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +67,8 @@ class StoredImage:
 
     @property
     def view(self) -> str | None:
-        """ViewPosition as stored."""
-        return self.header.code("ViewPosition")
+        """ViewPosition as stored, else the coded view."""
+        return plane.view(self.header)
 
     @property
     def modality(self) -> str | None:
@@ -76,8 +76,13 @@ class StoredImage:
 
     @property
     def body_part(self) -> str | None:
-        """BodyPartExamined as stored."""
-        return self.header.code("BodyPartExamined")
+        """BodyPartExamined as stored, else the coded region."""
+        return plane.body_part(self.header)
+
+    @property
+    def patient_orientation(self) -> tuple[str, str] | None:
+        """Where rows and columns run to, as stored."""
+        return plane.orientation(self.header)
 
     @property
     def descriptions(self) -> tuple[str, ...]:
@@ -194,7 +199,7 @@ def check_window(window: Window | None, full_range: bool) -> None:
 
 
 def _raster(stored: StoredImage, window: Window | None) -> Radiograph:
-    grey, bits = raster.read_raster(stored.data, stored.kind, stored.limits)
+    grey, bits, warnings = raster.read_raster(stored.data, stored.kind, stored.limits)
     decoder = "imagecodecs" if bits > 8 else "pillow"
     return Radiograph(
         pixels=grey,
@@ -203,7 +208,7 @@ def _raster(stored: StoredImage, window: Window | None) -> Radiograph:
             format=stored.kind,
             decoder=decoder,
             bits_stored=bits,
-            warnings=() if window is None else (WINDOWLESS,),
+            warnings=warnings if window is None else (*warnings, WINDOWLESS),
         ),
         valid=masks.border_mask(grey),
     )
@@ -227,23 +232,29 @@ def decode(
     shown = pixels.display(header, shape, window, voi_index, full_range)
     grey, unpadded = pixels.to_grey(read.containers, shape, shown)
     edge = masks.border_mask(grey)
-    shutter = masks.shutter(header, shape.rows, shape.columns)
+    shutter, unusable = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
         grey[~shutter] = 0
     shown_part = masks.combine(unpadded, shutter)
-    spacing, spacing_source = _spacing(header)
+    spacing, spacing_source, unfit = plane.spacing(header)
+    odd = (
+        *unusable,
+        *unfit,
+        *plane.shape_warnings(header, spacing),
+        *plane.orientation_warnings(stored.patient_orientation),
+    )
     return Radiograph(
         pixels=grey,
         source=stored.source,
         ids=stored.ids,
-        decoding=_decoding(parsed, read, shown, grey, shown_part),
+        decoding=_decoding(parsed, read, shown, grey, shown_part, odd),
         spacing_mm=spacing,
         spacing_source=spacing_source,
         view=stored.view,
         modality=stored.modality,
         sex=header.code("PatientSex"),
         age_years=_age(header),
-        patient_orientation=_orientation(header),
+        patient_orientation=stored.patient_orientation,
         flipped_horizontally=header.code("FieldOfViewHorizontalFlip") == "YES",
         body_part=stored.body_part,
         descriptions=stored.descriptions,
@@ -259,11 +270,12 @@ def _decoding(
     shown: pixels.Display,
     grey: pixels.Float32,
     shown_part: pixels.Bool | None,
+    odd: tuple[str, ...],
 ) -> Decoding:
     black, white, lost = 0.0, 0.0, False
     if not shown.is_full_range:
         black, white, lost = pixels.clipped(grey, read.containers, shown_part)
-    warnings = parsed.warnings + read.warnings + shown.warnings
+    warnings = parsed.warnings + read.warnings + shown.warnings + odd
     if lost:
         warnings += (
             f"{shown.voi} leaves {black:.0%} of the pixels black and {white:.0%} white; it is used "
@@ -294,21 +306,8 @@ def _check_has_pixels(stored: StoredImage) -> None:
     raise UnsupportedRefused("", "it holds no picture.", "Send the image object.")
 
 
-def _spacing(header: Header) -> tuple[tuple[float, float] | None, str | None]:
-    """The first usable of three, in the order of how well they fit the patient's plane."""
-    for keyword in _SPACINGS:
-        numbers = header.numbers(keyword)
-        if numbers and len(numbers) == 2 and min(numbers) > 0:
-            return (numbers[0], numbers[1]), keyword
-    return None, None
-
-
 def _age(header: Header) -> float | None:
-    """'064Y', '006M', and the bare '64' that public data sets write."""
+    """'064Y', '006M', and the bare '64' that public data sets write; '999Y' is nobody's."""
     match = _AGE.fullmatch((header.code("PatientAge") or "").strip())
-    return int(match[1]) * _YEARS[match[2]] if match else None
-
-
-def _orientation(header: Header) -> tuple[str, str] | None:
-    codes = header.codes("PatientOrientation")
-    return (codes[0], codes[1]) if len(codes) == 2 and all(codes) else None
+    years = int(match[1]) * _YEARS[match[2]] if match else None
+    return years if years is not None and years <= OLDEST else None

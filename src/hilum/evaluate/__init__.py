@@ -3,6 +3,7 @@
 In the order of the flow:
 prediction_files   predictions on disk, in the challenges' forms and ours
 truth              what a catalog says of an image
+asked              whether both sides speak of the finding that is asked for
 answers            which prediction is of which image, in the image's pixels; what was left out
 cases              truth and predictions of one finding, row by row
 metrics/           names of all numbers; boxes, matching, detection, FROC, curves, masks, classes

@@ -197,10 +197,13 @@ def in_frame(one: ImagePredictions, size: Size, image: str) -> ImagePredictions:
                 "copy of its shape. Predict on the catalog's own files"
             )
         boxes = boxes * np.array(scale * 2)
-    if len(boxes) and (boxes[:, 2:].max(axis=0) > np.array(size.own) * BEYOND + ROUNDING_PX).any():
-        reach = boxes[:, 2:].max(axis=0).round().astype(int).tolist()
+    own = np.array(size.own)
+    slack = own * (BEYOND - 1) + ROUNDING_PX
+    ends = boxes.reshape(-1, 2)  # of all boxes, from corner to corner
+    if ((ends < -slack) | (ends > own + slack)).any():
+        low, high = (end.round().astype(int).tolist() for end in (ends.min(0), ends.max(0)))
         raise DataError(
-            f"{image}: boxes reach to {_by(reach)} px, but the catalog's image has "
+            f"{image}: boxes reach from {_by(low)} to {_by(high)} px, but the catalog's image has "
             f"{_by(size.own)} px; needed: boxes in the pixels of the catalog's images. The "
             "predictions were made on files of another size: predict on the catalog's own files"
         )

@@ -17,6 +17,7 @@ from hilum.core.errors import ConfigError
 from hilum.core.manifest import OperatingPoint
 from hilum.data.catalog import Catalog
 from hilum.evaluate.answers import Answers, match_answers
+from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, evaluate_classes
 from hilum.evaluate.compare import Compared, answered_by_all, compare
@@ -143,6 +144,8 @@ def evaluate_models(
             "--choose and --calibrate need --validation-split: never the evaluated one"
         )
     predictions = [read_predictions(file) for file in files]
+    for file in predictions:
+        check_asked(catalog, file, settings.finding)
     matched = [match_answers(catalog, one) for one in predictions]
     part, kept = part_of(catalog, settings.split)
     answers = [one.where(kept) for one in matched]

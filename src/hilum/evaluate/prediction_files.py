@@ -98,9 +98,19 @@ def read_predictions(path: str | Path) -> PredictionFile:
     """Read a prediction file; its form is seen from its content.
 
     Raises:
-        DataError: cannot be read, unknown columns or schema, or malformed predictions.
+        DataError: cannot be read, unknown columns or schema, malformed predictions, or boxes that
+            are parts of the image instead of pixels.
     """
-    file = Path(path)
+    predictions = _read(Path(path))
+    ends = [image.boxes.max() for image in predictions.images.values() if image.boxes.size]
+    if ends and max(ends) <= 1:
+        raise DataError(
+            f"{path}: no box reaches beyond 1: they are parts of the image (0 to 1); needed: pixels"
+        )
+    return predictions
+
+
+def _read(file: Path) -> PredictionFile:
     if file.suffix.lower() == ".json":
         return _read_json(file)
     table = read_table(file, (), "predictions")

@@ -11,6 +11,7 @@ from hilum.core.errors import ConfigError
 from hilum.core.manifest import BOX, Calibration, OperatingPoint
 from hilum.data.catalog import Catalog
 from hilum.evaluate.answers import Account, match_answers
+from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.models import part_of
 from hilum.evaluate.prediction_files import PredictionFile
@@ -63,6 +64,7 @@ def calibrate_bundle(
         DataError: cases that lack what an aim needs.
     """
     _check_source(old, predictions)
+    check_asked(catalog, predictions, aims.finding)
     part, kept = part_of(catalog, split)
     answers = match_answers(catalog, predictions).where(kept)
     cases = join(part, predictions, aims.finding, answers=answers)

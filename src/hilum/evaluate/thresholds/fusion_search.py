@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog, open_catalog
 from hilum.evaluate.answers import match_answers
+from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.challenges.rsna import rsna_score
 from hilum.evaluate.metrics.detection import detection_ap
@@ -58,7 +59,10 @@ def searched(
         ConfigError: no such split, or too few folds.
         DataError: no truth in a fold.
     """
-    truth, _ = part_of(open_catalog(catalog), split)
+    whole = open_catalog(catalog)
+    for file in files.values():
+        check_asked(whole, file, finding)
+    truth, _ = part_of(whole, split)
     parts = {name: _of(truth, file) for name, file in files.items()}
     weights = {"weights": _weights(list(files))} if method in WEIGHTED else {}
     grid: dict[str, Sequence[Any]] = {**GRIDS[method], **weights}

@@ -36,7 +36,7 @@ def add_display(ds: Dataset, header: Header) -> None:
             ds.RescaleType = "US"
     tables = header.items("VOILUTSequence")
     if tables:
-        table = read_table(tables[0], modality(header, stored))
+        table = read_table(tables[0], modality(header, stored)[0])
         ds.VOILUTSequence = [_lut(table, table.entries * (65535 / (2**table.bits - 1)))]
     else:
         _window(ds, header)

@@ -1,0 +1,96 @@
+"""How the picture lies on the patient, by the header: view, orientation, size and shape of pixels.
+
+Knows the elements and the words for what they contradict; turns and scales no pixel.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hilum.dicom.header import Header
+
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+POSSIBLE_MM = (0.01, 10.0)  # side of a radiograph's pixel; beyond, the number is in another unit
+SQUARE = 1.02  # sides of a pixel may differ by so much before the picture is squeezed
+FRONTAL = frozenset(("PA", "AP"))
+_MEANINGS = {
+    "POSTEROANTERIOR": "PA",
+    "ANTEROPOSTERIOR": "AP",
+    "LEFTLATERAL": "LL",
+    "RIGHTLATERAL": "RL",
+    "LATERAL": "LATERAL",
+    "LATERALPROJECTION": "LATERAL",
+}
+
+
+def view(header: Header) -> str | None:
+    """ViewPosition; where a DX image leaves that out, what its ViewCodeSequence means."""
+    stored = header.code("ViewPosition")
+    if stored or not header.items("ViewCodeSequence"):
+        return stored
+    meaning = header.items("ViewCodeSequence")[0].text("CodeMeaning") or ""
+    return _MEANINGS.get(re.sub(r"[^A-Z]", "", meaning.upper()))
+
+
+def body_part(header: Header) -> str | None:
+    """BodyPartExamined; else what AnatomicRegionSequence, which DX demands, means."""
+    stored = header.code("BodyPartExamined")
+    if stored or not header.items("AnatomicRegionSequence"):
+        return stored
+    meaning = header.items("AnatomicRegionSequence")[0].text("CodeMeaning")
+    return meaning.upper() if meaning else None
+
+
+def orientation(header: Header) -> tuple[str, str] | None:
+    """Where rows and columns run to (C.7.6.1.1.1), as stored; ("L", "F") is the usual frontal."""
+    codes = header.codes("PatientOrientation")
+    return (codes[0], codes[1]) if len(codes) == 2 and all(codes) else None
+
+
+def is_sagittal(runs: tuple[str, str] | None) -> bool:
+    """Whether rows or columns run from back to front, as in a lateral view."""
+    return runs is not None and any(run[0] in "AP" for run in runs)
+
+
+def orientation_warnings(runs: tuple[str, str] | None) -> tuple[str, ...]:
+    """What is odd about a frontal picture that lies so; nothing is turned."""
+    if runs is None:
+        return ()
+    text = f"PatientOrientation says that rows run to {runs[0]}, columns to {runs[1]}"
+    if is_sagittal(runs):
+        return (f"{text}, as in a lateral view",)
+    row, column = runs[0][0], runs[1][0]
+    if row in "HF" or column in "LR" or column == "H":
+        return (f"{text}: the picture is turned; it is read as it is stored",)
+    if row == "R":
+        return (f"{text}: the picture is mirrored; it is read as it is stored",)
+    return ()
+
+
+def spacing(header: Header) -> tuple[tuple[float, float] | None, str | None, tuple[str, ...]]:
+    """(row, column) mm, the element it stands in, and what had to be passed over.
+
+    The first usable of three, in the order of how well they fit the patient's plane.
+    """
+    warnings: tuple[str, ...] = ()
+    for keyword in SPACINGS:
+        numbers = header.numbers(keyword)
+        if not numbers or len(numbers) != 2 or min(numbers) <= 0:
+            continue
+        if POSSIBLE_MM[0] <= min(numbers) and max(numbers) <= POSSIBLE_MM[1]:
+            return (numbers[0], numbers[1]), keyword, warnings
+        shown = " x ".join(f"{number:g}" for number in numbers)
+        warnings += (f"{keyword} is {shown} mm, which no radiograph has: not used",)
+    return None, None, warnings
+
+
+def shape_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:
+    """Whether pixels are no squares, so that the picture is squeezed."""
+    ratio = header.numbers("PixelAspectRatio") or ()
+    high, wide = spacing_mm or (ratio if len(ratio) == 2 and min(ratio) > 0 else (1.0, 1.0))
+    if max(high, wide) <= SQUARE * min(high, wide):
+        return ()
+    return (
+        f"its pixels are {high:g} high and {wide:g} wide: the picture is squeezed, and is read as "
+        "it is stored",
+    )

@@ -1,0 +1,173 @@
+"""What a header contradicts itself in is read in one way and said, or refused: never in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from helpers.dicom_files import image, lut, stored
+from hilum.core.errors import NotChestRadiographRefused
+from hilum.core.radiograph import Radiograph
+from hilum.dicom.gate import check_chest_header
+from hilum.dicom.read import read
+from hilum.dicom.stored import open_stored
+
+PICTURE = stored((40, 50), bits=12)
+
+
+def shown(**elements: Any) -> Radiograph:
+    return read(image(PICTURE, 12, **elements))
+
+
+def said(**elements: Any) -> str:
+    return "; ".join(shown(**elements).decoding.warnings)
+
+
+def coded(meaning: str) -> Sequence:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "1", "99TEST", meaning
+    return Sequence([item])
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewCodeSequence": coded("left lateral")},
+        {"ViewCodeSequence": coded("Lateral")},
+        {"PatientOrientation": ["P", "F"]},
+        {"PatientOrientation": ["A", "F"], "ViewPosition": ""},
+        {"AnatomicRegionSequence": coded("Hand")},
+    ],
+)
+def test_what_a_dx_image_says_in_codes_is_heard(elements: dict[str, Any]) -> None:
+    data = image(PICTURE, 12, **elements)
+    for one in (open_stored(data), read(data)):
+        with pytest.raises(NotChestRadiographRefused, match="by its own header"):
+            check_chest_header(one)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "view"),
+    [
+        ("postero-anterior", "PA"),
+        ("antero-posterior", "AP"),
+        ("antero-posterior left lateral decubitus", None),
+        ("left posterior oblique", None),
+    ],
+)
+def test_coded_frontal_views_pass(meaning: str, view: str | None) -> None:
+    got = shown(ViewCodeSequence=coded(meaning), AnatomicRegionSequence=coded("Chest"))
+    assert (got.view, got.body_part) == (view, "CHEST")
+    check_chest_header(got)
+
+
+def test_a_frontal_view_outweighs_a_lateral_orientation_and_that_is_said() -> None:
+    contradiction = {"PatientOrientation": ["A", "F"], "ViewPosition": "PA"}
+    check_chest_header(shown(**contradiction))
+    assert "as in a lateral view" in said(**contradiction)
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        (["L", "F"], ""),
+        (["L", "FP"], ""),
+        (["R", "F"], "mirrored"),
+        (["R", "H"], "turned"),
+        (["L", "H"], "turned"),
+        (["H", "L"], "turned"),
+        (["F", "R"], "turned"),
+    ],
+)
+def test_a_picture_that_lies_otherwise_is_told(runs: list[str], words: str) -> None:
+    assert words in said(PatientOrientation=runs)
+    assert bool(said(PatientOrientation=runs)) == bool(words)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{"PixelSpacing": [0.1, 0.2]}, {"PixelAspectRatio": ["1", "2"]}],
+)
+def test_pixels_that_are_no_squares_are_told(elements: dict[str, Any]) -> None:
+    assert "squeezed" in said(**elements)
+    assert not said(PixelSpacing=[0.143, 0.1431], PixelAspectRatio=["1", "1"])
+
+
+def test_a_spacing_that_no_radiograph_has_is_not_used() -> None:
+    got = shown(PixelSpacing=[0.000143, 0.000143], ImagerPixelSpacing=[0.143, 0.143])
+    assert got.spacing_source == "ImagerPixelSpacing"
+    assert "PixelSpacing is 0.000143 x 0.000143 mm" in got.decoding.warnings[0]
+
+
+EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ShutterShape": "BITMAP"},
+        {"ShutterShape": "CIRCULAR"},
+        {
+            "ShutterShape": "CIRCULAR",
+            "CenterOfCircularShutter": [900, 900],
+            "RadiusOfCircularShutter": 9,
+        },
+        *(
+            {"ShutterShape": "RECTANGULAR"}
+            | {f"Shutter{e}Edge": n for e, n in zip(EDGES, at, strict=True)}
+            for at in ((45, 5, 1, 40), (5, 500, 5, 400))  # reversed; of a larger picture
+        ),
+        {
+            "ShutterShape": "POLYGONAL",
+            "VerticesOfThePolygonalShutter": [9, 9, 9, 400, 300, 400, 300, 9],
+        },
+    ],
+)
+def test_a_shutter_that_cannot_be_hides_nothing_and_is_told(elements: dict[str, Any]) -> None:
+    assert shown(**elements).valid is None
+    assert "shutter" in said(**elements)
+
+
+def test_polarity_said_in_one_place_only_inverts_once_and_is_told() -> None:
+    plain = shown().pixels
+    for photometric, shape in (("MONOCHROME2", "INVERSE"), ("MONOCHROME1", "IDENTITY")):
+        elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+        np.testing.assert_array_equal(shown(**elements).pixels, 1 - plain)
+        assert "inverted" in said(**elements)
+    for photometric, shape in (("MONOCHROME2", "IDENTITY"), ("MONOCHROME1", "INVERSE")):
+        assert not said(PhotometricInterpretation=photometric, PresentationLUTShape=shape)
+
+
+def test_two_modality_transformations_and_an_unknown_voi_function_are_told() -> None:
+    table = lut(0, 12, np.arange(4096))
+    assert "Modality LUT and a rescale" in said(ModalityLUTSequence=table, RescaleSlope="2")
+    assert not said(ModalityLUTSequence=table, RescaleSlope="1", RescaleIntercept="0")
+    window = {"WindowCenter": "2048", "WindowWidth": "4096"}
+    assert "VOILUTFunction is SPLINE" in said(VOILUTFunction="SPLINE", **window)
+
+
+def test_padding_that_covers_every_value_is_not_used_and_told() -> None:
+    covered = {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 4095}
+    np.testing.assert_array_equal(shown(**covered).pixels, shown().pixels)
+    assert "padding covers every value" in said(**covered)
+
+
+def test_nobody_is_999_years_old() -> None:
+    assert shown(PatientAge="999Y").age_years is None
+    assert shown(PatientAge="103Y").age_years == 103
+
+
+def test_colour_in_a_picture_is_told() -> None:
+    grey = np.repeat(stored((40, 50))[..., None], 3, axis=2)
+    arrow = grey.copy()
+    arrow[10:20, 10:20] = (255, 0, 0)
+    tinted = grey.astype(int) + np.array([4, -4, 2])
+    for pixels, words in ((grey, ""), (tinted.clip(0, 255).astype("u1"), ""), (arrow, "in colour")):
+        warnings = read(imagecodecs.png_encode(pixels)).decoding.warnings
+        assert bool(warnings) == bool(words)
+        assert words in "".join(warnings)
