@@ -18,7 +18,7 @@ from hilum.data.catalog import build
 from hilum.data.duplicates import picture_keys
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
-from hilum.data.split import Split, folds, hold_out, open_split, sample
+from hilum.data.split import Split, folds, hold_out, open_split, person, sample
 
 
 def made_up(images: int = 400, people: int = 150, seed: int = 0) -> Catalog:
@@ -224,7 +224,9 @@ def test_the_proof_can_fail() -> None:
         result.apply(other)
 
 
-@pytest.mark.parametrize("ids", [("0", "0"), ("001", "1"), ("1", "01")])
+@pytest.mark.parametrize(
+    "ids", [("0", "0"), ("001", "1"), ("1", "01"), ("A01", "a1"), ("P-001", "p_1"), ("x 2", "X-02")]
+)
 def test_a_patient_is_one_however_it_is_written(ids: tuple[str, str]) -> None:
     rows = pd.DataFrame(
         {
@@ -272,3 +274,8 @@ def test_a_damaged_split_is_a_data_error(tmp_path: Path) -> None:
         (tmp_path / "s.json").write_text(content)
         with pytest.raises(DataError):
             open_split(tmp_path / "s.json")
+
+
+def test_different_ids_stay_different_people() -> None:
+    ids = ["p1", "p10", "p1a", "p1b", "p-1-1", "p-11", "image:a1", "image:a01", "1", "10", "-", ""]
+    assert len({person(one) for one in ids}) == len(ids)

@@ -78,6 +78,24 @@ def open_mask(root: Path, reference: str, height: int, width: int) -> Bool:
     return np.asarray(resized > 0)
 
 
+def mask_levels(root: Path, reference: str) -> NDArray[Any]:
+    """The grey values of a mask's picture as they are stored; (0,) where it has none of its own:
+    run lengths, palettes, alpha, and formats of which half of the brightest counts anyway.
+
+    Raises:
+        DataError: no readable picture.
+    """
+    if not reference or reference.startswith("rle:"):
+        return np.zeros(0)
+    try:
+        with Image.open(BytesIO(reference_bytes(root, reference))) as image:
+            own = image.mode in ("L", "F", "RGB") or image.mode.startswith("I")
+            levels = np.asarray(image) if own and image.format not in BLURRED else np.zeros(0)
+    except DAMAGE as error:
+        raise DataError(f"mask {reference!r} is not a readable picture: {error}") from error
+    return levels.max(axis=2) if levels.ndim == 3 else levels
+
+
 def read_mask(root: Path, reference: str) -> Bool:
     """The (height, width) mask of a picture: what is not background, the picture upright.
 

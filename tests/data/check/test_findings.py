@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pydicom
 import pytest
@@ -229,3 +230,85 @@ def test_a_chest_by_any_name(part: str) -> None:
 
     assert not part or CHEST.search(part.upper())
     assert not CHEST.search("SKULL")
+
+
+def _codes(**columns: Any) -> list[tuple[str, str]]:
+    """Problems that the tables alone show, of as many images as the columns have rows."""
+    count = len(next(iter(columns.values())))
+    rows = {"image_id": [f"i{k}" for k in range(count)], "patient": [f"p{k}" for k in range(count)]}
+    table = pd.DataFrame({**rows, "width": 100, "height": 100, **columns})
+    problems = check(build("x", table, Path())).problems
+    return list(zip(problems["image_id"], problems["code"], strict=True))
+
+
+@pytest.mark.parametrize("name", ["no-finding", "No Finding", "normal"])
+def test_nothing_and_yet_something_is_a_contradiction(name: str) -> None:
+    labels = {f"label_{name}": [1.0, 1, 0, 1], "label_opacity": [1.0, 0, 1, None]}
+    boxes = {"boxes": [None, [], None, [1.0, 1, 9, 9]], "box_labels": [None, [], None, ["opacity"]]}
+    assert _codes(**labels, **boxes) == [("i0", "labels-contradict"), ("i3", "labels-contradict")]
+    assert not _codes(**{f"label_{name}": [1.0], "label_support-devices": [1.0]})
+
+
+def test_one_label_of_two_spellings_is_found() -> None:
+    boxes = [[1.0, 1, 9, 9]] * 3
+    names = [["opacity"], ["Opacity"], ["opacity"]]
+    assert _codes(boxes=boxes, box_labels=names) == [("i1", "label-spelling")]
+
+
+def test_boxes_in_other_units_or_twice_are_found() -> None:
+    boxes = [[0.1, 0.1, 0.4, 0.3], [5.0, 5, 9, 9, 5, 5, 9, 9], [5.0, 5, 9, 9, 5, 5, 9, 9]]
+    names = [["a"], ["a", "a"], ["a", "b"]]
+    assert _codes(boxes=boxes, box_labels=names) == [("i0", "box-tiny"), ("i1", "box-twice")]
+
+
+def test_corners_that_were_taken_for_sides_are_suspected() -> None:
+    table = pd.DataFrame({"image_id": ["a"], "patient": ["p"], "width": 100, "height": 100})
+    table["boxes"], table["box_labels"] = [[60.0, 60, 150, 150, 60, 60, 130, 90]], [["a", "a"]]
+    texts = check(build("x", table, Path())).problems["text"]
+    assert ["were corners" in text for text in texts] == [True, False]
+
+
+def test_a_patient_in_two_splits_is_one_however_the_id_is_written() -> None:
+    codes = _codes(
+        patient=["P01", "p-1", "P 001", "p2", "P20"],
+        split=["train", "test", "test"] * 1 + ["train", "test"],
+    )
+    assert [image for image, code in codes if code == "patient-in-two-splits"] == ["i0", "i1", "i2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("plain", ""),
+        ("ones", ""),
+        ("inverted", "background"),
+        ("full", "background"),
+        ("labels", "the values 1, 2: all of them count as one"),
+        ("jpeg", "grey values"),
+        ("soft", "grey values"),
+    ],
+)
+def test_a_mask_that_may_mean_something_else_is_told(kind: str, words: str, tmp_path: Path) -> None:
+    from PIL import Image, ImageFilter
+
+    drawn = np.zeros((100, 100), np.uint8)
+    drawn[10:40, 8:30] = 255
+    stream = BytesIO()
+    Image.fromarray(drawn).save(stream, "JPEG", quality=75)
+    masks = {
+        "plain": drawn,
+        "ones": drawn // 255,
+        "inverted": 255 - drawn,
+        "full": np.full_like(drawn, 255),
+        "labels": drawn // 255 + 2 * np.roll(drawn // 255, 40, axis=1),
+        "jpeg": np.asarray(Image.open(stream)),
+        "soft": np.asarray(Image.fromarray(drawn).filter(ImageFilter.GaussianBlur(2))),
+    }
+    picture = np.random.default_rng(0).integers(0, 255, (100, 100), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(masks[kind]).save(tmp_path / "m.png")
+    row = {"image_id": ["a"], "path": ["a.png"], "patient": ["p"], "mask_lungs": ["m.png"]}
+    catalog = build("x", pd.DataFrame(row), tmp_path)
+    problems = check(catalog, file_facts(catalog, tmp_path / "memory.jsonl", 1)).problems
+    assert list(problems["code"]) == (["mask-odd"] if words else [])
+    assert words in "".join(problems["text"])

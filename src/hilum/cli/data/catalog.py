@@ -12,6 +12,7 @@ from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, ledger, open
 if TYPE_CHECKING:
     from hilum.data import Catalog
 
+NOTED = ("no-file", "no-label")  # by the reader itself
 OUT = typer.Option(..., "--out", help="The catalog to write (Parquet).")
 
 
@@ -35,16 +36,24 @@ def catalog(
     Example: hilum data catalog rsna/ --set rsna --split split.json --out rsna.parquet
     """
     from hilum.cli.common import print_json
+    from hilum.data.check.findings import check
 
     content = open_source(source, set_name, options, split, root, part)
     for column in known:
         content = _annotated(content, column)
     content.need_files()
     content.save(out)
+    problems = {code: count for code, count in check(content).counts().items() if code not in NOTED}
     parts = {name or "no part": len(part) for name, part in content.parts()}
     if as_json:
-        print_json({"images": len(content), "parts": parts, "out": str(out), **ledger(content)})
+        summary = {"images": len(content), "parts": parts, "problems": problems, "out": str(out)}
+        print_json(summary | ledger(content))
         return
+    if problems:
+        counted = ", ".join(f"{code} {count}" for code, count in problems.items())
+        typer.echo(
+            f"note: problems of the tables (hilum data check names them): {counted}", err=True
+        )
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
     typer.echo(f"{len(content)} images ({text}): {out}")
 

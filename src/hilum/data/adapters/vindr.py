@@ -50,7 +50,7 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     source = Source("vindr", path)
     rows = source.table(source.require(*TABLES), ["image_id", "class_name", *CORNER_NAMES])
     rows["image_id"] = rows["image_id"].str.strip()
-    rows["label"] = rows["class_name"].str.strip()
+    rows["label"] = _one_spelling(rows["class_name"].str.strip())
     if "rad_id" not in rows:
         rows["rad_id"] = "one"
         source.notes.append("no rad_id column: taken as one reader")
@@ -63,7 +63,14 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     files = source.files(DICOM + IMAGES, *FOLDERS)
     table = join_files(images, files, source, FOLDERS, lambda i: (within("train"),))
     table = table.join(_labels(rows, readers), on="image_id")
-    boxes = rows[rows["label"] != NO_FINDING]
+    nothing = rows["label"] == NO_FINDING
+    drawn = nothing & rows[list(CORNERS)].notna().any(axis=1)
+    text, first = (
+        f"boxes are of {NO_FINDING!r}: no box",
+        next(iter(rows.loc[drawn, "image_id"]), ""),
+    )
+    source.skip("box-lost", int(drawn.sum()), text, first)
+    boxes = rows[~nothing]
     if readers != "union":
         boxes = _merged(boxes, _readers(rows), NEEDED[readers])
     annotated = table["image_id"].isin(rows["image_id"])
@@ -72,6 +79,14 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
         table = add_headers(table, source)
     table["patient"] = patients(table, source)
     return source.catalog(table)
+
+
+def _one_spelling(names: pd.Series[str]) -> pd.Series[str]:
+    """Names whose labels would be one ("no finding", "No Finding") as the first of them."""
+    first = {short(NO_FINDING): NO_FINDING}
+    return names.map(
+        {name: first.setdefault(short(str(name)), str(name)) for name in names.unique()}
+    )
 
 
 def _readers(rows: pd.DataFrame) -> pd.Series[int]:

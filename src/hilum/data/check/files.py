@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
 from hilum.data.duplicates import picture_key
-from hilum.data.pixels import open_mask, open_radiograph
+from hilum.data.pixels import mask_levels, open_mask, open_radiograph
 from hilum.data.resume import each_file, stamp
 from hilum.dicom.gate import chest_header_reason
 
-FACTS = ("reason", "key", "width", "height", "photometric", "reading", "header", "part", "masks")
+FACTS = ("reason", "key", "width", "height", "photometric", "reading", "header", "part", "drawn")
+FILLED = 0.95  # of the picture
+LABELS = 8  # values up to which a mask is a map of labels, not a blurred or uncertain one
 FIELDS = (*FACTS, "mark")
 # As BodyPartExamined is typed over the world; "?" stands where an accent was lost.
 CHEST = re.compile(r"CHEST|T.{0,2}RAX|PECHO|PEITO|POITRINE|BRUST|LUNG|PULM|CXR|PORTABLE")
@@ -80,20 +84,50 @@ def _facts(root: Path, path: str, masks: dict[str, str]) -> dict[str, Any]:
         "reading": "; ".join(radiograph.decoding.warnings) or None,
         "header": _suspicion(radiograph),
         "part": _other_part(radiograph),
-        "masks": _mask_problems(root, masks, radiograph),
+        "drawn": _mask_problems(root, masks, radiograph),
     }
 
 
-def _mask_problems(root: Path, masks: dict[str, str], radiograph: Radiograph) -> dict[str, str]:
-    """mask_<name> -> what is wrong with its file; "" where it holds nothing."""
+def _mask_problems(
+    root: Path, masks: dict[str, str], radiograph: Radiograph
+) -> dict[str, tuple[str, str]]:
+    """mask_<name> -> code and words of what is wrong with it."""
     out = {}
     for column, reference in masks.items():
         try:
-            if not open_mask(root, reference, radiograph.height, radiograph.width).any():
-                out[column] = ""
+            mask = open_mask(root, reference, radiograph.height, radiograph.width)
+            levels = mask_levels(root, reference)
         except DataError as error:
-            out[column] = str(error)
+            out[column] = ("mask-unreadable", str(error))
+            continue
+        doubt = "" if mask.any() else "its file holds nothing"
+        if doubt:
+            out[column] = ("mask-empty", doubt)
+        elif doubt := _covers(mask) or _mixed(levels):
+            out[column] = ("mask-odd", doubt)
     return out
+
+
+def _covers(mask: NDArray[np.bool_]) -> str:
+    """Nothing that is drawn in a chest fills the picture, or all of its corners and most of it."""
+    share = float(mask.mean())
+    if share > FILLED or (share > 0.5 and mask[[0, 0, -1, -1], [0, -1, 0, -1]].all()):
+        return f"it covers {share:.0%} of the picture: is it the background that is drawn?"
+    return ""
+
+
+def _mixed(levels: NDArray[np.generic]) -> str:
+    """All that is not 0 is set; a map of labels or of probabilities, or a blurred mask, differs."""
+    values = np.unique(levels[levels != 0])
+    if len(values) < 2:
+        return ""
+    if len(values) <= LABELS:
+        return f"it holds the values {', '.join(map(str, values))}: all of them count as one"
+    high = levels > values.max() / 2
+    return (
+        f"it holds {len(values)} grey values: all that is not 0 counts, {(levels != 0).mean():.1%} "
+        f"of the picture, where {high.mean():.1%} are brighter than half"
+    )
 
 
 def _suspicion(radiograph: Radiograph) -> str | None:

@@ -7,6 +7,7 @@ image.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,18 +37,25 @@ REMEDIES = {
     "no-label": "kept: for pretraining only",
     "patient-in-two-splits": "kept: make a new split",
     "picture-in-two-splits": "kept: make a new split",
+    "labels-contradict": "kept: decide which is right",
+    "label-spelling": "kept: give a label one name",
     "box-without-label": "kept: decide which is right",
     "label-without-box": "kept: decide which is right",
     "mask-without-label": "kept: decide which is right",
     "label-without-mask": "kept: decide which is right",
     "box-outside": "box cut to the image",
     "box-empty": "box left out",
+    "box-tiny": "kept: are they parts of the image, not pixels?",
+    "box-twice": "kept: decide whether one is meant",
     "wrong-size": "boxes scaled to the file",
     "mask-unreadable": "mask unknown",
     "mask-empty": "kept: decide whether nothing is there",
+    "mask-odd": "kept: look at it",
     "photometric-mix": "kept: reading handles both",
 }
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
+NOTHING = ("no-finding", "no-findings", "nofinding", "normal")
+DEVICES = ("support-devices",)  # CheXpert's "No Finding" may have them
 TOLERANCE_PX = 0.5  # label tables hold rounded corners
 
 
@@ -103,6 +111,8 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
     rows = [
         *_files(catalog, known),
         *_labels(catalog),
+        *_nothing_and_something(table),
+        *_spellings(catalog),
         *_boxes(catalog),
         *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
@@ -163,10 +173,9 @@ def _sizes(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
 
 
 def _masks(table: pd.DataFrame, facts: pd.DataFrame) -> Iterator[Problem]:
-    for image, own in zip(table["image_id"], table["path"].map(facts["masks"]), strict=True):
-        for column, problem in (own if isinstance(own, dict) else {}).items():
-            code = "mask-empty" if problem == "" else "mask-unreadable"
-            yield str(image), code, f"{column}: {problem or 'its file holds nothing'}"
+    for image, own in zip(table["image_id"], table["path"].map(facts["drawn"]), strict=True):
+        for column, (code, words) in (own if isinstance(own, dict) else {}).items():
+            yield str(image), code, f"{column}: {words}"
 
 
 def _labels(catalog: Catalog) -> Iterator[Problem]:
@@ -188,8 +197,8 @@ def _boxes(catalog: Catalog) -> Iterator[Problem]:
         yield from _say(table, wrong, "box-without-label", f"has a box of {name}, label says none")
         wrong = (annotated & ~has_box & (label == 1)).to_numpy()
         yield from _say(table, wrong, "label-without-box", f"label says {name}, there is no box")
-    for image, flat, width, height in zip(
-        *(table[c] for c in ("image_id", "boxes", "width", "height")), strict=True
+    for image, flat, labels, width, height in zip(
+        *(table[c] for c in ("image_id", "boxes", "box_labels", "width", "height")), strict=True
     ):
         if flat is None or not len(flat):
             continue
@@ -201,7 +210,58 @@ def _boxes(catalog: Catalog) -> Iterator[Problem]:
         for box in boxes[empty]:
             yield str(image), "box-empty", f"box {box.tolist()} has no area in the image"
         for box in boxes[outside & ~empty]:
-            yield str(image), "box-outside", f"box {box.tolist()} leaves the image"
+            hint = _as_corners(box, limits)
+            yield str(image), "box-outside", f"box {box.tolist()} leaves the image{hint}"
+        sides = boxes[~empty, 2:] - boxes[~empty, :2]
+        if len(sides) and sides.max() <= 1:
+            yield str(image), "box-tiny", f"none of {len(sides)} boxes is larger than a pixel"
+        same = pd.Series(list(zip(labels, *boxes.T.tolist(), strict=True))).duplicated()
+        for box in boxes[same.to_numpy(bool)]:
+            yield str(image), "box-twice", f"box {box.tolist()} of one label stands there twice"
+
+
+def _as_corners(box: NDArray[np.float64], limits: tuple[float, ...]) -> str:
+    """A hint where width and height, taken as a second corner, give a box inside the image."""
+    x, y = box[:2]
+    far_x, far_y = box[2:] - box[:2]
+    inside = x < far_x <= limits[0] and y < far_y <= limits[1]
+    if not inside:
+        return ""
+    return "; it would not if its width and height were corners (x2, y2): are they?"
+
+
+def _nothing_and_something(table: pd.DataFrame) -> Iterator[Problem]:
+    """Images that are normal, or without a finding, and yet have one."""
+    labels = [c for c in map(str, table) if c.startswith("label_")]
+    nothing = [c for c in labels if _plain(c.removeprefix("label_")) in NOTHING]
+    others = [c for c in labels if _plain(c.removeprefix("label_")) not in (*NOTHING, *DEVICES)]
+    for column in nothing:
+        says = (table[column] == 1).to_numpy(bool)
+        for row in np.flatnonzero(says).tolist():
+            found = [c.removeprefix("label_") for c in others if table[c].iat[row] == 1]
+            drawn = table["box_labels"].iat[row]
+            found += ["a box"] if drawn is not None and len(drawn) else []
+            if found:
+                text = f"{column.removeprefix('label_')}, and yet {', '.join(found)}"
+                yield str(table["image_id"].iat[row]), "labels-contradict", text
+
+
+def _spellings(catalog: Catalog) -> Iterator[Problem]:
+    """Names that differ in letters' case or marks only: two labels of what is meant as one."""
+    names = sorted({*catalog.label_names, *catalog.box_names})
+    table, uses = catalog.table, dict[str, Bool]()
+    for name in names:
+        drawn = table["box_labels"].map(lambda v, n=name: v is not None and n in v).to_numpy(bool)
+        label = f"label_{name}"
+        uses[name] = drawn | (table[label] == 1).to_numpy(bool) if label in table else drawn
+    for _, same in pd.Series(names).groupby([_plain(name) for name in names]):
+        often, *rare = sorted(same, key=lambda n: -int(uses[n].sum()))
+        for name in rare:
+            yield from _say(table, uses[name], "label-spelling", f"{name!r}, elsewhere {often!r}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "-", name.strip().casefold())
 
 
 def _mask_labels(table: pd.DataFrame) -> Iterator[Problem]:

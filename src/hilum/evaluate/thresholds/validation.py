@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hilum.core.calibration import Isotonic, Logistic, Temperature
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import BOX, Calibration, OperatingPoint
+from hilum.data.split import person
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.thresholds.calibration import (
     FITS,
@@ -175,7 +176,7 @@ def calibrated(cases: Cases, by: Calibration) -> Cases:
 
 def check_apart(chosen_on: Cases, evaluated: Cases) -> None:
     """Raises DataError if a patient is in both parts."""
-    both = set(chosen_on.rows["patient"]) & set(evaluated.rows["patient"])
+    both = set(chosen_on.rows["patient"].map(person)) & set(evaluated.rows["patient"].map(person))
     if both:
         raise DataError(
             f"{len(both)} patients, {min(both)!r} first, are in the validation and in the "
