@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import imagecodecs
@@ -132,3 +133,16 @@ def test_what_decoders_print_is_no_answer() -> None:
     """A child's own standard output goes nowhere; its errors, which may quote a file, neither."""
     opened = open_guarded(("CANARY", image(stored(), PatientName="CANARY")))
     assert opened.radiograph().source == "CANARY"
+
+
+def test_every_thread_gets_the_answer_to_its_own_question() -> None:
+    """A service decodes for several readers at once: nobody may see another one's image."""
+    files = [image(stored((20 + n, 20)), PatientID=f"p{n}") for n in range(4)]
+
+    def asked(number: int) -> tuple[int, str | None]:
+        read = read_guarded((f"{number}", files[number % 4]))
+        return read.height, read.ids.patient_id
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(asked, range(16)))
+    assert answers == [(20 + n % 4, f"p{n % 4}") for n in range(16)]

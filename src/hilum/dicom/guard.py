@@ -16,6 +16,7 @@ import pickle
 import selectors
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -70,12 +71,13 @@ class GuardedImage(StoredImage):
 
 
 class Guard:
-    """A child process that is asked about one file at a time."""
+    """A child process that is asked about one file at a time; threads wait for their turn."""
 
     def __init__(self, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
         self.timeout_s, self.memory_bytes = timeout_s, memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._owner, self._files = os.getpid(), 0
+        self._turn = threading.RLock()
 
     def open(self, source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
         """As `open_stored`, parsed in the child first."""
@@ -98,6 +100,10 @@ class Guard:
         Raises:
             InputRefused: what the child refuses, or more time or memory than it may use.
         """
+        with self._turn:
+            return self._asked(name, data, limits, options)
+
+    def _asked(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
         process = self._running()
         try:
             _send(process.stdin, pickle.dumps((name, data, limits, options), protocol=5))
@@ -129,6 +135,10 @@ class Guard:
 
     def close(self) -> None:
         """End the child; the next question starts another one."""
+        with self._turn:
+            self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is None or self._owner != os.getpid():
             return
@@ -162,9 +172,17 @@ _guards: dict[tuple[float, int], Guard] = {}
 
 def _shared(timeout_s: float, memory_bytes: int) -> Guard:
     key = (timeout_s, memory_bytes)
-    if key not in _guards:
-        _guards[key] = Guard(timeout_s=timeout_s, memory_bytes=memory_bytes)
-    return _guards[key]
+    return _guards.get(key) or _guards.setdefault(key, Guard(timeout_s=key[0], memory_bytes=key[1]))
+
+
+def _forked() -> None:
+    """A thread of the parent may have been in its turn; it is not here to end it."""
+    for guard in _guards.values():
+        guard._turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
 
 
 @atexit.register
