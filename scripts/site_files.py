@@ -1,7 +1,8 @@
 """Lays the site out as the repository is, so that a link holds on the site and in a checkout.
 
-A hook of mkdocs.yml, called by `mkdocs build --strict`: what lies in docs/ keeps that folder in its
-path, and README, cards, licences and the few data files that pages link to stand beside it.
+`mkdocs build --strict` calls it: mkdocs.yml names scripts/site_files.py under hooks. What lies in
+docs/ keeps that folder in its path; README, cards, licences and the few data files that pages link
+to stand beside it.
 """
 
 from __future__ import annotations

@@ -9,5 +9,6 @@ run                  the pages of a training run and of a sweep
 check, explore       the pages of a data set: its problems, its figures and samples
 submissions          predictions as the challenges want them
 overlay              findings burned into a picture
+checklist/           CLAIM 2024 and TRIPOD+AI, as far as a run and a bundle know
 page, results        the page and files of `hilum predict`
 """

@@ -4,13 +4,14 @@ challenge   a submission's score, as its challenge computes it
 report      models against a catalog: numbers with intervals, curves, comparisons
 epochs      thresholds of score and suppression over the epochs of a run
 calibrate   validation predictions -> a bundle with operating points and maps
+checklist   CLAIM 2024 and TRIPOD+AI, as far as a run and a bundle know
 """
 
 from __future__ import annotations
 
 import typer
 
-from hilum.cli.evaluate import calibrate, challenge, epochs, report
+from hilum.cli.evaluate import calibrate, challenge, checklist, epochs, report
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate predictions.")
 
@@ -24,3 +25,4 @@ app.command()(challenge.challenge)
 app.command()(report.report)
 app.command()(epochs.epochs)
 app.command()(calibrate.calibrate)
+app.command()(checklist.checklist)
