@@ -239,7 +239,7 @@ def _nothing_and_something(table: pd.DataFrame) -> Iterator[Problem]:
         says = (table[column] == 1).to_numpy(bool)
         for row in np.flatnonzero(says).tolist():
             found = [c.removeprefix("label_") for c in others if table[c].iat[row] == 1]
-            drawn = table["box_labels"].iat[row]
+            drawn: Any = table["box_labels"].iat[row]  # None: nobody drew
             found += ["a box"] if drawn is not None and len(drawn) else []
             if found:
                 text = f"{column.removeprefix('label_')}, and yet {', '.join(found)}"
