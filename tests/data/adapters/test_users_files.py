@@ -63,9 +63,11 @@ def image(i: int, square: bool = False) -> Phantom:
 def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coarse ones without a layout engine: how they look is seen elsewhere."""
     monkeypatch.setattr("hilum.data.explore.figures.DPI", 20)
-    monkeypatch.setattr(
-        "hilum.data.explore.figures._figure", lambda width, height: Figure(figsize=(width, height))
-    )
+    for module in ("figures", "box_figures"):
+        monkeypatch.setattr(
+            f"hilum.data.explore.{module}.figure",
+            lambda width, height: Figure(figsize=(width, height)),
+        )
 
 
 def dicom(path: Path, i: int, square: bool = False, **options: Any) -> None:
