@@ -29,7 +29,7 @@ def bench(
 ) -> None:
     """Measure precision, workers and threads on this machine and keep the fastest setting.
 
-    Only settings that answer as fp32 does count. `hilum predict`, `hilum batch` and `hilum serve`
+    Only settings that answer as fp32 does count (docs/speed.md). `hilum predict`, `hilum batch` and `hilum serve`
     then use it for this pipeline, unless options or the configuration say otherwise. A CPU without
     VNNI runs int8 within .01 and 1 px only, whatever --score and --box-px say.
 
@@ -61,7 +61,7 @@ def bench(
             {"machine": machine(), "settings": settings, "best": best.to_json(), "stored": stored}
         )
     else:
-        typer.echo(f"Fastest that answers as fp32: {_line(best)}")
+        typer.echo(f"Fastest of those near enough to fp32: {_line(best)}")
         typer.echo("Nothing stored." if dry_run else f"Stored in {settings_file()}.")
 
 

@@ -1,4 +1,4 @@
-"""Measures how fast a pipeline runs on this machine, in every setting, and whether it answers alike.
+"""How fast a pipeline runs on this machine in every setting, and whether it answers alike.
 
 Each setting runs in worker processes of its own: a crash costs that setting. What they answer is
 held against fp32 on one thread. Nothing is written; masks are left out.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,8 +56,7 @@ class Measured:
     def to_json(self) -> dict[str, Any]:
         numbers = {name: getattr(self, name) for name in ("files_per_s", "score", "box_px")}
         finite = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
-        setting = {name: getattr(self.setting, name) for name in Setting.__slots__}
-        return setting | finite | {"refused": self.refused}
+        return asdict(self.setting) | finite | {"refused": self.refused}
 
 
 def bench(
@@ -117,9 +116,14 @@ def keep(pipeline: Pipeline, one: Measured) -> None:
     """Store it as this machine's choice for the pipeline."""
     from hilum import __version__
 
-    setting = {name: getattr(one.setting, name) for name in Setting.__slots__}
-    today = datetime.now(UTC).date().isoformat()
-    choice = Choice(**setting, files_per_s=one.files_per_s, date=today, hilum=__version__)
+    choice = Choice(
+        **asdict(one.setting),
+        files_per_s=one.files_per_s,
+        score=one.score,
+        box_px=one.box_px,
+        date=datetime.now(UTC).date().isoformat(),
+        hilum=__version__,
+    )
     store(pipeline, choice)
 
 

@@ -1,7 +1,7 @@
 """How a pipeline runs on this machine: what `hilum bench` measured here, chose and stored.
 
-One small file of the user, a choice for each machine and pipeline. A changed bundle, text or CPU has
-none. Knows nothing of measuring; the Python functions (`hilum.predict`) never look here.
+One small file of the user, a choice for each machine and pipeline. A changed bundle, text or CPU
+has none. Knows nothing of measuring; the Python functions (`hilum.predict`) never look here.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hilum.core.errors import ConfigError
 from hilum.core.files import write_text
@@ -22,12 +23,14 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The fastest setting whose answers are those of fp32."""
+    """The fastest setting whose answers were near enough to those of fp32."""
 
     precision: str
     workers: int  # processes
     threads: int  # of each of them
     files_per_s: float  # as measured, nothing written
+    score: float  # largest difference to a score of fp32
+    box_px: float  # and to an edge of its boxes
     date: str
     hilum: str  # version that measured it
 
@@ -79,11 +82,10 @@ def running(
     words = (
         f"{result.precision}, workers {result.workers} x threads {result.threads}: "
         f"{', '.join(parts)} as hilum bench chose on {choice.date} "
-        f"(fastest here, {choice.files_per_s:.1f} files/s, answers as fp32); options override it"
+        f"(fastest here, {choice.files_per_s:.1f} files/s; scores within {choice.score:.3f} and "
+        f"boxes within {choice.box_px:.1f} px of fp32); options override it"
     )
-    return Running(
-        precision=result.precision, workers=result.workers, threads=result.threads, why=words
-    )
+    return replace(result, why=words)
 
 
 def chosen(pipeline: Pipeline) -> Choice | None:
@@ -152,7 +154,7 @@ def _key(pipeline: Pipeline) -> str:
     return f"{machine()}: {LoadedPipeline(pipeline).fingerprint}"
 
 
-def _stored() -> dict[str, dict[str, str | int | float]]:
+def _stored() -> dict[str, Any]:
     if not settings_file().is_file():
         return {}
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
 
 from hilum.core.errors import HilumError
 from hilum.inference.loaded import LoadedPipeline, load_pipeline
