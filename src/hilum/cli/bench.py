@@ -29,9 +29,9 @@ def bench(
 ) -> None:
     """Measure precision, workers and threads on this machine and keep the fastest setting.
 
-    Only settings that answer as fp32 does count (docs/speed.md). `hilum predict`, `hilum batch` and `hilum serve`
-    then use it for this pipeline, unless options or the configuration say otherwise. A CPU without
-    VNNI runs int8 within .01 and 1 px only, whatever --score and --box-px say.
+    Only settings that answer as fp32 does count (docs/speed.md). `hilum predict`, `hilum batch` and
+    `hilum serve` then use it for this pipeline, unless options or the configuration say otherwise.
+    A CPU without VNNI runs int8 within .01 and 1 px only, whatever --score and --box-px say.
 
     Example: hilum bench study.dcm --box-px 4
     """
