@@ -17,6 +17,12 @@ else:
     settings.load_profile("steady")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What `hilum bench` chose for the person who runs the tests is not tested."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(scope="session")
 def hilum_data() -> Path:
     """The folder of real data: $HILUM_DATA, or ../shared/data beside the repository."""

@@ -26,12 +26,14 @@ def batch(
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
     bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
     change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
-    precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
+    precision: str | None = typer.Option(None, help=common.PRECISION_HELP),
     shards: int = typer.Option(
         64, min=1, help="Parquet files; a killed run repeats the open ones."
     ),
-    workers: int = typer.Option(0, min=0, help="Actors; 0: one a core, at most 8."),
-    threads: int = typer.Option(1, min=1, help="Threads of each actor."),
+    workers: int = typer.Option(
+        0, min=0, help=f"Actors; 0: {common.CHOSEN} one a core, at most 8."
+    ),
+    threads: int = typer.Option(0, min=0, help=f"Threads of each actor; 0: {common.CHOSEN} 1."),
     address: str | None = typer.Option(None, help="A Ray cluster; else Ray starts here."),
     no_masks: bool = typer.Option(False, "--no-masks", help="No outlines."),
     untrusted: bool = typer.Option(
@@ -55,15 +57,17 @@ def batch(
     from hilum.scale.cluster import finish, ready
 
     ready(address)
-    out, hands = out.resolve(), workers or common.cores()
+    out = out.resolve()
+    described = Pipeline.load(pipeline, change).with_named(bundle)
+    how = common.running(described, precision, workers, threads)
     job = Job(
-        Pipeline.load(pipeline, change).with_named(bundle).changed(precision=precision),
-        threads=threads,
+        described.changed(precision=how.precision),
+        threads=how.threads,
         masks=not no_masks,
         sink=ResultFolder(out, {}),  # outlines, as `hilum predict --write ""`
         reading=Reading(untrusted=untrusted),
     )
-    on_ray = partial(finish, workers=hands, address=address)
+    on_ray = partial(finish, workers=how.workers, address=address)
     done = run(source, out, job, shards=shards, finish=on_ray, fresh=fresh, advance=_progress())
     if as_json:
         common.print_json(done.to_json())

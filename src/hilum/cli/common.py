@@ -7,12 +7,19 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hilum.inference.pipeline import Pipeline
+    from hilum.inference.tuning import Running
 
 NOTICE = "Research use only, not a medical device: a qualified reader decides."
 
 TRACEBACK = "HILUM_TRACEBACK"  # any value: show where an unforeseen error came from
 OUR_FAULT = f"this is a fault of hilum; run again with {TRACEBACK}=1 for the details"
+
+CHOSEN = "as `hilum bench` chose here, else"
+PRECISION_HELP = f"fp32 or int8; {CHOSEN} the bundle's default."
 
 DONE, SOME_REFUSED, USAGE, FAILED = 0, 1, 2, 3
 
@@ -69,5 +76,27 @@ def print_json(value: object) -> None:
 
 def cores() -> int:
     """Cores this process may use, at most 8: what `--workers 0` stands for."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+    from hilum.inference.tuning import cores as usable
+
+    return min(8, usable())
+
+
+def running(pipeline: Pipeline, precision: str | None, workers: int, threads: int) -> Running:
+    """What a command runs with; a line on stderr where `hilum bench` chose it.
+
+    Args:
+        pipeline: before precision, threshold or window are changed.
+        workers, threads: as given; 0: not given.
+    """
+    from hilum.inference import tuning
+
+    how = tuning.running(
+        pipeline,
+        precision=precision,
+        workers=workers or None,
+        threads=threads or None,
+        usual=cores(),
+    )
+    if how.why:
+        print(how.why, file=sys.stderr)
+    return how

@@ -32,7 +32,7 @@ def demo(
     from hilum.report.results import ResultFolder
     from hilum.report.writers import parse
 
-    inputs: list[Input] = [*discover(_radiographs()), *_phantoms()]
+    inputs: list[Input] = [*discover(radiographs()), *_phantoms()]
     results = ResultFolder(out.resolve(), parse("picture,mask,overlay"))
     run = analyse(inputs, Pipeline.load(pipeline), results, fresh=True)
     _table(run)
@@ -42,7 +42,12 @@ def demo(
         raise typer.Exit(common.SOME_REFUSED)
 
 
-def _radiographs() -> list[Path]:
+def radiographs() -> list[Path]:
+    """RG1 of pydicom-data in two transfer syntaxes.
+
+    Raises:
+        MissingExtraError: pydicom-data is not installed.
+    """
     from hilum.core.extras import require
 
     package = require("demo")

@@ -9,6 +9,7 @@ import typer
 from hilum.cli import (
     audit,
     batch,
+    bench,
     common,
     data,
     deidentify,
@@ -41,6 +42,7 @@ app.command()(demo.demo)
 app.command()(inspect.inspect)
 app.command()(predict.predict)
 app.command()(batch.batch)
+app.command()(bench.bench)
 app.command()(report.report)
 app.command()(deidentify.deidentify)
 app.command()(train.train)

@@ -31,9 +31,11 @@ def predict(
     pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
     bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
     change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
-    precision: str | None = typer.Option(None, help="fp32 or int8; else the bundle's default."),
-    workers: int = typer.Option(0, min=0, help="Processes; 0: one a core, at most 8."),
-    threads: int = typer.Option(1, min=1, help="Threads of each process."),
+    precision: str | None = typer.Option(None, help=common.PRECISION_HELP),
+    workers: int = typer.Option(
+        0, min=0, help=f"Processes; 0: {common.CHOSEN} one a core, at most 8."
+    ),
+    threads: int = typer.Option(0, min=0, help=f"Threads of each process; 0: {common.CHOSEN} 1."),
     threshold: float | None = typer.Option(
         None, min=0, max=1, help="Show boxes from this score; else the bundle's operating point."
     ),
@@ -67,14 +69,15 @@ def predict(
 
     results = ResultFolder(out.resolve(), parse(write))
     described = Pipeline.load(pipeline, change).with_named(bundle)
+    how = common.running(described, precision, workers, threads)
     inputs = list(discover(paths))
     with progress("analysing", len(inputs)) as advance:
         run = analyse(
             inputs,
-            described.changed(precision=precision, threshold=threshold, window=window),
+            described.changed(precision=how.precision, threshold=threshold, window=window),
             results,
-            workers=workers or common.cores(),
-            threads=threads,
+            workers=how.workers,
+            threads=how.threads,
             masks=not no_masks,
             reading=Reading(full_range=full_range, untrusted=untrusted),
             fresh=fresh,

@@ -18,5 +18,7 @@ journal.py    what a run has finished, on disk, so that it can go on
 pool.py       worker processes under supervision; a crash loses one input
 run.py        many inputs, one answer each, in order
 folder.py     many inputs -> a result folder that a stopped run goes on filling
+bench.py      how fast every setting is on this machine, and whether it answers alike
+tuning.py     the setting that was chosen, stored for the commands
 api.py        `hilum.predict(...)`
 """

@@ -63,6 +63,15 @@ class Pool:
                 hand.process.kill()
                 hand.process.join()
 
+    def wait(self) -> None:
+        """Until every worker has opened what it needs; `run` begins with the first.
+
+        Raises:
+            HilumError: as `run`.
+        """
+        while not all(hand.ready for hand in self._hands):
+            self._collect([])
+
     def run(self, inputs: Sequence[Input], finish: Callable[[int, ImageResult], None]) -> None:
         """Give every input to a worker; `finish` gets each answer as it comes.
 

@@ -110,7 +110,7 @@ def _pipelines(config: Config) -> Iterator[str]:
         parse(config.write)
     except HilumError as error:
         yield f"write: {error}"
-    pipelines = Pipelines(config.pipelines, config.default)
+    pipelines = Pipelines(config)
     for name in config.pipelines:
         try:
             pipelines.loaded(name)

@@ -204,8 +204,9 @@ class Config(Options):
 
     folder: Path = Path("~/.local/share/hilum")
     database: str = ""  # default: SQLite in the folder
-    workers: int = Field(default=1, ge=0, le=64)  # processes; 0: others work on this database
-    threads: int = Field(default=1, ge=1, le=64)  # of a worker
+    # Processes; 0: others work on this database. None: as `hilum bench` chose here, else 1.
+    workers: int | None = Field(default=None, ge=0, le=64)
+    threads: int | None = Field(default=None, ge=1, le=64)  # of a worker; None: likewise
     limit_bytes: int | None = Field(default=None, ge=0)  # of the store
     reserve_bytes: int = Field(default=GIB, ge=0)  # free space that is left to others
     parse_s: float = Field(default=10.0, gt=0)

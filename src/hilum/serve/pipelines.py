@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
 
 from hilum.core.errors import HilumError
 from hilum.inference.loaded import LoadedPipeline, load_pipeline
+from hilum.inference.pipeline import Pipeline
+from hilum.inference.tuning import running
+from hilum.serve.config import Config
+
+log = logging.getLogger(__name__)
 
 
 class NotLoaded(HilumError):
@@ -16,8 +21,9 @@ class NotLoaded(HilumError):
 class Pipelines:
     """Loaded pipelines by their names in the configuration."""
 
-    def __init__(self, sources: Mapping[str, str], default: str, *, threads: int = 1) -> None:
-        self.sources, self.default, self.threads = dict(sources), default, threads
+    def __init__(self, config: Config) -> None:
+        self.sources, self.default = dict(config.pipelines), config.default
+        self.workers, self.threads = config.workers, config.threads
         self._lock, self._loaded = threading.Lock(), dict[str, LoadedPipeline]()
 
     @property
@@ -36,7 +42,26 @@ class Pipelines:
         with self._lock:
             if name not in self._loaded:
                 try:
-                    self._loaded[name] = load_pipeline(self.sources[name], threads=self.threads)
+                    self._loaded[name] = self._load(name)
                 except HilumError as error:
                     raise NotLoaded(str(error)) from error
             return self._loaded[name]
+
+    def _load(self, name: str) -> LoadedPipeline:
+        text = Pipeline.load(self.sources[name])
+        how = running(text, workers=self.workers, threads=self.threads)
+        if how.why:
+            log.info("pipeline %s: %s", name, how.why)
+        return load_pipeline(text, precision=how.precision, threads=how.threads)
+
+
+def workers_of(config: Config) -> int:
+    """Processes that analyse: as configured, else as measured for the default pipeline, else 1."""
+    if config.workers is not None:
+        return config.workers
+    try:
+        text = Pipeline.load(config.pipelines[config.default])
+        return running(text, threads=config.threads).workers
+    except HilumError as error:  # said again, and in full, where the pipeline is used
+        log.warning("pipeline %s: %s; one worker", config.default, error)
+        return 1

@@ -39,7 +39,7 @@ class Service:
         self.audit = Audit(self.records)
         self.intake = Intake(self.records, self.store, self.queue, self.audit)
         self.events = Events(self.records)
-        self.pipelines = Pipelines(config.pipelines, config.default, threads=config.threads)
+        self.pipelines = Pipelines(config)
 
     @cached_property
     def writers(self) -> dict[str, Writer]:

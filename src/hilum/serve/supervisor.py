@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from hilum.serve.config import Config
+from hilum.serve.pipelines import workers_of
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.work import Queue
 from hilum.serve.worker import new_owner
@@ -38,7 +39,7 @@ class Supervisor:
 
     def __init__(self, config: Config, queue: Queue) -> None:
         self._config, self._queue = config, queue
-        self._places = [_Place() for _ in range(config.workers)]
+        self._places = [_Place() for _ in range(workers_of(config))]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
