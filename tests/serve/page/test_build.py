@@ -50,3 +50,20 @@ def test_the_page_never_calls_an_image_normal() -> None:
 
 def _own_code() -> str:
     return "".join(path.read_text("utf-8") for path in (SOURCES / "src").glob("*.ts"))
+
+
+def test_every_package_in_the_page_ships_its_notice() -> None:
+    """MIT, BSD and Apache-2.0 want copyright line and text to go with copies."""
+    notices = (STATIC / "third-party.md").read_text("utf-8")
+    sections = re.findall(
+        r"^## (\S+?):? ([^\n]*)\n(.*?)(?=^## |\Z)", notices, re.MULTILINE | re.DOTALL
+    )
+    texts: dict[str, str] = {}
+    for name, _, body in sections:
+        texts[name] = texts.get(name, "") + body
+    assert {"@cornerstonejs/core", "@kitware/vtk.js", "gl-matrix", "seedrandom"} <= texts.keys()
+    for name, body in texts.items():
+        assert "Copyright" in body, f"{name}: no notice in third-party.md"
+    locked = json.loads((SOURCES / "package-lock.json").read_text("utf-8"))["packages"]
+    for name, version, _ in re.findall(r"^## (\S+) - (\S+) \((.*)\)$", notices, re.MULTILINE):
+        assert locked[f"node_modules/{name}"]["version"] == version, name
