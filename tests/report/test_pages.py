@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from hilum.evaluate.metrics.names import METRICS
 from hilum.report.published import PUBLISHED, published_of
@@ -51,6 +52,14 @@ def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> N
 
 def test_a_run_without_an_epoch_has_a_page() -> None:
     assert "Curves" not in _page(pd.DataFrame())
+
+
+def test_runs_of_one_epoch_are_points_of_a_sweeps_curves() -> None:
+    """A line through one point is nothing to see."""
+    curves = {("a", "1"): _rows().iloc[:1], ("b", "1"): _rows().iloc[:1]}
+    axes = MatplotlibFigure().subplots()
+    sweep_figures("ap50", curves)[0].draw(axes)
+    assert {line.get_marker() for line in axes.get_lines()} == {"o"}
 
 
 @pytest.mark.parametrize("grouped", [False, True])

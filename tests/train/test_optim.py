@@ -11,7 +11,12 @@ from torch import nn
 
 from hilum.core.errors import ConfigError
 from hilum.models.model import Targets
-from hilum.models.options import ClassifierOptions, SegmenterOptions, TwoStageOptions
+from hilum.models.options import (
+    ClassifierOptions,
+    RetinaNetOptions,
+    SegmenterOptions,
+    TwoStageOptions,
+)
 from hilum.models.registry import build_model
 from hilum.train.optim import cosine_with_floor, factor, freeze, optimiser, schedule, still
 from hilum.train.options import OptimiserOptions, ScheduleOptions, StageOptions
@@ -102,6 +107,12 @@ def test_without_its_stem_an_encoder_has_three_stages_that_learn() -> None:
         freeze(net, stage(freeze="stem"))
         learns = [n for n, p in net.named_parameters() if p.requires_grad]
         assert learns[0].startswith(f"encoder.{still_learns}")
+    # RetinaNet from level 3 on does not look at the map of stride 4.
+    coarse = RetinaNetOptions(kind="retinanet", encoder="resnet18", pretrained=False, channels=16)
+    net = build_model(coarse, 64, Targets(), 0)
+    freeze(net, stage(freeze="stem"))
+    learns = [n for n, p in net.named_parameters() if p.requires_grad]
+    assert learns[0].startswith("encoder.layer2.")
     with pytest.raises(ConfigError, match="first-half"):
         freeze(nn.Linear(1, 1), stage(freeze="stem"))
 

@@ -211,11 +211,14 @@ def _variants(
         colour = COLOURS[place % len(COLOURS)]
         dashes = LINES[place // len(COLOURS) % len(LINES)]
         own = [rows for (v, _), rows in curves.items() if v == variant and name in rows]
+        # One epoch is a point.
+        marker = "o" if all(len(rows) == 1 for rows in own) else None
+        look: dict[str, Any] = {"color": colour, "marker": marker}
         for rows in own:
-            axes.plot(rows["epoch"], rows[name], dashes, color=colour, linewidth=0.6, alpha=0.5)
+            axes.plot(rows["epoch"], rows[name], dashes, linewidth=0.6, alpha=0.5, **look)
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
-            axes.plot(mean.index, mean, dashes, color=colour, linewidth=2, label=plain(variant))
+            axes.plot(mean.index, mean, dashes, linewidth=2, label=plain(variant), **look)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(text(name))

@@ -114,10 +114,12 @@ def _stem(net: nn.Module) -> int:
     """How many of the encoder's parameters come up to the end of its map of stride 4."""
     features = getattr(net, "encoder", None)
     info = getattr(features, "feature_info", None)
-    if not isinstance(features, nn.Module) or info is None or 4 not in info.reduction():
+    # All maps of the encoder, also those that this network does not look at.
+    maps = [one["module"] for one in getattr(info, "info", ()) if one["reduction"] == 4]
+    if not isinstance(features, nn.Module) or not maps:
         return 0
     # timm spells a layer `stages.1` or `stages_1`, some below `body.`.
-    last = info.module_name()[info.reduction().index(4)].replace(".", "_") + "_"
+    last = maps[-1].replace(".", "_") + "_"
     names = [n.removeprefix("body.").replace(".", "_") for n, _ in features.named_parameters()]
     return 1 + max(i for i, name in enumerate(names) if name.startswith(last))
 
