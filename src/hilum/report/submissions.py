@@ -281,7 +281,8 @@ def _boxes(
     counts.dropped["of another label"] += int((~labels).sum())
     counts.dropped["under the threshold"] += int((labels & ~shown).sum())
     boxes, scores, size = image.boxes[labels & shown], image.scores[labels & shown], image.size
-    counts.unstated += size is None and len(boxes) > 0
+    # A CSV in the challenge's own form is in its pixels; findings.json says of what it is.
+    counts.unstated += size is None and len(boxes) > 0 and bool(image.entry)
     if square and size is not None and size != (SIDE, SIDE):
         _square(name, size)
         boxes, size = boxes * (SIDE / size[0]), (SIDE, SIDE)
@@ -411,5 +412,6 @@ def _submission(
         blank=(*blank, *blank_studies),
         unknown=named.unknown,
         clipped=counts.clipped,
+        unstated=counts.unstated,
         dropped={why: n for why, n in counts.dropped.items() if n},
     )
