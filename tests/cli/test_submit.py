@@ -233,3 +233,9 @@ def test_a_file_of_another_challenge_is_refused(tmp_path: Path) -> None:
     assert out.read_text() == file.read_text()
     with pytest.raises(ConfigError, match="predictions are a rsna file"):
         hilum("submit", "siim-covid", file, "--out", out)
+
+
+def test_boxes_of_no_stated_size_are_told(tmp_path: Path) -> None:
+    unstated = {"width": None, "height": None, "findings": [_box(0.9, 10, 20, 110, 220)]}
+    file = _findings(tmp_path / "f.json", {"path": "a.png"} | unstated)
+    assert hilum("submit", "rsna", file, "--out", tmp_path / "s.csv")["unstated"] == 1

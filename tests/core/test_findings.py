@@ -24,6 +24,7 @@ from hilum.core.results import (
     ImageResult,
     PipelineInfo,
     RunResult,
+    conflicting,
     group_studies,
     load_results,
     masks_of,
@@ -352,3 +353,16 @@ def test_a_late_mask_of_another_size_is_refused_when_it_is_made() -> None:
     masks = LateMasks({"lungs": lambda: np.zeros((4, 5), np.bool_)}, 4, 4)
     with pytest.raises(GeometryError, match=r"lungs.*\(4, 5\); needed: the image, \(4, 4\)"):
         masks["lungs"]
+
+
+def test_identifiers_that_cannot_all_be_true_are_told() -> None:
+    def of(sop: str | None, content: str, patient: str | None, study: str | None) -> ImageResult:
+        ids = Identifiers(patient, study, None, sop)
+        return ImageResult("x", "analysed", ids=ids, content_sha256=content)
+
+    images = [of("1", "a", "p", "s"), of("1", "b", "p", "s"), of("2", "c", "p", "s")]
+    images += [of("3", "d", "q", "t"), of("3", "d", "q", "t"), of(None, "e", None, "t")]
+    images += [of("4", "f", "p", "u"), of("5", "g", "q", "u"), of(None, "h", "r", None)]
+    told = [" ".join(one.warnings) for one in conflicting(images)]
+    assert ["SOPInstanceUID" in text for text in told] == [True] * 2 + [False] * 7
+    assert ["several patients" in text for text in told] == [False] * 6 + [True] * 2 + [False]

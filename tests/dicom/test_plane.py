@@ -171,3 +171,19 @@ def test_colour_in_a_picture_is_told() -> None:
         warnings = read(imagecodecs.png_encode(pixels)).decoding.warnings
         assert bool(warnings) == bool(words)
         assert words in "".join(warnings)
+
+
+@pytest.mark.parametrize(
+    ("description", "view", "told"),
+    [
+        ("Chest LAT", "", True),
+        ("THORAX LATERAL", "PA", True),
+        ("Chest PA/LAT", "PA", False),
+        ("AP left lateral decubitus", "AP", False),
+        ("Thorax p.a.", "", False),
+        ("Chest LAT", "LL", False),
+    ],
+)
+def test_a_series_described_as_lateral_is_told(description: str, view: str, told: bool) -> None:
+    words = said(SeriesDescription=description, ViewPosition=view)
+    assert ("described as lateral" in words) == told

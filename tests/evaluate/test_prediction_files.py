@@ -163,6 +163,27 @@ def test_files_are_fused_image_by_image_in_the_first_ones_pixels() -> None:
         fuse_files({"a": file(1, 0.9), "b": PredictionFile("findings", {})}, fuse)
 
 
+def test_what_files_to_be_fused_do_not_agree_in_is_told() -> None:
+    def file(label: str, size: tuple[int, int] | None, status: str) -> PredictionFile:
+        count = int(status == "analysed")
+        box, score = np.array([[1.0, 2, 30, 40]] * count), np.full(count, 0.5)
+        entry = {"status": status}
+        one = ImagePredictions(box.reshape(-1, 4), score, (label,) * count, {}, entry, size)
+        return PredictionFile("findings", {"i": one})
+
+    def fuse(members: Any) -> Prediction:
+        return next(iter(members.values()))
+
+    a = file("opacity", (100, 100), "analysed")
+    same = fuse_files({"a": a, "b": a}, fuse)
+    assert (same.unstated, same.partial) == (0, 0)
+    other = fuse_files({"a": a, "b": file("opacity", None, "analysed")}, fuse)
+    assert (other.unstated, other.partial) == (1, 0)
+    assert fuse_files({"a": a, "b": file("opacity", None, "refused")}, fuse).partial == 1
+    with pytest.raises(DataError, match="'Opacity'"):
+        fuse_files({"a": a, "b": file("Opacity", None, "analysed")}, fuse)
+
+
 def test_a_classifiers_file_is_silent_about_boxes_and_a_refusal_about_everything() -> None:
     boxes = ImagePredictions(np.array([[1.0, 2, 3, 4]]), np.array([0.5]), ("opacity",))
     none = ImagePredictions(np.zeros((0, 4)), np.zeros(0), (), {"opacity": 0.5})

@@ -110,6 +110,8 @@ def ensemble(
         "boxes_out": sum(len(image.scores) for image in fused.file.images.values()),
         "without_boxes": list(fused.silent),
         "scaled": fused.scaled,
+        "unstated": fused.unstated,
+        "partial": fused.partial,
         "out": str(out),
     }
     if as_json:
@@ -126,6 +128,10 @@ def _tell(summary: Mapping[str, Any]) -> None:
         typer.echo(f"{name} holds no boxes: it has no voice in their fusion, its scores have")
     if summary["scaled"]:
         typer.echo(f"{summary['scaled']} predictions were made at another size and scaled")
+    if summary["unstated"]:
+        typer.echo(f"{summary['unstated']} predictions state no size: taken in the others' pixels")
+    if summary["partial"]:
+        typer.echo(f"{summary['partial']} images were refused or failed in some files, not in all")
     if "options" in summary:
         typer.echo(f"chosen: {summary['options']}")
         typer.echo(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -267,6 +268,30 @@ def read_mask(
     if shape is not None and mask.shape != shape:
         raise DataError(f"{path}: {mask.shape} px; needed: those of its image, {shape}")
     return np.asarray(mask != 0)
+
+
+def conflicting(images: Sequence[ImageResult]) -> tuple[ImageResult, ...]:
+    """The same images, warned where their identifiers cannot all be true: one SOPInstanceUID of
+    different content, one study of several patients. No identifier of a patient is written."""
+    contents, patients = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for image in images:
+        ids = image.ids
+        if ids.sop_instance_uid and image.content_sha256:
+            contents[ids.sop_instance_uid].add(image.content_sha256)
+        if ids.study_instance_uid and ids.patient_id:
+            patients[ids.study_instance_uid].add(ids.patient_id)
+    return tuple(_warned(image, contents, patients) for image in images)
+
+
+def _warned(
+    image: ImageResult, contents: Mapping[str, set[str]], patients: Mapping[str, set[str]]
+) -> ImageResult:
+    warnings: tuple[str, ...] = ()
+    if len(contents.get(image.ids.sop_instance_uid or "", ())) > 1:
+        warnings += ("identity: another file here has its SOPInstanceUID and differs from it",)
+    if len(patients.get(image.ids.study_instance_uid or "", ())) > 1:
+        warnings += ("identity: its study holds images of several patients here",)
+    return replace(image, warnings=image.warnings + warnings) if warnings else image
 
 
 def group_studies(images: Sequence[ImageResult]) -> list[tuple[str | None, tuple[int, ...]]]:

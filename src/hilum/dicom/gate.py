@@ -8,7 +8,7 @@ import re
 from typing import Protocol
 
 from hilum.core.errors import NotChestRadiographRefused
-from hilum.dicom.plane import FRONTAL, is_sagittal
+from hilum.dicom.plane import FRONTAL, LATERAL, is_sagittal
 
 # Radiography, and what converted or captured radiographs are labelled with.
 RADIOGRAPHY = frozenset(("CR", "DX", "DR", "RG", "RF", "OT", "SC"))
@@ -27,8 +27,6 @@ OTHER_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.20": "a nuclear medicine image",
     "1.2.840.10008.5.1.4.1.1.128": "a PET slice",
 }
-
-LATERAL = frozenset(("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"))
 
 # Limbs and teeth only, no chest image shows. SKULL, ABDOMEN, PORT CHEST, THORAX ... stay: real
 # chest sets carry wrong values (57 images of SIIM-COVID say SKULL), and the gate on pixels looks

@@ -13,6 +13,8 @@ SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 POSSIBLE_MM = (0.01, 10.0)  # side of a radiograph's pixel; beyond, the number is in another unit
 SQUARE = 1.02  # sides of a pixel may differ by so much before the picture is squeezed
 FRONTAL = frozenset(("PA", "AP"))
+LATERAL = frozenset(("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"))
+FRONTAL_WORDS = FRONTAL | {"FRONTAL", "AND", "DECUBITUS", "DECUB", "DEC", "LLD", "RLD"}
 _MEANINGS = {
     "POSTEROANTERIOR": "PA",
     "ANTEROPOSTERIOR": "AP",
@@ -65,6 +67,15 @@ def orientation_warnings(runs: tuple[str, str] | None) -> tuple[str, ...]:
     if row == "R":
         return (f"{text}: the picture is mirrored; it is read as it is stored",)
     return ()
+
+
+def description_warnings(header: Header, seen: str | None) -> tuple[str, ...]:
+    """A series that is described as lateral and as nothing else, of a picture that passes."""
+    words = set(re.findall(r"[A-Z]+", (header.text("SeriesDescription") or "").upper()))
+    if seen in LATERAL or not words & LATERAL or words & FRONTAL_WORDS:
+        return ()
+    view = f"ViewPosition is {seen}" if seen else "no view is stored"
+    return (f"its series is described as lateral, {view}; it is read as a frontal one",)
 
 
 def spacing(header: Header) -> tuple[tuple[float, float] | None, str | None, tuple[str, ...]]:

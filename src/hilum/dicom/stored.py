@@ -242,6 +242,7 @@ def decode(
         *unfit,
         *plane.shape_warnings(header, spacing),
         *plane.orientation_warnings(stored.patient_orientation),
+        *plane.description_warnings(header, stored.view),
     )
     return Radiograph(
         pixels=grey,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.core.errors import ConfigError
+from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import BOX
 from hilum.core.prediction import Boxes, Prediction
 from hilum.evaluate.answers import in_frame
@@ -33,6 +33,8 @@ class Fused:
     file: PredictionFile
     silent: tuple[str, ...]  # files without any box: no voice in the fusion of boxes
     scaled: int  # predictions made at another size than the first file's
+    unstated: int  # predictions with boxes and no size, beside others that state one
+    partial: int  # images that some files refused or failed on
 
 
 def member_names(paths: Sequence[str | Path]) -> tuple[str, ...]:
@@ -49,7 +51,8 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
 
     Raises:
         ConfigError: files of different forms.
-        DataError: different images, or predictions on images of another shape.
+        DataError: different images, predictions on images of another shape, or one label in two
+            spellings.
     """
     parts = list(files.values())
     first = parts[0]
@@ -57,19 +60,38 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
         raise ConfigError(f"files are {', '.join(p.form for p in parts)}; needed: one form")
     for part in parts[1:]:
         same_ids(first.images, part.images)
+    _check_labels(files)
     boxed = {name for name, part in files.items() if _has_boxes(part)}
-    images, scaled = dict[str, ImagePredictions](), 0
+    images, scaled, unstated, partial = dict[str, ImagePredictions](), 0, 0, 0
     for name in first.images:
         answers = {member: part.images[name] for member, part in files.items()}
         frame = next((one.size for one in answers.values() if one.size is not None), None)
         size = Size.of(*frame) if frame else Size.of(0, 0)
         scaled += sum(size.scales(one.size) for one in answers.values())
+        if frame:
+            unstated += sum(one.size is None and len(one.boxes) > 0 for one in answers.values())
+        partial += len({one.status == "analysed" for one in answers.values()}) > 1
         images[name] = _image(name, answers, size, fuse, boxed)
     return Fused(
         file=PredictionFile(first.form, images, _header(files, fuse)),
         silent=tuple(name for name in files if name not in boxed),
         scaled=scaled,
+        unstated=unstated,
+        partial=partial,
     )
+
+
+def _check_labels(files: Mapping[str, PredictionFile]) -> None:
+    """Raises DataError for labels that differ in case only: they would stand side by side."""
+    spellings: dict[str, tuple[str, str]] = {}
+    for member, part in files.items():
+        for label in {own for image in part.images.values() for own in image.labels}:
+            other, whose = spellings.setdefault(label.strip().casefold(), (label, member))
+            if other != label:
+                raise DataError(
+                    f"boxes of {member} are {label!r}, those of {whose} {other!r}; needed: one "
+                    "spelling, so that they are fused"
+                )
 
 
 def _image(

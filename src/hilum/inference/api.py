@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from hilum.core.radiograph import Radiograph, Window
-from hilum.core.results import RunResult
+from hilum.core.results import RunResult, conflicting
 from hilum.dicom.reading import Reading
 from hilum.inference.answer import Input
 from hilum.inference.loaded import LoadedPipeline
@@ -63,7 +63,7 @@ def predict(
     )
     reading = Reading(full_range=full_range, untrusted=untrusted)
     job = Job(chosen, threads, masks, reading=reading)
-    images = tuple(run(_inputs(paths_or_radiographs), job, workers=workers))
+    images = conflicting(run(_inputs(paths_or_radiographs), job, workers=workers))
     loaded = LoadedPipeline(chosen)
     return RunResult(loaded.info, images, loaded.combine(images))
 

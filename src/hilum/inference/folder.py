@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, RunResult
+from hilum.core.results import ImageResult, RunResult, conflicting
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.inference.answer import Input, Sink, content_sha256
 from hilum.inference.journal import Journal
@@ -81,7 +81,7 @@ def analyse(
 
         hands = workers if len(left) > FEW else 1
         run([inputs[index] for index in left], job, workers=hands, done=done)
-        images = tuple(answers[index] for index in range(len(inputs)))
+        images = conflicting([answers[index] for index in range(len(inputs))])
         whole = RunResult(loaded.info, images, loaded.combine(images))
         results.finish(whole)
     return whole

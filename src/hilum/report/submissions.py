@@ -68,6 +68,7 @@ class Submission:
     unknown: tuple[str, ...] = ()  # predictions that the sample does not ask for: left out
     clipped: int = 0  # boxes cut at the image's border
     dropped: Mapping[str, int] = field(default_factory=dict)  # boxes left out, by reason
+    unstated: int = 0  # images with boxes of no stated size: taken in the challenge's pixels
 
     def to_json(self) -> dict[str, Any]:
         out = asdict(self)
@@ -89,6 +90,8 @@ class Submission:
             out.append(f"{len(self.unknown)} predictions are not in the sample: {first}")
         if self.clipped:
             out.append(f"{self.clipped} boxes cut at the border of their image")
+        if self.unstated:
+            out.append(f"{self.unstated} images state no size: taken in the challenge's pixels")
         return out + [f"{n} boxes left out: {why}" for why, n in self.dropped.items()]
 
 
@@ -97,6 +100,7 @@ class _Counts:
     """What happened to boxes while rows were made."""
 
     clipped: int = 0
+    unstated: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -277,6 +281,8 @@ def _boxes(
     counts.dropped["of another label"] += int((~labels).sum())
     counts.dropped["under the threshold"] += int((labels & ~shown).sum())
     boxes, scores, size = image.boxes[labels & shown], image.scores[labels & shown], image.size
+    # A CSV in the challenge's own form is in its pixels; findings.json says of what it is.
+    counts.unstated += size is None and len(boxes) > 0 and bool(image.entry)
     if square and size is not None and size != (SIDE, SIDE):
         _square(name, size)
         boxes, size = boxes * (SIDE / size[0]), (SIDE, SIDE)
@@ -406,5 +412,6 @@ def _submission(
         blank=(*blank, *blank_studies),
         unknown=named.unknown,
         clipped=counts.clipped,
+        unstated=counts.unstated,
         dropped={why: n for why, n in counts.dropped.items() if n},
     )

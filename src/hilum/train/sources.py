@@ -21,7 +21,7 @@ from hilum.data.catalog import Catalog, open_catalog
 from hilum.data.registry import load
 from hilum.data.sets import SETS
 from hilum.data.split import sample
-from hilum.dicom.gate import LATERAL
+from hilum.dicom.plane import LATERAL
 from hilum.models.model import Targets
 from hilum.train.options import SourceOptions
 from hilum.train.progress import say

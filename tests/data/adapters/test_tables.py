@@ -157,3 +157,18 @@ def test_wrong_directory_names_the_files_looked_for(name: str, tmp_path: Path) -
 def test_unknown_set_lists_the_known_ones() -> None:
     with pytest.raises(DataError, match=r"known: rsna, siim-covid.*mean 'chexpert'"):
         load("chexprt", ".")
+
+
+def test_vindr_no_finding_is_one_however_it_is_written(tmp_path: Path) -> None:
+    rows = [
+        "a,no finding,,,,",
+        "b,No Finding ,,,,",
+        "c,No finding,1,1,9,9",
+        "d,Lung Opacity,1,1,9,9",
+    ]
+    table = ["image_id,class_name,x_min,y_min,x_max,y_max", *rows]
+    (tmp_path / "train.csv").write_text("\n".join(table))
+    catalog = load("vindr", tmp_path)
+    assert catalog.table["label_no-finding"].tolist() == [1, 1, 1, 0]
+    assert catalog.skips == {"box-lost": 1}
+    assert [len(boxes) for boxes in catalog.table["boxes"]] == [0, 0, 0, 4]

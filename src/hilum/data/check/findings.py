@@ -235,15 +235,15 @@ def _nothing_and_something(table: pd.DataFrame) -> Iterator[Problem]:
     labels = [c for c in map(str, table) if c.startswith("label_")]
     nothing = [c for c in labels if _plain(c.removeprefix("label_")) in NOTHING]
     others = [c for c in labels if _plain(c.removeprefix("label_")) not in (*NOTHING, *DEVICES)]
+    present = table[others] == 1
+    boxed = table["box_labels"].map(lambda v: v is not None and bool(len(v))).to_numpy(bool)
+    something = present.any(axis=1).to_numpy(bool) | boxed
     for column in nothing:
-        says = (table[column] == 1).to_numpy(bool)
-        for row in np.flatnonzero(says).tolist():
-            found = [c.removeprefix("label_") for c in others if table[c].iat[row] == 1]
-            drawn: Any = table["box_labels"].iat[row]  # None: nobody drew
-            found += ["a box"] if drawn is not None and len(drawn) else []
-            if found:
-                text = f"{column.removeprefix('label_')}, and yet {', '.join(found)}"
-                yield str(table["image_id"].iat[row]), "labels-contradict", text
+        for row in np.flatnonzero((table[column] == 1).to_numpy(bool) & something).tolist():
+            found = [c.removeprefix("label_") for c in others if present[c].iat[row]]
+            found += ["a box"] if boxed[row] else []
+            text = f"{column.removeprefix('label_')}, and yet {', '.join(found)}"
+            yield str(table["image_id"].iat[row]), "labels-contradict", text
 
 
 def _spellings(catalog: Catalog) -> Iterator[Problem]:
