@@ -39,7 +39,7 @@ def three_classes(path: Path, **changes: object) -> Path:
 
 
 def test_the_five_systems_and_the_default_come_with_hilum() -> None:
-    assert set(shipped_pipelines()) == {"default", *SYSTEMS}
+    assert {"default", *SYSTEMS} <= set(shipped_pipelines())  # hilum-models adds its own
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -272,3 +272,14 @@ def test_a_bundle_begun_from_a_bundle_names_its_data(tmp_path: Path) -> None:
     assert uses["a"] == "training"
     assert uses["siim_covid_256"] == "training of the weights it began with"
     assert "covid_opacity_512" not in uses  # was only evaluated on
+
+
+def test_int8_alone_ships_as_what_runs(finished: Path, tmp_path: Path) -> None:
+    bundle = export(finished, tmp_path / "small", choice=Choice(fp32=False))
+    assert dict(bundle.manifest.precisions) == {"int8": "model.int8.onnx"}
+    assert bundle.manifest.default_precision == "int8"
+    assert not (tmp_path / "small" / "model.onnx").exists()
+    assert "(fp32)" in bundle.read("card.md").decode()  # what eight bits cost is still said
+    predicts(tmp_path / "small", tmp_path)
+    with pytest.raises(ConfigError, match="neither fp32 nor int8"):
+        Choice(fp32=False, int8=False)

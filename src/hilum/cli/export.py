@@ -22,6 +22,9 @@ def export(
     ),
     nms_iou: float | None = typer.Option(None, help="Overlap from which the lower box goes."),
     score_floor: float | None = typer.Option(None, help="Boxes below it are never given."),
+    fp32: bool = typer.Option(
+        True, help="Also write the fp32 graph, which training can begin from."
+    ),
     int8: bool = typer.Option(True, help="Also write an int8 graph, calibrated on real images."),
     precision: str | None = typer.Option(
         None, help="What runs where nobody asks for one: fp32 (default) or int8."
@@ -55,6 +58,7 @@ def export(
         size=size,
         nms_iou=nms_iou,
         score_floor=score_floor,
+        fp32=fp32,
         int8=int8,
         precision=precision,
         sweep=sweep,

@@ -54,10 +54,15 @@ class Choice:
     size: int | None = None  # px, of the square the bundle sees
     nms_iou: float | None = None
     score_floor: float | None = None
+    fp32: bool = True  # False: int8 alone ships
     int8: bool = True
     precision: str | None = None  # what runs where nobody asks for one; None: fp32
     sweep: Path | None = None  # its variants go on the card
     beside: Path | None = None  # another bundle, evaluated on the same held-out images
+
+    def __post_init__(self) -> None:
+        if not (self.fp32 or self.int8):
+            raise ConfigError("neither fp32 nor int8 is to be written; needed: one of them")
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The run's recipe with these changes."""
@@ -246,6 +251,8 @@ def _write(
         for name, figure in own.items()
         if leads(name)
     }
+    if not choice.fp32:
+        del files["model.onnx"]
     manifest = manifest_of(
         recipe,
         net,
@@ -271,7 +278,7 @@ def _runs(choice: Choice, files: Mapping[str, bytes]) -> dict[str, str]:
         ConfigError: it is not there.
     """
     if choice.precision is None:
-        return {}
+        return {} if choice.fp32 else {"default_precision": "int8"}
     if choice.precision not in [PRECISIONS[file] for file in files]:
         raise ConfigError(f"precision {choice.precision!r}; needed: fp32, or int8 where it is made")
     return {"default_precision": choice.precision}

@@ -91,9 +91,8 @@ def manifest_of(
     """
     own = fields(recipe, net, heads, spec)
     own["masks"] = {name: spec for name, spec in own["masks"].items() if name in VOCABULARY}
-    precisions = {"fp32": "model.onnx"}
-    if "model.int8.onnx" in files:
-        precisions["int8"] = "model.int8.onnx"
+    graphs = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+    precisions = {name: file for name, file in graphs.items() if file in files}
     libraries = ("torch", "torchvision", "timm", "onnxruntime")
     return Manifest.model_validate(
         {
