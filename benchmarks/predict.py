@@ -1,11 +1,14 @@
 """Files a second from JPEG CR files on disk: the whole command as a user runs it, and its parts.
 
-    HILUM_DATA=... python benchmarks/predict.py [--bundle PATH] [--repeats 5] [--copies 6] [--json]
+    HILUM_DATA=... python benchmarks/predict.py [--bundle PATH] [--repeats 5] [--files 100]
+        [--copies 6] [--no-eager] [--json]
 
 Variants: `hilum predict` with everything that it writes, start of Python included; the same
 without a file an image; and warm worker processes that write nothing, with the bundle in ONNX
 Runtime fp32 and int8, and the same network in PyTorch eager with the same reading, preparing and
-decoding around it. Two processes x one thread each. Without the 100 real CR files, phantoms.
+decoding around it; its weights are random, since they decide no speed. Two processes x one thread
+each, whatever `hilum bench` chose. Last, one CR in every kind of transfer syntax (reading.py).
+Without the 100 real CR files, phantoms.
 Variants take turns inside each repeat, so that a busy machine is unfair to all of them alike; the
 parts are told in processor time, which a busy machine hardly changes.
 """
@@ -30,6 +33,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import reading
 
 from hilum.core.bundle import Bundle, default_bundle, load_bundle
 from hilum.core.prepare import prepare
@@ -120,17 +124,17 @@ class EagerJob(Job):
 # --- What is measured ---------------------------------------------------------------------------
 
 
-def files(folder: Path) -> tuple[list[Path], str]:
-    """100 CR files on disk, and what they are."""
+def files(folder: Path, count: int) -> tuple[list[Path], str]:
+    """At most 100 CR files on disk, and what they are."""
     data = os.environ.get("HILUM_DATA")
     archive = Path(data) / ZIP if data else None
     if archive is not None and archive.is_file():
         with zipfile.ZipFile(archive) as members:
             members.extractall(folder)
-        return sorted(p for p in folder.rglob("*") if p.is_file()), "real JPEG CR files"
+        return sorted(p for p in folder.rglob("*") if p.is_file())[:count], "real JPEG CR files"
     from hilum.data.phantom.phantom import phantom
 
-    for seed in range(100):
+    for seed in range(min(count, 100)):
         grey = (phantom(seed, 1024, 1024).pixels * 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{seed:03d}.jpg"), grey)
     return sorted(folder.glob("*.jpg")), "JPEG phantoms (set HILUM_DATA for real files)"
@@ -168,6 +172,7 @@ class Command:
             process = subprocess.Popen(
                 [*map(str, command), "--workers", str(PROCESSES), *self.options],
                 stdout=subprocess.DEVNULL,
+                env=os.environ | {"XDG_CONFIG_HOME": temporary},  # no choice of hilum bench
             )
             first = 0.0
             while process.poll() is None:
@@ -246,7 +251,7 @@ def shares(worker: Worker, items: Sequence[Item], folder: ResultFolder) -> dict[
             width=found.width,
             height=found.height,
         )
-        timed("write", lambda r=radiograph, a=result: folder(None, r, a, worker.info))
+        timed("write", lambda r=radiograph, a=result: folder(None, r, a, worker.loaded.info))
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
@@ -271,7 +276,8 @@ def measure(
             command.run()
         for name, job in jobs.items():
             with Pool(job, PROCESSES) as pool:
-                rate(pool, items[:10])  # starts the processes and warms them
+                pool.wait()
+                rate(pool, items[:10])  # warms them
                 speed, peak = rate(pool, items)
             rates[name].append(speed)
             peaks[name] = max(peaks[name], peak)
@@ -291,14 +297,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--bundle", type=Path, help="folder or zip; else the shipped one")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--copies", type=int, default=6, help="of the 100 files, for the command")
+    parser.add_argument("--files", type=int, default=100, help="different ones, at most 100")
+    parser.add_argument("--copies", type=int, default=6, help="of the files, for the command")
     parser.add_argument("--no-eager", action="store_true")
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "images").mkdir()
-        paths, kind = files(folder / "images")
+        paths, kind = files(folder / "images", options.files)
         many = copied(paths, folder / "many", options.copies)
         bundle = load_bundle(options.bundle) if options.bundle else default_bundle()
         given = ("--bundle", str(options.bundle.resolve())) if options.bundle else ()
@@ -322,6 +329,8 @@ def main() -> None:
             worker = job.worker()
             shares(worker, items[:5], written)
             report["milliseconds"][name] = shares(worker, items, written)
+    image, codings = reading.measure(max(3, 3 * options.repeats))
+    report["reading"] = {"image": image, "codings": codings}
     show(report, options.as_json)
 
 
@@ -341,6 +350,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
                 f"{one['first_result_s']:.2f} s, {one['processor_ms_a_file']:.1f} ms of processor"
             )
         ratio = f", {one['files_per_s'] / eager:.1f} x eager" if eager else ""
+        ratio += " (random weights)" if name == "pytorch eager" else ""
         print(
             f"  {name:18} {one['files_per_s']:6.1f} files/s ({one['lowest']:.1f} to "
             f"{one['highest']:.1f}), {more}{ratio}"
@@ -350,6 +360,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     for name, steps in report["milliseconds"].items():
         values = [*(steps[step] for step in SHARES), sum(steps.values())]
         print(f"  {name:18}" + "".join(f"{value:9.2f}" for value in values))
+    print("\n".join(reading.lines(report["reading"]["image"], report["reading"]["codings"])))
 
 
 if __name__ == "__main__":
