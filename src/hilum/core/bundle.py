@@ -21,11 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from hilum.core.errors import BundleError
+from hilum.core.documents import parse_json
+from hilum.core.errors import BundleError, DocumentError
 from hilum.core.files import atomic_path
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
+from hilum.core.options import checked
 
 MANIFEST = "manifest.json"
 MODELS = "hilum_models"  # the second distribution: bundles and pipelines beside ours
@@ -276,16 +276,10 @@ def _check_count(path: Path, count: int) -> None:
 
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a key occurs twice")
-        return value
-
     try:
-        raw = json.loads(content.decode(), object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})") from error
+        raw = parse_json(content)
+    except DocumentError as error:
+        raise BundleError(f"{path}: {MANIFEST}: {error}") from error
     if not isinstance(raw, dict):
         raise BundleError(f"{path}: {MANIFEST} is not a JSON object")
     return raw
@@ -298,12 +292,7 @@ def _validate(path: Path, raw: Mapping[str, Any]) -> Manifest:
             f"{path}: bundle schema {schema!r}; this hilum reads {SCHEMA!r}. "
             "Use the hilum version that wrote it, or export the bundle again."
         )
-    try:
-        return Manifest.model_validate(dict(raw))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "manifest"
-        raise BundleError(f"{path}: {MANIFEST}, {where}: {first['msg']}") from error
+    return checked(Manifest, dict(raw), f"{path}: {MANIFEST}", BundleError)
 
 
 def _check_listing(path: Path, present: set[str], listed: set[str]) -> None:

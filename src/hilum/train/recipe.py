@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from hilum.augment.policy import policy
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Decoding
-from hilum.core.options import assignment, load_yaml, unknown
+from hilum.core.options import assignment, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
@@ -153,10 +153,7 @@ def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any
         raise ConfigError(f"{unknown('recipe', name_or_file, recipe_names())} Or give a YAML file.")
     if str(path) in below:
         raise ConfigError(f"recipe {path} extends itself")
-    try:
-        own = load_yaml(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    own = read_document(path, parse_yaml, ConfigError)
     if not isinstance(own, dict):
         raise ConfigError(f"{path} holds no mapping of settings")
     parents = own.pop("extends", [])

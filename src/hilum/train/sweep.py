@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from scipy import stats
 
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
-from hilum.core.options import load_yaml, unknown
+from hilum.core.options import checked, unknown
 from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.options import Options
 from hilum.report.run import sweep_figures, sweep_page
@@ -122,13 +122,7 @@ def load_grid(path: Path) -> Grid:
     Raises:
         ConfigError: not YAML, or settings that no sweep has.
     """
-    try:
-        raw = load_yaml(path.read_text())
-        return Grid.model_validate(raw)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"sweep {path}: {error}") from error
+    return checked(Grid, read_document(path, parse_yaml, ConfigError), f"sweep {path}")
 
 
 def recipe_of(grid: Grid, changes: dict[str, Any], repeat: str) -> Recipe:
