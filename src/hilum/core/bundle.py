@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from hilum.core.documents import parse_json
 from hilum.core.errors import BundleError, DocumentError
-from hilum.core.files import atomic_path
+from hilum.core.files import atomic_path, is_file
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 from hilum.core.options import checked
 
@@ -257,10 +257,10 @@ class _Zip:
 
 
 def _store(path: Path) -> Store:
-    if path.is_dir():
-        return _Folder(path)
-    if path.is_file():
+    if is_file(path):
         return _Zip(path)
+    if os.path.isdir(path):
+        return _Folder(path)
     raise BundleError(f"{path}: there is no such bundle (a folder or .zip)")
 
 

@@ -23,11 +23,11 @@ Text = str | bytes
 Parse = Callable[[Text], Any]
 
 MOST_BYTES = 2**30  # of JSON, which holds the results of an archive
-WRITTEN_BYTES = 2**18  # of YAML and TOML, which people write; PyYAML takes seconds for a megabyte
+WRITTEN_BYTES = 2**16  # of YAML and TOML, which people write; PyYAML reads some 50 kB a second
 DEEPEST = 64
 MOST_VALUES = 100_000  # of YAML, aliases written out
 LARGEST = 2**63
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_document(path: str | os.PathLike[str], parse: Parse, error: type[HilumError]) -> Any:
@@ -84,7 +84,7 @@ def decoded(content: Text) -> str:
         text = content.removeprefix("\ufeff")
     else:
         try:
-            text = content.decode("utf-16" if content[:2] in _UTF16 else "utf-8-sig")
+            text = content.decode("utf-16" if content[:2] in UTF16_MARKS else "utf-8-sig")
         except UnicodeDecodeError as error:
             raise DocumentError(f"byte {error.start} is not UTF-8; save it as UTF-8") from error
     if "\0" in text:
@@ -187,6 +187,12 @@ def _yaml(text: str) -> Any:
 
 class _Loader(yaml.SafeLoader):
     """Plain data only, and no key twice."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803  PyYAML's name
+        """Called at each bracket; looking ahead takes time that grows with their square."""
+        if self.flow_level > DEEPEST:
+            raise DocumentError(_TOO_DEEP)
+        super().fetch_flow_collection_start(TokenClass)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Called before a mapping is made. Keys are texts as written: 0, no and null, too."""

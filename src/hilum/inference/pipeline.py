@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from hilum.core.bundle import Bundle, load_bundle, shipped, shipped_bundles
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
+from hilum.core.files import is_file
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
 from hilum.core.options import Options, assignment, checked, replaced, unknown
 from hilum.core.radiograph import Window, check_window
@@ -388,7 +389,7 @@ def shipped_pipelines() -> dict[str, Path]:
 
 def _find(source: str | os.PathLike[str] | None) -> Path:
     name = "default" if source is None else os.fspath(source)
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     known = shipped_pipelines()
     if name in known:
