@@ -57,6 +57,16 @@ def parse_json(content: Text) -> Any:
     return _parsed("JSON", content, MOST_BYTES, _json)
 
 
+def parse_foreign_json(content: Text) -> Any:
+    """As `parse_json`, of programs that write NaN and Infinity where there is no number; these are
+    for the caller to look for.
+
+    Raises:
+        DocumentError: not JSON, or no plain data.
+    """
+    return _parsed("JSON", content, MOST_BYTES, _foreign_json, finite=False)
+
+
 def parse_yaml(content: Text) -> Any:
     """YAML as it is usually written: no merge keys, no code; keys and dates are texts.
 
@@ -93,7 +103,12 @@ def decoded(content: Text) -> str:
 
 
 def _parsed(
-    kind: str, content: Text, most: int, parse: Callable[[str], Any], values: float = math.inf
+    kind: str,
+    content: Text,
+    most: int,
+    parse: Callable[[str], Any],
+    values: float = math.inf,
+    finite: bool = True,
 ) -> Any:
     if len(content) > most:
         raise DocumentError(f"it is larger than {most} bytes; needed: {kind} that people write")
@@ -108,14 +123,14 @@ def _parsed(
         raise DocumentError("it needs more memory than there is") from error
     except Exception as error:  # parsers of hostile text raise whatever they like
         raise DocumentError(f"it is not {kind} ({' '.join(str(error).split())})") from error
-    _check_plain(value, values)
+    _check_plain(value, values, finite)
     return value
 
 
 _TOO_DEEP = f"it is nested deeper than {DEEPEST}; needed: less"
 
 
-def _check_plain(value: Any, most: float) -> None:
+def _check_plain(value: Any, most: float, finite: bool) -> None:
     """Raises DocumentError for what is no plain data; aliases are counted as often as they stand."""
     count = 0
     waiting: list[tuple[Any, int]] = [(value, 0)]
@@ -138,7 +153,7 @@ def _check_plain(value: Any, most: float) -> None:
         elif kind is str:
             _check_text(one)
         elif kind is int or kind is float:
-            if not -LARGEST <= one < LARGEST:  # NaN is nowhere
+            if not -LARGEST <= one < LARGEST and (finite or kind is int):  # NaN is nowhere
                 raise DocumentError(f"{_short(one)} is no finite number of 64 bits")
         elif kind is not bool and one is not None:
             raise DocumentError(f"{one!r} is a {kind.__name__}; put it into quotes")
@@ -161,6 +176,10 @@ def _short(number: float) -> str:
 
 def _json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _foreign_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _rows(path: Path) -> list[list[str]]:
         lines = text.lstrip("\r\n ").splitlines()
         header = lines[0] if lines else ""
         delimiter = max(DELIMITERS, key=header.count)
-        csv.field_size_limit(len(text) + 1)  # a mask's run lengths may be long
+        csv.field_size_limit(MOST_BYTES)  # of the process; a mask's run lengths may be long
         # Strict: a quote that is not closed would swallow the rows behind it.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         return [row for row in reader if any(map(str.strip, row))]

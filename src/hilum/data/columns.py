@@ -33,7 +33,7 @@ COPIES = (
     *("scale_x", "scale_y"),  # pixels of the copy per pixel of the original
     *("spacing_row_mm", "spacing_column_mm"),  # of the copy's pixels
 )
-SCALES = COPIES[1:3]
+SCALES, SPACINGS = COPIES[1:3], COPIES[3:]
 ENRICHED = (
     "copy_of",  # image id of the row that an augmented copy was made from, "" for no copy
     "augment",  # policy and its augmentation, e.g. "pneumothorax: 2 Optical"
@@ -86,10 +86,13 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
             f"catalog {name!r} has unknown columns {', '.join(unknown)}; allowed beside the fixed "
             f"ones: {', '.join(p + '*' for p in PREFIXES)}, " + ", ".join((*COPIES, *ENRICHED))
         )
+    for pair in (SCALES, SPACINGS):
+        if len(lost := [column for column in pair if column not in table]) == 1:
+            raise DataError(f"catalog {name!r} has {' and '.join(pair)} but for {lost[0]}")
     table = table.reset_index(drop=True)
     for column in TEXT:
         table[column] = _texts(table[column], column, name)
-    for column, kind in {**NUMBERS, **dict.fromkeys(SCALES, "float64")}.items():
+    for column, kind in {**NUMBERS, **dict.fromkeys(SCALES + SPACINGS, "float64")}.items():
         if column in table:
             table[column] = _measures(table[column], column, name).astype(kind)
     nobody = table["patient"] == ""

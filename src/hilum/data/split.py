@@ -16,9 +16,9 @@ from typing import Annotated, Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from hilum.core.documents import parse_json, read_document
+from hilum.core.documents import parse_foreign_json, parse_json, read_document
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
 from hilum.core.options import checked
@@ -34,17 +34,18 @@ EXTRA_STRATA = ("age", "sex", "view")  # beside the classes; age by decade
 
 
 Name = Annotated[str, Field(min_length=1)]
+Cell = Annotated[Name | None, BeforeValidator(lambda one: None if one != one else one)]
 
 
 class _SplitForm(BaseModel):
     """What `Split.save` writes. A row is an image, its patient, and where pictures were compared
-    the key of its picture."""
+    the key of its picture; older versions wrote NaN where there is none."""
 
     model_config = ConfigDict(strict=True)
 
     catalog: str
     seed: int
-    parts: dict[Name, list[Annotated[list[Name | None], Field(min_length=2, max_length=3)]]]
+    parts: dict[Name, list[Annotated[list[Cell], Field(min_length=2, max_length=3)]]]
     proof: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -151,7 +152,8 @@ class Split:
             raise ConfigError(f"{path} is there already; a split is never overwritten")
         rows = self.table.sort_values("image_id")
         columns = ["image_id", "patient", *(["picture"] if rows["picture"].notna().any() else [])]
-        rows["picture"] = rows["picture"].where(rows["picture"].notna(), None)
+        pictures = rows["picture"].astype(object)
+        rows["picture"] = pictures.where(pictures.notna(), None)
         images = {part: own[columns].to_numpy().tolist() for part, own in rows.groupby("part")}
         content = {
             "schema": SCHEMA,
@@ -160,7 +162,7 @@ class Split:
             "proof": self.proof(),
             "parts": images,
         }
-        write_text(path, json.dumps(content, indent=0, ensure_ascii=False))
+        write_text(path, json.dumps(content, indent=0, ensure_ascii=False, allow_nan=False))
 
 
 def open_split(path: str | Path) -> Split:
@@ -169,7 +171,7 @@ def open_split(path: str | Path) -> Split:
     Raises:
         DataError: not a split, a damaged one, or a patient or picture stands in two parts.
     """
-    content = read_document(path, parse_json, DataError)
+    content = read_document(path, parse_foreign_json, DataError)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
     form = checked(_SplitForm, content, f"{path} is a damaged split", DataError)
