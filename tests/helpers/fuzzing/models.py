@@ -223,7 +223,7 @@ name: two
 about: |
   One that decides
   whether the other is asked.
-gates: [header, {use: minimum-size, side: 32}]
+gates: [header, {use: minimum-size, pixels: 32}]
 models:
   gate: {bundle: toy.zip}
   b: {bundle: toy.zip, when: {score: gate.opacity, at: 0.1}, calibration: {class_temperature: 2.0}}
@@ -258,7 +258,8 @@ def _pipeline(data: bytes) -> str:
     described.flows()
     again = Pipeline.model_validate(described.model_dump(mode="json", by_alias=True))
     assert again == described  # what is kept of it is all of it
-    if all(Path(place).name == "toy.zip" for place in described.bundle_paths()):
+    paths = [place for spec in described.models.values() for place in spec.paths or ("",)]
+    if all(Path(place).name == "toy.zip" for place in paths):
         check_findings(LoadedPipeline(described).opened()(radiograph()))
     return "read"
 
