@@ -144,12 +144,11 @@ def _texts(values: pd.Series[Any], column: str, name: str) -> pd.Series[Any]:
 def _measures(values: pd.Series[Any], column: str, name: str) -> pd.Series[float]:
     """Raises DataError for what is no length, scale or age."""
     numeric = _numeric(values, column, name)
-    if column not in NUMBERS or column == "age":
-        wrong = numeric.notna() & ~(numeric.between(0, FARTHEST_PX))
-    else:
-        wrong = ~numeric.between(0, FARTHEST_PX)
-    if column in SCALES:
-        wrong |= ~(numeric > 0)
+    wrong = ~numeric.between(0, FARTHEST_PX)
+    if column in (*SCALES, *SPACINGS):  # a size of 0 is unknown, a scale cannot be
+        wrong |= numeric == 0
+    if column not in ("width", "height"):  # NaN is unknown
+        wrong &= numeric.notna()
     if wrong.any():
         raise DataError(
             f"catalog {name!r}, image {wrong.idxmax()}: {column} is {numeric[wrong].iat[0]:g}; "

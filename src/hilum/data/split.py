@@ -176,7 +176,8 @@ def open_split(path: str | Path) -> Split:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
     form = checked(_SplitForm, content, f"{path} is a damaged split", DataError)
     rows = [(*row, None)[:3] + (part,) for part, own in form.parts.items() for row in own]
-    table = pd.DataFrame(rows, columns=["image_id", "patient", "picture", "part"], dtype=object)
+    table = pd.DataFrame(rows, columns=["image_id", "patient", "picture", "part"])
+    table = table[["image_id", "patient", "part", "picture"]]
     try:
         split = Split(table=table, seed=form.seed, catalog=form.catalog)
     except DataError as error:

@@ -105,7 +105,7 @@ class Journal:
         lost = sum(map(bool, lines)) - len(results)
         if results and lost:
             log.warning(
-                "%s: %d records of the earlier run are damaged; their images are analysed again",
+                "%s: %d records of the earlier run are cut off or damaged: analysed again",
                 self.folder,
                 lost,
             )
