@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_yaml_keys_and_dates_are_what_was_written() -> None:
         (parse_json, '[{"b": {"a": 1, "c": 1, "a": 1}}]', "'a' stands there twice"),
         (parse_yaml, "a: 1\na: 2", "'a' stands there twice"),
         (parse_yaml, "deep: {a: 1, b: 2, a: 3}", "'a' stands there twice"),
-        (parse_yaml, "list: [{1: 1, \"1\": 1}]", "'1' stands there twice"),
+        (parse_yaml, 'list: [{1: 1, "1": 1}]', "'1' stands there twice"),
         (parse_toml, "a = 1\na = 2", "not TOML"),
         (parse_json, "[NaN]", "NaN is no number"),
         (parse_json, "[-Infinity]", "-Infinity is no number"),
@@ -118,10 +119,8 @@ def test_a_file_that_cannot_be_read_is_the_callers_error(tmp_path: Path) -> None
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200), st.sampled_from([parse_json, parse_yaml]))
 def test_any_bytes_are_data_or_a_document_error(content: Any, parse: Parse) -> None:
-    try:
+    with contextlib.suppress(DocumentError):
         parse(content)
-    except DocumentError as error:
-        assert str(error)
 
 
 # --- messages ---

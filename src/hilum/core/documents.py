@@ -131,7 +131,7 @@ _TOO_DEEP = f"it is nested deeper than {DEEPEST}; needed: less"
 
 
 def _check_plain(value: Any, most: float, finite: bool) -> None:
-    """Raises DocumentError for what is no plain data; aliases are counted as often as they stand."""
+    """Raises DocumentError for what is no plain data; an alias counts as often as it stands."""
     count = 0
     waiting: list[tuple[Any, int]] = [(value, 0)]
     while waiting:
@@ -207,7 +207,7 @@ def _yaml(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """Plain data only, and no key twice."""
 
-    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803  PyYAML's name
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
         """Called at each bracket; looking ahead takes time that grows with their square."""
         if self.flow_level > DEEPEST:
             raise DocumentError(_TOO_DEEP)

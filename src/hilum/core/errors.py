@@ -5,7 +5,6 @@ An error says what came, what was needed, and what to do.
 
 from __future__ import annotations
 
-
 MOST_SHOWN = 2000  # characters of a message
 
 

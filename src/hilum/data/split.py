@@ -175,7 +175,7 @@ def open_split(path: str | Path) -> Split:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
     form = checked(_SplitForm, content, f"{path} is a damaged split", DataError)
-    rows = [(*row, None)[:3] + (part,) for part, own in form.parts.items() for row in own]
+    rows = [(*(*row, None)[:3], part) for part, own in form.parts.items() for row in own]
     table = pd.DataFrame(rows, columns=["image_id", "patient", "picture", "part"])
     table = table[["image_id", "patient", "part", "picture"]]
     try:

@@ -89,7 +89,9 @@ class Session:
                 list(self._named.values()), {self.outputs.image: image[None]}
             )
         except Exception as error:  # ONNX Runtime's exceptions share no public base
-            raise ModelOutputError(f"{self.bundle.name}: its graph cannot be run ({error})") from error
+            raise ModelOutputError(
+                f"{self.bundle.name}: its graph cannot be run ({error})"
+            ) from error
         heads: dict[str, Any] = dict(zip(self._named, values, strict=True))
         for name, value in heads.items():
             if value.dtype != np.float32 or len(value) != 1:

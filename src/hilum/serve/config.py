@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hilum.core.documents import parse_json, parse_toml, read_document
 from hilum.core.errors import ConfigError, DocumentError
@@ -218,6 +218,15 @@ class Config(Options):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
                 raise ValueError(f"name {name!r}; needed: letters, digits, . _ - (at most 64)")
         return self
+
+    @field_validator("folder")
+    @classmethod
+    def _somebodys(cls, folder: Path) -> Path:
+        try:
+            folder.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{folder}: there is no such user") from error
+        return folder
 
     @property
     def root(self) -> Path:

@@ -251,7 +251,13 @@ def _merge_data(old: Any, changes: dict[str, Any]) -> Any:
         return [_merge(old[0], changes)]
     out = list(old)
     for key, own in changes.items():
-        place = names.index(key) if key in names else int(key) if key.isdecimal() and len(key) < 5 else len(old)
+        place = (
+            names.index(key)
+            if key in names
+            else int(key)
+            if key.isdecimal() and len(key) < 5
+            else len(old)
+        )
         if place >= len(old) or not isinstance(own, dict):
             raise ConfigError(f"data.{key}: {unknown('source', key, names)}")
         out[place] = _merge(out[place], own)

@@ -7,12 +7,12 @@ models      bundles, pipelines, recipes
 tables      catalogs, splits, prediction and annotation tables
 results     findings.json, journals, the service's configuration
 
-Shared by tests/dicom/test_fuzz.py (2,000 in every run) and scripts/gates/fuzz.py (100,000 and more).
+Shared by tests/test_fuzz.py (2,000 in every run) and scripts/gates/fuzz.py (100,000 and more).
 """
 
 from __future__ import annotations
 
-from helpers.fuzzing.door import KINDS, Door, Mutation, mutated
+from helpers.fuzzing.door import KINDS, Door, Mutation, mutated, mutations
 from helpers.fuzzing.images import IMAGES
 from helpers.fuzzing.models import MODELS
 from helpers.fuzzing.results import RESULTS
@@ -21,4 +21,4 @@ from helpers.fuzzing.tables import TABLES
 DOCUMENTS: dict[str, Door] = {**MODELS, **TABLES, **RESULTS}
 DOORS: dict[str, Door] = {**IMAGES, **DOCUMENTS}
 
-__all__ = ["DOCUMENTS", "DOORS", "IMAGES", "KINDS", "Door", "Mutation", "mutated"]
+__all__ = ["DOCUMENTS", "DOORS", "IMAGES", "KINDS", "Door", "Mutation", "mutated", "mutations"]

@@ -41,6 +41,7 @@ LIMITS = Limits(pixels=4_000_000, inflated_bytes=4 * 2**20)
 SECRET = Pseudonyms(b"0" * 32)
 SMALL = (16, 12)
 
+
 def _image(data: bytes) -> str:
     """Everything that is done with one file: header, gate, dump, data set, pixels."""
     opened = open_stored(data, limits=LIMITS)

@@ -11,7 +11,6 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
-
 import numpy as np
 import yaml
 
@@ -85,7 +84,9 @@ def _zipped(members: Members) -> bytes:
     with warnings.catch_warnings(), zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         warnings.simplefilter("ignore")  # zipfile's own, about names that stand twice
         for name, content in members:
-            archive.writestr(zipfile.ZipInfo(name.encode(errors="replace").decode() or "x"), content)
+            archive.writestr(
+                zipfile.ZipInfo(name.encode(errors="replace").decode() or "x"), content
+            )
     return out.getvalue()
 
 
@@ -104,7 +105,9 @@ def _bundle_shape(rng: random.Random, data: bytes) -> bytes:
     elif kind < 8:
         members["model.onnx"] = _graph(rng, members["model.onnx"])
     elif kind == 8:
-        members[rng.choice(list(members))] = rng.choice((b"", b"\x80\x04K\x01.", b"PK\x03\x04", data))
+        members[rng.choice(list(members))] = rng.choice(
+            (b"", b"\x80\x04K\x01.", b"PK\x03\x04", data)
+        )
     else:
         members[rng.choice((*TEXTS[:20], "../x.md", "a.py", "b.onnx"))] = b"x"
     if isinstance(tree, dict):
@@ -284,7 +287,9 @@ def _recipe(data: bytes) -> str:
         path = Path(folder, "r.yaml")
         path.write_bytes(data)
         recipe = load_recipe(str(path))
-        again = parse(yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json"))), "again")
+        again = parse(
+            yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)), "again"
+        )
     assert again == recipe
     for stage in recipe.stages:
         assert recipe.size_of(stage) <= 4096

@@ -149,7 +149,10 @@ def _split_seeds() -> list[bytes]:
         plain, compared = Path(folder, "a.json"), Path(folder, "b.json")
         hold_out(catalog(), (0.6, 0.4)).save(plain)
         hold_out(catalog(), (0.4, 0.3, 0.3), pictures=pictures).save(compared)
-        patients = {"schema": "hilum.patients/1", "parts": {"test": ["1", "x"], "validation": ["2"]}}
+        patients = {
+            "schema": "hilum.patients/1",
+            "parts": {"test": ["1", "x"], "validation": ["2"]},
+        }
         return [plain.read_bytes(), compared.read_bytes(), json.dumps(patients).encode()]
 
 
@@ -160,7 +163,9 @@ def _split(data: bytes) -> str:
         held = held_patients(path)
         if held is not None:
             assert all(isinstance(part, str) and part for part in held.values())
-            named = {person(one) for own in json.loads(_text(data))["parts"].values() for one in own}
+            named = {
+                person(one) for own in json.loads(_text(data))["parts"].values() for one in own
+            }
             assert set(held) == named
             return "read"
         split = open_split(path)
@@ -184,7 +189,9 @@ _RSNA = (
     "patientId,x,y,width,height,Target\n"
     "a,10,20,30.5,40,1\na,1,2,3,4,1\nb,,,,,0\nc,100,200,50,60,1\nd,,,,,0\n"
 )
-_RSNA_SUBMISSION = "patientId,PredictionString\na,0.9 10 20 30 40 0.5 1 2 3 4\nb,\nc,0.1 5 5 9 9\nd,\n"
+_RSNA_SUBMISSION = (
+    "patientId,PredictionString\na,0.9 10 20 30 40 0.5 1 2 3 4\nb,\nc,0.1 5 5 9 9\nd,\n"
+)
 _SIIM = (
     "id,PredictionString\n1_study,typical 1 0 0 1 1\n2_study,negative 1 0 0 1 1\n"
     "a_image,opacity 1 10 20 30 40 opacity 1 50 50 90 80\nb_image,none 1 0 0 1 1\n"
@@ -357,7 +364,9 @@ TABLES: dict[str, Door] = {
     "catalog": Door(_catalog_seeds, _catalog, shape=_catalog_shape),
     "split": Door(_split_seeds, _split, shape=json_shape),
     "challenge table": Door(
-        lambda: [text.encode() for pair in _PAIRS.values() for text in pair], _table, shape=csv_shape
+        lambda: [text.encode() for pair in _PAIRS.values() for text in pair],
+        _table,
+        shape=csv_shape,
     ),
     "annotations": Door(_annotation_seeds, _annotation, shape=_annotation_shape),
 }

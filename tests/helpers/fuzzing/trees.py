@@ -1,7 +1,7 @@
-"""Changes of what a text means: wrong types, missing and extra keys, numbers that are none, nesting,
-keys twice, aliases, odd characters, marks and ends of lines, other encodings.
+"""Changes of what a text means: wrong types, missing and extra keys, numbers that are none,
+nesting, keys twice, aliases, odd characters, marks and ends of lines, other encodings.
 
-A tree is plain data; what plain data cannot say (a key twice, an alias) stands in it as a token that
+A tree is plain data; what plain data cannot say (a key twice, an alias) stands in it as a mark that
 is replaced in the written text.
 """
 
@@ -17,14 +17,26 @@ from typing import Any
 
 import yaml
 
-TOKEN = "rawtoken"
+MARK = "rawmark"
 NUMBERS: tuple[Any, ...] = (
     *(0, -1, 1, 2, 0.5, -0.0, 1e-320, 1e308, 2**31, 2**63, -(2**63) - 1, 10**400, 65536),
     *(float("nan"), float("inf"), float("-inf"), True, False, None),
 )
 TEXTS = (
-    *("", " ", "\0", "a\0b", "../../x", "/etc/passwd", "C:\\x", "..\\x", "~nobody/x", "a/../../b"),
-    *("\ud800", "\u202etxt", "\ufeffa", "ａ", "é", "e\u0301", "🫁", "a\r\nb", "\x1b[2J", "\t", "\x85"),
+    *("", " ", "\0", "a\0b", "../../x", "/etc/passwd", "C:\\x", "..\\x", "~no-one/x", "a/../../b"),
+    *(
+        "\ud800",
+        "\u202etxt",
+        "\ufeffa",
+        "ａ",
+        "é",
+        "e\u0301",
+        "🫁",
+        "a\r\nb",
+        "\x1b[2J",
+        "\t",
+        "\x85",
+    ),
     *("NaN", "inf", "1e999", "1_0", "１２", "0x10", "-0", "true", "null", "1,5", "=1+1", "'", '"'),
     *("<script>", "javascript:alert(1)", "{{7*7}}", "%s%n", "x" * 10_000, "fp32", "default", "-1"),
 )
@@ -36,7 +48,16 @@ JSON_RAW = (
 YAML_RAW = (
     *("&x [*x]", "&y {a: *y}", "*nobody", "{<<: {a: 1}}", "!!python/object/apply:os.getcwd []"),
     *(".nan", "-.inf", "!!timestamp x", "2026-01-01", "!!set {a}", "!!binary aGk=", "!!float x"),
-    *("[" * 100 + "]" * 100, "[" * 3000, "{a: 1, a: 2}", "? [a]\n: b", "0o17", "1:30", "0x1F", "no"),
+    *(
+        "[" * 100 + "]" * 100,
+        "[" * 3000,
+        "{a: 1, a: 2}",
+        "? [a]\n: b",
+        "0o17",
+        "1:30",
+        "0x1F",
+        "no",
+    ),
     *("[&l [x, x, x], &m [*l, *l, *l, *l], [*m, *m, *m, *m]]", "|\n  a", "@", "%a", "!!map [a]"),
     *("!!int x", "9" * 400, "9" * 5000, "!a b", "- - - -", "---", "...", "\t- a", "'", "[a, ,]"),
 )
@@ -62,7 +83,11 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
     while waiting:
         one = waiting.pop()
         items = (
-            one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
+            one.items()
+            if isinstance(one, dict)
+            else enumerate(one)
+            if isinstance(one, list)
+            else ()
         )
         for key, value in items:
             found.append((one, key))
@@ -93,7 +118,7 @@ def _change(rng: random.Random, tree: Any, raws: list[str], raw: tuple[str, ...]
         if place in other if isinstance(other, dict) else place < len(other):
             holder[key] = copy.deepcopy(other[place])
     elif kind == 9:
-        holder[key] = token(raws, rng.choice(raw))
+        holder[key] = mark(raws, rng.choice(raw))
     elif kind == 10 and isinstance(holder[key], (list, str)):
         holder[key] = holder[key] * rng.choice((2, 3, 50))
     else:
@@ -130,18 +155,18 @@ def _twice(rng: random.Random, holder: Any, key: Any, raws: list[str]) -> None:
     if isinstance(holder, list):
         holder.insert(key, copy.deepcopy(holder[key]))
     else:
-        holder[token(raws, str(key), as_key=True)] = rng.choice((holder[key], value(rng)))
+        holder[mark(raws, str(key), as_key=True)] = rng.choice((holder[key], value(rng)))
 
 
-def token(raws: list[str], text: str, *, as_key: bool = False) -> str:
+def mark(raws: list[str], text: str, *, as_key: bool = False) -> str:
     raws.append(text)
-    return f"{TOKEN}{'k' if as_key else 'v'}{len(raws) - 1:04d}"
+    return f"{MARK}{'k' if as_key else 'v'}{len(raws) - 1:04d}"
 
 
 def filled(text: str, raws: list[str], quote: str = '"') -> str:
     for number, raw in enumerate(raws):
-        text = text.replace(f"{quote}{TOKEN}v{number:04d}{quote}", raw)
-        text = text.replace(f"{TOKEN}k{number:04d}", raw).replace(f"{TOKEN}v{number:04d}", raw)
+        text = text.replace(f"{quote}{MARK}v{number:04d}{quote}", raw)
+        text = text.replace(f"{MARK}k{number:04d}", raw).replace(f"{MARK}v{number:04d}", raw)
     return text
 
 
