@@ -7,6 +7,7 @@ newer hilum must not be half understood.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.anchors import AnchorGrid
-from hilum.core.calibration import ScoreMap
+from hilum.core.calibration import ScoreMap, Shift, Slope
 from hilum.core.labels import VOCABULARY
 from hilum.core.prepare import Preprocessing
 
@@ -164,13 +165,17 @@ class Calibration(Strict):
     order of scores or makes ties, so no box or image overtakes another.
     """
 
-    class_temperature: float = Field(default=1.0, gt=0)
-    class_bias: float = 0.0
-    global_temperature: float = Field(default=1.0, gt=0)
-    global_bias: tuple[float, ...] = ()
+    class_temperature: Slope = 1.0
+    class_bias: Shift = 0.0
+    global_temperature: Slope = 1.0
+    global_bias: tuple[Shift, ...] = ()  # one a class, or none
     scores: dict[str, tuple[ScoreMap, ...]] = Field(default_factory=dict)
     study_how: Literal["max", "mean", "noisy-or"] = "max"
     fitted_on: str = ""
+
+    def fits(self, global_classes: Sequence[str]) -> bool:
+        """Whether there is a bias for each class, or none at all."""
+        return len(self.global_bias) in (0, len(global_classes))
 
     def apply(self, name: str, scores: ArrayLike) -> NDArray[np.float64]:
         """Finished scores of that name through its maps; as they are without one."""
@@ -273,6 +278,7 @@ class Manifest(Strict):
 
     def _problems(self) -> list[str]:
         known = set(self.global_classes if self.outputs.global_logits else ())
+        own = self.calibration or Calibration()
         graphs, boxes = set(self.precisions.values()), self.outputs.class_logits is not None
         placed = self.anchors is not None or self.outputs.proposals is not None
         heads = boxes == (self.outputs.box_deltas is not None) == bool(self.labels)
@@ -312,12 +318,13 @@ class Manifest(Strict):
                 point.score.removeprefix(STUDY) for point in self.operating_points.values()
             }
             - {BOX, *self.image_scores},
-            "calibrations of unknown scores": {
-                name.removeprefix(STUDY) for name in (self.calibration or Calibration()).scores
-            }
+            "calibrations of unknown scores": {name.removeprefix(STUDY) for name in own.scores}
             - {BOX, *self.image_scores},
             "model files that are not listed": graphs - set(self.files),
             "models that are not ONNX": {name for name in graphs if not name.endswith(".onnx")},
+            "biases that are not one a global class": {
+                *(() if own.fits(self.global_classes) else ("calibration.global_bias",))
+            },
             "a default precision without a model": {str(self.default_precision)}
             - {str(name) for name in self.precisions},
         }

@@ -46,13 +46,14 @@ def filled(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         DataError: text where a number belongs.
     """
+    _check_names(rows, name)
     table = rows.copy()
     for column in TEXT:
         values = table[column] if column in table else pd.Series("", index=table.index)
         table[column] = _text(values) if column in NAMES else _text(values).str.strip()
     for column, kind in NUMBERS.items():
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
-        numeric = _numeric(values, column, name).to_numpy(np.float64)
+        numeric = _measures(values, column, name, blank=True).to_numpy(np.float64)
         table[column] = (numeric if kind == "float32" else np.nan_to_num(numeric)).astype(kind)
     for column in LISTS:
         if column not in table:
@@ -89,6 +90,7 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     for pair in (SCALES, SPACINGS):
         if len(lost := [column for column in pair if column not in table]) == 1:
             raise DataError(f"catalog {name!r} has {' and '.join(pair)} but for {lost[0]}")
+    _check_names(table, name)
     table = table.reset_index(drop=True)
     for column in TEXT:
         table[column] = _texts(table[column], column, name)
@@ -122,6 +124,12 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table
 
 
+def _check_names(table: pd.DataFrame, name: str) -> None:
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise DataError(f"catalog {name!r} has two columns {twice!r}")
+
+
 def _check_files(table: pd.DataFrame, name: str) -> None:
     shared = (table["path"] != "") & table["path"].duplicated(keep=False)
     if shared.any():
@@ -141,13 +149,15 @@ def _texts(values: pd.Series[Any], column: str, name: str) -> pd.Series[Any]:
     return values
 
 
-def _measures(values: pd.Series[Any], column: str, name: str) -> pd.Series[float]:
-    """Raises DataError for what is no length, scale or age."""
+def _measures(
+    values: pd.Series[Any], column: str, name: str, *, blank: bool = False
+) -> pd.Series[float]:
+    """Raises DataError for what is no length, scale or age; `blank` where it may be unknown."""
     numeric = _numeric(values, column, name)
     wrong = ~numeric.between(0, FARTHEST_PX)
     if column in (*SCALES, *SPACINGS):  # a size of 0 is unknown, a scale cannot be
         wrong |= numeric == 0
-    if column not in ("width", "height"):  # NaN is unknown
+    if blank or column not in ("width", "height"):  # NaN is unknown, there it is 0
         wrong &= numeric.notna()
     if wrong.any():
         raise DataError(

@@ -134,7 +134,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would print is raised
     # Spinning threads steal the cores of the other workers between two images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
