@@ -10,6 +10,7 @@ import argparse
 import faulthandler
 import json
 import logging
+import os
 import random
 import resource
 import subprocess
@@ -78,8 +79,15 @@ def child(door: str, seed: int, first: int, count: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     warnings.simplefilter("error")
     warm = 0
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is no answer
+
+    def say(**line: object) -> None:
+        answers.write(json.dumps(line) + "\n")
+        answers.flush()
+
     for number in range(first, first + count):
-        print(json.dumps({"number": number}), flush=True)
+        say(number=number)
         faulthandler.dump_traceback_later(HANG_S, exit=True)
         began = time.perf_counter()
         try:
@@ -90,8 +98,8 @@ def child(door: str, seed: int, first: int, count: int) -> None:
         line["seconds"] = time.perf_counter() - began
         if number - first == WARM:
             warm = _kb("VmRSS")
-        print(json.dumps(line), flush=True)
-    print(json.dumps({"growth_kb": _kb("VmRSS") - warm if warm else 0}), flush=True)
+        say(**line)
+    say(growth_kb=_kb("VmRSS") - warm if warm else 0)
 
 
 def _kb(what: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,9 @@ SUFFIXES = (".onnx", ".json", ".md", ".txt", ".csv", ".png", ".svg")
 REQUIRED_FILES = ("card.md", "LICENSE.md")
 
 
+Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
+
+
 class Strict(BaseModel):
     """Frozen, no unknown keys, no NaN."""
 
@@ -36,8 +39,8 @@ class PreprocessingSpec(Strict):
     """The fields of core.prepare.Preprocessing, as stored."""
 
     size: int = Field(ge=32, le=4096)
-    mean: float = 0.5
-    std: float = Field(default=0.5, gt=0)
+    mean: float = Field(default=0.5, ge=-1e3, le=1e3)
+    std: float = Field(default=0.5, ge=1e-6, le=1e3)
     stretch: tuple[float, float] = (0.5, 99.5)
     window: tuple[float, float] | None = None
 
@@ -54,9 +57,9 @@ class AnchorSpec(Strict):
     """The fields of core.anchors.AnchorGrid, as stored."""
 
     levels: tuple[int, ...] = Field(min_length=1, max_length=16)
-    ratios: tuple[float, ...] = Field(min_length=1, max_length=64)
-    scales: tuple[float, ...] = Field(min_length=1, max_length=64)
-    box_weights: tuple[float, float, float, float]
+    ratios: tuple[Factor, ...] = Field(min_length=1, max_length=64)
+    scales: tuple[Factor, ...] = Field(min_length=1, max_length=64)
+    box_weights: tuple[Factor, Factor, Factor, Factor]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -72,7 +75,7 @@ class AnchorSpec(Strict):
 class ProposalSpec(Strict):
     """How the deltas on the graph's own proposals are coded: divided by these, as on anchors."""
 
-    box_weights: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    box_weights: tuple[Factor, Factor, Factor, Factor] = (0.1, 0.1, 0.2, 0.2)
 
 
 class Outputs(Strict):

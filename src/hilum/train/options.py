@@ -52,9 +52,8 @@ class StageOptions(Options):
 
     steps: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
-    size: int | None = Field(
-        default=None, ge=64, le=4096, multiple_of=32
-    )  # px; None: preprocessing.size
+    # px; None: preprocessing.size
+    size: int | None = Field(default=None, ge=64, le=4096, multiple_of=32)
     learning_rate: float | None = Field(default=None, gt=0)
     schedule: ScheduleOptions = ScheduleOptions()
     # stem: the encoder up to stride 4, so that three of its stages learn
