@@ -228,7 +228,9 @@ class _Zip:
             raise BundleError(f"{self.path}: not a readable zip ({error})") from error
         _check_count(self.path, len(members))
         for member in members:
-            if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir() or member.flag_bits & 1:
+            # Not is_dir(): it raises where there is no name.
+            folder = member.filename.endswith("/")
+            if stat.S_ISLNK(member.external_attr >> 16) or folder or member.flag_bits & 1:
                 raise BundleError(
                     f"{self.path}: {member.filename[:80]!r} is a link, folder or encrypted; refused"
                 )

@@ -19,7 +19,8 @@ Float = NDArray[np.float64]
 EDGE = 1e-7  # scores of exactly 0 or 1 have no logit
 
 # Beyond these a map is a step and no calibration, and numbers overflow.
-Slope = Annotated[float, Field(ge=1e-3, le=1e3)]
+LEAST_SLOPE = 1e-3
+Slope = Annotated[float, Field(ge=LEAST_SLOPE, le=1 / LEAST_SLOPE)]
 Shift = Annotated[float, Field(ge=-1e3, le=1e3)]
 
 

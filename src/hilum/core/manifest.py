@@ -23,6 +23,7 @@ SCHEMA = "hilum.bundle/1"
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Data only. Anything that a loader might run (pickles, scripts, shared libraries) is not listed.
 SUFFIXES = (".onnx", ".json", ".md", ".txt", ".csv", ".png", ".svg")
+MOST_ANCHORS = 2_000_000
 REQUIRED_FILES = ("card.md", "LICENSE.md")
 
 
@@ -325,6 +326,7 @@ class Manifest(Strict):
             - {BOX, *self.image_scores},
             "model files that are not listed": graphs - set(self.files),
             "models that are not ONNX": {name for name in graphs if not name.endswith(".onnx")},
+            f"more than {MOST_ANCHORS:,} anchors": {*(("anchors",) if self._too_many else ())},
             "biases that are not one a global class": {
                 *(() if own.fits(self.global_classes) else ("calibration.global_bias",))
             },
@@ -332,6 +334,11 @@ class Manifest(Strict):
             - {str(name) for name in self.precisions},
         }
         return [f"{what}: {', '.join(sorted(bad))}" for what, bad in wrong.items() if bad]
+
+    @property
+    def _too_many(self) -> bool:
+        grid = self.anchors
+        return grid is not None and grid.value().count(self.preprocessing.size) > MOST_ANCHORS
 
     @property
     def has_boxes(self) -> bool:
