@@ -5,6 +5,7 @@ Legend: B images, N anchors, K labels, M masks, S input side, s mask side, C glo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -59,22 +60,24 @@ class Session:
                 providers=["CPUExecutionProvider"],
                 enable_fallback=0,  # it would print and try the same again
             )
+            inputs = {one.name: one.shape[2:] for one in self._session.get_inputs()}
+            outputs = {one.name for one in self._session.get_outputs()}
         except (BundleError, MemoryError):
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no public base
             raise BundleError(f"{bundle.path}: ONNX Runtime refuses the model ({error})") from error
-        self._check_names()
+        self._check_names(inputs, outputs)
 
-    def _check_names(self) -> None:
+    def _check_names(self, inputs: Mapping[str, Sequence[Any]], outputs: Set[str]) -> None:
         names = self.outputs
         self._named = {head: name for head in HEADS if (name := getattr(names, head)) is not None}
-        missing = set(self._named.values()) - {value.name for value in self._session.get_outputs()}
-        if [value.name for value in self._session.get_inputs()] != [names.image] or missing:
+        missing = set(self._named.values()) - outputs
+        if list(inputs) != [names.image] or missing:
             raise BundleError(
                 f"{self.bundle.path}: the graph does not take {names.image!r} alone or lacks "
                 f"{sorted(missing)}; the manifest says otherwise"
             )
-        sides = self._session.get_inputs()[0].shape[2:]
+        sides = inputs[names.image]
         if any(isinstance(side, int) and side != self.size for side in sides):
             raise BundleError(
                 f"{self.bundle.path}: the graph takes images of {' x '.join(map(str, sides))} px "
