@@ -1,4 +1,4 @@
-"""Run by fuzz.sh: parent that counts, children that open mutated files. See tests/helpers/fuzzing.
+"""Run by fuzz.sh: parent that counts, children that open mutated files. See tests/helpers/fuzzing/.
 
 Each input follows from (door, seed, number) alone, so that a defect can be tried again:
 scripts/gates/fuzz.sh --door DOOR --seed SEED --first NUMBER --count 1
@@ -10,6 +10,7 @@ import argparse
 import faulthandler
 import json
 import logging
+import os
 import random
 import resource
 import subprocess
@@ -23,17 +24,28 @@ from pathlib import Path
 from helpers.fuzzing import DOORS
 
 # DICOM has most ways to go wrong; the zip and DICOMDIR doors touch the disk.
-SHARES = {
-    "DICOM": 0.45,
-    "PNG": 0.12,
-    "JPEG, WebP": 0.13,
-    "zip": 0.12,
-    "DICOMDIR": 0.08,
-    "de-identification": 0.10,
+COUNTS = {
+    "DICOM": 45_000,
+    "PNG": 12_000,
+    "JPEG, WebP": 13_000,
+    "zip": 12_000,
+    "DICOMDIR": 8_000,
+    "de-identification": 10_000,
+    "bundle, zip": 5_000,
+    "bundle, folder": 5_000,
+    "pipeline": 8_000,
+    "recipe": 3_000,
+    "catalog": 8_000,
+    "split": 7_000,
+    "challenge table": 9_000,
+    "annotations": 4_000,
+    "findings.json": 10_000,
+    "journal": 5_000,
+    "service configuration": 6_000,
 }
 BATCH = 1000  # inputs of one child
 HANG_S = 10
-MEMORY_BYTES = 2 * 2**30
+MEMORY_BYTES = 2 * 2**30  # of address space beside what libraries take
 LEAK_KB = 50 * 1024  # growth of one child after its first inputs
 WARM = 100  # inputs after which caches are filled
 
@@ -61,12 +73,21 @@ def attempt(door: str, seed: int, number: int) -> str:
 
 def child(door: str, seed: int, first: int, count: int) -> None:
     """One line of JSON for each input: before it its number, after it its outcome."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
+    DOORS[door].seeds()  # imports what the door needs
+    limit = _kb("VmSize") * 1024 + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     warnings.simplefilter("error")
     warm = 0
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is no answer
+
+    def say(**line: object) -> None:
+        answers.write(json.dumps(line) + "\n")
+        answers.flush()
+
     for number in range(first, first + count):
-        print(json.dumps({"number": number}), flush=True)
+        say(number=number)
         faulthandler.dump_traceback_later(HANG_S, exit=True)
         began = time.perf_counter()
         try:
@@ -76,14 +97,14 @@ def child(door: str, seed: int, first: int, count: int) -> None:
         faulthandler.cancel_dump_traceback_later()
         line["seconds"] = time.perf_counter() - began
         if number - first == WARM:
-            warm = _resident_kb()
-        print(json.dumps(line), flush=True)
-    print(json.dumps({"growth_kb": _resident_kb() - warm if warm else 0}), flush=True)
+            warm = _kb("VmRSS")
+        say(**line)
+    say(growth_kb=_kb("VmRSS") - warm if warm else 0)
 
 
-def _resident_kb() -> int:
+def _kb(what: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith(what):
             return int(line.split()[1])
     return 0
 
@@ -141,19 +162,20 @@ def table(tallies: dict[str, Tally]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--count", type=int, help="of all doors together; else COUNTS")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--door", choices=[*DOORS])
+    parser.add_argument("--door", choices=[*DOORS], action="append", help="repeatable")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        child(given.door, given.seed, given.first, given.count)
+        child(given.door[0], given.seed, given.first, given.count)
         return 0
-    shares = {given.door: 1.0} if given.door else SHARES
+    counts = {door: COUNTS[door] for door in given.door or COUNTS}
+    part = 1.0 if given.count is None else given.count / sum(counts.values())
     tallies = {
-        door: run_door(door, given.seed, given.first, max(1, round(given.count * share)))
-        for door, share in shares.items()
+        door: run_door(door, given.seed, given.first, max(1, round(count * part)))
+        for door, count in counts.items()
     }
     print(table(tallies))
     defects = [defect for tally in tallies.values() for defect in tally.defects]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["hilum.dicom", "pydicom.filereader", "zipfile"]):
+with atheris.instrument_imports(include=["hilum", "pydicom.filereader", "zipfile"]):
     from helpers.fuzzing import DOORS
 
 LIMITS = ("-rss_limit_mb=2048", "-timeout=10")

@@ -126,6 +126,22 @@ def test_zip_slip_and_links_in_a_zip_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path.parent / "evil.md").exists()
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    content = write_toy(tmp_path / "b.zip") and (tmp_path / "b.zip").read_bytes()
+    at = content.rindex(b"PK\x01\x02") + 28  # the length of a name in the zip's directory
+    size = int.from_bytes(content[at : at + 2], "little")
+    hole = content[: at + 18] + content[at + 18 + size :]
+    (tmp_path / "b.zip").write_bytes(hole[:at] + b"\0\0" + hole[at + 2 :])
+    with pytest.raises(BundleError, match=r"b\.zip"):
+        load_bundle(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "", "~no-one/x"])
+def test_a_name_that_no_file_can_have_is_no_bundle(name: str) -> None:
+    with pytest.raises(BundleError):
+        load_bundle(name)
+
+
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", b" " * (8 * 2**20))

@@ -14,6 +14,8 @@ RISING: list[dict[str, Any]] = [
     {"kind": "temperature", "temperature": 2.5},
     {"kind": "temperature", "temperature": 0.4},
     {"kind": "logistic", "slope": 0.3, "shift": -2.0},
+    {"kind": "logistic", "slope": 1000, "shift": -1000},
+    {"kind": "temperature", "temperature": 0.001},
     {"kind": "isotonic", "scores": [0.2, 0.5, 0.9], "probabilities": [0.0, 0.4, 0.4]},
 ]
 IMPOSSIBLE: list[dict[str, Any]] = [
@@ -27,6 +29,9 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     {"kind": "isotonic", "scores": [0.2, 0.8], "probabilities": [0.1, 1.2]},
     {"kind": "isotonic", "scores": [0.2, 0.8], "probabilities": [0.1]},
     {"kind": "logistic", "slope": float("nan")},
+    {"kind": "logistic", "slope": 1e308},
+    {"kind": "logistic", "slope": 1.0, "shift": -1e308},
+    {"kind": "temperature", "temperature": 1e-320},
     {"kind": "quadratic"},
 ]
 

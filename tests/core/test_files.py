@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
@@ -21,7 +20,7 @@ from hilum.core.errors import ConfigError, HilumError, InputRefused, MissingExtr
 from hilum.core.extras import require
 from hilum.core.files import atomic_path, write_bytes, write_quickly, write_text
 from hilum.core.labels import NOT_SHOWN, VOCABULARY, label
-from hilum.core.options import Options, checked, load_yaml, unknown
+from hilum.core.options import Options, checked, unknown
 from hilum.core.percentiles import percentiles
 
 WRITERS = [write_bytes, write_quickly]
@@ -99,26 +98,6 @@ def test_options_out_of_range_are_errors_where_they_are_read(value: object) -> N
 def test_options_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Kitchen().size = 5  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a: 1\na: 2",
-        "deep: {a: 1, b: 2, a: 3}",
-        "list: [{a: 1, a: 1}]",
-        "!!python/object/apply:os.getcwd []",
-        "a: [",
-    ],
-)
-def test_yaml_with_a_key_twice_or_code_is_refused(text: str) -> None:
-    with pytest.raises(yaml.YAMLError):
-        load_yaml(text)
-
-
-def test_yaml_is_plain_data() -> None:
-    assert load_yaml("a: {b: [1, .5, x, null]}") == {"a": {"b": [1, 0.5, "x", None]}}
-    assert load_yaml(b"- 1") == [1]
 
 
 # --- errors and names ---

@@ -20,6 +20,7 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest.model_validate({"files": files} | toy_manifest(**changes))
 
 
+GRID = toy_manifest()["anchors"]
 POINT = {"threshold": 0.3, "reason": "a test"}
 MAP = {"kind": "temperature", "temperature": 2}
 
@@ -38,6 +39,12 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"operating_points": {"a": POINT | {"score": "any"}}}, "unknown scores: any"),
     ({"operating_points": {"a": POINT | {"score": "study:any"}}}, "unknown scores: any"),
     ({"calibration": {"scores": {"any": [MAP]}}}, "calibrations of unknown scores: any"),
+    ({"calibration": {"global_bias": [0.1, 0.2]}}, "biases that are not one a global class"),
+    ({"calibration": {"class_temperature": 1e-300}}, "greater than or equal to 0.001"),
+    ({"calibration": {"scores": {"box": [MAP | {"temperature": 1e-9}]}}}, "greater than or equal"),
+    ({"preprocessing": {"size": 4096}, "anchors": {**GRID, "levels": [0, 1]}}, "2,000,000 anchors"),
+    ({"anchors": {**GRID, "scales": [1e308]}}, "less than or equal to 1000"),
+    ({"preprocessing": {"size": 128, "std": 1e-300}}, "greater than or equal to 0.000001"),
     ({"precisions": {"fp32": "other.onnx"}}, "not listed: other.onnx"),
     ({"precisions": {"fp32": "card.md"}}, "not ONNX: card.md"),
     ({"default_precision": "int8"}, "default precision without a model: int8"),

@@ -41,12 +41,89 @@ def one(**columns: Any) -> Catalog:
         {"boxes": [1, 2, 3, 4], "box_labels": []},
         {"boxes": [1, 2, np.nan, 4], "box_labels": ["x"]},
         {"boxes": [5, 2, 3, 4], "box_labels": ["x"]},
+        {"boxes": [1, 2, 1e30, 4], "box_labels": ["x"]},
+        {"boxes": "abcd", "box_labels": ["x"]},
+        {"boxes": [1, 2, "3", 4], "box_labels": ["x"]},
+        {"boxes": 5, "box_labels": ["x"]},
+        {"boxes": [1, 2, 3, 4], "box_labels": [5]},
+        {"age": -1.0},
+        {"age": np.inf},
+        {"width": -100},
+        {"scale_x": 0.5},
+        {"scale_x": 0.0, "scale_y": 1.0},
+        {"scale_x": np.inf, "scale_y": 1.0},
+        {"mask_lungs": 5},
         {"mood": 1},
     ],
 )
 def test_what_no_catalog_holds(columns: dict[str, Any]) -> None:
     with pytest.raises(DataError):
         one(**columns)
+
+
+def _with(path: Path, column: str, values: Any) -> Path:
+    """A catalog's file with another column, as another program would write it."""
+    one(boxes=[1, 2, 3, 4], box_labels=["x"]).save(path)
+    table = pq.read_table(path)
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, column, pa.array(values)), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("patient", [5]),
+        ("patient", [None]),
+        ("patient", [b"p"]),
+        ("image_id", [[1]]),
+        ("path", [1.5]),
+        ("boxes", ["1,2,3,4"]),
+        ("boxes", [[[1.0, 2, 3, 4]]]),
+        ("boxes", [[1.0, None, 3, 4]]),
+        ("box_labels", ["x"]),
+        ("width", [-5]),
+        ("age", ["old"]),
+    ],
+)
+def test_a_column_of_another_type_is_refused_by_name(
+    tmp_path: Path, column: str, values: Any
+) -> None:
+    with pytest.raises(DataError, match=r"c\.parquet.*" + column.removesuffix("es")):
+        open_catalog(_with(tmp_path / "c.parquet", column, values))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {b"hilum.name": b"\xff\xfe\x00"},
+        {b"hilum.root": b"a\0b"},
+        {b"hilum.notes": b"[" * 9999},
+        {b"hilum.notes": b"{}"},
+        {b"hilum.notes": b'"abc"'},
+        {b"hilum.skips": b"[1]"},
+        {b"hilum.skips": b'{"row-cut": -1}'},
+        {b"hilum.skips": b'{"a": 1, "a": 2}'},
+    ],
+)
+def test_damaged_notes_are_one_typed_error(tmp_path: Path, meta: dict[bytes, bytes]) -> None:
+    path = tmp_path / "c.parquet"
+    one().save(path)
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **meta}), path)
+    with pytest.raises(DataError, match=r"c\.parquet"):
+        open_catalog(path)
+
+
+def test_what_pandas_wrote_beside_is_not_asked(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    images = one(boxes=[1, 2, 3, 4], box_labels=["x"], label_opacity=1)
+    images.save(path)
+    table = pq.read_table(path)
+    pq.write_table(
+        table.replace_schema_metadata({**table.schema.metadata, b"pandas": b"[" * 9999}), path
+    )
+    pd.testing.assert_frame_equal(open_catalog(path).table, images.table)
 
 
 def test_what_a_catalog_reads() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,15 @@ from hilum.data.catalog import build
 from hilum.data.duplicates import picture_keys
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
-from hilum.data.split import Split, folds, hold_out, open_split, person, sample
+from hilum.data.split import (
+    Split,
+    folds,
+    held_patients,
+    hold_out,
+    open_split,
+    person,
+    sample,
+)
 
 
 def made_up(images: int = 400, people: int = 150, seed: int = 0) -> Catalog:
@@ -120,6 +129,73 @@ def test_a_picture_in_two_parts_is_found_when_a_split_is_read(tmp_path: Path) ->
     (tmp_path / "split.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"picture .* more than one part"):
         open_split(tmp_path / "split.json")
+
+
+def _damaged(path: Path, **changes: Any) -> Path:
+    path.unlink(missing_ok=True)
+    hold_out(made_up(), (0.8, 0.2)).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return path
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"train": ["ab"]},  # no image "a" of patient "b"
+        {"train": [["a"]]},
+        {"train": [["a", "1", None, "x"]]},
+        {"train": [["a", None]]},
+        {"train": [[None, "1"]]},
+        {"train": [["a", ""]]},
+        {"train": [["a", 1]]},
+        {"train": [[["a"], "1"]]},
+        {"train": {"a": "1"}},
+        {"": [["a", "1"]]},
+        {"train": [["a", "1"]], "test": [["b", "001"]]},  # one person in both
+        {"train": [["a", "1"], ["a", "1"]]},
+        [],
+        None,
+    ],
+)
+def test_a_damaged_split_is_one_typed_error(tmp_path: Path, parts: Any) -> None:
+    path = _damaged(tmp_path / "s.json", parts=parts, proof={})
+    with pytest.raises(DataError, match=r"s\.json"):
+        open_split(path)
+
+
+@pytest.mark.parametrize("seed", ["1", 1.5, None, True])
+def test_a_seed_is_a_whole_number(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(DataError, match="seed"):
+        open_split(_damaged(tmp_path / "s.json", seed=seed))
+
+
+def test_images_that_were_cut_out_of_a_split_are_missed(tmp_path: Path) -> None:
+    path = _damaged(tmp_path / "s.json")
+    content = json.loads(path.read_text())
+    content["parts"]["train"].pop()
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="its own proof"):
+        open_split(path)
+
+
+def test_a_picture_that_was_not_compared_is_null(tmp_path: Path) -> None:
+    catalog, path = made_up(), tmp_path / "s.json"
+    keys = pd.Series([f"k{i}" if i % 3 else None for i in range(len(catalog))], dtype=object)
+    hold_out(catalog, (0.8, 0.2), pictures=keys).save(path)
+    assert "NaN" not in path.read_text()
+    assert open_split(path).table["picture"].isna().sum() == keys.isna().sum()
+    path.write_text(path.read_text().replace("null", "NaN"))  # as older versions wrote it
+    assert open_split(path).table["picture"].isna().sum() == keys.isna().sum()
+
+
+@pytest.mark.parametrize(
+    "parts", [{"test": "abc"}, {"test": [1]}, {"test": [""]}, {"test": ["1"], "validation": ["01"]}]
+)
+def test_a_damaged_list_of_patients_is_one_typed_error(tmp_path: Path, parts: Any) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"schema": "hilum.patients/1", "parts": parts}))
+    with pytest.raises(DataError, match=r"p\.json"):
+        held_patients(path)
 
 
 def test_a_sample_keeps_the_balance() -> None:

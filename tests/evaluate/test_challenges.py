@@ -17,6 +17,7 @@ from hilum.evaluate import (
     siim_covid_score,
     siim_covid_solution,
 )
+from hilum.evaluate.challenges.tables import rsna_predictions, rsna_truth
 
 
 def _table(rows: dict[str, str]) -> pd.DataFrame:
@@ -92,7 +93,7 @@ def test_ids_must_be_those_of_the_truth(tmp_path: Path) -> None:
         siim_covid_score(truth, pd.concat([truth, truth]))
     with pytest.raises(DataError, match="column"):
         siim_covid_score(truth, truth[["id"]])
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="not a readable CSV"):
         siim_covid_score(truth, tmp_path / "nowhere.csv")
 
 
@@ -139,6 +140,53 @@ def test_scoring_runs_equals_scoring_masks(hilum_data: Path) -> None:
     masks = [[rle.decode(t, 1024, 1024) for t in part["EncodedPixels"]] for part in (a, b)]
     want = np.mean([dice(x, y) for x, y in zip(*masks, strict=True)])
     assert siim_acr_score(a, b) == pytest.approx(want, abs=1e-9)
+
+
+# --- the challenges' tables as files ---
+
+RSNA = "patientId,x,y,width,height,Target\na,1,2,3,4,1\nb,,,,,0\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("3,4,1", "3,4,yes", "Target 'yes'"),  # not taken as negative
+        ("3,4,1", "3,4,2", "Target '2'"),
+        ("b,,,,,0", "b,,,,,", "Target ''"),
+        ("b,,,,,0", "b", "fewer cells"),
+        ("a,1,2,3,4,1", "a,1,2,3,4,1,5", "7 cells for 6 columns"),
+        ("b,,,,,0", "a,,,,,0", "Target 1 and 0"),
+        ("a,1,2", "a,x,2", "no number"),
+        ("a,1,2", "a,,2", "no proper box"),
+        ("a,1,2", "a,1_0,2", "no number"),
+        ("a,1,2", "a,nan,2", "no number"),
+        ("a,1,2", "a,1e30,2", "beyond any image"),
+        ("3,4,1", "-3,4,1", "negative"),
+    ],
+)
+def test_a_true_table_is_never_misread(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(RSNA)
+    assert rsna_truth(tmp_path / "t.csv")["a"].tolist() == [[1, 2, 4, 6]]
+    (tmp_path / "t.csv").write_text(RSNA.replace(old, new))
+    with pytest.raises(DataError, match=message):
+        rsna_truth(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patientId,PredictionString\na\n", "a row that is cut is no blank answer"),
+        ("patientId,PredictionString\n0,a,0.5 1 2 3 4\n1,b,\n", "3 cells for 2 columns"),
+        ("patientId,PredictionString\na,0.5 1 2 3 4e30\n", "beyond any image"),
+        ("patientId,PredictionString\na,0.5 1 2 3 1_0\n", "no number"),
+        ("patientId,PredictionString\na,0.5 1 2 3 \uff11\n", "no number"),
+        ('patientId,PredictionString\na,"0.5 1 2 3 4\nb,\n', "not a readable CSV"),
+    ],
+)
+def test_a_submission_is_never_misread(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        rsna_predictions(tmp_path / "s.csv")
 
 
 def test_mask_metrics_of_a_half_overlap() -> None:

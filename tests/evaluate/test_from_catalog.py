@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from hilum.core.errors import DataError
-from hilum.core.results import SCHEMA
+from hilum.core.findings_schema import SCHEMA
 from hilum.data.catalog import Catalog, build
 from hilum.evaluate.challenges.scores import score_submission
 from hilum.evaluate.prediction_files import read_predictions

@@ -103,7 +103,7 @@ def test_a_journal_that_was_cut_off_has_all_whole_lines(
     content = file.read_bytes()
     kept = content[: max(len(content) - cut, content.index(b"\n") + 1)]
     file.write_bytes(kept)
-    whole = kept.count(b"\n") - 1
+    whole = kept.count(b"\n")
     # A last record without its line's end is whole as well.
     ends = kept.endswith(b"\n") or kept.endswith(b"}")
     with Journal(folder, PRINT) as journal:
@@ -112,6 +112,39 @@ def test_a_journal_that_was_cut_off_has_all_whole_lines(
     with Journal(folder, PRINT) as journal:
         assert journal.find("next", "1" * 64) is not None
         assert whole < len(journal)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"score": 0.5', b'"score": 0.9'),  # still a record, and a lie
+        (b'"status": "analysed"', b'"status": "refused"'),
+        (b'"name-0"', b'"name-9"'),
+        (b"0.5", b"NaN"),
+        (b'"path', b'"\xffath'),
+        (b'"findings": [', b'"findings": [' + b"[" * 5000),
+        (b'"seal": "', b'"seal": "0'),
+    ],
+)
+def test_a_damaged_record_is_none_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, old: bytes, new: bytes
+) -> None:
+    write(tmp_path, result("name-0"), result("name-1"))
+    first, second = (tmp_path / NAME).read_bytes().splitlines(keepends=True)
+    (tmp_path / NAME).write_bytes(first.replace(old, new, 1) + second)
+    with Journal(tmp_path, PRINT) as journal:
+        assert journal.names() == {"name-1"}
+        assert journal.find("name-9", "1" * 64) is None
+    assert "1 records of the earlier run are cut off or damaged" in caplog.text
+
+
+def test_a_record_of_other_settings_is_none_wherever_it_stands(tmp_path: Path) -> None:
+    write(tmp_path / "a", result("mine"))
+    write(tmp_path / "b", result("theirs"), fingerprint="b" * 64)
+    with (tmp_path / "a" / NAME).open("ab") as stream:
+        stream.write((tmp_path / "b" / NAME).read_bytes())
+    with Journal(tmp_path / "a", PRINT) as journal:
+        assert journal.names() == {"mine"}
 
 
 def test_two_runs_never_write_to_one_folder(tmp_path: Path) -> None:

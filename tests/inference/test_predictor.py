@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.toy import SIZE, toy_files, toy_manifest, write_toy
+from helpers.toy import SIZE, toy_files, toy_graph, toy_manifest, write_toy
 from hilum.core.bundle import write_bundle
 from hilum.core.errors import BundleError, ConfigError, ModelOutputError
 from hilum.core.geometry import Letterbox
@@ -93,6 +93,25 @@ def test_a_graph_that_is_not_onnx_is_a_bundle_error(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b.zip", toy_manifest(), toy_files(b"not a graph"))
     with pytest.raises(BundleError, match="refuses the model"):
         Session(bundle)
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 9, b""], ids=["name", "nothing"])
+def test_a_broken_graph_is_told_once_and_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: bytes
+) -> None:
+    graph = toy_graph(np.zeros((0, 4)), np.zeros(0)).replace(b"mask_logits"[:9], damage)
+    with pytest.raises((BundleError, ModelOutputError)):
+        Predictor(write_bundle(tmp_path / "b", toy_manifest(), toy_files(graph)))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("logit", [3e38, -3e38])
+def test_absurd_numbers_are_boxes_on_the_image_or_none(tmp_path: Path, logit: float) -> None:
+    bundle = write_toy(tmp_path / "b", logits=(logit,), classes=(logit, 0, 0))
+    prediction = Predictor(bundle)(Radiograph(np.full((90, 120), 0.5, np.float32)))
+    assert prediction.boxes is not None
+    assert (prediction.boxes.boxes_px >= 0).all()
+    assert all(0 <= score <= 1 for score in prediction.image_scores.values())
 
 
 def test_an_unknown_precision_lists_the_known(tmp_path: Path) -> None:

@@ -95,5 +95,47 @@ def test_a_recipe_extends_its_neighbours_and_named_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="extends: 3"):
         load_recipe(str(tmp_path / "top.yaml"))
     (tmp_path / "top.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not YAML"):
+    with pytest.raises(ConfigError, match="no mapping"):
         load_recipe(str(tmp_path / "top.yaml"))
+
+
+# --- files that others wrote ---
+
+
+def written(folder: Path, **files: str) -> str:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return str(folder / f"{next(iter(files))}.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: a.yaml", "extends itself"),
+        ("extends: ./../{folder}/a.yaml", "extends itself"),
+        ("extends: b.yaml", "extends recipes 4 deep|extends itself"),
+        ("extends: [default, default]", "each once"),
+        ("extends: [a, b, c, d, e]", "at most 4"),
+        ("extends: {a: b}", "needed: a recipe's name"),
+        ("extends: " + "x" * 5000, "unknown recipe 'x{100}'"),
+        ('extends: "a\\0b"', "NUL"),
+        ("[a, b]", "no mapping"),
+        ("a: &a [*a]", "nested deeper"),
+        ("<<: {a: 1}", "merge keys"),
+        ("extends: default\ndata: {99: {weight: 1}}", "unknown source '99'"),
+        ("extends: default\ndata: {\u00b2: {weight: 1}}", "unknown source"),
+        ("extends: default\nseed: .inf", "inf is no finite number"),
+        ("extends: default\npreprocessing: {size: 1000000000000000}", "less than or equal to"),
+    ],
+)
+def test_no_file_breaks_the_reader(tmp_path: Path, text: str, message: str) -> None:
+    place = written(tmp_path, a=text.replace("{folder}", tmp_path.name), b="extends: b2.yaml")
+    for n in range(2, 8):
+        written(tmp_path, **{f"b{n}": f"extends: b{n + 1}.yaml"})
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(place)
+
+
+def test_changes_of_sources_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="each a mapping"):
+        load_recipe(written(tmp_path, a="name: a\ndata: [a, b]"), ("data.a.weight=1",))

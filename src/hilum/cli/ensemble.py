@@ -186,15 +186,13 @@ def _options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _yaml(text: str, option: str) -> Any:
-    import yaml
-
-    from hilum.core.errors import ConfigError
-    from hilum.core.options import load_yaml
+    from hilum.core.documents import parse_yaml
+    from hilum.core.errors import ConfigError, DocumentError
 
     try:
-        return load_yaml(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{option} {text!r} is not YAML") from None
+        return parse_yaml(text)
+    except DocumentError as error:
+        raise ConfigError(f"{option} {text!r}: {error}") from error
 
 
 def _weights(text: str, names: Sequence[str]) -> dict[str, float]:

@@ -38,6 +38,11 @@ class AnchorGrid:
     def per_cell(self) -> int:
         return len(self.ratios) * len(self.scales)
 
+    def count(self, size: int) -> int:
+        """How many anchors there are over a square input of `size` px."""
+        cells: int = sum((-(-size // 2**level)) ** 2 for level in self.levels)
+        return cells * self.per_cell
+
     def anchors(self, size: int) -> Float32:
         """(n, 4) x1, y1, x2, y2 over a square input of `size` px."""
         return np.concatenate([self._level(level, size) for level in self.levels])

@@ -13,7 +13,6 @@ import shutil
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -21,11 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from hilum.core.errors import BundleError
-from hilum.core.files import atomic_path
+from hilum.core.documents import parse_json
+from hilum.core.errors import BundleError, DocumentError
+from hilum.core.files import atomic_path, is_file
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
+from hilum.core.options import checked
 
 MANIFEST = "manifest.json"
 MODELS = "hilum_models"  # the second distribution: bundles and pipelines beside ours
@@ -225,11 +224,13 @@ class _Zip:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 members = archive.infolist()
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except Exception as error:  # zipfile raises whatever it likes at hostile bytes
             raise BundleError(f"{self.path}: not a readable zip ({error})") from error
         _check_count(self.path, len(members))
         for member in members:
-            if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir() or member.flag_bits & 1:
+            # Not is_dir(): it raises where there is no name.
+            folder = member.filename.endswith("/")
+            if stat.S_ISLNK(member.external_attr >> 16) or folder or member.flag_bits & 1:
                 raise BundleError(
                     f"{self.path}: {member.filename[:80]!r} is a link, folder or encrypted; refused"
                 )
@@ -243,24 +244,17 @@ class _Zip:
             with zipfile.ZipFile(self.path) as archive, archive.open(name) as stream:
                 # The size in the header is the sender's word; what is inflated is counted.
                 return _limited(self.path, name, stream.read(limit + 1), limit)
-        except (
-            OSError,
-            KeyError,
-            zipfile.BadZipFile,
-            EOFError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-            zlib.error,
-        ) as error:
+        except BundleError:
+            raise
+        except Exception as error:
             raise BundleError(f"{self.path}: {name!r} cannot be read ({error})") from error
 
 
 def _store(path: Path) -> Store:
-    if path.is_dir():
-        return _Folder(path)
-    if path.is_file():
+    if is_file(path):
         return _Zip(path)
+    if os.path.isdir(path):
+        return _Folder(path)
     raise BundleError(f"{path}: there is no such bundle (a folder or .zip)")
 
 
@@ -276,16 +270,10 @@ def _check_count(path: Path, count: int) -> None:
 
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a key occurs twice")
-        return value
-
     try:
-        raw = json.loads(content.decode(), object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})") from error
+        raw = parse_json(content)
+    except DocumentError as error:
+        raise BundleError(f"{path}: {MANIFEST}: {error}") from error
     if not isinstance(raw, dict):
         raise BundleError(f"{path}: {MANIFEST} is not a JSON object")
     return raw
@@ -298,12 +286,7 @@ def _validate(path: Path, raw: Mapping[str, Any]) -> Manifest:
             f"{path}: bundle schema {schema!r}; this hilum reads {SCHEMA!r}. "
             "Use the hilum version that wrote it, or export the bundle again."
         )
-    try:
-        return Manifest.model_validate(dict(raw))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "manifest"
-        raise BundleError(f"{path}: {MANIFEST}, {where}: {first['msg']}") from error
+    return checked(Manifest, dict(raw), f"{path}: {MANIFEST}", BundleError)
 
 
 def _check_listing(path: Path, present: set[str], listed: set[str]) -> None:

@@ -18,6 +18,11 @@ Float = NDArray[np.float64]
 
 EDGE = 1e-7  # scores of exactly 0 or 1 have no logit
 
+# Beyond these a map is a step and no calibration, and numbers overflow.
+LEAST_SLOPE = 1e-3
+Slope = Annotated[float, Field(ge=LEAST_SLOPE, le=1 / LEAST_SLOPE)]
+Shift = Annotated[float, Field(ge=-1e3, le=1e3)]
+
 
 class _Map(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -30,7 +35,7 @@ class Temperature(_Map):
     """The logit of a score divided by one number (Guo et al. 2017); keeps every ranking."""
 
     kind: Literal["temperature"] = "temperature"
-    temperature: float = Field(gt=0)
+    temperature: Slope
 
     def apply(self, scores: ArrayLike) -> Float:
         """Calibrated scores of the same shape.
@@ -38,8 +43,7 @@ class Temperature(_Map):
         Raises:
             DataError: scores outside [0, 1] or NaN.
         """
-        out: Float = 1 / (1 + np.exp(-logits(scores) / self.temperature))
-        return out
+        return _probabilities(logits(scores) / self.temperature)
 
 
 class Logistic(_Map):
@@ -49,8 +53,8 @@ class Logistic(_Map):
     """
 
     kind: Literal["logistic"] = "logistic"
-    slope: float = Field(gt=0)
-    shift: float = 0.0
+    slope: Slope
+    shift: Shift = 0.0
 
     def apply(self, scores: ArrayLike) -> Float:
         """Calibrated scores of the same shape.
@@ -58,8 +62,7 @@ class Logistic(_Map):
         Raises:
             DataError: scores outside [0, 1] or NaN.
         """
-        out: Float = 1 / (1 + np.exp(-(self.slope * logits(scores) + self.shift)))
-        return out
+        return _probabilities(self.slope * logits(scores) + self.shift)
 
 
 class Isotonic(_Map):
@@ -115,6 +118,11 @@ def checked_scores(scores: ArrayLike) -> Float:
     if s.size and not (s.min() >= 0 and s.max() <= 1):
         raise DataError("scores must lie in [0, 1] and not be NaN")
     return s
+
+
+def _probabilities(values: Float) -> Float:
+    out: Float = 1 / (1 + np.exp(-np.clip(values, -700, 700)))  # exp(710) overflows
+    return out
 
 
 def logits(scores: ArrayLike) -> Float:

@@ -5,9 +5,29 @@ An error says what came, what was needed, and what to do.
 
 from __future__ import annotations
 
+MOST_SHOWN = 2000  # characters of a message
+
+
+def printable(text: str) -> str:
+    """Text that a terminal or a log can show whatever it quotes: control characters, marks of
+    direction and half characters are escaped, the middle of a very long one is left out.
+    """
+    if len(text) > MOST_SHOWN:
+        half = MOST_SHOWN // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
 
 class HilumError(Exception):
-    """Base of everything hilum raises on purpose."""
+    """Base of everything hilum raises on purpose. Its text may quote hostile input."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class MissingExtraError(HilumError, ImportError):
@@ -16,6 +36,10 @@ class MissingExtraError(HilumError, ImportError):
 
 class ConfigError(HilumError, ValueError):
     """A recipe, pipeline or option is wrong: unknown key, value out of range, missing file."""
+
+
+class DocumentError(HilumError, ValueError):
+    """A text is not the JSON, YAML or TOML that it should be; who asked for it says whose."""
 
 
 class GeometryError(HilumError, ValueError):

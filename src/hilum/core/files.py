@@ -38,6 +38,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """As `Path.is_file`; a name that no file can have is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file atomically."""
     with atomic_path(path) as temporary:

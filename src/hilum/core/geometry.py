@@ -21,6 +21,8 @@ from hilum.core.shrink import shrink
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
+FARTHEST_PX = 2**24  # of an edge in a file: no image reaches so far, and no area overflows
+
 
 def check_scored(boxes: ArrayLike, scores: NDArray[Any], labels: Sequence[str]) -> None:
     """Raises GeometryError: bad boxes, not one score and label each, or a score outside [0, 1]."""

@@ -7,14 +7,15 @@ newer hilum must not be half understood.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.anchors import AnchorGrid
-from hilum.core.calibration import ScoreMap
+from hilum.core.calibration import ScoreMap, Shift, Slope
 from hilum.core.labels import VOCABULARY
 from hilum.core.prepare import Preprocessing
 
@@ -22,7 +23,11 @@ SCHEMA = "hilum.bundle/1"
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Data only. Anything that a loader might run (pickles, scripts, shared libraries) is not listed.
 SUFFIXES = (".onnx", ".json", ".md", ".txt", ".csv", ".png", ".svg")
+MOST_ANCHORS = 2_000_000
 REQUIRED_FILES = ("card.md", "LICENSE.md")
+
+
+Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
 
 
 class Strict(BaseModel):
@@ -35,8 +40,8 @@ class PreprocessingSpec(Strict):
     """The fields of core.prepare.Preprocessing, as stored."""
 
     size: int = Field(ge=32, le=4096)
-    mean: float = 0.5
-    std: float = Field(default=0.5, gt=0)
+    mean: float = Field(default=0.5, ge=-1e3, le=1e3)
+    std: float = Field(default=0.5, ge=1e-6, le=1e3)
     stretch: tuple[float, float] = (0.5, 99.5)
     window: tuple[float, float] | None = None
 
@@ -53,9 +58,9 @@ class AnchorSpec(Strict):
     """The fields of core.anchors.AnchorGrid, as stored."""
 
     levels: tuple[int, ...] = Field(min_length=1, max_length=16)
-    ratios: tuple[float, ...] = Field(min_length=1, max_length=64)
-    scales: tuple[float, ...] = Field(min_length=1, max_length=64)
-    box_weights: tuple[float, float, float, float]
+    ratios: tuple[Factor, ...] = Field(min_length=1, max_length=64)
+    scales: tuple[Factor, ...] = Field(min_length=1, max_length=64)
+    box_weights: tuple[Factor, Factor, Factor, Factor]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -71,7 +76,7 @@ class AnchorSpec(Strict):
 class ProposalSpec(Strict):
     """How the deltas on the graph's own proposals are coded: divided by these, as on anchors."""
 
-    box_weights: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    box_weights: tuple[Factor, Factor, Factor, Factor] = (0.1, 0.1, 0.2, 0.2)
 
 
 class Outputs(Strict):
@@ -164,13 +169,17 @@ class Calibration(Strict):
     order of scores or makes ties, so no box or image overtakes another.
     """
 
-    class_temperature: float = Field(default=1.0, gt=0)
-    class_bias: float = 0.0
-    global_temperature: float = Field(default=1.0, gt=0)
-    global_bias: tuple[float, ...] = ()
+    class_temperature: Slope = 1.0
+    class_bias: Shift = 0.0
+    global_temperature: Slope = 1.0
+    global_bias: tuple[Shift, ...] = ()  # one a class, or none
     scores: dict[str, tuple[ScoreMap, ...]] = Field(default_factory=dict)
     study_how: Literal["max", "mean", "noisy-or"] = "max"
     fitted_on: str = ""
+
+    def fits(self, global_classes: Sequence[str]) -> bool:
+        """Whether there is a bias for each class, or none at all."""
+        return len(self.global_bias) in (0, len(global_classes))
 
     def apply(self, name: str, scores: ArrayLike) -> NDArray[np.float64]:
         """Finished scores of that name through its maps; as they are without one."""
@@ -273,6 +282,7 @@ class Manifest(Strict):
 
     def _problems(self) -> list[str]:
         known = set(self.global_classes if self.outputs.global_logits else ())
+        own = self.calibration or Calibration()
         graphs, boxes = set(self.precisions.values()), self.outputs.class_logits is not None
         placed = self.anchors is not None or self.outputs.proposals is not None
         heads = boxes == (self.outputs.box_deltas is not None) == bool(self.labels)
@@ -312,16 +322,23 @@ class Manifest(Strict):
                 point.score.removeprefix(STUDY) for point in self.operating_points.values()
             }
             - {BOX, *self.image_scores},
-            "calibrations of unknown scores": {
-                name.removeprefix(STUDY) for name in (self.calibration or Calibration()).scores
-            }
+            "calibrations of unknown scores": {name.removeprefix(STUDY) for name in own.scores}
             - {BOX, *self.image_scores},
             "model files that are not listed": graphs - set(self.files),
             "models that are not ONNX": {name for name in graphs if not name.endswith(".onnx")},
+            f"more than {MOST_ANCHORS:,} anchors": {*(("anchors",) if self._too_many else ())},
+            "biases that are not one a global class": {
+                *(() if own.fits(self.global_classes) else ("calibration.global_bias",))
+            },
             "a default precision without a model": {str(self.default_precision)}
             - {str(name) for name in self.precisions},
         }
         return [f"{what}: {', '.join(sorted(bad))}" for what, bad in wrong.items() if bad]
+
+    @property
+    def _too_many(self) -> bool:
+        grid = self.anchors
+        return grid is not None and grid.value().count(self.preprocessing.size) > MOST_ANCHORS
 
     @property
     def has_boxes(self) -> bool:

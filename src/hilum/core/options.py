@@ -9,18 +9,20 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from hilum.core.errors import ConfigError
+from hilum.core.documents import parse_yaml
+from hilum.core.errors import ConfigError, DocumentError, HilumError
+
+MOST_NAME = 100  # characters of an unknown name that are looked at
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
     """One sentence about an unknown name: the nearest known one, and all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    names, shown = sorted(known), str(name)[:MOST_NAME]
+    near = difflib.get_close_matches(shown, names, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}.{hint} Known: {', '.join(names)}."
+    return f"unknown {what} {shown!r}.{hint} Known: {', '.join(names)}."
 
 
 class Options(BaseModel):
@@ -39,29 +41,6 @@ class Options(BaseModel):
         return value
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain data only, and no key twice: of two, the one above would be passed over in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key {key.value!r} stands there twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def load_yaml(text: str | bytes) -> Any:
-    """YAML as plain data.
-
-    Raises:
-        yaml.YAMLError: not YAML, code in it, or a key twice.
-    """
-    return yaml.load(text, _Loader)  # noqa: S506  it is a SafeLoader
-
-
 def assignment(text: str, option: str = "--set") -> tuple[str, Any]:
     """ "key=value" as a command line gives it: the key, and the value read as YAML.
 
@@ -72,10 +51,9 @@ def assignment(text: str, option: str = "--set") -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"{option} {text!r}; needed: KEY=VALUE, such as iou=0.5")
     try:
-        return key.strip(), load_yaml(value)
-    except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{option} {text!r}: the value is not YAML: {reason}") from error
+        return key.strip(), parse_yaml(value)
+    except DocumentError as error:
+        raise ConfigError(f"{option} {text!r}: the value: {error}") from error
 
 
 def replaced(tree: Any, key: str, value: Any) -> Any:
@@ -106,16 +84,18 @@ def replaced(tree: Any, key: str, value: Any) -> Any:
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def checked(kind: type[Checked], value: Any, source: str) -> Checked:
+def checked(
+    kind: type[Checked], value: Any, source: str, error: type[HilumError] = ConfigError
+) -> Checked:
     """`value` as a validated `kind`.
 
     Raises:
-        ConfigError: one line: the source, where in it, and what is wrong.
+        ConfigError, or `error`: one line: the source, where in it, and what is wrong.
     """
     try:
         return kind.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
+    except ValidationError as problem:
+        first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{source}: {where + ': ' if where else ''}{message}") from error
+        raise error(f"{source}: {where + ': ' if where else ''}{message}") from problem

@@ -5,7 +5,6 @@ Knows no reader and no model. docs/findings-json.md documents the form.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.core.documents import parse_json, read_document
 from hilum.core.errors import DataError, HilumError
 from hilum.core.findings import Findings, StudyResult
+from hilum.core.findings_schema import SCHEMA, check_document, check_entry
 from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Identifiers, Window
 
-SCHEMA = "hilum.findings/1"
 FINDINGS = "findings.json"
 Status = Literal["analysed", "refused", "failed"]
 _STATUS: dict[str, Status] = {"analysed": "analysed", "refused": "refused", "failed": "failed"}
@@ -82,10 +82,19 @@ class ImageResult:
         """The inverse of `to_json` and `to_record`, without the pixels of masks.
 
         Raises:
-            KeyError, TypeError, ValueError, GeometryError: an entry of another form.
+            DataError: an entry of another form.
         """
+        check_entry(entry)
+        try:
+            return cls._of(entry)
+        except (KeyError, HilumError) as error:
+            raise DataError(f"an image of another form: {type(error).__name__} {error}") from None
+
+    @classmethod
+    def _of(cls, entry: Mapping[str, Any]) -> ImageResult:
+        """Of a checked entry."""
         return cls(
-            name=str(entry["path"]),
+            name=entry["path"],
             status=_STATUS[entry["status"]],
             reason=entry["reason"],
             findings=_findings_from_json(entry) if entry["status"] == "analysed" else None,
@@ -97,12 +106,12 @@ class ImageResult:
             ),
             width=entry["width"],
             height=entry["height"],
-            seconds=float(entry["seconds"]),
+            seconds=entry["seconds"],
             content_sha256=entry["content_sha256"],
             warnings=tuple(entry["warnings"]),
-            outlines=_texts(entry["outlines"]),
-            masks=_texts(entry["masks"]),
-            files=_texts(entry["files"]),
+            outlines=entry["outlines"],
+            masks=entry["masks"],
+            files=entry["files"],
         )
 
     def light(self) -> ImageResult:
@@ -141,7 +150,11 @@ class PipelineInfo:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PipelineInfo:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, ValueError: of another form; `check_document` says what.
+        """
         points = value["operating_points"].items()
         return cls(
             name=value["name"],
@@ -204,18 +217,15 @@ class RunResult:
         Raises:
             DataError: another schema, or an entry of another form.
         """
+        check_document(value)
         try:
-            if value["schema"] != SCHEMA:
-                raise DataError(f"schema {str(value['schema'])[:40]!r}; needed: {SCHEMA}")
-            images = tuple(ImageResult.from_json(entry) for entry in value["images"])
+            images = tuple(ImageResult._of(entry) for entry in value["images"])
             studies = tuple(
                 StudyResult(s["study_instance_uid"], s["scores"], tuple(s["images"]))
                 for s in value["studies"]
             )
             return cls(PipelineInfo.from_json(value["pipeline"]), images, studies)
-        except DataError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, HilumError) as error:
+        except (KeyError, TypeError, ValueError, HilumError) as error:
             raise DataError(f"no findings of {SCHEMA}: {type(error).__name__} {error}") from None
 
 
@@ -226,12 +236,12 @@ def load_results(folder: str | os.PathLike[str]) -> RunResult:
         DataError: there is none, or it is damaged.
     """
     path = Path(folder) / FINDINGS
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; name a folder of `hilum predict`")
+    value = read_document(path, parse_json, DataError)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
         return RunResult.from_json(value)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; name a folder of `hilum predict`") from None
-    except (DataError, ValueError, RecursionError) as error:
+    except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
@@ -335,8 +345,8 @@ def _boxes_to_json(findings: Findings) -> list[dict[str, Any]]:
 def _findings_from_json(record: Mapping[str, Any]) -> Findings:
     boxes = record["findings"]
     return Findings(
-        width=int(record["width"]),
-        height=int(record["height"]),
+        width=_side(record["width"]),
+        height=_side(record["height"]),
         boxes_px=np.array([box["box_px"] for box in boxes], np.float32).reshape(-1, 4),
         scores=np.array([box["score"] for box in boxes], np.float32),
         labels=tuple(box["label"] for box in boxes),
@@ -345,7 +355,7 @@ def _findings_from_json(record: Mapping[str, Any]) -> Findings:
     )
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    if not all(isinstance(value, str) for value in values.values()):
-        raise TypeError(f"needed: a mapping of names to texts, got {str(values)[:60]}")
-    return {str(name): value for name, value in values.items()}
+def _side(value: int | None) -> int:
+    if value is None:
+        raise DataError("an analysed image without width and height")
+    return value

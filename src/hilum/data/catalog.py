@@ -11,22 +11,27 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from hilum.core.errors import DataError
-from hilum.core.files import atomic_path
+from hilum.core.documents import decoded, parse_json
+from hilum.core.errors import DataError, DocumentError
+from hilum.core.files import atomic_path, is_file
+from hilum.core.options import checked as checked_options
 from hilum.data.columns import PREFIXES, checked, filled
 from hilum.data.frames import into
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+
+MOST_BYTES = 2 * 2**30  # of a table in memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,33 +175,72 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
     Raises:
         DataError: not a Parquet file of ours, or one that lacks columns.
     """
-    if not Path(path).is_file():
+    if not is_file(path):
         raise DataError(f"there is no catalog {path}")
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is not a readable catalog (Parquet): {str(error).splitlines()[0]}. From a "
-            "set's directory or a table: hilum data catalog DIRECTORY --set NAME --out C.parquet"
-        ) from error
-    meta = table.schema.metadata or {}
-    if b"hilum.name" not in meta or b"hilum.root" not in meta:
+    table, meta = _parquet(path)
+    own = {key: meta.get(f"hilum.{key}".encode()) for key in ("name", "root", "notes", "skips")}
+    if own["name"] is None or own["root"] is None:
         raise DataError(
             f"{path} is a Parquet file, but not a hilum catalog; hilum data catalog writes one"
         )
-    notes, skips = meta.get(b"hilum.notes", b"[]"), meta.get(b"hilum.skips", b"{}")
     try:
-        return Catalog(
-            name=meta[b"hilum.name"].decode(),
-            table=table.to_pandas(),
-            root=Path(root) if root else Path(path).parent / meta[b"hilum.root"].decode(),
-            notes=tuple(json.loads(notes)),
-            skips=json.loads(skips),
+        told = checked_options(
+            _Told,
+            {
+                "name": decoded(own["name"]),
+                "root": decoded(own["root"]),
+                "notes": parse_json(own["notes"] or b"[]"),
+                "skips": parse_json(own["skips"] or b"{}"),
+            },
+            "its notes are damaged",
+            DataError,
         )
-    except DataError as error:
+        return Catalog(
+            name=told.name,
+            table=table,
+            root=Path(root) if root else Path(path).parent / told.root,
+            notes=tuple(told.notes),
+            skips=told.skips,
+        )
+    except (DataError, DocumentError) as error:
         raise DataError(f"{path}: {error}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: its notes are damaged: {error}") from error
+
+
+class _Told(BaseModel):
+    """What travels beside the table."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    root: str
+    notes: list[str]
+    skips: dict[str, Annotated[int, Field(ge=0)]]
+
+
+def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
+    """The table and the metadata of a Parquet file. What pandas wrote beside is not asked: it is
+    code of no use here, and another parser of hostile bytes.
+
+    Raises:
+        DataError: not readable, or it says that it holds more than a catalog can.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            batches, size = [], 0
+            for batch in file.iter_batches():  # a few bytes may stand for millions of rows
+                size += batch.nbytes
+                if size > MOST_BYTES:
+                    raise DataError(f"it holds more than {MOST_BYTES} bytes")
+                batches.append(batch)
+            table = pa.Table.from_batches(batches, file.schema_arrow)
+        meta = table.schema.metadata or {}
+        return table.replace_schema_metadata(None).to_pandas(), meta
+    except Exception as error:  # Arrow and pandas raise whatever they like
+        words = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path} is not a readable catalog (Parquet): {words}. From a "
+            "set's directory or a table: hilum data catalog DIRECTORY --set NAME --out C.parquet"
+        ) from error
 
 
 def build(

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
+from hilum.core.geometry import FARTHEST_PX
 
 TEXT = (
     *("image_id", "path", "patient", "study", "series", "view", "sex"),
@@ -32,6 +33,7 @@ COPIES = (
     *("scale_x", "scale_y"),  # pixels of the copy per pixel of the original
     *("spacing_row_mm", "spacing_column_mm"),  # of the copy's pixels
 )
+SCALES, SPACINGS = COPIES[1:3], COPIES[3:]
 ENRICHED = (
     "copy_of",  # image id of the row that an augmented copy was made from, "" for no copy
     "augment",  # policy and its augmentation, e.g. "pneumothorax: 2 Optical"
@@ -44,13 +46,14 @@ def filled(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         DataError: text where a number belongs.
     """
+    _check_names(rows, name)
     table = rows.copy()
     for column in TEXT:
         values = table[column] if column in table else pd.Series("", index=table.index)
         table[column] = _text(values) if column in NAMES else _text(values).str.strip()
     for column, kind in NUMBERS.items():
         values = table[column] if column in table else pd.Series(np.nan, index=table.index)
-        numeric = _numeric(values, column, name).to_numpy(np.float64)
+        numeric = _measures(values, column, name, blank=True).to_numpy(np.float64)
         table[column] = (numeric if kind == "float32" else np.nan_to_num(numeric)).astype(kind)
     for column in LISTS:
         if column not in table:
@@ -84,7 +87,17 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
             f"catalog {name!r} has unknown columns {', '.join(unknown)}; allowed beside the fixed "
             f"ones: {', '.join(p + '*' for p in PREFIXES)}, " + ", ".join((*COPIES, *ENRICHED))
         )
+    for pair in (SCALES, SPACINGS):
+        if len(lost := [column for column in pair if column not in table]) == 1:
+            raise DataError(f"catalog {name!r} has {' and '.join(pair)} but for {lost[0]}")
+    _check_names(table, name)
     table = table.reset_index(drop=True)
+    for column in TEXT:
+        table[column] = _texts(table[column], column, name)
+    for column, kind in {**NUMBERS, **dict.fromkeys(SCALES + SPACINGS, "float64")}.items():
+        if column in table:
+            dtype: Any = kind  # a name that the stubs do not list
+            table[column] = _measures(table[column], column, name).astype(dtype)
     nobody = table["patient"] == ""
     if nobody.any():
         raise DataError(
@@ -101,12 +114,21 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         if column.startswith(("label_", "study_")):
             table[column] = _presence(table[column], column, name)
         if column.startswith("mask_"):
-            references = table[column].astype(object)
-            table[column] = references.where(references.notna(), None)
+            there = table[column].notna()
+            references = table[column].astype(object).where(there, None)
+            _texts(references[there], column, name)
+            table[column] = references
     for column in LISTS:
         table[column] = table[column].astype(object).where(table[column].notna(), None)
+        _check_lists(table, column, name)
     _check_boxes(table, name)
     return table
+
+
+def _check_names(table: pd.DataFrame, name: str) -> None:
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise DataError(f"catalog {name!r} has two columns {twice!r}")
 
 
 def _check_files(table: pd.DataFrame, name: str) -> None:
@@ -115,6 +137,51 @@ def _check_files(table: pd.DataFrame, name: str) -> None:
         first = table.loc[shared, "path"].iat[0]
         images = table.loc[table["path"] == first, "image_id"].tolist()
         raise DataError(f"catalog {name!r}: {images[0]!r} and {images[1]!r} share file {first!r}")
+
+
+def _texts(values: pd.Series[Any], column: str, name: str) -> pd.Series[Any]:
+    """Raises DataError for a cell that is no text."""
+    if pd.api.types.infer_dtype(values, skipna=False) not in ("string", "empty"):
+        other = next(value for value in values if not isinstance(value, str))
+        raise DataError(
+            f"catalog {name!r}: {column} is {str(other)[:40]!r} ({type(other).__name__}); needed: "
+            'text, "" where it is unknown'
+        )
+    return values
+
+
+def _measures(
+    values: pd.Series[Any], column: str, name: str, *, blank: bool = False
+) -> pd.Series[float]:
+    """Raises DataError for what is no length, scale or age; `blank` where it may be unknown."""
+    numeric = _numeric(values, column, name)
+    wrong = ~numeric.between(0, FARTHEST_PX)
+    if column in (*SCALES, *SPACINGS):  # a size of 0 is unknown, a scale cannot be
+        wrong |= numeric == 0
+    if blank or column not in ("width", "height"):  # NaN is unknown, there it is 0
+        wrong &= numeric.notna()
+    if wrong.any():
+        raise DataError(
+            f"catalog {name!r}, image {wrong.idxmax()}: {column} is {numeric[wrong].iat[0]:g}; "
+            "needed: a number that an image can have"
+        )
+    return numeric
+
+
+def _check_lists(table: pd.DataFrame, column: str, name: str) -> None:
+    """Raises DataError for a cell that is no list of numbers, or of texts."""
+    kinds = (float, int, np.floating, np.integer) if column == "boxes" else (str,)
+    for image, cell in zip(table["image_id"], table[column], strict=True):
+        if cell is None:
+            continue
+        proper = isinstance(cell, list | tuple | np.ndarray) and all(
+            isinstance(one, kinds) and not isinstance(one, bool) for one in cell
+        )
+        if not proper:
+            raise DataError(
+                f"catalog {name!r}, image {image!r}: {column} is {str(cell)[:40]!r}; needed: a "
+                "list, or null where nobody annotated"
+            )
 
 
 def _presence(values: pd.Series[Any], column: str, name: str) -> pd.Series[Any]:
@@ -144,7 +211,8 @@ def _check_boxes(table: pd.DataFrame, name: str) -> None:
         return
     corners = np.concatenate([np.asarray(b, np.float64) for b in table.loc[known, "boxes"]])
     corners = corners.reshape(-1, 4)
-    damaged = ~np.isfinite(corners).all(axis=1) | (corners[:, 2:] < corners[:, :2]).any(axis=1)
+    damaged = ~(np.abs(corners) <= FARTHEST_PX).all(axis=1)
+    damaged |= (corners[:, 2:] < corners[:, :2]).any(axis=1)
     if damaged.any():
         box = int(np.flatnonzero(damaged)[0])
         ends = (counts // 4).cumsum().to_numpy()

@@ -11,6 +11,7 @@ import pandas as pd
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
 from hilum.core.options import unknown
+from hilum.data.cells import read_cells
 from hilum.data.report_text import TERMS, label_report
 
 
@@ -24,10 +25,10 @@ def label_table(reports: Path, out: Path, *, text: str = "report", key: str = ""
     """
     if out.exists():
         raise ConfigError(f"{out} is there already; labels go into a new file")
-    try:
-        table = pd.read_csv(reports, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{reports} is no readable CSV: {error}") from error
+    cells = read_cells(reports)
+    if cells.short:
+        raise DataError(f"{reports}: row {cells.short[0]} has fewer cells than there are columns")
+    table = cells.table
     for column in filter(None, (text, key)):
         if column not in table:
             raise DataError(f"{reports}: {unknown('column', column, map(str, table))}")

@@ -12,14 +12,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from hilum.core.documents import parse_foreign_json, parse_json, read_document
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
+from hilum.core.options import checked
 from hilum.data.catalog import Catalog
 
 Float64 = NDArray[np.float64]
@@ -30,6 +33,37 @@ PATIENTS = "hilum.patients/1"  # parts as lists of patients; whoever is not name
 HOLD_OUT = {2: ("train", "test"), 3: ("train", "validation", "test")}
 STAND_INS = ("image:", "study:")  # of patients without an id
 EXTRA_STRATA = ("age", "sex", "view")  # beside the classes; age by decade
+
+
+Name = Annotated[str, Field(min_length=1)]
+Cell = Annotated[Name | None, BeforeValidator(lambda one: None if one != one else one)]
+
+
+class _SplitForm(BaseModel):
+    """What `Split.save` writes. A row is an image, its patient, and where pictures were compared
+    the key of its picture; older versions wrote NaN where there is none."""
+
+    model_config = ConfigDict(strict=True)
+
+    catalog: str
+    seed: int
+    parts: dict[Name, list[Annotated[list[Cell], Field(min_length=2, max_length=3)]]]
+    proof: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _everyone_has_a_name(self) -> Self:
+        for row in (row for own in self.parts.values() for row in own):
+            if row[0] is None or row[1] is None:
+                raise ValueError(f"{row}: needed: an image and its patient")
+        return self
+
+
+class _PatientsForm(BaseModel):
+    """A list of patients by part."""
+
+    model_config = ConfigDict(strict=True)
+
+    parts: dict[Name, list[Name]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +81,9 @@ class Split:
     def __post_init__(self) -> None:
         if "picture" not in self.table:
             object.__setattr__(self, "table", self.table.assign(picture=None))
-        for what in ("patient", "picture"):
-            torn = self.table.groupby(what)["part"].nunique() > 1
+        people = self.table["patient"].map(person)
+        for what, keys in (("patient", people), ("picture", self.table["picture"])):
+            torn = self.table.groupby(keys)["part"].nunique() > 1
             if torn.any():
                 raise DataError(f"{what} {torn.idxmax()!r} is in more than one part")
         if self.table["image_id"].duplicated().any():
@@ -119,7 +154,8 @@ class Split:
             raise ConfigError(f"{path} is there already; a split is never overwritten")
         rows = self.table.sort_values("image_id")
         columns = ["image_id", "patient", *(["picture"] if rows["picture"].notna().any() else [])]
-        rows["picture"] = rows["picture"].where(rows["picture"].notna(), None)
+        pictures = rows["picture"].astype(object)
+        rows["picture"] = pictures.where(pictures.notna(), None)
         images = {part: own[columns].to_numpy().tolist() for part, own in rows.groupby("part")}
         content = {
             "schema": SCHEMA,
@@ -128,7 +164,7 @@ class Split:
             "proof": self.proof(),
             "parts": images,
         }
-        write_text(path, json.dumps(content, indent=0, ensure_ascii=False))
+        write_text(path, json.dumps(content, indent=0, ensure_ascii=False, allow_nan=False))
 
 
 def open_split(path: str | Path) -> Split:
@@ -137,19 +173,24 @@ def open_split(path: str | Path) -> Split:
     Raises:
         DataError: not a split, a damaged one, or a patient or picture stands in two parts.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable split: {error}") from error
+    content = read_document(path, parse_foreign_json, DataError)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
+    form = checked(_SplitForm, content, f"{path} is a damaged split", DataError)
+    rows = [(*(*row, None)[:3], part) for part, own in form.parts.items() for row in own]
+    table = pd.DataFrame(rows, columns=["image_id", "patient", "picture", "part"])
+    table = table[["image_id", "patient", "part", "picture"]]
     try:
-        rows = [(part, *(*row, None)[:3]) for part, own in content["parts"].items() for row in own]
-        table = pd.DataFrame(rows, columns=["part", "image_id", "patient", "picture"])
-        table = table[["image_id", "patient", "part", "picture"]]
-        return Split(table=table, seed=int(content["seed"]), catalog=str(content["catalog"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is a damaged split: {error!r}") from error
+        split = Split(table=table, seed=form.seed, catalog=form.catalog)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    stated = form.proof.get("images", {})
+    if stated and stated != (there := split.proof()["images"]):
+        raise DataError(
+            f"{path}: its own proof counts images {stated}, there are {there}: some were lost or "
+            "added by hand; make it again"
+        )
+    return split
 
 
 def held_patients(path: str | Path) -> dict[str, str] | None:
@@ -159,13 +200,11 @@ def held_patients(path: str | Path) -> dict[str, str] | None:
     Raises:
         DataError: damaged, or a patient stands in two parts.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or content.get("schema") != PATIENTS:
-            return None
-        rows = [(person(str(one)), str(p)) for p, own in content["parts"].items() for one in own]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a readable split: {error!r}") from error
+    content = read_document(path, parse_json, DataError)
+    if not isinstance(content, dict) or content.get("schema") != PATIENTS:
+        return None
+    form = checked(_PatientsForm, content, f"{path} is a damaged split", DataError)
+    rows = [(person(one), part) for part, own in form.parts.items() for one in own]
     out = dict(rows)
     torn = [patient for patient, part in rows if out[patient] != part]
     if torn:

@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.core.documents import parse_json, read_document
 from hilum.core.errors import DataError
 from hilum.core.files import write_text
 from hilum.core.findings import Findings, finding_ids
-from hilum.core.geometry import check_boxes
-from hilum.core.results import SCHEMA, read_mask
+from hilum.core.findings_schema import SCHEMA, check_document
+from hilum.core.results import read_mask
 from hilum.data.frames import same_shape
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
 
@@ -191,16 +192,13 @@ def number_text(value: float) -> str:
 
 
 def _read_json(file: Path) -> PredictionFile:
+    content = read_document(file, parse_json, DataError)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise DataError(f"{file}: schema {content['schema']!r}; needed: {SCHEMA}")
-        images = {entry["path"]: _from_entry(entry) for entry in content["images"]}
-        counts = Counter(entry["path"] for entry in content["images"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{file}: not a findings.json: {error!r}") from None
+        check_document(content)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+    images = {entry["path"]: _from_entry(entry) for entry in content["images"]}
+    counts = Counter(entry["path"] for entry in content["images"])
     doubled = [name for name, count in counts.items() if count > 1]
     if doubled:
         raise DataError(
@@ -215,12 +213,12 @@ def _from_entry(entry: Mapping[str, Any]) -> ImagePredictions:
     boxes = np.array([f["box_px"] for f in entry["findings"]], np.float64)
     width, height = entry.get("width"), entry.get("height")
     return ImagePredictions(
-        check_boxes(boxes.reshape(-1, 4)).astype(np.float64),
+        boxes.reshape(-1, 4),
         np.array([f["score"] for f in entry["findings"]], np.float64),
         tuple(f["label"] for f in entry["findings"]),
         dict(entry["scores"]),
         dict(entry),
-        (int(width), int(height)) if width and height else None,
+        (width, height) if width and height else None,
     )
 
 

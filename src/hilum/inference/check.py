@@ -165,6 +165,11 @@ def _combination(
         except ConfigError as error:
             yield f"models.{name}: {error}"
     scores = manifests[0].calibration
+    if scores is not None and not scores.fits(manifests[0].global_classes):
+        yield (
+            f"models.{name}.calibration: {len(scores.global_bias)} biases; needed: one for each of "
+            f"{', '.join(manifests[0].global_classes)}"
+        )
     if scores is not None and (unknown_maps := _unknown_scores(scores.scores, manifests[0])):
         yield f"models.{name}.calibration: unknown scores {', '.join(sorted(unknown_maps))}"
 

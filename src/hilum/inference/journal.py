@@ -1,25 +1,32 @@
 """What a run has finished, written record by record, so that a killed run goes on.
 
-One JSON line an image, keyed by name, content and everything that decides a result. A line cut
-off by a crash is left out. A killed process loses nothing that it recorded; a machine that loses
-power loses the last second. Knows no pipeline and no pictures.
+One JSON line an image, keyed by name and content, and sealed by a hash of itself and of everything
+that decides a result. What does not fit its seal (cut off by a crash, damaged, of other settings)
+is no record: its image is analysed again. A killed process loses nothing that it recorded; a
+machine that loses power loses the last second. Knows no pipeline and no pictures.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import time
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
-from hilum.core.errors import ConfigError
+from hilum.core.documents import parse_json
+from hilum.core.errors import ConfigError, HilumError
 from hilum.core.files import OWN_MARK
 from hilum.core.results import ImageResult
 
-SCHEMA = "hilum.journal/1"
+SCHEMA = "hilum.journal/2"
 NAME = Path(OWN_MARK) / "journal.jsonl"
+SEAL = "seal"
 SYNC_S = 1.0  # a flush to the disk takes as long as analysing an image does
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -43,10 +50,10 @@ class Journal:
             ) from error
         lock(self._stream, folder)
         self._synced = time.monotonic()
-        self._done = {} if fresh else self._read(fingerprint)
+        self._key = f"{SCHEMA} {fingerprint}"
+        self._done = {} if fresh else self._read()
         if not self._done:
             self._stream.truncate(0)
-            self._write({"schema": SCHEMA, "fingerprint": fingerprint})
 
     def __enter__(self) -> Self:
         return self
@@ -77,22 +84,43 @@ class Journal:
         """Record one answer; on return it outlives this process."""
         self._write(result.to_record())
 
-    def _write(self, record: object) -> None:
-        self._stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+    def _write(self, record: dict[str, Any]) -> None:
+        line = json.dumps(record | {SEAL: self._seal(record)}, ensure_ascii=False)
+        self._stream.write(line.encode() + b"\n")
         self._stream.flush()
         if time.monotonic() - self._synced >= SYNC_S:
             os.fsync(self._stream.fileno())
             self._synced = time.monotonic()
 
-    def _read(self, fingerprint: str) -> dict[tuple[str, str | None], ImageResult]:
+    def _seal(self, record: dict[str, Any]) -> str:
+        text = json.dumps(record, sort_keys=True)
+        return hashlib.sha256(f"{self._key} {text}".encode()).hexdigest()[:32]
+
+    def _read(self) -> dict[tuple[str, str | None], ImageResult]:
         self._stream.seek(0)
-        header, *lines = self._stream.read().split(b"\n") or [b""]
-        if _parse(header) != {"schema": SCHEMA, "fingerprint": fingerprint}:
-            return {}
-        if lines and lines[-1]:
+        lines = self._stream.read().split(b"\n")
+        if lines[-1]:
             self._write_end_of_line()
-        results = [ImageResult.from_json(r) for r in map(_parse, lines) if r is not None]
+        results = [one for one in map(self._parse, lines) if one is not None]
+        lost = sum(map(bool, lines)) - len(results)
+        if results and lost:
+            log.warning(
+                "%s: %d records of the earlier run are cut off or damaged: analysed again",
+                self.folder,
+                lost,
+            )
         return {(result.name, result.content_sha256): result for result in results}
+
+    def _parse(self, line: bytes) -> ImageResult | None:
+        """None for what is no record of this run."""
+        try:
+            record = parse_json(line)
+            seal = record.pop(SEAL)
+            if seal != self._seal(record):
+                return None
+            return ImageResult.from_json(record)
+        except (HilumError, AttributeError, KeyError, TypeError):
+            return None
 
     def _write_end_of_line(self) -> None:
         """After a record cut off by a crash, so that the next one stands on its own line."""
@@ -106,14 +134,6 @@ def _is_whole(file: Path) -> bool:
         return file.stat().st_size > 0
     except OSError:
         return False
-
-
-def _parse(line: bytes) -> dict[str, object] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None  # cut off by a crash, or empty
-    return value if isinstance(value, dict) else None
 
 
 def lock(stream: IO[bytes], folder: Path) -> None:

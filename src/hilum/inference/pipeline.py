@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.bundle import Bundle, load_bundle, shipped, shipped_bundles
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
+from hilum.core.files import is_file
 from hilum.core.manifest import Calibration, Decoding, Manifest, OperatingPoint
-from hilum.core.options import Options, assignment, checked, load_yaml, replaced, unknown
+from hilum.core.options import Options, assignment, checked, replaced, unknown
 from hilum.core.radiograph import Window, check_window
 from hilum.inference.check import check_text
 from hilum.inference.stages import Kind, StageSpec, make
 from hilum.inference.stages.base import MODEL, ScoreName, Threshold
 
-MAX_YAML_BYTES = 2**20
 SCHEMA = "hilum.pipeline/2"
 Precision = Literal["fp32", "int8"]
 
@@ -389,7 +389,7 @@ def shipped_pipelines() -> dict[str, Path]:
 
 def _find(source: str | os.PathLike[str] | None) -> Path:
     name = "default" if source is None else os.fspath(source)
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     known = shipped_pipelines()
     if name in known:
@@ -398,13 +398,7 @@ def _find(source: str | os.PathLike[str] | None) -> Path:
 
 
 def _read_yaml(path: Path) -> Any:
-    content = path.read_bytes()[: MAX_YAML_BYTES + 1]
-    if len(content) > MAX_YAML_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES} bytes; this is no pipeline")
-    try:
-        raw = load_yaml(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    raw = read_document(path, parse_yaml, ConfigError)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a pipeline is a mapping of keys, see the default one")
     if raw.get("schema") != SCHEMA:

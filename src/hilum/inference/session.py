@@ -5,6 +5,7 @@ Legend: B images, N anchors, K labels, M masks, S input side, s mask side, C glo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -31,7 +32,7 @@ class RawOutputs:
 
 
 BATCH = "batch"  # the free dimension of exported graphs; one image at a time here
-
+LARGE = 1e12  # more means no more, and overflows where boxes are decoded
 HEADS = tuple(one.name for one in fields(RawOutputs))
 
 
@@ -55,24 +56,29 @@ class Session:
         self.outputs = bundle.manifest.outputs
         try:
             self._session = ort.InferenceSession(
-                bundle.model(precision), _options(threads), providers=["CPUExecutionProvider"]
+                bundle.model(precision),
+                _options(threads),
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it would print and try the same again
             )
+            inputs = {one.name: one.shape[2:] for one in self._session.get_inputs()}
+            outputs = {one.name for one in self._session.get_outputs()}
         except (BundleError, MemoryError):
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no public base
             raise BundleError(f"{bundle.path}: ONNX Runtime refuses the model ({error})") from error
-        self._check_names()
+        self._check_names(inputs, outputs)
 
-    def _check_names(self) -> None:
+    def _check_names(self, inputs: Mapping[str, Sequence[Any]], outputs: Set[str]) -> None:
         names = self.outputs
         self._named = {head: name for head in HEADS if (name := getattr(names, head)) is not None}
-        missing = set(self._named.values()) - {value.name for value in self._session.get_outputs()}
-        if [value.name for value in self._session.get_inputs()] != [names.image] or missing:
+        missing = set(self._named.values()) - outputs
+        if list(inputs) != [names.image] or missing:
             raise BundleError(
                 f"{self.bundle.path}: the graph does not take {names.image!r} alone or lacks "
                 f"{sorted(missing)}; the manifest says otherwise"
             )
-        sides = self._session.get_inputs()[0].shape[2:]
+        sides = inputs[names.image]
         if any(isinstance(side, int) and side != self.size for side in sides):
             raise BundleError(
                 f"{self.bundle.path}: the graph takes images of {' x '.join(map(str, sides))} px "
@@ -86,15 +92,25 @@ class Session:
         Raises:
             ModelOutputError: NaN or infinite numbers, or shapes that do not fit the manifest.
         """
-        values = self._session.run(list(self._named.values()), {self.outputs.image: image[None]})
+        try:
+            values = self._session.run(
+                list(self._named.values()), {self.outputs.image: image[None]}
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no public base
+            raise ModelOutputError(
+                f"{self.bundle.name}: its graph cannot be run ({error})"
+            ) from error
         heads: dict[str, Any] = dict(zip(self._named, values, strict=True))
         for name, value in heads.items():
             if value.dtype != np.float32 or len(value) != 1:
                 raise ModelOutputError(f"{name} is {value.dtype} {value.shape}; needed: one float")
-            if not np.isfinite(value).all():
+            peak = np.abs(value).max(initial=0)
+            if not peak < np.inf:
                 raise ModelOutputError(
                     f"{self.bundle.name}: {name} holds NaN or infinite values; no result is given"
                 )
+            if peak > LARGE:
+                heads[name] = np.clip(value, -LARGE, LARGE)
         raw = RawOutputs(**{name: value[0] for name, value in heads.items()})
         self._check_shapes(raw)
         return raw
@@ -131,7 +147,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.use_deterministic_compute = True
     # With every shape known, kernels are planned once; a graph without a free batch ignores it.
     options.add_free_dimension_override_by_name(BATCH, 1)
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would print is raised
     # Spinning threads steal the cores of the other workers between two images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -7,17 +7,16 @@ Everything has a default that works on one machine: loopback, SQLite, a folder, 
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from hilum.core.errors import ConfigError
+from hilum.core.documents import parse_json, parse_toml, read_document
+from hilum.core.errors import ConfigError, DocumentError
 from hilum.core.options import Options, checked, unknown
 
 ENVIRONMENT = "HILUM_SERVE_"
@@ -239,6 +238,15 @@ class Config(Options):
                 raise ValueError(f"name {name!r}; needed: letters, digits, . _ - (at most 64)")
         return self
 
+    @field_validator("folder")
+    @classmethod
+    def _somebodys(cls, folder: Path) -> Path:
+        try:
+            folder.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{folder}: there is no such user") from error
+        return folder
+
     @property
     def root(self) -> Path:
         """The folder, as an absolute path."""
@@ -257,10 +265,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     """
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: {error}; needed: a TOML file") from error
+        values = read_document(path, parse_toml, ConfigError)
     variables = os.environ if environment is None else environment
     for name, text in sorted(variables.items()):
         if name.startswith(ENVIRONMENT) and name != f"{ENVIRONMENT}CONFIG":
@@ -275,9 +280,9 @@ def _set(values: dict[str, Any], variable: str, text: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"{variable}: {parent} is no table of the configuration")
     try:
-        values[last] = json.loads(text) if text[:1] in ("[", "{") else text
-    except ValueError as error:
-        raise ConfigError(f"{variable}: {error}; needed: JSON") from error
+        values[last] = parse_json(text) if text[:1] in ("[", "{") else text
+    except DocumentError as error:
+        raise ConfigError(f"{variable}: {error}") from error
 
 
 def is_loopback(host: str) -> bool:

@@ -30,6 +30,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import atomic_path, write_text
 from hilum.data.split import Split
@@ -91,7 +92,7 @@ class RunFolder:
         file = path / RECIPE
         if not file.is_file():
             raise ConfigError(f"{path} holds no run (no {RECIPE}); train it first")
-        return cls(path, parse(yaml.safe_load(file.read_text()), str(file)))
+        return cls(path, parse(read_document(file, parse_yaml, ConfigError), str(file)))
 
     def check(self) -> None:
         """Raises ConfigError where the folder holds a run of other settings."""

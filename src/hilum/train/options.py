@@ -13,7 +13,7 @@ from hilum.models.options import Options
 
 
 class PreprocessingOptions(Options):
-    size: int = Field(default=256, ge=64, multiple_of=32)
+    size: int = Field(default=256, ge=64, le=4096, multiple_of=32)
     stretch: tuple[float, float] = (0.5, 99.5)
     # Centre and width in modality units with which every source is read, and what the bundle reads
     # (B1); None: as each file says.
@@ -52,7 +52,8 @@ class StageOptions(Options):
 
     steps: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
-    size: int | None = Field(default=None, ge=64, multiple_of=32)  # px; None: preprocessing.size
+    # px; None: preprocessing.size
+    size: int | None = Field(default=None, ge=64, le=4096, multiple_of=32)
     learning_rate: float | None = Field(default=None, gt=0)
     schedule: ScheduleOptions = ScheduleOptions()
     # stem: the encoder up to stride 4, so that three of its stages learn

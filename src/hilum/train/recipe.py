@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from hilum.augment.policy import policy
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
+from hilum.core.files import is_file
 from hilum.core.manifest import Decoding
-from hilum.core.options import assignment, load_yaml, unknown
+from hilum.core.options import MOST_NAME, assignment, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions, Options
@@ -131,6 +132,9 @@ class Recipe(Options):
         return Targets(**self.targets.model_dump())
 
 
+MOST_PARENTS = 4  # that a recipe extends, and how deep: 4 ** 4 files are read at most
+
+
 def recipe_folder() -> Path:
     """Where the named recipes lie: in the wheel, or at the top of a checkout."""
     packaged = Path(__file__).resolve().parents[1] / "recipes"
@@ -155,19 +159,19 @@ def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
     return parse(raw, source)
 
 
-def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
+def _read(name_or_file: str, below: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
     """Settings of a file after those it extends, and where they come from."""
     path = Path(name_or_file)
-    if not path.is_file():
+    if not is_file(path):
         path = recipe_folder() / f"{name_or_file}.yaml"
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigError(f"{unknown('recipe', name_or_file, recipe_names())} Or give a YAML file.")
-    if str(path) in below:
+    path = path.resolve() if below else path
+    if path.resolve() in below:
         raise ConfigError(f"recipe {path} extends itself")
-    try:
-        own = load_yaml(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if len(below) >= MOST_PARENTS:
+        raise ConfigError(f"recipe {path} extends recipes {len(below)} deep; needed: less")
+    own = read_document(path, parse_yaml, ConfigError)
     if not isinstance(own, dict):
         raise ConfigError(f"{path} holds no mapping of settings")
     parents = own.pop("extends", [])
@@ -176,11 +180,15 @@ def _read(name_or_file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any
         raise ConfigError(
             f"{path}: extends: {parents!r}; needed: a recipe's name, or a list of them"
         )
+    if len(parents) > MOST_PARENTS or len(set(parents)) < len(parents):
+        raise ConfigError(
+            f"{path}: extends {len(parents)} recipes; needed: each once, at most {MOST_PARENTS}"
+        )
     raw: dict[str, Any] = {}
     for parent in parents:
         beside = path.parent / parent  # a file's own neighbours come first
-        place = str(beside) if beside.is_file() else parent
-        raw = _merge(raw, _read(place, (*below, str(path)))[0], whole=True)
+        place = str(beside) if is_file(beside) else parent
+        raw = _merge(raw, _read(place, (*below, path.resolve()))[0], whole=True)
     return _merge(raw, own, whole=True), str(path)
 
 
@@ -189,20 +197,27 @@ def recipe_names() -> list[str]:
     return sorted(p.stem for p in recipe_folder().glob("*.yaml") if p.stem[0] != "_")
 
 
+SHOWN = 5  # problems of one recipe in a message
+
+
 def parse(raw: dict[str, Any], source: str) -> Recipe:
     """Validate settings."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
+        wrong = error.errors()
+        lines = [_explain(item) for item in wrong[:SHOWN]]
+        if len(wrong) > SHOWN:
+            lines.append(f"and {len(wrong) - SHOWN} more")
         raise ConfigError(f"recipe {source}: " + "; ".join(lines)) from error
 
 
 def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
-        return f"{where}: {item['msg']} (got {item['input']!r})"
-    close = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(), n=1, cutoff=0)
+        return f"{where}: {item['msg']} (got {repr(item['input'])[:MOST_NAME]})"
+    key = str(item["loc"][-1])[:MOST_NAME]
+    close = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0)
     return f"unknown key {where!r}; the nearest known one is {close[0]!r}"
 
 
@@ -240,12 +255,20 @@ def _merge_data(old: Any, changes: dict[str, Any]) -> Any:
     """Settings of the one source; of several, those under a source's name or its number."""
     if not isinstance(old, list):
         return _merge(old, changes) if isinstance(old, dict) else changes
+    if not all(isinstance(one, dict) for one in old):
+        raise ConfigError("data: needed: sources, each a mapping with a set")
     names = [str(one.get("name") or Path(str(one.get("set"))).stem) for one in old]
     if len(old) == 1 and not changes.keys() & {*names, "0"}:
         return [_merge(old[0], changes)]
     out = list(old)
     for key, own in changes.items():
-        place = names.index(key) if key in names else int(key) if key.isdigit() else len(old)
+        place = (
+            names.index(key)
+            if key in names
+            else int(key)
+            if key.isdecimal() and len(key) < 5
+            else len(old)
+        )
         if place >= len(old) or not isinstance(own, dict):
             raise ConfigError(f"data.{key}: {unknown('source', key, names)}")
         out[place] = _merge(out[place], own)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from scipy import stats
 
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
-from hilum.core.options import assignment, load_yaml, unknown
+from hilum.core.options import assignment, checked, unknown
 from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.options import Options
 from hilum.report.run import sweep_figures, sweep_page
@@ -125,17 +125,12 @@ def load_grid(path: Path, changes: tuple[str, ...] = ()) -> Grid:
     Raises:
         ConfigError: not YAML, or settings that no sweep has.
     """
-    try:
-        raw = load_yaml(path.read_text())
-        for change in changes:
-            key, value = assignment(change)
-            section, _, rest = key.partition(".")
-            raw = _with(raw, section, _with(raw.get(section, {}), rest, value) if rest else value)
-        return Grid.model_validate(raw)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"sweep {path}: {error}") from error
+    raw = read_document(path, parse_yaml, ConfigError)
+    for change in changes:
+        key, value = assignment(change)
+        section, _, rest = key.partition(".")
+        raw = _with(raw, section, _with(raw.get(section, {}), rest, value) if rest else value)
+    return checked(Grid, raw, f"sweep {path}")
 
 
 def _with(settings: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:

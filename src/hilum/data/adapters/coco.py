@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hilum.core.documents import parse_foreign_json, read_document
 from hilum.core.errors import DataError
 from hilum.data.adapters import sidecar
 from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
@@ -85,10 +85,7 @@ def _files(source: Source, annotations: str | None) -> list[Path]:
 
 
 def _read(file: Path, source: Source) -> _File:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise DataError(f"set 'coco': {file} is not JSON: {error}") from error
+    content = read_document(file, parse_foreign_json, DataError)
     lists = ("images", "categories")
     if isinstance(content, dict):
         content.setdefault("annotations", [])  # COCO's own test files have none

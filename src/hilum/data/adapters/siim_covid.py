@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from hilum.core.documents import parse_foreign_json
 from hilum.core.errors import DataError
 from hilum.data.adapters.boxes import group_boxes
 from hilum.data.adapters.headers import add_headers
@@ -77,9 +77,9 @@ def _boxes(rows: pd.DataFrame) -> pd.DataFrame:
     for image, text in zip(filled["image_id"], filled["boxes"], strict=True):
         try:
             # The lists hold numbers only, so they are JSON but for the quotes (and NaN is too).
-            read = json.loads(text.replace("'", '"').replace("nan", "NaN"))
+            read = parse_foreign_json(text.replace("'", '"').replace("nan", "NaN"))
             flat += [{"image_id": image, **{k: float(b[k]) for k in _KEYS}} for b in read]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             raise DataError(
                 f"train_image_level.csv, image {image!r}: boxes {text[:60]!r}; needed: a list of "
                 "{'x', 'y', 'width', 'height'}"

@@ -5,9 +5,6 @@ Knows no set. Opens tables only; of other files it reads the names.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +16,7 @@ import pandas as pd
 from hilum.core.errors import DataError
 from hilum.core.files import OWN_MARK, OWN_PICTURES
 from hilum.data.catalog import Catalog, build
+from hilum.data.cells import read_cells
 
 DICOM = (".dcm", ".dicom")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
@@ -27,7 +25,6 @@ OTHER_IMAGES = (
     *(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
 )
 NOT_FOLDERS = ("__MACOSX", "@eaDir")  # what systems put beside the user's own files
-DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(slots=True)
@@ -89,27 +86,20 @@ class Source:
         Raises:
             DataError: not a table, columns are missing, or a row has more cells than columns.
         """
-        rows = _cells(path, self.name)
-        header = _names(rows[0]) if rows else []
+        try:
+            cells = read_cells(path)
+        except DataError as error:
+            raise DataError(f"set {self.name!r}: {error}") from error
+        header = [*map(str, cells.table)]
         missing = [c for c in columns if c not in header]
         if missing:
             raise DataError(
                 f"set {self.name!r}: {path.name} lacks the columns {', '.join(missing)}; "
                 f"it has {', '.join(header)}"
             )
-        short = 0
-        for number, row in enumerate(rows[1:], 2):
-            if len(row) == len(header):
-                continue
-            if any(map(str.strip, row[len(header) :])):
-                raise DataError(
-                    f"set {self.name!r}: {path.name}, row {number} has {len(row)} cells for "
-                    f"{len(header)} columns; is a delimiter inside a cell not quoted?"
-                )
-            short += len(row) < len(header)
-            row[len(header) :] = [""] * (len(header) - len(row))
-        self.skip("row-cut", short, f"rows of {path.name} have too few cells: the rest is blank")
-        return pd.DataFrame(rows[1:], columns=header, dtype=str)
+        text = f"rows of {path.name} have too few cells: the rest is blank"
+        self.skip("row-cut", len(cells.short), text)
+        return cells.table
 
     def files(self, suffixes: Iterable[str], *folders: str) -> list[str]:
         """Paths below the root ("/"), sorted.
@@ -161,40 +151,3 @@ class Source:
                 self.skip("name-unread", 1, "files have a name that is no UTF-8: rename it", shown)
                 continue
             yield path
-
-
-def _cells(path: Path, name: str) -> list[list[str]]:
-    """The rows of a CSV that are not blank, the header first."""
-    try:
-        content = path.read_bytes()
-        text = _decoded(gzip.decompress(content) if path.suffix == ".gz" else content)
-        lines = text.lstrip("\r\n ").splitlines()
-        header = lines[0] if lines else ""
-        delimiter = max(DELIMITERS, key=header.count)
-        csv.field_size_limit(len(text) + 1)  # a mask's run lengths may be long
-        # Strict: a quote that is not closed would swallow the rows behind it.
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        return [row for row in reader if any(map(str.strip, row))]
-    except (ValueError, OSError, EOFError, csv.Error) as error:
-        raise DataError(f"set {name!r}: {path} is not a readable CSV: {error}") from error
-
-
-def _decoded(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what spreadsheets call Unicode text
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252")
-
-
-def _names(header: Sequence[str]) -> list[str]:
-    """Trimmed names of columns, each its own: a second "a" is "a.1", a blank one "column 3"."""
-    while header and not header[-1].strip():  # NIH's list of boxes ends its header in commas
-        header = header[:-1]
-    out: list[str] = []
-    for number, cell in enumerate(header, 1):
-        name = cell.strip() or f"column {number}"
-        twins = sum(o == name or o.startswith(f"{name}.") for o in out)
-        out.append(f"{name}.{twins}" if name in out else name)
-    return out

@@ -169,7 +169,7 @@ def first_per_image(rows: pd.DataFrame, columns: list[str], source: Source) -> p
     if torn.any():
         image = single.loc[torn, "image_id"].iat[0]
         own = single[single["image_id"] == image]
-        column = next(c for c in columns if own[c].astype(str).nunique() > 1)
+        column = next(c for c in columns if own[c].nunique(dropna=False) > 1)
         raise DataError(
             f"set {source.name!r}: image {image!r} has two different values of {column}: "
             f"{own[column].iat[0]!r} and {own[column].iat[1]!r}"

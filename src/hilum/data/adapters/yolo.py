@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
+from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import DataError
 from hilum.data.adapters import headers, sidecar
 from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
@@ -142,11 +142,12 @@ def _masks(
 
 
 def _names(file: Path) -> dict[int, str]:
+    content = read_document(file, parse_yaml, DataError)
     try:
-        names = yaml.safe_load(file.read_text(encoding="utf-8-sig"))["names"]
+        names = content["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(k): str(v) for k, v in pairs}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"set 'yolo': {file} has no list of class names: {error!r}") from error
 
 

@@ -7,6 +7,7 @@ as the challenges do.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,8 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
+from hilum.core.geometry import FARTHEST_PX
+from hilum.data.cells import read_cells
 
 Float = NDArray[np.float64]
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 Table = str | os.PathLike[str] | pd.DataFrame
 
 
@@ -28,10 +32,13 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
     if isinstance(source, pd.DataFrame):
         table = source.copy()
     else:
-        try:
-            table = pd.read_csv(source, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-        except (OSError, UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise DataError(f"{name} {os.fspath(source)}: cannot be read: {error}") from None
+        cells = read_cells(source)
+        if cells.short:
+            raise DataError(
+                f"{name} {os.fspath(source)}: row {cells.short[0]} has fewer cells than there are "
+                "columns; a row that is cut is no blank answer"
+            )
+        table = cells.table
     table.columns = pd.Index([str(column).strip() for column in table.columns])
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -58,13 +65,13 @@ def same_ids(truth: Iterable[str], submission: Iterable[str]) -> None:
 
 
 def numbers(words: Sequence[str], row: str) -> list[float]:
-    """Words as finite numbers."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError as error:
-        raise DataError(f"{row}: {error}") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"{row}: holds NaN or infinite numbers")
+    """Words as numbers that an image can hold; none is written as 1_0 or in other digits."""
+    odd = next((word for word in words if not _NUMBER.fullmatch(word)), None)
+    if odd is not None:
+        raise DataError(f"{row}: {odd!r} is no number")
+    values = [float(word) for word in words]
+    if not (np.abs(values) <= FARTHEST_PX).all():
+        raise DataError(f"{row}: holds numbers beyond any image")
     return values
 
 
@@ -122,17 +129,29 @@ def rsna_truth(source: Table) -> dict[str, Float]:
     """
     columns = ("patientId", "x", "y", "width", "height", "Target")
     table = read_table(source, columns, "truth")[list(columns)].drop_duplicates()
-    boxes = table[list(columns[1:5])].replace("", "nan").astype(float).to_numpy()
-    positive = pd.to_numeric(table["Target"], errors="coerce").to_numpy() == 1
-    bad = positive & ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] >= 0).all(axis=1))
-    if bad.any():
-        name = table["patientId"].iloc[int(np.argmax(bad))]
-        raise DataError(f"truth: {name} has Target 1 but no proper box")
-    ids = table["patientId"].to_numpy()
-    boxes_of: dict[str, list[Float]] = {name: [] for name in dict.fromkeys(ids)}
-    for name, box in zip(ids[positive], boxes[positive], strict=True):
-        boxes_of[name].append(box)
+    boxes_of: dict[str, list[list[float]]] = {}
+    targets: dict[str, str] = {}
+    for name, *box, target in table.itertuples(index=False):
+        if TARGETS.get(target) is None:
+            raise DataError(f"truth: {name} has Target {target!r}; needed: 1 or 0")
+        if targets.setdefault(name, TARGETS[target]) != TARGETS[target]:
+            raise DataError(f"truth: {name} has Target 1 and 0")
+        own = boxes_of.setdefault(name, [])
+        if TARGETS[target] == "1":
+            own.append(_true_box(box, name))
     return {name: _corners(np.array(rows).reshape(-1, 4)) for name, rows in boxes_of.items()}
+
+
+def _true_box(words: Sequence[str], name: str) -> list[float]:
+    if not all(words):
+        raise DataError(f"truth: {name} has Target 1 but no proper box")
+    box = numbers(words, f"truth: {name}")
+    if min(box[2:]) < 0:
+        raise DataError(f"truth: {name} has Target 1 and a box of negative width or height")
+    return box
+
+
+TARGETS = {"1": "1", "1.0": "1", "0": "0", "0.0": "0"}
 
 
 def _corners(xywh: Float) -> Float:

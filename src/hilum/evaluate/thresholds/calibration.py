@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.core.calibration import Isotonic, Logistic, ScoreMap, Temperature, checked_scores, logits
+from hilum.core.calibration import (
+    LEAST_SLOPE,
+    Isotonic,
+    Logistic,
+    ScoreMap,
+    Temperature,
+    checked_scores,
+    logits,
+)
 from hilum.core.errors import ConfigError, DataError, GeometryError
 from hilum.core.geometry import iou_matrix
 from hilum.core.manifest import OperatingPoint
@@ -69,7 +77,7 @@ def fit_logistic(y_true: ArrayLike, y_score: ArrayLike) -> Logistic:
         w = w + step * min(1.0, 2.0 / float(np.abs(step).max()))  # no leaps far from the valley
         if np.abs(step).max() < 1e-10:
             break
-    if not w[0] > 0:
+    if not w[0] >= LEAST_SLOPE:
         raise DataError(NOT_RISING)
     return Logistic(slope=float(w[0]), shift=float(w[1]))
 

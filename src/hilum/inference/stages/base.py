@@ -30,7 +30,7 @@ def _members(value: Any) -> Any:
     """One name, a list of names, or names with weights -> names with weights."""
     if isinstance(value, str):
         return {value: 1.0}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         if len(set(map(str, value))) != len(value):
             raise ValueError(f"a model stands there twice: {', '.join(map(str, value))}")
         return dict.fromkeys(value, 1.0)

@@ -1,18 +1,11 @@
-"""Hostile input for every door that files come through: seeds, mutations, and what may come out.
-
-Shared by tests/dicom/test_fuzz.py (2,000 in every run) and scripts/gates/fuzz.py (100,000).
-"""
+"""Doors of images: DICOM, PNG, JPEG, zips of them, DICOMDIR, de-identification."""
 
 from __future__ import annotations
 
-import random
-import struct
 import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +27,7 @@ from helpers.dicom_files import (
     stored,
     to_bytes,
 )
+from helpers.fuzzing.door import Door
 from hilum.core.errors import InputRefused
 from hilum.dicom.deidentify import deidentify
 from hilum.dicom.discover import discover
@@ -46,93 +40,6 @@ from hilum.dicom.stored import open_stored
 LIMITS = Limits(pixels=4_000_000, inflated_bytes=4 * 2**20)
 SECRET = Pseudonyms(b"0" * 32)
 SMALL = (16, 12)
-
-# What breaks parsers: ends of integer ranges, marks of items, ends and frames.
-NASTY = (
-    *(struct.pack(order + kind, value) for order in "<>" for kind, value in (
-        ("H", 0), ("H", 0xFFFF), ("H", 0x7FFF), ("I", 0xFFFFFFFF), ("I", 0x7FFFFFFF), ("I", 1),
-    )),
-    *(b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0", b"\xe0\x7f\x10\x00"),
-    *(b"SQ", b"UN", b"OB", b"\xff\xd8", b"\xff\xd9", b"\xff\xc3", b"\xff\x4f\xff\x51"),
-    *(b"1e999", b"NaN\\", b"\\", b"-1", b"PK\x05\x06", b"IDAT", b"\0" * 8),
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """One change; `at` and `size` are shares of the file, so that it fits any seed."""
-
-    kind: str  # "set", "flip", "nasty", "cut", "repeat", "swap", "end"
-    at: float
-    size: float
-    value: int
-
-    def __call__(self, data: bytes) -> bytes:
-        if len(data) < 2:
-            return data
-        start = min(int(self.at * len(data)), len(data) - 1)
-        end = start + 1 + int(self.size * min(64, len(data) - start - 1))
-        before, part, after = data[:start], data[start:end], data[end:]
-        if self.kind == "set":
-            return before + bytes([self.value % 256]) + data[start + 1 :]
-        if self.kind == "flip":
-            return before + bytes([data[start] ^ 1 << self.value % 8]) + data[start + 1 :]
-        if self.kind == "nasty":
-            nasty = NASTY[self.value % len(NASTY)]
-            return before + nasty + data[start + len(nasty) :]
-        if self.kind == "cut":
-            return before + after
-        if self.kind == "repeat":
-            return before + part * 2 + after
-        if self.kind == "swap":
-            other = self.value * 7919 % len(data)
-            return before + data[other : other + len(part)] + after
-        return data[: max(1, start)]
-
-
-KINDS = ("set", "flip", "nasty", "nasty", "cut", "repeat", "swap", "end")
-
-
-def mutations(rng: random.Random) -> list[Mutation]:
-    """One to sixteen changes, mostly few; cutting the end off is rare."""
-    count = rng.choice((1, 1, 1, 2, 2, 4, 16))
-    kinds = [k for k in KINDS if k != "end" or rng.random() < 0.3]
-    return [
-        Mutation(rng.choice(kinds), rng.random(), rng.random() ** 3, rng.randrange(1 << 16))
-        for _ in range(count)
-    ]
-
-
-def mutated(data: bytes, changes: Sequence[Mutation]) -> bytes:
-    for change in changes:
-        data = change(data)
-    return data
-
-
-# --- Doors ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """A way in: what is well-formed there, and what a caller does with it."""
-
-    seeds: Callable[[], list[bytes]]
-    enter: Callable[[bytes], str]  # "read", or raises InputRefused
-    repair: Callable[[bytes], bytes] = bytes  # checksums made right, so that more is reached
-
-    def mutant(self, rng: random.Random) -> bytes:
-        """A changed seed; every second one with its checksums made right."""
-        data = mutated(rng.choice(self.seeds()), mutations(rng))
-        return self.repair(data) if rng.random() < 0.5 else data
-
-    def outcome(self, data: bytes) -> str:
-        """ "read" or the code of a refusal; anything else is raised and a defect."""
-        try:
-            return self.enter(data)
-        except InputRefused as error:
-            if not error.reason or type(error) is InputRefused:
-                raise AssertionError("a refusal without a kind or a reason") from error
-            return error.code
 
 
 def _image(data: bytes) -> str:
@@ -276,7 +183,7 @@ def _png_checksums(data: bytes) -> bytes:
     return bytes(out)
 
 
-DOORS: dict[str, Door] = {
+IMAGES: dict[str, Door] = {
     "DICOM": Door(_dicom_seeds, _image),
     "PNG": Door(_png_seeds, _image, _png_checksums),
     "JPEG, WebP": Door(_jpeg_seeds, _image),

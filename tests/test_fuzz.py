@@ -1,6 +1,6 @@
 """Mutated files: only typed refusals come out of any door (gate 1, the part of every CI run).
 
-2,000 in all; scripts/gates/fuzz.sh tries 100,000 under limits of time and memory.
+2,000 in all; scripts/gates/fuzz.sh tries far more, under limits of time and memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from helpers.fuzzing import DOORS, KINDS, Mutation, mutated
 from hilum.core.errors import InputRefused
 
 CODES = {kind.code for kind in InputRefused.__subclasses__()}
-SHARES = {"DICOM": 800, "PNG": 300, "JPEG, WebP": 300, "zip": 200, "DICOMDIR": 150}
+SHARES = {
+    **{"DICOM": 400, "PNG": 150, "JPEG, WebP": 150, "zip": 100, "DICOMDIR": 75},
+    **{"de-identification": 75, "bundle, zip": 60, "bundle, folder": 60, "pipeline": 100},
+    **{"recipe": 40, "catalog": 100, "split": 100, "challenge table": 140, "annotations": 50},
+    **{"findings.json": 140, "journal": 60, "service configuration": 100},
+}
+# Kinds of errors beside refusals; a damaged journal is read as far as it is whole.
+KINDS_OF_ERRORS = {"config", "data", "bundle", "modeloutput", "geometry", "damaged"}
+SAID = CODES | KINDS_OF_ERRORS | {"read"}
 CHANGES = st.lists(
     st.builds(
         Mutation,
@@ -55,8 +63,9 @@ def test_mutations_are_read_or_refused_with_a_reason(door: str) -> None:
     outcomes: Counter[str] = Counter()
     for _ in range(SHARES[door]):
         outcomes[DOORS[door].outcome(DOORS[door].mutant(rng))] += 1
-    assert set(outcomes) <= CODES | {"read"}
-    assert outcomes["unreadable"] > SHARES[door] // 20  # they do reach the parsers
+    assert set(outcomes) <= SAID
+    assert outcomes["read"] < SHARES[door] * 0.95  # they do reach the parsers
+    assert outcomes["read"] > 0  # and more than the parsers
 
 
 @settings(
@@ -65,7 +74,7 @@ def test_mutations_are_read_or_refused_with_a_reason(door: str) -> None:
 @given(st.sampled_from([*DOORS]), st.integers(0, 99), CHANGES)
 def test_any_change_of_any_file(door: str, number: int, changes: list[Mutation]) -> None:
     seeds = DOORS[door].seeds()
-    assert DOORS[door].outcome(mutated(seeds[number % len(seeds)], changes)) in CODES | {"read"}
+    assert DOORS[door].outcome(mutated(seeds[number % len(seeds)], changes)) in SAID
 
 
 @settings(

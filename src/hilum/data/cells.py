@@ -1,0 +1,109 @@
+"""Tables that people and programs write as text -> rows of cells, whatever the delimiter and the
+encoding.
+
+Knows no column and no set. A quote that is not closed would swallow the rows behind it, and a row
+that is cut or too long would move cells into other columns: these are errors, or are told.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hilum.core.documents import UTF16_MARKS
+from hilum.core.errors import DataError
+
+DELIMITERS = (",", ";", "\t", "|")
+MOST_BYTES = 2**30  # inflated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """A table of text with trimmed column names, each its own."""
+
+    table: pd.DataFrame
+    short: tuple[int, ...] = ()  # numbers of the rows, the header's is 1, that lack cells
+
+
+def read_cells(path: str | os.PathLike[str]) -> Cells:
+    """A CSV file, plain or gzipped; cells that a row lacks are blank, blank rows are none.
+
+    Raises:
+        DataError: not text, not a table, or a row has more cells than columns.
+    """
+    rows = _rows(Path(path))
+    header = _names(rows[0]) if rows else []
+    short = []
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) == len(header):
+            continue
+        if any(map(str.strip, row[len(header) :])):
+            raise DataError(
+                f"{Path(path).name}, row {number} has {len(row)} cells for {len(header)} columns; "
+                "is a delimiter inside a cell not quoted?"
+            )
+        if len(row) < len(header):
+            short.append(number)
+        row[len(header) :] = [""] * (len(header) - len(row))
+    return Cells(pd.DataFrame(rows[1:], columns=header, dtype=str), tuple(short))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The rows that are not blank, the header first."""
+    try:
+        text = _decoded(_content(path))
+        lines = text.lstrip("\r\n ").splitlines()
+        header = lines[0] if lines else ""
+        delimiter = max(DELIMITERS, key=header.count)
+        csv.field_size_limit(MOST_BYTES)  # of the process; a mask's run lengths may be long
+        # Strict: a quote that is not closed would swallow the rows behind it.
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return [row for row in reader if any(map(str.strip, row))]
+    except (ValueError, OSError, EOFError, csv.Error) as error:
+        raise DataError(f"{path} is not a readable CSV: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as plain:
+        if path.suffix != ".gz":
+            content = plain.read(MOST_BYTES + 1)
+        else:
+            with gzip.open(plain) as stream:
+                content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{path} is larger than {MOST_BYTES} bytes; split it")
+    return content
+
+
+def _decoded(content: bytes) -> str:
+    if content[:2] in UTF16_MARKS:  # what spreadsheets call Unicode text
+        return _text(content.decode("utf-16"))
+    try:
+        return _text(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return _text(content.decode("cp1252"))
+
+
+def _text(text: str) -> str:
+    if "\0" in text:
+        raise DataError("it holds NUL characters: it is damaged, or no text")
+    return text
+
+
+def _names(header: Sequence[str]) -> list[str]:
+    """Trimmed names of columns, each its own: a second "a" is "a.1", a blank one "column 3"."""
+    while header and not header[-1].strip():  # NIH's list of boxes ends its header in commas
+        header = header[:-1]
+    out: list[str] = []
+    for number, cell in enumerate(header, 1):
+        name = cell.strip() or f"column {number}"
+        twins = sum(o == name or o.startswith(f"{name}.") for o in out)
+        out.append(f"{name}.{twins}" if name in out else name)
+    return out

@@ -1,0 +1,79 @@
+"""A table's cells stay in their rows and columns, whatever wrote it; what is lost is told."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+
+import pytest
+
+from hilum.core.errors import DataError
+from hilum.data.cells import read_cells
+
+TEXT = "a,b\n1,é\n2,\n"
+
+
+def written(folder: Path, content: bytes | str, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.encode(),
+        TEXT.encode("utf-8-sig"),
+        TEXT.encode("utf-16"),
+        TEXT.encode("cp1252"),
+        TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace(",", ";").encode(),
+        TEXT.replace(",", "\t").encode(),
+        ("\n" + TEXT + "\n , \n").encode(),
+        b'a,b\n"1","\xc3\xa9"\n2,""\n',
+        b" a , b \n1,\xc3\xa9\n2,\n",
+    ],
+)
+def test_a_table_is_the_same_whatever_wrote_it(tmp_path: Path, content: bytes) -> None:
+    cells = read_cells(written(tmp_path, content))
+    assert cells.table.to_dict("list") == {"a": ["1", "2"], "b": ["é", ""]}
+    assert cells.short == ()
+    packed = read_cells(written(tmp_path, gzip.compress(content), "t.csv.gz"))
+    assert packed.table.equals(cells.table)
+
+
+def test_a_row_that_is_cut_is_told_and_one_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    assert read_cells(written(tmp_path, "a,b\n1,2\n3\n")).short == (3,)
+    with pytest.raises(DataError, match="row 3 has 3 cells for 2 columns"):
+        read_cells(written(tmp_path, "a,b\n1,2\n3,4,5\n"))
+    with pytest.raises(DataError, match="row 2 has 3 cells"):  # never a column of row names
+        read_cells(written(tmp_path, "a,b\n0,1,2\n1,3,4\n"))
+
+
+def test_columns_have_names_of_their_own(tmp_path: Path) -> None:
+    assert list(read_cells(written(tmp_path, "a,a,,b,,\n1,2,3,4\n")).table) == [
+        *("a", "a.1", "column 3", "b")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'a,b\n1,"2\n3,4\n', "not a readable CSV"),  # the rest would be one cell
+        (b"a,b\n1,\0\n", "NUL"),
+        (b"\xff\xfea", "not a readable CSV"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_cells(written(tmp_path, content))
+    with pytest.raises(DataError, match="not a readable CSV"):
+        read_cells(tmp_path / "nothing.csv")
+
+
+def test_a_small_table_makes_no_large_one_unreadable(tmp_path: Path) -> None:
+    """The limit of a cell is the process's own, and other readers have it, too."""
+    read_cells(written(tmp_path, "a\n1\n"))
+    long = "1 " * 100_000
+    assert next(csv.reader([long])) == [long]
