@@ -46,8 +46,11 @@ for part in "${parts[@]}"; do
     for fold in 0 1 2 3 4; do
       for model in pneumothorax-classifier pneumothorax-segmenter; do
         train "$model" "$model-$fold" --set "fold=$fold"
-        export_bundle "$model-$fold"
       done
+    done
+    "$python" "$here/scripts/pneumothorax_folds.py" runs --data "$HILUM_DATA" --out pneumothorax.md
+    for model in pneumothorax-classifier pneumothorax-segmenter; do # fold 0 ships
+      export_bundle "$model-0" --no-fp32
     done
     ;;
   gate) [[ -e bundles/gate ]] || "$python" "$here/scripts/train_gate.py" "$HILUM_DATA" bundles/gate ;;
