@@ -21,9 +21,8 @@ from scipy import stats
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
-from hilum.core.options import assignment, checked, unknown
+from hilum.core.options import Options, assignment, checked, unknown
 from hilum.evaluate.metrics.names import higher_is_better
-from hilum.models.options import Options
 from hilum.report.run import sweep_figures, sweep_page
 from hilum.train.folder import RunFolder, locked, metrics
 from hilum.train.progress import say
