@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.cli.main import app
+from hilum.dicom.guard import Guard
 from hilum.inference.journal import NAME
 
 SECONDS = 120
@@ -38,6 +40,34 @@ def findings(out: Path) -> dict[str, object]:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     return write_toy_pipeline(tmp_path)
+
+
+def test_an_untrusted_file_that_kills_its_reader_costs_itself(
+    tmp_path: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        write_png(tmp_path / "images" / f"{name}.png", ord(name), 96, 80)
+    asked: list[str] = []
+    ask = Guard.ask
+
+    def killed(guard: Guard, name: str, *rest: Any) -> Any:
+        asked.append(Path(name).name)
+        if asked == ["a.png", "a.png", "b.png"]:  # header and pixels of a, header of b
+            os.kill(guard._running().pid, signal.SIGKILL)
+            monkeypatch.setattr(guard, "_running", lambda: guard._process)
+        try:
+            return ask(guard, name, *rest)
+        finally:
+            monkeypatch.undo() if asked[-1] == "b.png" else None
+
+    monkeypatch.setattr(Guard, "ask", killed)
+    arguments = ("predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline)
+    code, text = hilum(*arguments, "--untrusted", "--workers", "1")
+    assert code == 1
+    images = json.loads((tmp_path / "out" / "findings.json").read_text())["images"]
+    assert [one["status"] for one in images] == ["analysed", "refused", "analysed"]
+    assert "it crashes its decoder" in images[1]["reason"]
+    assert asked == ["a.png", "a.png", "b.png"]  # nothing was opened without the guard before
 
 
 @pytest.mark.slow
