@@ -62,7 +62,7 @@ def test_an_untrusted_file_that_kills_its_reader_costs_itself(
 
     monkeypatch.setattr(Guard, "ask", killed)
     arguments = ("predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline)
-    code, text = hilum(*arguments, "--untrusted", "--workers", "1")
+    code, _text = hilum(*arguments, "--untrusted", "--workers", "1")
     assert code == 1
     images = json.loads((tmp_path / "out" / "findings.json").read_text())["images"]
     assert [one["status"] for one in images] == ["analysed", "refused", "analysed"]
