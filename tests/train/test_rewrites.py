@@ -87,10 +87,14 @@ def eight_bits(
     return int8.to_int8(graph_of(pads, scale, sizes), images)
 
 
-def answer(graph: bytes, count: int) -> np.ndarray:
+def outputs(graph: bytes, count: int = 1) -> list[np.ndarray]:
     image = np.random.default_rng(count).uniform(-1, 1, (count, 1, SIDE, SIDE))
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {"image": image.astype(np.float32)})[0])
+    return [np.asarray(one) for one in session.run(None, {"image": image.astype(np.float32)})]
+
+
+def answer(graph: bytes, count: int) -> np.ndarray:
+    return outputs(graph, count)[0]
 
 
 def operators(graph: bytes) -> Counter[str]:
@@ -129,6 +133,25 @@ def test_what_fits_no_rewrite_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert operators(after)["Resize"] == 1  # by three
     assert kernels(after)[1, 2] == 0  # without padding the last block would be half a one
     np.testing.assert_allclose(answer(after, 2), answer(before, 2), atol=1e-6)
+
+
+def test_a_head_that_several_levels_share_is_a_product_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a region proposal network, whose one kernel goes over every level of the pyramid."""
+    model = onnx.load_from_string(graph_of(BOTH, 2.0, True))
+    node = helper.make_node("Conv", ["fine_r", "head", "head_b"], ["second"], kernel_shape=(1, 1))
+    node.name = "make_second"
+    model.graph.node.append(node)
+    sides = ["batch", 3, SIDE // 2, SIDE // 2]
+    model.graph.output.append(helper.make_tensor_value_info("second", 1, sides))
+    monkeypatch.setattr(int8, "quicker", lambda graph: graph)
+    images = np.random.default_rng(1).uniform(-1, 1, (4, 1, SIDE, SIDE)).astype(np.float32)
+    before = int8.to_int8(model.SerializeToString(), images)
+    after = quicker(before)
+    assert operators(after)["MatMul"] == 2
+    for one, other in zip(outputs(after), outputs(before), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.parametrize("offset", [0, 1])

@@ -94,7 +94,7 @@ class PointwiseHead(_Rule):
         assert kernel is not None
         matrix = np.ascontiguousarray(kernel[:, :, 0, 0].T)
         pixels = op.DequantizeLinear(op.Transpose(x, perm=NHWC), scale, zero)
-        product = op.MatMul(pixels, op.initializer(ir.tensor(matrix), name=f"{weight.name}_t"))
+        product = op.MatMul(pixels, op.Constant(value=ir.tensor(matrix)))
         return op.Transpose(op.Add(product, bias), perm=NCHW)
 
 
