@@ -212,6 +212,33 @@ def held_patients(path: str | Path) -> dict[str, str] | None:
     return out
 
 
+def by_patient(held: Mapping[str, str], table: pd.DataFrame, name: str, seed: int = 0) -> Split:
+    """Who is named stays in his part, all others train.
+
+    Args:
+        held: of `held_patients`.
+        table: image_id and patient.
+        name: of the catalog.
+
+    Raises:
+        DataError: none of these patients is named.
+    """
+    part = table["patient"].map(person).map(held).fillna("train")
+    if (part == "train").all():
+        raise DataError(f"the list of held-out patients names nobody of {name!r}")
+    return Split(table[["image_id", "patient"]].assign(part=part), seed, name)
+
+
+def split_of(path: str | Path, catalog: Catalog) -> Split:
+    """A file of images, or of held-out patients of whatever catalog, for this one.
+
+    Raises:
+        DataError: as `open_split`, `held_patients` and `by_patient`.
+    """
+    held = held_patients(path)
+    return open_split(path) if held is None else by_patient(held, catalog.table, catalog.name)
+
+
 def hold_out(
     catalog: Catalog,
     fractions: Sequence[float],

@@ -16,7 +16,7 @@ import pandas as pd
 from hilum.core.errors import ConfigError, DataError
 from hilum.data.catalog import Catalog
 from hilum.data.columns import FIXED
-from hilum.data.split import Split, folds, held_patients, hold_out, open_split, person
+from hilum.data.split import Split, by_patient, folds, held_patients, hold_out, open_split
 from hilum.train.options import HoldOut
 from hilum.train.recipe import Recipe
 from hilum.train.sources import Source
@@ -66,7 +66,8 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
     if given is not None:
         patients = held_patients(given)
         if patients is not None:
-            return _by_patient(patients, sources, recipe)
+            table = pd.concat([_people(one, sources) for one in sources], ignore_index=True)
+            return Parts(by_patient(patients, table, recipe.name, recipe.seed), {})
         split = open_split(given)
         return Parts(split, _unnamed(split, sources))
     placed: dict[str, str] = {}  # patient -> part
@@ -85,16 +86,6 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
     lost = whole["part"] == ""
     _count(left_out, "patients with another fold in another source", lost.sum())
     return Parts(Split(whole[~lost].reset_index(drop=True), recipe.seed, recipe.name), left_out)
-
-
-def _by_patient(held: dict[str, str], sources: Sequence[Source], recipe: Recipe) -> Parts:
-    """Who is named stays in his part, in every source; all others train."""
-    table = pd.concat([_people(one, sources) for one in sources], ignore_index=True)
-    part = table["patient"].map(person).map(held).fillna("train")
-    if (part == "train").all():
-        raise DataError("the list of held-out patients names nobody of these sources")
-    rows = table[["image_id", "patient"]].assign(part=part)
-    return Parts(Split(rows, recipe.seed, recipe.name), {})
 
 
 def _pools(sources: Sequence[Source]) -> Iterable[list[Source]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, SPLIT, ledger, open_source
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
@@ -21,7 +21,7 @@ def catalog(
     out: Path = OUT,
     set_name: str = SET_NAME,
     options: list[str] = OPTIONS,
-    split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
+    split: Path | None = SPLIT,
     part: str = PART,
     known: list[str] = typer.Option(
         [], help="Only images of which this column is annotated: boxes, mask_NAME; repeatable."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, SPLIT, ledger, open_source
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
@@ -37,7 +37,7 @@ def convert(
     source_of_masks: str = typer.Option(
         "masks", "--from", help="masks, or boxes: filled, those of label --mask or all."
     ),
-    split: Path | None = typer.Option(None, help="Parts by a file of `hilum data split`."),
+    split: Path | None = SPLIT,
     part: str = PART,
     enrich: str = typer.Option(
         "", help="Pictures: add augmented copies by this policy to the training part."

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
 SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
+SPLIT = typer.Option(
+    None, help="Parts by a file of `hilum data split`, or a list of held-out patients."
+)
 PART = typer.Option("", help="Only this part of the split, or parts: test, validation,test.")
 OPTIONS = typer.Option(
     [],
@@ -33,7 +36,8 @@ def open_source(
     could not use is said on stderr.
 
     Args:
-        split: a file of `hilum data split`, whose parts the catalog then has.
+        split: a file of `hilum data split`, or of held-out patients (recipes/splits), whose parts
+            the catalog then has.
         root: where the images of a catalog lie now.
         part: only this part of its split, or several with commas.
 
@@ -41,11 +45,11 @@ def open_source(
         ConfigError: options that make no sense, or there is no such part.
         DataError: as `load`, `open_catalog` and `Split.apply`.
     """
-    from hilum.data.split import open_split
+    from hilum.data.split import split_of
 
     catalog = _open(source, set_name, options, root)
     if split is not None:
-        catalog = open_split(split).apply(catalog)
+        catalog = split_of(split, catalog).apply(catalog)
     if part:
         catalog = _part(catalog, part)
     for note in catalog.notes:
