@@ -70,13 +70,16 @@ DISTRIBUTIONS = (
             "hilum_models/py.typed",
             "hilum_models/bundles/covid-yolo/model.int8.onnx",
             "hilum_models/bundles/covid-study/model.int8.onnx",
+            "hilum_models/bundles/covid-fasterrcnn/model.int8.onnx",
+            "hilum_models/bundles/pneumothorax-segmenter/model.int8.onnx",
             "hilum_models/pipelines/covid.yaml",
+            "hilum_models/pipelines/pneumothorax-small.yaml",
             "dist-info/licenses/src/hilum_models/bundles/covid-yolo/LICENSE.md",
             "dist-info/licenses/src/hilum_models/bundles/covid-study/LICENSE.md",
         ),
         sdist=("README.md", "src/hilum_models/__init__.py"),
         not_in_sdist=(),
-        limit_mib=60,
+        limit_mib=80,
     ),
 )
 
