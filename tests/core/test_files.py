@@ -21,7 +21,14 @@ from pydantic import Field
 from hilum.core import errors
 from hilum.core.errors import ConfigError, HilumError, InputRefused, MissingExtraError
 from hilum.core.extras import require
-from hilum.core.files import atomic_path, is_file, read_at_most, write_bytes, write_quickly, write_text
+from hilum.core.files import (
+    atomic_path,
+    is_file,
+    read_at_most,
+    write_bytes,
+    write_quickly,
+    write_text,
+)
 from hilum.core.labels import NOT_SHOWN, VOCABULARY, label
 from hilum.core.options import Options, checked, unknown
 from hilum.core.percentiles import percentiles

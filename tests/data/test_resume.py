@@ -8,7 +8,16 @@ import pytest
 
 from hilum.data.resume import each_file
 
-DAMAGES = [b"", b"{", b"null", b"[1]", b'{"path": ["a"]}', b'{"stamp": 1}', b"\xff\xfe", b"[" * 9999]
+DAMAGES = [  # of a line
+    b"",
+    b"{",
+    b"null",
+    b"[1]",
+    b'{"path": ["a"]}',
+    b'{"stamp": 1}',
+    b"\xff\xfe",
+    b"[" * 9999,
+]
 
 
 def run(folder: Path, names: list[str]) -> tuple[dict[str, int], list[str]]:
