@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import stat
 import sys
+import threading
+import tracemalloc
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +21,14 @@ from pydantic import Field
 from hilum.core import errors
 from hilum.core.errors import ConfigError, HilumError, InputRefused, MissingExtraError
 from hilum.core.extras import require
-from hilum.core.files import atomic_path, write_bytes, write_quickly, write_text
+from hilum.core.files import (
+    atomic_path,
+    is_file,
+    read_at_most,
+    write_bytes,
+    write_quickly,
+    write_text,
+)
 from hilum.core.labels import NOT_SHOWN, VOCABULARY, label
 from hilum.core.options import Options, checked, unknown
 from hilum.core.percentiles import percentiles
@@ -98,6 +108,34 @@ def test_options_out_of_range_are_errors_where_they_are_read(value: object) -> N
 def test_options_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Kitchen().size = 5  # type: ignore[misc]
+
+
+def test_a_file_takes_memory_as_it_is_long_and_not_as_it_may_be(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    tracemalloc.start()
+    assert read_at_most(tmp_path / "a", 2**40) == b"12345"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+    assert read_at_most(tmp_path / "a", 5) == b"12345"
+    assert len(read_at_most(tmp_path / "a", 3)) == 4  # so that the caller knows
+    assert is_file(tmp_path / "a")
+    assert not any(map(is_file, (tmp_path, "x" * 5000, "a\0b", tmp_path / "b")))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_is_read_to_its_end_or_the_limit(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for limit, size in ((2**30, 3_000_000), (10, 11)):
+        writer = threading.Thread(target=_write, args=[tmp_path / "pipe"])
+        writer.start()
+        assert len(read_at_most(tmp_path / "pipe", limit)) == size
+        writer.join()
+
+
+def _write(path: Path) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        path.write_bytes(b"x" * 3_000_000)
 
 
 # --- errors and names ---

@@ -21,7 +21,7 @@ from hilum.inference.pipeline import Pipeline
 from hilum.inference.run import Job
 from hilum.report.results import ResultFolder
 from hilum.scale.batch import Finish, batch, here
-from hilum.scale.manifest import NAME
+from hilum.scale.manifest import NAME, Manifest
 from hilum.scale.shards import Finished, Shard, Worker, plan, shard_of
 
 SHARDS = 4
@@ -129,6 +129,30 @@ def test_a_run_killed_before_its_line_gives_the_same_rows(
     (out / NAME).write_bytes(b"".join(lines[:-1]))
     assert batch(str(archive), out, job, shards=SHARDS).shards_kept == SHARDS - 1
     assert entries(out) == whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b"[" * 9999,
+        b'{"shard": 1, "inputs": "d", "size": 1}',
+        b'{"shard": [], "inputs": "d", "size": 1, "counts": {}}',
+        b'{"shard": "1", "inputs": "d", "size": 1, "counts": {}}',
+        b'{"shard": 1, "inputs": "d", "size": 1, "counts": {"analysed": null}}',
+        b'{"shard": 1, "inputs": "d", "size": NaN, "counts": {}}',
+    ],
+    ids=lambda line: repr(line[:60]),
+)
+def test_a_damaged_line_is_a_shard_that_is_made_again(tmp_path: Path, line: bytes) -> None:
+    with Manifest(tmp_path, {}) as manifest:
+        manifest.add(Finished(0, "d", 1, {"analysed": 1}))
+    with (tmp_path / NAME).open("ab") as stream:
+        stream.write(line + b"\n")
+    with Manifest(tmp_path, {}) as manifest:
+        assert list(manifest.finished) == [0]
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut"])

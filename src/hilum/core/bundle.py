@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from hilum.core.documents import parse_json
 from hilum.core.errors import BundleError, DocumentError
-from hilum.core.files import atomic_path, is_file
+from hilum.core.files import atomic_path, is_file, read_at_most
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 from hilum.core.options import checked
 
@@ -210,8 +210,7 @@ class _Folder:
         try:
             if path.is_symlink():
                 raise BundleError(f"{self.path}: {name!r} is a link; refused")
-            with path.open("rb") as stream:
-                return _limited(self.path, name, stream.read(limit + 1), limit)
+            return _limited(self.path, name, read_at_most(path, limit), limit)
         except OSError as error:
             raise BundleError(f"{self.path}: {name!r} cannot be read ({error.strerror})") from error
 

@@ -12,12 +12,12 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hilum.core.errors import DocumentError, HilumError
+from hilum.core.files import read_at_most
 
 Text = str | bytes
 Parse = Callable[[Text], Any]
@@ -38,8 +38,7 @@ def read_document(path: str | os.PathLike[str], parse: Parse, error: type[HilumE
         error: what is raised, with the file's name.
     """
     try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+        content = read_at_most(path, MOST_BYTES)
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise error(f"{os.fspath(path)} cannot be read: {reason}") from problem

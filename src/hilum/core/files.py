@@ -46,6 +46,25 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def read_at_most(path: str | os.PathLike[str], limit: int) -> bytes:
+    """The content, or one byte more than `limit` of it where there is more.
+
+    Asked for `limit` bytes at once, Python would map memory for them whatever the file's size.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size:
+            return stream.read(min(size, limit) + 1)
+        parts, left = [], limit + 1  # a pipe, whose size nobody knows
+        while left and (part := stream.read(min(left, 2**20))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file atomically."""
     with atomic_path(path) as temporary:

@@ -11,14 +11,16 @@ import csv
 import gzip
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
 from hilum.core.documents import UTF16_MARKS
 from hilum.core.errors import DataError
+from hilum.core.files import read_at_most
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30  # inflated
@@ -71,15 +73,21 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _content(path: Path) -> bytes:
-    with path.open("rb") as plain:
-        if path.suffix != ".gz":
-            content = plain.read(MOST_BYTES + 1)
-        else:
-            with gzip.open(plain) as stream:
-                content = stream.read(MOST_BYTES + 1)
+    content = read_at_most(path, MOST_BYTES)
+    if path.suffix == ".gz":
+        with gzip.open(io.BytesIO(content)) as stream:
+            content = b"".join(_pieces(stream))
     if len(content) > MOST_BYTES:
         raise DataError(f"{path} is larger than {MOST_BYTES} bytes; split it")
     return content
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """What a stream inflates to, up to the limit and a little more."""
+    size = 0
+    while size <= MOST_BYTES and (piece := stream.read(2**20)):
+        size += len(piece)
+        yield piece
 
 
 def _decoded(content: bytes) -> str:

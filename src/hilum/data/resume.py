@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from hilum.core.documents import parse_foreign_json
+from hilum.core.errors import DocumentError
 from hilum.data.references import archive_and_member
 
 Facts = dict[str, Any]
@@ -71,10 +73,10 @@ def _remembered(memory: Path) -> dict[str, Facts]:
     known: dict[str, Facts] = {}
     if not memory.is_file():
         return known
-    for line in memory.read_text(encoding="utf-8").splitlines():
+    for line in memory.read_bytes().splitlines():
         try:
-            facts = json.loads(line)
-            known[facts["path"]] = facts
-        except (ValueError, KeyError, TypeError):
+            facts = parse_foreign_json(line)
+            known[str(facts["path"])] = facts
+        except (DocumentError, KeyError, TypeError):
             continue  # the last line of a killed run may be torn; that file is done again
     return known

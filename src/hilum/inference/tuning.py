@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hilum.core.errors import ConfigError
+from hilum.core.documents import parse_json
+from hilum.core.errors import ConfigError, DocumentError
 from hilum.core.files import write_text
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
@@ -158,8 +159,8 @@ def _stored() -> dict[str, Any]:
     if not settings_file().is_file():
         return {}
     try:
-        value = json.loads(settings_file().read_text(encoding="utf-8"))
-    except ValueError as error:
+        value = parse_json(settings_file().read_bytes())
+    except DocumentError as error:
         raise _damaged(error) from error
     if not isinstance(value, dict):
         raise _damaged("no JSON object")

@@ -11,7 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
 
-from hilum.core.errors import ConfigError
+from pydantic import TypeAdapter, ValidationError
+
+from hilum.core.documents import parse_json
+from hilum.core.errors import ConfigError, DocumentError
 from hilum.inference.journal import lock
 from hilum.scale.shards import FOLDER, Finished, Shard
 
@@ -57,8 +60,8 @@ class Manifest:
         self._check(_parse(first) or {}, head)
         if lines[-1]:
             self._stream.write(b"\n")  # after a line that was cut off
-        values = [value for value in map(_parse, lines) if value is not None]
-        self.finished = {value["shard"]: Finished(**value) for value in values}
+        finished = [one for one in map(_finished, lines) if one is not None]
+        self.finished = {one.shard: one for one in finished}
 
     def __enter__(self) -> Self:
         return self
@@ -101,9 +104,20 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else -1
 
 
+_FINISHED = TypeAdapter(Finished)
+
+
+def _finished(line: bytes) -> Finished | None:
+    """None for a line that was cut off or damaged: its shard is made again."""
+    try:
+        return _FINISHED.validate_json(line, strict=True)
+    except ValidationError:
+        return None
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
-    except ValueError:
+        value = parse_json(line)
+    except DocumentError:
         return None  # cut off by a crash, or empty
     return value if isinstance(value, dict) else None

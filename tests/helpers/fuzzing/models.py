@@ -161,7 +161,7 @@ def _graph(rng: random.Random, content: bytes) -> bytes:
                 rng.choice(shape.dim).dim_value = rng.choice((0, 1, 7, 2**33))
         else:
             model.ir_version = rng.choice((0, 3, 99, 2**40))
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 @cache

@@ -134,7 +134,9 @@ def _alike(rng: random.Random, old: Any) -> Any:
     if isinstance(old, bool):
         return not old
     if isinstance(old, (int, float)):
-        return rng.choice((*NUMBERS[:13], -old, old + 1, old * 2, old / 3, float(old), str(old)))
+        return rng.choice(
+            (*NUMBERS[:13], -old, old + 1, old * 2, old % 3, -old * 3, str(old)[:300])
+        )
     if isinstance(old, str):
         at = rng.randrange(len(old) + 1)
         return rng.choice((rng.choice(TEXTS), old[:at], old[:at] + rng.choice(TEXTS) + old[at:]))

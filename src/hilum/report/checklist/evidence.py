@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hilum.core.bundle import load_bundle
+from hilum.core.documents import parse_foreign_json, parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Manifest
 
@@ -65,11 +63,11 @@ def _with_bundle(evidence: Evidence, source: Path) -> Evidence:
 
 
 def _with_run(evidence: Evidence, folder: Path) -> Evidence:
-    recipe = yaml.safe_load((folder / RECIPE).read_text())
+    recipe = read_document(folder / RECIPE, parse_yaml, ConfigError)
 
     def content(name: str) -> Any:
         path = folder / name
-        return json.loads(path.read_text()) if path.is_file() else None
+        return read_document(path, parse_foreign_json, ConfigError) if path.is_file() else None
 
     return replace(
         evidence,
