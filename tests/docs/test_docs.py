@@ -1,5 +1,6 @@
 """What the documents say is there, and what they show runs."""
 
+import json
 import re
 import subprocess
 import sys
@@ -61,3 +62,7 @@ def test_from_files_to_figures_runs_as_it_stands(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "index.html").is_file()
     assert (tmp_path / "report.html").is_file()
     assert list((tmp_path / "figures").glob("*.png"))
+    parts = json.loads((tmp_path / "runs" / "own" / "data.json").read_text())["images"]
+    assert parts == {"train": 12, "validation": 8, "test": 8}, "the catalog's own split"
+    assert (tmp_path / "both.html").is_file()
+    assert "known" in (tmp_path / "checklist.md").read_text()

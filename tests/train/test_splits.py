@@ -134,6 +134,17 @@ def test_a_catalogs_own_split_counts_but_a_challenges_does_not() -> None:
     assert [len(rows[part]["other"]) for part in PARTS] == [12, 4, 4]
 
 
+def test_a_catalog_that_names_its_test_patients_never_trains_on_them() -> None:
+    """Also where the recipe holds nobody out."""
+    named = ["train"] * 10 + ["validation"] * 5 + ["test"] * 5
+    own = source("own", [f"p{i}" for i in range(20)], named)
+    plain = source("plain", [f"p{i}" for i in range(10, 30)])  # some of the same people
+    for sources in ([own], [own, plain]):
+        rows = split_sources(small(), sources).rows(sources, None)
+        assert [len(rows[part]["own"]) for part in PARTS] == [10, 5, 5]
+    assert rows["train"]["plain"] == list(range(10, 20))
+
+
 def test_a_split_of_another_catalog_is_refused(tmp_path: Path) -> None:
     one = source("one", [f"p{i}" for i in range(20)], hold_out=HELD)
     split_sources(small(), [one]).split.save(tmp_path / "split.json")
