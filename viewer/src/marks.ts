@@ -25,7 +25,7 @@ export class Marks {
   private layers: Layers = { boxes: true, outlines: true, lungs: false, heat: false, readers: true };
 
   constructor(private readonly toHost: (point: Point2) => Point2) {
-    this.heat.className = "heat";
+    Object.assign(this.heat, { className: "heat", width: 0 }); // nothing to show yet
     this.heat.hidden = true;
   }
 

@@ -4,6 +4,7 @@ import { button, fill, h } from "./dom";
 import { many, sentence, two } from "./words";
 
 const BOX = "box";
+const NO_DATA = new Set(["", "no data"]);
 
 /** All operating points of a pipeline: those of the service, and those its result was made with. */
 export function pointsOf(status: Status, pipeline: string, result: Result | null): Point[] {
@@ -33,6 +34,7 @@ export function floorOf(result: Result): number {
 
 /** What an operating point of boxes is good for, in a sentence of plain words. */
 export function meaning(point: Point): string {
+  if ((point.sensitivity ?? point.false_marks_per_100 ?? null) === null && NO_DATA.has(point.chosen_on ?? "")) return "Given by the pipeline, chosen on no data: how much it finds and misses is not known.";
   const found = point.sensitivity === null || point.sensitivity === undefined ? null : `finds ${Math.round(100 * point.sensitivity)} of 100 annotated boxes`;
   const marks = point.false_marks_per_100 === null || point.false_marks_per_100 === undefined ? "false marks per 100 studies were not recorded" : `${Math.round(point.false_marks_per_100)} false marks per 100 studies`;
   const where = point.chosen_on ? ` Measured where it was chosen: ${point.chosen_on}; expect less elsewhere.` : "";
@@ -85,7 +87,7 @@ export class Threshold {
     this.input.value = String(Math.max(Number(this.input.min), this.now));
     this.value.textContent = two(this.now);
     this.input.setAttribute("aria-valuetext", `${two(this.now)}${exact ? `, operating point ${at.name}` : ""}`);
-    const name = at ? `“${at.name}” (${at.aim})` : "";
+    const name = at ? `“${at.name}”${at.aim === at.name ? "" : ` (${at.aim})`}` : "";
     this.words.textContent = exact ? `Operating point ${name}: ${meaning(at)}` : at ? `Above ${name}: fewer boxes, fewer found and fewer false than there. There: ${meaning(at)}` : "No operating point of this pipeline lies here.";
     for (const one of this.root.querySelectorAll<HTMLElement>("[data-threshold]")) one.setAttribute("aria-pressed", String(Math.abs(Number(one.dataset.threshold) - this.now) < 0.005));
     this.back.hidden = Math.abs(this.now - this.floor) < 0.005;

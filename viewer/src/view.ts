@@ -214,7 +214,7 @@ export class View {
   }
 
   private warnings(result: Result): HTMLElement | null {
-    const image = result.images[0], words = [...(image?.warnings ?? []), ...Object.entries(image?.declined ?? {}).map(([name, why]) => `${name} was not asked: ${why}`)];
+    const image = result.images[0], words = [...notWritten(image?.warnings ?? []), ...Object.entries(image?.declined ?? {}).map(([name, why]) => `${name} was not asked: ${why}`)];
     return words.length ? h("section", { class: "warnings" }, h("h2", {}, "Warnings"), h("ul", {}, ...words.map((one) => h("li", {}, `⚠ ${sentence(one)}`)))) : null;
   }
 
@@ -436,6 +436,17 @@ export class View {
     const invert = document.getElementById("tool-invert");
     invert?.setAttribute("aria-pressed", String(this.pane.view?.inverted ?? false));
   }
+}
+
+/** Warnings, those of files that were not written for one reason as one. */
+function notWritten(warnings: string[]): string[] {
+  const missing = new Map<string, string[]>(), others: string[] = [];
+  for (const warning of warnings) {
+    const [, kind, why] = /^not-written: (\w+): (.*)$/s.exec(warning) ?? [];
+    if (kind && why) missing.set(why, [...(missing.get(why) ?? []), FILES.find(([name]) => name === kind)?.[1] ?? kind]);
+    else others.push(warning);
+  }
+  return [...others, ...[...missing].map(([why, kinds]) => `Not written: ${kinds.join(", ")}. ${why}`)];
 }
 
 /** Height of a pixel in its widths; the spacing is known once the image was analysed. */

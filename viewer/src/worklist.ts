@@ -83,13 +83,13 @@ export class Worklist {
 
   private row(image: Summary): HTMLElement {
     const { shape, word } = STATES[image.state], priority = PRIORITIES[image.priority];
-    const facts = [image.view ?? image.modality, dicomDate(image.study_date), image.origin].filter(Boolean).join(" · ");
+    const facts = [shortClock(image.received), image.view ?? image.modality, dicomDate(image.study_date), image.origin].filter(Boolean);
     return h("li", {}, h("a", { href: `#/image/${image.id}`, class: `image ${image.state}`, "data-image": image.id },
       thumbnail(image),
       h("span", { class: "text" },
         h("span", { class: "first" }, h("b", { class: "name" }, title(image)), image.priority === "routine" ? null : h("span", { class: `priority ${image.priority}` }, h("span", { "aria-hidden": "true" }, priority.shape), ` ${priority.word}`)),
         h("span", { class: "answer" }, ...answer(image)),
-        h("span", { class: "facts" }, h("span", { class: `state ${image.state}` }, h("span", { "aria-hidden": "true" }, shape), ` ${word}`), ` · ${shortClock(image.received)}${facts ? ` · ${facts}` : ""}`),
+        h("span", { class: "facts" }, h("span", { class: `state ${image.state}` }, h("span", { "aria-hidden": "true" }, shape), ` ${word}`), ...facts.map((fact) => h("span", { class: "fact" }, fact))),
         h("span", { class: "facts" }, ...extras(image)))));
   }
 }

@@ -77,6 +77,7 @@ def problems(operation: Any, held: dict[str, list[str]], mode: Any) -> list[str]
             # 422 is right for bytes that are no image and boxes beside one; no schema says that.
             case.call_and_validate(
                 base_url=BASE,
+                timeout=300,  # the first catalog loads pandas, on a loaded machine
                 headers={"Host": "127.0.0.1"},
                 excluded_checks=[positive_data_acceptance],
             )
