@@ -14,7 +14,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 
@@ -82,7 +81,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+def _pieces(stream: gzip.GzipFile) -> Iterator[bytes]:
     """What a stream inflates to, up to the limit and a little more."""
     size = 0
     while size <= MOST_BYTES and (piece := stream.read(2**20)):
