@@ -120,7 +120,7 @@ def test_a_file_takes_memory_as_it_is_long_and_not_as_it_may_be(tmp_path: Path) 
     assert read_at_most(tmp_path / "a", 5) == b"12345"
     assert len(read_at_most(tmp_path / "a", 3)) == 4  # so that the caller knows
     assert is_file(tmp_path / "a")
-    assert not any(map(is_file, (tmp_path, "x" * 5000, "a\0b", tmp_path / "b")))
+    assert not any(is_file(one) for one in (tmp_path, "x" * 5000, "a\0b", tmp_path / "b"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
