@@ -49,7 +49,7 @@ def _validation(folder: Path, bundle: Bundle, threshold: float = 0.0) -> tuple[P
     ]
     head = {
         "bundles": [{"name": bundle.name, "sha256": bundle.sha256}],
-        "operating_points": {"given": {"threshold": threshold, "score": "box"}},
+        "operating_points": {"given": {"threshold": threshold, "reason": "given", "score": "box"}},
     }
     document = {"schema": "hilum.findings/1", "pipeline": head, "images": entries}
     (folder / "f.json").write_text(json.dumps(document))

@@ -190,7 +190,9 @@ def test_a_file_without_any_box_has_no_voice_among_detectors(tmp_path: Path) -> 
     assert image["findings"][0]["score"] == pytest.approx(0.9)
     assert image["scores"]["opacity"] == pytest.approx(0.7)
     # Of a detector the head says so, though it found nothing.
-    document["pipeline"]["operating_points"] = {"given": {"threshold": 0.1, "score": "box"}}
+    document["pipeline"]["operating_points"] = {
+        "given": {"threshold": 0.1, "reason": "given", "score": "box"}
+    }
     write(classifier, json.dumps(document))
     run("ensemble", detector, classifier, "--out", out)
     halved = json.loads(out.read_text())["images"][0]["findings"][0]["score"]
