@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hilum.inference.loaded import LoadedPipeline
     from hilum.serve.service import Service
 
+SHOWN = "opacity"  # the score of the worklist
 HEAT, FILE = "heat", "heat.json"
 BEHIND = -1  # priority: every analysis comes first
 LIMIT_S = 20.0  # of one map
@@ -99,7 +100,8 @@ def heat_of(loaded: LoadedPipeline, radiograph: Radiograph) -> tuple[Heat, str]:
         if manifest.positive or manifest.image_scores or manifest.has_boxes:
             predictor = Predictor(bundle, threads=loaded.threads)
             steps = _steps(predictor, radiograph)
-            return occlusion(predictor, radiograph, steps=steps), bundle.name
+            name = SHOWN if SHOWN in manifest.image_scores else None  # as analysis shows it
+            return occlusion(predictor, radiograph, name, steps=steps), bundle.name
     raise NoHeatMap("this pipeline has no score that a map could be made of")
 
 

@@ -168,7 +168,7 @@ def test_a_heat_map_is_made_when_asked_for_and_says_what_it_is(
     assert client.post(where).json()["duplicate"]
     parts.work()
     heat = client.get(where).json()
-    assert (heat["method"], heat["score"]) == ("occlusion", "box")  # the toy has no other
+    assert (heat["method"], heat["score"]) == ("occlusion", "opacity")
     score = client.get(f"{API}/images/{id}").json()["score"]
     assert heat["value"] == pytest.approx(score, abs=1e-3)
     assert np.shape(heat["map"])[0] / np.shape(heat["map"])[1] == pytest.approx(96 / 80, rel=0.05)
