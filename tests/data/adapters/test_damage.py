@@ -258,3 +258,63 @@ def test_coco_annotations_of_nothing_that_is_listed(tmp_path: Path) -> None:
     text(tmp_path / "x.json", json.dumps(content))
     with pytest.raises(DataError, match=r"no annotation is of a listed image; .*'IM1'"):
         load("coco", tmp_path)
+
+
+HEADS = {
+    "rsna": ("stage_2_train_labels.csv", "patientId,x,y,width,height,Target"),
+    "vindr": ("train.csv", "image_id,class_name,rad_id,x_min,y_min,x_max,y_max"),
+    "siim-covid": ("train_image_level.csv", "id,boxes,label,StudyInstanceUID"),
+    "siim-acr": ("train-rle.csv", "ImageId,EncodedPixels"),
+    "nih": (
+        "Data_Entry_2017.csv",
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,"
+        "View Position",
+    ),
+    "chexpert": ("train.csv", "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding"),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_table_without_rows_is_a_set_without_images(tmp_path: Path, name: str) -> None:
+    file, head = HEADS[name]
+    text(tmp_path / file, head + "\n")
+    assert len(load(name, tmp_path)) == 0
+
+
+@pytest.mark.parametrize("width", ["64", 1e9, 10**12])
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": 5, "counts": [0, 4]},
+        {"size": {"a": 1}, "counts": [0, 4]},
+        {"size": [48, 64], "counts": [10**12]},
+        {"counts": "\u00e9"},
+        [[1, 2, 3, 4, 5, 1e300]],
+        [1, 2],
+    ],
+)
+def test_a_damaged_segmentation_is_an_unknown_mask(
+    tmp_path: Path, segmentation: object, width: object
+) -> None:
+    picture(tmp_path / "a.png")
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": width, "height": 48}],
+        "categories": [{"id": 1, "name": "mass"}],
+        "annotations": [box | {"segmentation": segmentation}],
+    }
+    text(tmp_path / "x.json", json.dumps(content))
+    try:
+        catalog = load("coco", tmp_path)
+    except DataError:
+        assert width != "64"  # no image is so wide
+    else:
+        assert row(catalog, "a")["mask_mass"] is None
+        assert catalog.skips["damaged-mask"] == 1
+
+
+def test_an_image_known_and_not_known_to_be_positive_is_a_contradiction(tmp_path: Path) -> None:
+    head = HEADS["rsna"][1]
+    text(tmp_path / HEADS["rsna"][0], f"{head}\na,1,2,3,4,1\na,5,6,7,8,\n")
+    with pytest.raises(DataError, match="two different values of Target"):
+        load("rsna", tmp_path)

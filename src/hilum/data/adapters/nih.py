@@ -69,7 +69,7 @@ def load(path: Path) -> Catalog:
     files = source.files(IMAGES, *(f"images_{i:03d}" for i in range(1, 13)), "images")
     table = join_files(table, files, source, {})
     # A file's name starts with the patient, so that one without a row still has one.
-    named = _person(table["image_id"].str.rpartition("/")[2].str.split("_").str[0])
+    named = _person(table["image_id"].map(lambda name: name.rpartition("/")[2].partition("_")[0]))
     table["patient"] = table["patient"].fillna(named)
     table["width"] = table["height"] = SIDE
     table = pd.concat([table, _boxes(table["image_id"], source)], axis=1)

@@ -49,7 +49,7 @@ def load(path: Path, headers: bool = True) -> Catalog:
     files = source.files(DICOM, *FOLDERS)
     table = join_files(images, files, source, FOLDERS, lambda i: wanted[i])
     # A file without a row still tells its study and series by its place.
-    places = table["path"].str.split("/", expand=True)
+    places = table["path"].astype(str).str.split("/", expand=True)
     places = places.reindex(columns=range(4)).astype(object)
     place = places[1].where(places[2].notna())  # a file right below train/ is in no study
     table["study"] = table["study"].fillna(place).fillna("")

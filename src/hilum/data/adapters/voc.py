@@ -102,7 +102,7 @@ def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     own = images["name"].map(exported)
     by_name = match(own.where(own.notna(), images["name"]), files, lambda i: (within(*FOLDERS),))
     given = images["filename"].where(images["filename"] != "", images["name"]).tolist()
-    folders = images["name"].str.rpartition("/")[0]
+    folders = images["name"].map(lambda name: name.rpartition("/")[0])
     beside = [f"{f}/{n}" if f and "/" not in n else n for f, n in zip(folders, given, strict=True)]
     folder_names = images["folder"].str.replace("\\", "/").str.rpartition("/")[2].tolist()
     by_filename = match(beside, files, lambda i: (within(folder_names[i]), within(*FOLDERS)))

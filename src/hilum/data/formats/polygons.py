@@ -15,6 +15,8 @@ from hilum.data.formats import runs as rle
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
 
+MOST_PIXELS = 2**28
+
 
 def outlines(mask: Bool) -> list[Float64]:
     """(n, 2) x, y outlines of each connected piece, on pixel centres; holes are lost."""
@@ -54,9 +56,11 @@ def mask_of_coco(segmentation: Any, height: int, width: int) -> Bool:
     Raises:
         DataError: empty, damaged or of another size.
     """
+    if not 0 < height * width <= MOST_PIXELS:
+        raise DataError(f"a mask of {height}×{width} px; needed: the size of an image")
     if isinstance(segmentation, dict):
         size = segmentation.get("size")
-        if size is not None and list(size) != [height, width]:
+        if size is not None and size != [height, width]:
             raise DataError(f"segmentation is of size {size}, its image of {[height, width]}")
         return _of_counts(segmentation.get("counts"), height, width)
     if not isinstance(segmentation, list) or not segmentation:
