@@ -132,5 +132,12 @@ def test_an_entry_that_lacks_a_key_is_one_typed_error() -> None:
                 ImageResult.from_json({**entry, "status": entry.get("status")})
 
 
+@pytest.mark.parametrize("key", ["study_instance_uid", "scores", "images"])
+def test_a_study_says_who_it_is(tmp_path: Path, key: str) -> None:
+    study = {name: value for name, value in DOCUMENT["studies"][0].items() if name != key}
+    with pytest.raises(DataError, match=key):
+        read_predictions(write(tmp_path, changed("studies.0", study)))
+
+
 def test_keys_of_a_newer_hilum_pass() -> None:
     assert check_entry(IMAGE | {"newer": {"a": 1}})

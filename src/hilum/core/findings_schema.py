@@ -100,7 +100,7 @@ class EntryForm(_Form):
 class StudyForm(_Form):
     """One study."""
 
-    study_instance_uid: str | None = None
+    study_instance_uid: str | None
     scores: dict[Name, Score]
     images: list[Row]
 
