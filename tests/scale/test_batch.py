@@ -15,12 +15,13 @@ import pytest
 
 from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
-from hilum.core.errors import ConfigError
+from hilum.core.errors import ConfigError, HilumError
 from hilum.dicom.discover import Item
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.run import Job
 from hilum.report.results import ResultFolder
 from hilum.scale.batch import Finish, batch, here
+from hilum.scale.cluster import _ray
 from hilum.scale.manifest import NAME, Manifest
 from hilum.scale.shards import Finished, Shard, Worker, plan, shard_of
 
@@ -230,3 +231,17 @@ def test_ray_gives_what_predict_gives_and_goes_on(
     assert json.loads(hilum(*command).stdout)["shards_kept"] == 3
     assert entries(out) == expected
     assert {k for k, v in times(out).items() if before[k] != v} == {"shard-00001.parquet"}
+
+
+def test_a_machine_too_busy_for_ray_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason='pip install "hilum[scale]"')
+
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", late)
+    with (
+        pytest.raises(HilumError, match=r"Ray did not start.*timed out.*run the same"),
+        _ray(1, None),
+    ):
+        pass

@@ -91,13 +91,20 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
         except (ConnectionError, ValueError) as error:
             raise HilumError(f"no Ray cluster at {address}: {error}") from error
     else:
-        ray.init(
-            num_cpus=workers + 1,  # one for Ray Data's own tasks
-            object_store_memory=STORE_BYTES,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
+        try:
+            ray.init(
+                num_cpus=workers + 1,  # one for Ray Data's own tasks
+                object_store_memory=STORE_BYTES,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        except Exception as error:  # a start that takes too long raises no exception of Ray's own
+            raise HilumError(
+                f"Ray did not start on this machine: {str(error).splitlines()[0]} Nothing was "
+                "analysed and nothing lost; run the same command again when it is less busy, or "
+                "give a running cluster with --address"
+            ) from error
     data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
