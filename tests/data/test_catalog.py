@@ -115,6 +115,19 @@ def test_damaged_notes_are_one_typed_error(tmp_path: Path, meta: dict[bytes, byt
         open_catalog(path)
 
 
+def test_rows_that_a_file_promises_and_does_not_hold_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever damage makes the reader end early."""
+    rows = pd.DataFrame({"image_id": ["a", "b"], "patient": ["p", "q"]})
+    build("two", rows, Path()).save(tmp_path / "c.parquet")
+    assert len(open_catalog(tmp_path / "c.parquet")) == 2
+    batches = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda f: (b[:1] for b in batches(f)))
+    with pytest.raises(DataError, match="it has 2 rows, 1 are there"):
+        open_catalog(tmp_path / "c.parquet")
+
+
 def test_what_pandas_wrote_beside_is_not_asked(tmp_path: Path) -> None:
     path = tmp_path / "c.parquet"
     images = one(boxes=[1, 2, 3, 4], box_labels=["x"], label_opacity=1)

@@ -233,6 +233,8 @@ def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
                     raise DataError(f"it holds more than {MOST_BYTES} bytes")
                 batches.append(batch)
             table = pa.Table.from_batches(batches, file.schema_arrow)
+            if table.num_rows != file.metadata.num_rows:
+                raise DataError(f"it has {file.metadata.num_rows} rows, {table.num_rows} are there")
         meta = table.schema.metadata or {}
         return table.replace_schema_metadata(None).to_pandas(), meta
     except Exception as error:  # Arrow and pandas raise whatever they like

@@ -281,7 +281,7 @@ def test_a_table_without_rows_is_a_set_without_images(tmp_path: Path, name: str)
     assert len(load(name, tmp_path)) == 0
 
 
-@pytest.mark.parametrize("width", ["64", 1e9, 10**12])
+@pytest.mark.parametrize("width", ["64", 1e9, 10**12, float("inf")])
 @pytest.mark.parametrize(
     "segmentation",
     [

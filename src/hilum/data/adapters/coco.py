@@ -12,6 +12,7 @@ import pandas as pd
 
 from hilum.core.documents import parse_foreign_json, read_document
 from hilum.core.errors import DataError
+from hilum.core.geometry import FARTHEST_PX
 from hilum.data.adapters import sidecar
 from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, of_split, stem
@@ -186,6 +187,8 @@ def _meant(key: Any, entries: dict[str, Any]) -> str | None:
 def _image(entry: dict[str, Any], key: tuple[str, str]) -> dict[str, Any]:
     own = {name: text_of(entry.get(name)) for name in TEXTS}
     sides = {side: _number(entry.get(side)) for side in ("width", "height")}
+    if any(abs(number) > FARTHEST_PX for number in sides.values()):
+        raise DataError(f"set 'coco': image {entry['file_name']!r} is of {sides}; no image is")
     age = age_years(text_of(entry.get("age")))
     return {"key": key, "file_name": str(entry["file_name"]), **sides, **own, "age": age}
 
