@@ -123,6 +123,8 @@ def run_door(door: str, seed: int, first: int, count: int) -> Tally:
         )
         at = number - 1
         for text in done.stdout.splitlines():
+            if not text.endswith("}"):  # it died while it wrote
+                continue
             at = _count(tally, json.loads(text), door, at)
         number = at + 1 if done.returncode else number + batch
         if done.returncode:
