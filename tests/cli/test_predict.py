@@ -23,6 +23,7 @@ from hilum.dicom.guard import Guard
 from hilum.inference.journal import NAME
 
 SECONDS = 120
+TORN = b'{"path": "0'
 
 
 def hilum(*arguments: str | Path) -> tuple[int, str]:
@@ -112,12 +113,15 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, pipeline: Path, worke
     process.wait()
     assert not (out / "findings.json").exists()
     before = (out / NAME).read_bytes()
-    before = before[: before.rindex(b"\n") + 1]  # without a line that was being written
+    before = before[: before.rindex(b"\n") + 1]
+    (out / NAME).write_bytes(before + TORN)  # as every kill in the middle of a line leaves it
     code, _ = hilum(*arguments)
     assert code == 0
     assert (out / NAME).read_bytes().startswith(before)  # what was done is not done again
-    lines = [json.loads(line) for line in (out / NAME).read_bytes().split(b"\n") if line]
-    assert len({line["path"] for line in lines}) == 30
+    lines = (out / NAME).read_bytes().splitlines()
+    records = [json.loads(line) for line in lines if line != TORN]
+    assert len(records) == len(lines) - 1
+    assert len({record["path"] for record in records}) == 30
     hilum("predict", folder, "--out", tmp_path / "fresh", "--pipeline", pipeline)
     assert findings(out) == findings(tmp_path / "fresh")
 

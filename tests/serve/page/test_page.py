@@ -61,6 +61,16 @@ def fitted(page: Any, width: float, height: float) -> tuple[float, float, float]
     return left, stage["y"] + (stage["height"] - scale * height) / 2, scale
 
 
+def rectangle(page: Any, selector: str) -> Any:
+    """x, y, width, height on the screen; found and measured in one step, as every movement of the
+    image draws its marks anew."""
+    script = """(selector) => {
+        const b = document.querySelector(selector).getBoundingClientRect();
+        return [b.x, b.y, b.width, b.height];
+    }"""
+    return page.evaluate(script, selector)
+
+
 @pytest.mark.parametrize("aspect", [1.0, 1.5])
 def test_boxes_stand_at_the_pixels_of_the_json(
     visit: Open, service: str, rg1: bytes, aspect: float
@@ -74,10 +84,7 @@ def test_boxes_stand_at_the_pixels_of_the_json(
         x1, y1, x2, y2 = finding["box_px"]
         expected = left + scale * x1, top + scale * aspect * y1
         size = scale * (x2 - x1), scale * aspect * (y2 - y1)
-        script = (
-            "(e) => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
-        )
-        there = page.locator(f".marks [data-finding='{finding['id']}']").evaluate(script)
+        there = rectangle(page, f".marks [data-finding='{finding['id']}']")
         assert there == pytest.approx([*expected, *size], abs=1.5)
         card = page.locator(f".finding[data-finding='{finding['id']}']").inner_text()
         assert f"x {round(x1)}–{round(x2)}, y {round(y1)}–{round(y2)} px" in card
@@ -175,12 +182,11 @@ def test_the_heat_map_lies_on_the_image_and_says_what_it_is_not(visit: Open, rg1
     words = page.locator(".heat-legend").inner_text()
     assert "not where a disease is" in words
     assert "Lung opacity" in words
-    script = "(e) => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
     heat = page.request.get(f"{page.url.partition('#')[0]}api/v1/images/{id}/heatmap").json()
     image = page.request.get(f"{page.url.partition('#')[0]}api/v1/images/{id}").json()
     left, top, scale = fitted(page, image["size"][1], image["size"][0])
     size = scale * image["size"][1], scale * image["size"][0]
-    assert page.locator(".heat").evaluate(script) == pytest.approx([left, top, *size], abs=1.5)
+    assert rectangle(page, ".heat") == pytest.approx([left, top, *size], abs=1.5)
     hottest = np.unravel_index(np.argmax(heat["map"]), np.shape(heat["map"]))
     alpha = "(e, [x, y]) => e.getContext('2d').getImageData(x, y, 1, 1).data[3]"
     shown = page.locator(".heat").evaluate(alpha, [int(hottest[1]), int(hottest[0])])
