@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from torch.nn import functional as F
 
 from hilum.core.bundle import load_bundle, shipped_bundles
+from hilum.inference.session import session_options
 from hilum.train.export import int8
 from hilum.train.export.rewrites import in_blocks, quicker
 
@@ -89,7 +90,7 @@ def eight_bits(
 
 def outputs(graph: bytes, count: int = 1) -> list[np.ndarray]:
     image = np.random.default_rng(count).uniform(-1, 1, (count, 1, SIDE, SIDE))
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(graph, session_options(1), providers=["CPUExecutionProvider"])
     return [np.asarray(one) for one in session.run(None, {"image": image.astype(np.float32)})]
 
 

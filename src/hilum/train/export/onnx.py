@@ -21,7 +21,8 @@ from torch import nn
 
 from hilum.core.errors import ModelOutputError
 from hilum.core.prediction import sigmoid
-from hilum.inference.session import BATCH, RawOutputs
+from hilum.inference.session import BATCH, RawOutputs, session_options
+from hilum.inference.tuning import cores
 from hilum.train.heads import RawHeads
 
 OF_PROPOSALS = ("class_logits", "box_deltas", "proposals")
@@ -72,7 +73,9 @@ def without_traces(graph: bytes) -> bytes:
 
 def asking(graph: bytes) -> Callable[[NDArray[np.float32]], RawOutputs]:
     """What the graph says of one (1, S, S) prepared image."""
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        graph, session_options(cores()), providers=["CPUExecutionProvider"]
+    )
     names = [output.name for output in session.get_outputs()]
 
     def ask(image: NDArray[np.float32]) -> RawOutputs:
@@ -94,7 +97,9 @@ def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]
     Proposals are compared with their logits and deltas, row by row, whatever their order: two whose
     ranks differ by a rounding error change places. Their corners count in sides of the square.
     """
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        graph, session_options(cores()), providers=["CPUExecutionProvider"]
+    )
     names = [output.name for output in session.get_outputs()]
     heads, worst = RawHeads(net).eval(), 0.0
     with torch.inference_mode():
