@@ -13,7 +13,6 @@ from onnx import helper, numpy_helper
 from torch.nn import functional as F
 
 from hilum.core.bundle import load_bundle, shipped_bundles
-from hilum.inference.session import session_options
 from hilum.train.export import int8
 from hilum.train.export.rewrites import in_blocks, quicker
 
@@ -90,7 +89,9 @@ def eight_bits(
 
 def outputs(graph: bytes, count: int = 1) -> list[np.ndarray]:
     image = np.random.default_rng(count).uniform(-1, 1, (count, 1, SIDE, SIDE))
-    session = ort.InferenceSession(graph, session_options(1), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()  # ours are for one image at a time
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     return [np.asarray(one) for one in session.run(None, {"image": image.astype(np.float32)})]
 
 
@@ -155,6 +156,25 @@ def test_a_head_that_several_levels_share_is_a_product_for_each(
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_each_reader_has_weights_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.load_from_string(eight_bits(monkeypatch))
+    conv = next(node for node in model.graph.node if node.name == "make_t")
+    twin = model.graph.node.add()
+    twin.CopyFrom(conv)
+    twin.name, twin.output[0] = "twin", "twice"
+    for name in (conv.output[0], "twice"):
+        model.graph.output.append(helper.make_tensor_value_info(name, 1, None))
+    after = onnx.load_from_string(quicker(model.SerializeToString()))
+    readers = Counter(name for node in after.graph.node for name in node.input)
+    made = {node.output[0] for node in after.graph.node if node.op_type == "DequantizeLinear"}
+    kernels = [n.input[1] for n in after.graph.node if n.op_type == "Conv" and n.input[1] in made]
+    assert len(kernels) > 2
+    assert all(readers[name] == 1 for name in kernels)
+    _, once, twice = outputs(after.SerializeToString())
+    np.testing.assert_array_equal(once, twice)
+    assert once.std() > 0
+
+
 @pytest.mark.parametrize("offset", [0, 1])
 def test_a_kernel_over_blocks_is_the_kernel_over_pixels(offset: int) -> None:
     rng = np.random.default_rng(3)
@@ -167,7 +187,7 @@ def test_a_kernel_over_blocks_is_the_kernel_over_pixels(offset: int) -> None:
     torch.testing.assert_close(got, want, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["default", "gate"])
+@pytest.mark.parametrize("name", sorted(shipped_bundles()))
 def test_shipped_graphs_leave_nothing_to_rewrite(name: str) -> None:
     graph = load_bundle(shipped_bundles()[name]).model("int8")
     assert operators(quicker(graph)) == operators(graph)

@@ -26,8 +26,36 @@ def quicker(graph: bytes) -> bytes:
     """The graph with every rewrite that fits it."""
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph), data_prop=True)
     rules = [one.rule() for one in (NearestDoubling, PointwiseHead, Stem)]
-    changed = rewrite(ir.from_proto(model), rules)
-    return without_traces(ir.to_proto(changed).SerializeToString())
+    changed = ir.to_proto(rewrite(ir.from_proto(model), rules))
+    _give_own_weights(changed.graph)
+    return without_traces(changed.SerializeToString())
+
+
+def _give_own_weights(graph: onnx.GraphProto) -> None:
+    """A copy of the weights for each convolution of a head that several levels share.
+
+    Without VNNI ONNX Runtime turns weights from s8 to u8 (`session_options`), once for each reader,
+    under one name: it refuses graphs whose readers share them.
+    """
+    constants = {one.name: one for one in graph.initializer}
+    makers = [
+        node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and set(node.input) <= constants.keys()
+    ]
+    for maker in makers:
+        readers = [node for node in graph.node if maker.output[0] in node.input]
+        for number, reader in enumerate(readers[1:], 1):
+            own = onnx.NodeProto()
+            own.CopyFrom(maker)
+            for field in (own.input, own.output):
+                field[:] = [f"{name}_{number}" for name in field]
+            own.name = f"{maker.name}_{number}"
+            for name, copy in zip(maker.input, own.input, strict=True):
+                graph.initializer.add().CopyFrom(constants[name])
+                graph.initializer[-1].name = copy
+            reader.input[:] = [own.output[0] if x == maker.output[0] else x for x in reader.input]
+            graph.node.insert(0, own)  # it waits for constants alone
 
 
 class _Rule(RewriteRuleClassBase):  # type: ignore[misc]
