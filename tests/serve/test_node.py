@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -195,15 +195,19 @@ def test_idle_connections_do_not_keep_a_good_sender_out(parts: Parts) -> None:
             one.close()
 
 
-def test_a_slow_sender_is_cut_off(parts: Parts) -> None:
-    with (
-        running(parts, idle_s=0.5) as node,
-        socket.create_connection(("127.0.0.1", node.port), 10) as raw,
-    ):
-        raw.sendall(b"\x01\0\0\0\1\0half")
-        assert settled(lambda: node.associations == 0)
-        raw.settimeout(5)
-        assert raw.recv(100)[:1] in (b"\x07", b"")
+@pytest.mark.parametrize("early", [True, False])
+def test_a_slow_sender_is_cut_off(parts: Parts, early: bool) -> None:
+    """Also where its half PDU was there before the node came to look at the connection."""
+    with running(parts, idle_s=0.5) as node:
+        busy = node._server._lock if early else nullcontext()  # type: ignore[union-attr]
+        with socket.create_connection(("127.0.0.1", node.port), 10) as raw:
+            with busy:
+                raw.sendall(b"\x01\0\0\0\1\0half")
+                time.sleep(0.1)
+            assert settled(lambda: node.associations == 1)
+            assert settled(lambda: node.associations == 0)
+            raw.settimeout(5)
+            assert raw.recv(100)[:1] in (b"\x07", b"")
 
 
 @pytest.mark.parametrize("uid", ["../../../etc/passwd", "/root/x", ";rm -rf ~", "1." * 200, "a\0b"])

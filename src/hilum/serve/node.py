@@ -17,6 +17,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -228,7 +229,6 @@ class _Socket(AssociationSocket):  # type: ignore[misc]
     def _refuse(self, why: str) -> None:
         log.warning("an association was aborted: %s", why)
         self.drop()
-        self.server.forget(self.assoc)
         raise OSError(why)
 
     def drop(self) -> None:
@@ -255,6 +255,7 @@ class _Handler(RequestHandler):  # type: ignore[misc]
         assoc.dul.event_queue.get_nowait()  # "connected", by the plain socket; ours says it again
         connection = _Socket(assoc, self.server, self.request)
         assoc.dul.socket = connection  # instead of the plain one
+        assoc.run = functools.partial(self.server.serve, assoc, assoc.run)
         self.server.enter(assoc, connection)
         return assoc
 
@@ -268,7 +269,7 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
         self, entity: Any, config: Node, context: ssl.SSLContext | None, handlers: list[Any]
     ) -> None:
         self.config, self._tls = config, context
-        self._lock, self._connected = threading.Lock(), dict[int, tuple[Any, _Socket]]()
+        self._lock, self._connected = threading.Lock(), dict[int, _Socket]()
         super().__init__(
             entity,
             (config.host, config.port),
@@ -277,12 +278,11 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
             evt_handlers=handlers,
             request_handler=_Handler,
         )
-        self.bind(evt.EVT_CONN_CLOSE, self._left)
 
     @property
     def connected(self) -> list[_Socket]:
         with self._lock:
-            return [one for _, one in self._connected.values()]
+            return list(self._connected.values())
 
     def get_request(self) -> tuple[socket.socket, Any]:
         assert self.socket is not None
@@ -308,25 +308,22 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
 
     def enter(self, assoc: Any, connection: _Socket) -> None:
         with self._lock:
-            self._connected[id(assoc)] = assoc, connection
+            self._connected[id(assoc)] = connection
 
-    def _left(self, event: Any) -> None:
-        self.forget(event.assoc)
-
-    def forget(self, assoc: Any) -> None:
-        """The connection has ended: close it, and remove what came half-way."""
-        with self._lock:
-            _, connection = self._connected.pop(id(assoc), (None, None))
-        if connection is not None:
+    def serve(self, assoc: Any, run: Callable[[], None]) -> None:
+        """An association's thread; at its end, whatever ended it, nothing of it is left open."""
+        try:
+            run()
+        finally:
+            with self._lock:
+                connection = self._connected.pop(id(assoc))
             connection._shutdown_socket()
-        _discard(assoc)
+            _discard(assoc)
 
     def _make_room(self) -> None:
         """Those that were silent longest go; the newest are left alone while that is possible."""
         with self._lock:
-            alive = {k: v for k, v in self._connected.items() if v[0].is_alive() or not v[0].ident}
-            self._connected = alive
-            silent = sorted((c for _, c in alive.values() if not c.dropped), key=_heard)
+            silent = sorted((c for c in self._connected.values() if not c.dropped), key=_heard)
             now, gone = time.monotonic(), list[_Socket]()
             for one in silent[: max(0, len(silent) + 1 - self.config.associations)]:
                 crowded = len(silent) - len(gone) >= 2 * self.config.associations
