@@ -55,7 +55,6 @@ def hilum(*arguments: str | Path) -> Result:
 @pytest.fixture(autouse=True)
 def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(bench, "multiplies_bytes", lambda: True)
 
 
 def test_every_setting_fits_the_cores_and_all_cores_are_tried() -> None:
@@ -91,22 +90,9 @@ def test_a_box_more_or_less_is_far_away() -> None:
     assert apart(empty, empty) == (0.0, 0.0)
 
 
-def test_without_vnni_wider_limits_do_not_count_for_int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    far, wide = replace(ONE, boxes_px=BOX + 3), Limits(box_px=5)
-    assert not judged(INT8, 1.0, [ONE], [far], wide).refused
-    monkeypatch.setattr(bench, "multiplies_bytes", lambda: False)
-    assert "allowed 1; this CPU has no VNNI" in judged(INT8, 1.0, [ONE], [far], wide).refused
-    assert not judged(INT8, 1.0, [ONE], [ONE], wide).refused
-    assert not judged(replace(INT8, precision="fp32"), 1.0, [ONE], [far], wide).refused
-
-
-def test_vnni_is_read_from_the_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning.platform, "system", lambda: "Linux")
+def test_the_machine_is_named_by_its_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "CPUINFO", tmp_path / "cpuinfo")
-    assert not tuning.multiplies_bytes()
-    for flags, has in (("fpu avx2", False), ("fpu avx512_vnni", True), ("avx_vnni", True)):
-        tuning.CPUINFO.write_text(f"model name\t: A CPU\nflags\t\t: {flags}\n")
-        assert tuning.multiplies_bytes() is has
+    tuning.CPUINFO.write_text("processor\t: 0\nmodel name\t: A CPU\n")
     assert tuning.machine().startswith("A CPU, ")
 
 

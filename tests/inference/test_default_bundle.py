@@ -41,6 +41,43 @@ def test_one_image_in_two_transfer_syntaxes_has_the_same_findings() -> None:
     assert len(plain.findings.boxes_px)  # this image shows rounded opacities in both lungs
 
 
+@pytest.mark.parametrize(
+    ("precision", "scores", "boxes", "opacity", "shares"),
+    [
+        (
+            "fp32",
+            [0.6545, 0.4398],
+            [[117.2, 453.5, 749.1, 1513.4], [1040.3, 472.2, 1649.3, 1429.8]],
+            0.9670,
+            {"lungs": 0.3480, "opacity": 0.2404},
+        ),
+        (
+            "int8",
+            [0.6644, 0.4482],
+            [[114.1, 431.4, 775.1, 1517.6], [1038.0, 453.4, 1664.8, 1465.6]],
+            0.9664,
+            {"lungs": 0.3478, "opacity": 0.2625},
+        ),
+    ],
+)
+def test_golden_answers_to_rg1_on_every_processor(
+    precision: str,
+    scores: list[float],
+    boxes: list[list[float]],
+    opacity: float,
+    shares: dict[str, float],
+) -> None:
+    """What the card's bundle answered, with and without VNNI. A new bundle has new figures here."""
+    (answer,) = hilum.predict(IMAGES / "RG1_UNCR.dcm", precision=precision)
+    found = answer.findings
+    assert found.image_scores["opacity"] == pytest.approx(opacity, abs=2e-3)
+    np.testing.assert_allclose(found.scores, scores, atol=2e-3)
+    np.testing.assert_allclose(found.boxes_px, boxes, atol=1.0)
+    assert {name: mask.mean() for name, mask in found.masks.items()} == pytest.approx(
+        shares, abs=2e-3
+    )
+
+
 @pytest.mark.parametrize(("width", "height"), [(640, 640), (800, 500), (520, 760)])
 def test_lungs_of_a_phantom_are_outlined_where_they_are(width: int, height: int) -> None:
     findings = phantom(seed=5, width=width, height=height, opacities=1)

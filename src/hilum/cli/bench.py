@@ -31,7 +31,6 @@ def bench(
 
     Only settings that answer as fp32 does count (docs/speed.md). `hilum predict`, `hilum batch` and
     `hilum serve` then use it for this pipeline, unless options or the configuration say otherwise.
-    A CPU without VNNI runs int8 within .01 and 1 px only, whatever --score and --box-px say.
 
     Example: hilum bench study.dcm --box-px 4
     """

@@ -23,7 +23,7 @@ from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.pool import Pool
 from hilum.inference.run import Job
-from hilum.inference.tuning import Choice, multiplies_bytes, store
+from hilum.inference.tuning import Choice, store
 
 IMAGES, ROUNDS = 24, 3
 
@@ -74,7 +74,7 @@ def bench(
     Args:
         items: radiographs that the pipeline analyses; shown again until there are `images`.
         cores: the most threads of all workers together.
-        limits: None: the strict ones. Without VNNI int8 is held to those whatever is given.
+        limits: None: the strict ones.
         advance: called after each setting.
 
     Raises:
@@ -159,12 +159,7 @@ def judged(
     answers: Sequence[Findings],
     limits: Limits,
 ) -> Measured:
-    """Is it near enough? Without VNNI int8 has to be as near as by default."""
-    strict = Limits()
-    if setting.precision == "int8" and not multiplies_bytes():
-        limits = Limits(
-            score=min(limits.score, strict.score), box_px=min(limits.box_px, strict.box_px)
-        )
+    """Is it near enough?"""
     pairs = [apart(one, other) for one, other in zip(reference, answers, strict=True)]
     score, box = (max(values) for values in zip(*pairs, strict=True))
     why = [f"scores differ by {score:.3f}, allowed {limits.score:g}"] * (score > limits.score)
@@ -172,8 +167,6 @@ def judged(
         why.append("other boxes")
     elif box > limits.box_px:
         why.append(f"boxes differ by {box:.1f} px, allowed {limits.box_px:g}")
-    if why and setting.precision == "int8" and not multiplies_bytes():
-        why.append("this CPU has no VNNI")
     return Measured(
         setting=setting, files_per_s=files_per_s, score=score, box_px=box, refused="; ".join(why)
     )

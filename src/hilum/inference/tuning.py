@@ -129,17 +129,6 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def multiplies_bytes() -> bool:
-    """Has the CPU 8 bit products that cannot overflow (VNNI, Arm's dot product)?
-
-    Without them int8 kernels add products in 16 bits, which may saturate. Unknown counts as no.
-    """
-    if platform.system() == "Darwin":
-        return platform.machine() == "arm64"
-    flags = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()
-    return not {"avx512_vnni", "avx_vnni", "asimddp"}.isdisjoint(flags)
-
-
 def _cpuinfo(name: str) -> str:
     """The first CPU's line of that name; "" where there is none."""
     if not CPUINFO.is_file():
