@@ -1,6 +1,6 @@
 """Values and contracts that travel between the stages. Knows none of them.
 
-errors, extras, files, jit, options, labels    what everything uses
+errors, extras, files, jit, look, options, labels    what everything uses
 radiograph     pixels in [0, 1] and what the header said
 percentiles, prepare, geometry    radiograph -> the square that a network sees, and back
 anchors        anchors and box coding: the contract between training and decoding

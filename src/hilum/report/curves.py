@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.core.look import AXIS, COLOURS
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
 from hilum.evaluate.classes import ClassEvaluation
 from hilum.evaluate.models import EvaluatedModel
 from hilum.evaluate.segmentation import SizeSweep
 from hilum.evaluate.thresholds.sweep import Grid, threshold_curve
-from hilum.report.figures import COLOURS, QUIET, Figure, line, plain, tiles
+from hilum.report.figures import Figure, line, plain, tiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,7 +206,7 @@ def _roc(axes: Axes, models: Models) -> None:
         axes.plot(false, true, label=f"{name}AUC {image['auc'].value:.3f}", **line(k))
         point = 1 - image["specificity"].value, image["sensitivity"].value
         axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)])
-    axes.plot([0, 1], [0, 1], ":", color=QUIET)
+    axes.plot([0, 1], [0, 1], ":", color=AXIS)
     axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(loc="lower right")
 
@@ -217,13 +218,13 @@ def _precision(axes: Axes, models: Models) -> None:
         axes.step(recall, precision, where="pre", label=plain(model.name), **line(k))
         point = image["sensitivity"].value, image["precision"].value
         axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)])
-    axes.axhline(models[0].labels[0].mean(), linestyle=":", color=QUIET)
+    axes.axhline(models[0].labels[0].mean(), linestyle=":", color=AXIS)
     axes.set(xlabel="Recall (sensitivity)", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.01))
     _legend(axes, models, "lower left")
 
 
 def _reliability(axes: Axes, models: Models) -> None:
-    axes.plot([0, 1], [0, 1], ":", color=QUIET)
+    axes.plot([0, 1], [0, 1], ":", color=AXIS)
     for k, model in enumerate(models):
         curve = reliability(*model.labels)
         axes.plot(curve.score, curve.share, linewidth=1, label=plain(model.name), **line(k))
@@ -283,6 +284,6 @@ def _forest(axes: Axes, models: Models) -> None:
     names = [plain(f"{g.column} {g.value} (n = {g.images})") for g in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.invert_yaxis()
-    axes.axvline(models[0].evaluation.image["auc"].value, linestyle=":", color=QUIET)
+    axes.axvline(models[0].evaluation.image["auc"].value, linestyle=":", color=AXIS)
     axes.set(xlabel="AUC", xlim=(0, 1.02))
     _legend(axes, models, "lower left")

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from hilum.core.files import write_bytes
+from hilum.core.look import COLOURS, INK, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,27 +27,6 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 Draw = Callable[["Axes"], None]
 
-STYLE: dict[Any, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a97a0",
-    "axes.labelcolor": "#12303f",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dfe6ea",
-    "grid.linewidth": 0.8,
-    "xtick.color": "#51626c",
-    "ytick.color": "#51626c",
-    "text.color": "#12303f",
-    "lines.linewidth": 1.8,
-    "font.size": 10,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "hilum",  # the same numbers give the same file
-}
-INK, QUIET = "#12303f", "#8a97a0"
-COLOURS = ("#0b7a75", "#c2571a", "#4b56b8", "#a32a6b", "#6d7d1f", "#12303f")
 LINES = ("-", "--", "-.", ":")  # they differ in print without colour, too
 WIDTH, HEIGHT = 4.8, 4.0  # inches
 

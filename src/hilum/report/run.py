@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hilum.core.look import AXIS, COLOURS, INK
 from hilum.evaluate.metrics.names import METRICS, metric, text
-from hilum.report.figures import COLOURS, INK, LINES, QUIET, Figure, line, plain, png_uri
+from hilum.report.figures import LINES, Figure, line, plain, png_uri
 from hilum.report.pages import render
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _rate(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
     for edge in rows["epoch"][rows["stage"] != rows["stage"].shift()][1:]:
-        axes.axvline(edge - 0.5, color=QUIET, linewidth=0.8)  # where a stage begins
+        axes.axvline(edge - 0.5, color=AXIS, linewidth=0.8)  # where a stage begins
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label)

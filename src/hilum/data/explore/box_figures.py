@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy import stats
 
+from hilum.core.look import COLOURS, GREY, INK, ORANGE, QUIET, TEAL
 from hilum.data.explore.explore import Summary
-from hilum.data.explore.style import GREY, HEAT, INK, ORANGE, QUIET, TEAL, Made, figure, histogram
+from hilum.data.explore.style import HEAT, Made, figure, histogram
 
-CURVES = (ORANGE, TEAL, INK, "#8a5fbf", "#7a9a2e")
 FEW = 300  # boxes that are drawn one by one
 
 
@@ -110,7 +110,7 @@ def densities(summary: Summary) -> Made:
     """Smooth curves of centre and size, a curve a kind of box."""
     boxes = summary.boxes
     column = next((c for c in ("label", "view") if _several(boxes[c])), "label")
-    kinds = boxes[boxes[column] != ""][column].value_counts()[: len(CURVES)]
+    kinds = boxes[boxes[column] != ""][column].value_counts()[: len(COLOURS)]
     measures = (
         ("x", "x of the centre, % of the width"),
         ("y", "y of the centre, % of the height"),
@@ -120,7 +120,7 @@ def densities(summary: Summary) -> Made:
     drawn = figure(9, 4.8)
     lines = 0
     for axes, (name, unit) in zip(drawn.subplots(2, 2).flat, measures, strict=True):
-        for kind, colour in zip(kinds.index, CURVES, strict=False):
+        for kind, colour in zip(kinds.index, COLOURS, strict=False):
             lines += _density(axes, boxes[boxes[column] == kind][name] * 100, kind, colour)
         axes.set(xlabel=unit, ylabel="density", xlim=(0, 100), ylim=(0, None), yticks=())
     if not lines:

@@ -11,16 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from hilum.core.look import GREY, INK, ORANGE, TEAL
 from hilum.data.explore import box_figures as boxes
 from hilum.data.explore.explore import Summary
 from hilum.data.explore.style import (
     DPI,
-    GREY,
+    GALLERY,
     HEAT,
-    INK,
-    ORANGE,
-    STYLE,
-    TEAL,
     Made,
     bars,
     counted,
@@ -47,7 +44,7 @@ class Plot:
 def plots(summary: Summary) -> Iterator[Plot]:
     """The figures for which the data set has data."""
     for name, draw in DRAWN.items():
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(GALLERY):
             plot = draw(summary)
             if plot is None:
                 continue

@@ -11,24 +11,17 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-INK, QUIET, RULE = "#16242b", "#5d6d75", "#d9e0e3"
-TEAL, ORANGE, GREY = "#12707c", "#dd6b2c", "#b9c4c9"
+from hilum.core.look import INK, ORANGE, QUIET, STYLE, TEAL
+
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff00", "#f3a661cc", "#c2410cff"])
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
+# Bars have their numbers beside them, and several plots a figure.
+GALLERY: dict[Any, Any] = STYLE | {
+    "axes.grid": False,
     "axes.labelcolor": QUIET,
-    "axes.edgecolor": RULE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "legend.frameon": False,
 }
 DPI = 160
 MOST = 12  # bars of a category plot; the rest is one bar

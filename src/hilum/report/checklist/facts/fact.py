@@ -1,0 +1,45 @@
+"""The value of a fact, and words that several of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hilum.core.manifest import Figure
+from hilum.report.checklist.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is known, where it stands, and what of it is not."""
+
+    text: str
+    source: str
+    lacks: str = ""
+
+
+def listed(rows: Iterable[str]) -> str:
+    """Rows as a list of Markdown."""
+    return "\n".join(f"- {row}" for row in rows)
+
+
+def settings(own: Mapping[str, Any]) -> str:
+    """Settings that are set, in a line."""
+    return ", ".join(
+        f"{name} {settings(value) if isinstance(value, Mapping) else value}"
+        for name, value in own.items()
+        if value not in (None, "", [], {}, False)
+    )
+
+
+def test_rows(known: Evidence) -> list[tuple[str, Figure]]:
+    """Test rows, "test, SET (fp32): number", with their figures, of what runs by default."""
+    if known.manifest is None:
+        return []
+    mark = f"({known.manifest.default_precision})"
+    return [
+        (key, figure)
+        for key, figure in known.manifest.figures.items()
+        if key.startswith("test, ") and mark in key
+    ]
