@@ -85,15 +85,15 @@ def run_figures(rows: pd.DataFrame) -> list[Figure]:
 def sweep_figures(
     watched: str,
     curves: Mapping[tuple[str, str], pd.DataFrame],
-    groups: Mapping[str, Sequence[str]] | None = None,
+    groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Figure]:
     """All curves of a sweep: of the metric, of the validation loss and of each of its components.
 
     Args:
         watched: what is compared.
         curves: (variant, repetition) -> its epochs.
-        groups: variants that belong together, e.g. those of one encoder: each group is a figure,
-            all of one range. None: all variants in one figure.
+        groups: variants that belong together, e.g. those of one encoder, and how a legend calls
+            each: each group is a figure, all of one range. None: all variants in one figure.
     """
     every = [name for rows in curves.values() for name in map(str, rows)]
     parts = [name for name in dict.fromkeys(every) if name.startswith("val_")]
@@ -102,14 +102,14 @@ def sweep_figures(
         figure
         for name in names
         if any(name in rows for rows in curves.values())
-        for figure in _of_groups(name, curves, groups or {"": [v for v, _ in curves]})
+        for figure in _of_groups(name, curves, groups or {"": {v: v for v, _ in curves}})
     ]
 
 
 def _of_groups(
     name: str,
     curves: Mapping[tuple[str, str], pd.DataFrame],
-    groups: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Mapping[str, str]],
 ) -> list[Figure]:
     title = text(name) if name.startswith("val_") else f"{text(name)} on validation"
     values = pd.concat([rows[name] for rows in curves.values() if name in rows])
@@ -121,6 +121,7 @@ def _of_groups(
             partial(
                 _variants,
                 curves={key: rows for key, rows in curves.items() if key[0] in variants},
+                names=variants,
                 name=name,
                 limits=limits,
             ),
@@ -202,6 +203,7 @@ def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
 def _variants(
     axes: Axes,
     curves: Mapping[tuple[str, str], pd.DataFrame],
+    names: Mapping[str, str],
     name: str,
     limits: tuple[float, float] | None,
 ) -> None:
@@ -218,7 +220,7 @@ def _variants(
             axes.plot(rows["epoch"], rows[name], dashes, linewidth=0.6, alpha=0.5, **look)
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
-            axes.plot(mean.index, mean, dashes, linewidth=2, label=plain(variant), **look)
+            axes.plot(mean.index, mean, dashes, linewidth=2, label=plain(names[variant]), **look)
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(text(name))
