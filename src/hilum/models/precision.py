@@ -1,5 +1,4 @@
-"""What a CPU computes well: convolutions that bf16 makes slower, or wrong, kept in fp32; all of them
-where bf16 is emulated.
+"""Convolutions that bf16 on a CPU makes slower, or wrong, kept in fp32; all where it is emulated.
 
 oneDNN has no fast bf16 backward of depthwise convolutions: of a training step of EfficientNet-lite0
 they take 60 % in bf16 and 30 % in fp32 (256 px, batch 16, one core with AVX-512: 8.7 against 12.7

@@ -126,7 +126,9 @@ class Grid(Options):
         rest = [k for k in self.grid if k != self.group_by]
         if name in self.variants or not rest:
             return name
-        return str(changes[rest[0]]) if len(rest) == 1 else _combination({k: changes[k] for k in rest})
+        if len(rest) == 1:
+            return str(changes[rest[0]])
+        return _combination({k: changes[k] for k in rest})
 
 
 def _combination(changes: Mapping[str, Any]) -> str:
@@ -296,8 +298,8 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
     first.
 
     Columns: variant, runs, value, low, high, difference, difference_low, difference_high, verdict.
-    With one run a variant there is no interval, and no difference is shown. Runs on folds share training images,
-    so their interval is too narrow (Nadeau and Bengio 2003).
+    With one run a variant there is no interval, and no difference is shown. Runs on folds share
+    training images, so their interval is too narrow (Nadeau and Bengio 2003).
     """
     first = str(runs["variant"].iloc[0])
     base = runs[runs["variant"] == first].set_index("repeat")[metric]
