@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hilum.evaluate.metrics.names import METRICS, metric, text
-from hilum.report.figures import COLOURS, INK, LINES, QUIET, Figure, line, plain, png_uri
+from hilum.report.figures import COLOURS, INK, LINES, QUIET, WIDTH, Figure, line, plain, png_uri
 from hilum.report.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 3  # sheets of samples on the page
+BESIDE = 1.8  # inches of a legend beside the axes
 OTHERS = ("epoch", "step", "stage", "loss", "learning_rate", "seconds", "best")
 BOXES = ("rsna_score", "ap50", "ap50_95", "box_precision", "box_recall", "box_f1")
 IMAGES = ("auc", "average_precision", "any_box_auc", "accuracy", "f1", "f2", "mcc")
@@ -125,6 +126,7 @@ def _of_groups(
                 name=name,
                 limits=limits,
             ),
+            width=WIDTH + BESIDE * (len(variants) > len(COLOURS)),
         )
         for group, variants in groups.items()
         if any(variant in variants for variant, _ in curves)  # the others have not begun
@@ -193,11 +195,16 @@ def _rate(axes: Axes, rows: pd.DataFrame) -> None:
 def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
     for edge in rows["epoch"][rows["stage"] != rows["stage"].shift()][1:]:
         axes.axvline(edge - 0.5, color=QUIET, linewidth=0.8)  # where a stage begins
-    axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel("Epoch")
+    _epochs(axes)
     axes.set_ylabel(label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
+
+
+def _epochs(axes: Axes) -> None:
+    """Whole epochs, also where there is but one."""
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    axes.set_xlabel("Epoch")
 
 
 def _variants(
@@ -221,10 +228,11 @@ def _variants(
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
             axes.plot(mean.index, mean, dashes, linewidth=2, label=plain(names[variant]), **look)
-    axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel("Epoch")
+    _epochs(axes)
     axes.set_ylabel(text(name))
     if limits is not None:
         margin = 0.04 * (limits[1] - limits[0])
         axes.set_ylim(limits[0] - margin, limits[1] + margin)
-    axes.legend(fontsize=8)
+    beside = len(variants) > len(COLOURS)  # so long a legend would lie on the curves
+    where: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}
+    axes.legend(fontsize=8, **where)

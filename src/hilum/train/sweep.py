@@ -30,6 +30,8 @@ from hilum.train.progress import say
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
 
+CHANGE = "change"  # group_by
+
 
 class SearchOptions(Options):
     """An Optuna search (D8). A range is [low, high], or [low, high, "log"]; a list of other things
@@ -43,7 +45,8 @@ class Grid(Options):
     """What a sweep runs: every combination of `grid` and the named `variants` after it, or a
     `search`.
 
-    `group_by` names a setting, whose values are drawn in a figure each. `metric` is compared on the
+    `group_by` names a setting, whose values are drawn in a figure each; `change` draws the variants
+    that change one setting beside the first. `metric` is compared on the
     test part, with `folds` or in a search on validation; variants are compared with the first.
     """
 
@@ -115,10 +118,21 @@ class Grid(Options):
         figure; None: all belong together."""
         if not self.group_by or self.search is not None:
             return None
+        if self.group_by == CHANGE:
+            return self._changes()
         out: dict[str, dict[str, str]] = {}
         for name, changes in self.named().items():
             value = _setting(recipe_of(self, changes, next(iter(self.repeats))), self.group_by)
             out.setdefault(str(value), {})[name] = self._called(name, changes)
+        return out
+
+    def _changes(self) -> dict[str, dict[str, str]]:
+        """Setting -> the first variant and those that change it; the first named one counts."""
+        first, *others = self.named().items()
+        out: dict[str, dict[str, str]] = {}
+        for name, changes in others:
+            key = next(iter(changes), "").split(".")[-1].replace("_", " ")
+            out.setdefault(key, {first[0]: first[0]})[name] = name
         return out
 
     def _called(self, name: str, changes: Mapping[str, Any]) -> str:
