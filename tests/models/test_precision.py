@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
-from hilum.models.precision import careful_in_bf16
+from hilum.models import precision
+from hilum.models.precision import careful_in_bf16, usable_precision
 
 
 def _net() -> nn.Sequential:
@@ -62,3 +64,13 @@ def test_a_kernel_larger_than_its_map_has_a_true_gradient() -> None:
             y = net(x)
         y.float().square().sum().backward()
         torch.testing.assert_close(net[0].weight.grad, true, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has every precision")
+def test_a_processor_that_only_emulates_bf16_computes_in_fp32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for has, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(precision, "_multiplies_bf16", lambda has=has: has)
+        assert [usable_precision(name) for name in ("bf16", "fp16")] == [expected] * 2
+        assert usable_precision("fp32") == "fp32"

@@ -65,8 +65,12 @@ def test_runs_of_one_epoch_are_points_of_a_sweeps_curves() -> None:
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_sweep_draws_every_component_group_by_group(grouped: bool) -> None:
     curves = {(v, str(s)): _rows(s) for v in ("a light", "a heavy", "b light") for s in (0, 1)}
-    groups = {"a": ["a light", "a heavy"], "b": ["b light"]} if grouped else None
-    figures = sweep_figures("ap50", curves, groups)
+    groups = {"a": {"a light": "light", "a heavy": "heavy"}, "b": {"b light": "light"}}
+    figures = sweep_figures("ap50", curves, groups if grouped else None)
+    axes = MatplotlibFigure().subplots()
+    figures[0].draw(axes)
+    called = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert called == (["light", "heavy"] if grouped else ["a light", "a heavy", "b light"])
     names = ["AP at IoU .5 on validation", "Validation loss"]
     names += ["Validation loss, box", "Validation loss, class"]
     expected = [f"{n}: {g}" for n in names for g in "ab"] if grouped else names

@@ -14,7 +14,7 @@ from hilum.core.errors import ConfigError
 from hilum.evaluate.metrics.names import metric
 from hilum.train import sweep as sweeping
 from hilum.train.recipe import recipe_folder
-from hilum.train.sweep import Grid, load_grid, recipe_of, sweep
+from hilum.train.sweep import Grid, folder_name, load_grid, recipe_of, sweep
 
 NAME = "rsna-retinanet-seresnext101-small"
 COMMON = {k: yaml.safe_load(v) for k, v in (change.split("=", 1) for change in CHANGES)}
@@ -76,7 +76,7 @@ def test_every_shipped_sweep_is_made_of_recipes_that_load(file: Path) -> None:
     assert plan.folds or all(r.data[0].hold_out for r in recipes.values() if len(r.data) == 1)
     groups = plan.groups()
     if groups is not None:
-        assert sorted(v for own in groups.values() for v in own) == sorted(plan.named())
+        assert {v for own in groups.values() for v in own} == plan.named().keys()
 
 
 def test_a_sweep_is_changed_from_outside_a_section_at_a_time() -> None:
@@ -103,12 +103,45 @@ def test_variants_are_grouped_by_a_setting_that_they_may_not_name() -> None:
         }
     )
     assert plan.groups() == {
-        "none": ["augment=none"],
-        "light": ["augment=light"],
-        "pneumonia": ["own"],
+        "none": {"augment=none": "augment=none"},
+        "light": {"augment=light": "augment=light"},
+        "pneumonia": {"own": "own"},
     }
     with pytest.raises(ConfigError, match="no setting"):
         plan.model_copy(update={"group_by": "model.headz"}).groups()
+
+
+def test_a_legend_does_not_repeat_what_its_figure_says() -> None:
+    plan = Grid.model_validate(
+        {
+            "recipe": "rsna-yolo-small",
+            "grid": {"seed": [1, 2], "augment": ["none"], "train.ema": [0.5]},
+            "group_by": "seed",
+        }
+    )
+    called = [list(own.values()) for own in (plan.groups() or {}).values()]
+    assert called == [["augment=none,ema=0.5"]] * 2
+    two = plan.model_copy(update={"grid": {"seed": [1, 2], "augment": ["none", "light"]}})
+    assert [list(own.values()) for own in (two.groups() or {}).values()] == [["none", "light"]] * 2
+
+
+def test_variants_that_change_one_setting_are_drawn_beside_the_first() -> None:
+    plan = load_grid(recipe_folder() / "sweeps" / "rsna-one-change.yaml")
+    groups = plan.groups() or {}
+    assert [*groups] == ["augment", "encoder", "global head", "dropout", "pretrained"]
+    assert all(next(iter(own)) == "baseline" for own in groups.values())
+    assert "nasnet-mobile" in groups["encoder"]
+    assert [*groups["dropout"]] == ["baseline", "dropout-75"]
+
+
+def test_every_variant_has_one_folder_below_the_sweeps() -> None:
+    names = ("augment=replication/light,encoder=a", "6000 light", "../up")
+    assert [folder_name(name) for name in names] == [
+        *("augment=replication-light,encoder=a", "6000-light", "..-up"),
+    ]
+    twins = grid(variants={"a/b": {}, "a b": {}})
+    with pytest.raises(ConfigError, match="'a/b' and 'a b'"):
+        twins.named()
 
 
 def test_folds_are_repetitions_evaluated_on_what_they_left_out() -> None:

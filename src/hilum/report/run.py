@@ -11,13 +11,14 @@ import pandas as pd
 
 from hilum.core.look import AXIS, COLOURS, INK
 from hilum.evaluate.metrics.names import METRICS, metric, text
-from hilum.report.figures import LINES, Figure, line, plain, png_uri
+from hilum.report.figures import LINES, WIDTH, Figure, line, plain, png_uri
 from hilum.report.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 3  # sheets of samples on the page
+BESIDE = 1.8  # inches of a legend beside the axes
 OTHERS = ("epoch", "step", "stage", "loss", "learning_rate", "seconds", "best")
 BOXES = ("rsna_score", "ap50", "ap50_95", "box_precision", "box_recall", "box_f1")
 IMAGES = ("auc", "average_precision", "any_box_auc", "accuracy", "f1", "f2", "mcc")
@@ -86,15 +87,15 @@ def run_figures(rows: pd.DataFrame) -> list[Figure]:
 def sweep_figures(
     watched: str,
     curves: Mapping[tuple[str, str], pd.DataFrame],
-    groups: Mapping[str, Sequence[str]] | None = None,
+    groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Figure]:
     """All curves of a sweep: of the metric, of the validation loss and of each of its components.
 
     Args:
         watched: what is compared.
         curves: (variant, repetition) -> its epochs.
-        groups: variants that belong together, e.g. those of one encoder: each group is a figure,
-            all of one range. None: all variants in one figure.
+        groups: variants that belong together, e.g. those of one encoder, and how a legend calls
+            each: each group is a figure, all of one range. None: all variants in one figure.
     """
     every = [name for rows in curves.values() for name in map(str, rows)]
     parts = [name for name in dict.fromkeys(every) if name.startswith("val_")]
@@ -103,14 +104,14 @@ def sweep_figures(
         figure
         for name in names
         if any(name in rows for rows in curves.values())
-        for figure in _of_groups(name, curves, groups or {"": [v for v, _ in curves]})
+        for figure in _of_groups(name, curves, groups or {"": {v: v for v, _ in curves}})
     ]
 
 
 def _of_groups(
     name: str,
     curves: Mapping[tuple[str, str], pd.DataFrame],
-    groups: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Mapping[str, str]],
 ) -> list[Figure]:
     title = text(name) if name.startswith("val_") else f"{text(name)} on validation"
     values = pd.concat([rows[name] for rows in curves.values() if name in rows])
@@ -122,9 +123,11 @@ def _of_groups(
             partial(
                 _variants,
                 curves={key: rows for key, rows in curves.items() if key[0] in variants},
+                names=variants,
                 name=name,
                 limits=limits,
             ),
+            width=WIDTH + BESIDE * (len(variants) > len(COLOURS)),
         )
         for group, variants in groups.items()
         if any(variant in variants for variant, _ in curves)  # the others have not begun
@@ -193,16 +196,22 @@ def _rate(axes: Axes, rows: pd.DataFrame) -> None:
 def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
     for edge in rows["epoch"][rows["stage"] != rows["stage"].shift()][1:]:
         axes.axvline(edge - 0.5, color=AXIS, linewidth=0.8)  # where a stage begins
-    axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel("Epoch")
+    _epochs(axes)
     axes.set_ylabel(label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
 
 
+def _epochs(axes: Axes) -> None:
+    """Whole epochs, also where there is but one."""
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    axes.set_xlabel("Epoch")
+
+
 def _variants(
     axes: Axes,
     curves: Mapping[tuple[str, str], pd.DataFrame],
+    names: Mapping[str, str],
     name: str,
     limits: tuple[float, float] | None,
 ) -> None:
@@ -219,11 +228,12 @@ def _variants(
             axes.plot(rows["epoch"], rows[name], dashes, linewidth=0.6, alpha=0.5, **look)
         if own:
             mean = pd.concat(own).groupby("epoch")[name].mean()
-            axes.plot(mean.index, mean, dashes, linewidth=2, label=plain(variant), **look)
-    axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel("Epoch")
+            axes.plot(mean.index, mean, dashes, linewidth=2, label=plain(names[variant]), **look)
+    _epochs(axes)
     axes.set_ylabel(text(name))
     if limits is not None:
         margin = 0.04 * (limits[1] - limits[0])
         axes.set_ylim(limits[0] - margin, limits[1] + margin)
-    axes.legend(fontsize=8)
+    beside = len(variants) > len(COLOURS)  # so long a legend would lie on the curves
+    where: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}
+    axes.legend(fontsize=8, **where)

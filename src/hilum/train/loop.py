@@ -112,6 +112,9 @@ def fit(
 def _train(stage: Stage, draw: Draw) -> None:
     """The steps that are left."""
     train = stage.plan.recipe.train
+    if stage.precision != train.precision:
+        words = "%s: %s instead of %s, which this processor has not or only emulates"
+        say(words, stage.out.name, stage.precision, train.precision)
     for talker in ("pytorch_lightning", "lightning.pytorch"):  # their tips are no log of ours
         logging.getLogger(talker).setLevel(logging.WARNING)
     trainer = pl.Trainer(
@@ -119,7 +122,7 @@ def _train(stage: Stage, draw: Draw) -> None:
         devices=1,
         max_steps=stage.plan.steps - stage.done,
         max_epochs=-1,
-        precision=PRECISION[train.precision],
+        precision=PRECISION[stage.precision],
         accumulate_grad_batches=train.accumulate,
         gradient_clip_val=train.clip_norm,
         reload_dataloaders_every_n_epochs=1,

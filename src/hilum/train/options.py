@@ -181,6 +181,9 @@ class SourceOptions(Options):
     )
     masks: dict[str, tuple[str, ...]] = Field(default={})  # target -> the masks that make it up
     box_labels: dict[str, tuple[str, ...]] = Field(default={})  # target -> the set's box labels
+    box_masks: bool = (
+        False  # its boxes, filled, are a mask: of their label, or `boxes` if of several
+    )
     # Masks of which only what is marked is sure: the rest of the lungs is unknown.
     weak_masks: tuple[str, ...] = ()
     # Annotation (boxes, or a mask, class or finding) -> {column: value, null for unknown}: images

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.options import unknown
+from hilum.data.box_masks import with_box_masks
 from hilum.data.catalog import Catalog, open_catalog
 from hilum.data.registry import load
 from hilum.data.sets import SETS
@@ -109,6 +110,8 @@ def open_sources(recipe: Recipe, data: Path) -> list[Source]:
 
 def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
     catalog = read_catalog(options, data, alone=len(recipe.data) == 1)
+    if options.box_masks:
+        catalog, _ = with_box_masks(catalog)
     if data.suffix == CATALOG and not options.name:  # not the recipe's set: it is called what it is
         own = {"name": catalog.name, "group": options.own_group}
         options = options.model_copy(update=own)

@@ -28,6 +28,7 @@ from hilum.core.files import atomic_path
 from hilum.core.prepare import Preprocessing
 from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models.model import Batch, Model
+from hilum.models.precision import usable_precision
 from hilum.train.optim import freeze, optimiser, schedule, still
 from hilum.train.options import StageOptions
 from hilum.train.progress import doing, say
@@ -77,6 +78,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.net, self.plan, self.out = net, plan, out
         self.evaluate, self.epoch_end = evaluate, epoch_end
+        self.precision = usable_precision(plan.recipe.train.precision)
         self.state = _kept(out) or (_continued(plan.begin) if plan.begin else None)
         self.done = 0  # steps of earlier processes
         self.rows: list[dict[str, float]] = []  # one an epoch
@@ -144,7 +146,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             self.net,
             options.learning_rate or 0.0,
             recipe.optimiser,
-            fused=recipe.train.precision == "fp32",
+            fused=self.precision == "fp32",
         )
         rate = schedule(optim, options, self.plan.span or self.plan.steps, self.plan.chunk)
         if isinstance(rate, ReduceLROnPlateau):

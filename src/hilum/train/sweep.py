@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from hilum.train.progress import say
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
 
+CHANGE = "change"  # group_by
+
 
 class SearchOptions(Options):
     """An Optuna search (D8). A range is [low, high], or [low, high, "log"]; a list of other things
@@ -42,7 +45,8 @@ class Grid(Options):
     """What a sweep runs: every combination of `grid` and the named `variants` after it, or a
     `search`.
 
-    `group_by` names a setting, whose values are drawn in a figure each. `metric` is compared on the
+    `group_by` names a setting, whose values are drawn in a figure each; `change` draws the variants
+    that change one setting beside the first. `metric` is compared on the
     test part, with `folds` or in a search on validation; variants are compared with the first.
     """
 
@@ -93,26 +97,56 @@ class Grid(Options):
         """Variants by name, in order.
 
         Raises:
-            ConfigError: a variant is called as a combination of the grid is.
+            ConfigError: two variants have one name, or one folder.
         """
         keys = list(self.grid)
         out = {}
         for values in itertools.product(*self.grid.values()) if keys else ():
             changes = dict(zip(keys, values, strict=True))
-            out[",".join(f"{k.split('.')[-1]}={v}" for k, v in changes.items())] = changes
+            out[_combination(changes)] = changes
         if twins := out.keys() & self.variants.keys():
             raise ConfigError(f"variants: {min(twins)!r} is a combination of the grid, too")
-        return out | self.variants
+        out |= self.variants
+        folders: dict[str, str] = {}
+        for name in out:
+            if (other := folders.setdefault(folder_name(name), name)) != name:
+                raise ConfigError(f"variants: {other!r} and {name!r} would share one folder")
+        return out
 
-    def groups(self) -> dict[str, list[str]] | None:
-        """Value of `group_by` -> its variants; None: all belong together."""
+    def groups(self) -> dict[str, dict[str, str]] | None:
+        """Value of `group_by` -> its variants and how each is called beside the others of its
+        figure; None: all belong together."""
         if not self.group_by or self.search is not None:
             return None
-        out: dict[str, list[str]] = {}
+        if self.group_by == CHANGE:
+            return self._changes()
+        out: dict[str, dict[str, str]] = {}
         for name, changes in self.named().items():
             value = _setting(recipe_of(self, changes, next(iter(self.repeats))), self.group_by)
-            out.setdefault(str(value), []).append(name)
+            out.setdefault(str(value), {})[name] = self._called(name, changes)
         return out
+
+    def _changes(self) -> dict[str, dict[str, str]]:
+        """Setting -> the first variant and those that change it; the first named one counts."""
+        first, *others = self.named().items()
+        out: dict[str, dict[str, str]] = {}
+        for name, changes in others:
+            key = next(iter(changes), "").split(".")[-1].replace("_", " ")
+            out.setdefault(key, {first[0]: first[0]})[name] = name
+        return out
+
+    def _called(self, name: str, changes: Mapping[str, Any]) -> str:
+        """A combination of the grid without what its figure already says; other names stay."""
+        rest = [k for k in self.grid if k != self.group_by]
+        if name in self.variants or not rest:
+            return name
+        if len(rest) == 1:
+            return str(changes[rest[0]])
+        return _combination({k: changes[k] for k in rest})
+
+
+def _combination(changes: Mapping[str, Any]) -> str:
+    return ",".join(f"{k.split('.')[-1]}={v}" for k, v in changes.items())
 
 
 def load_grid(path: Path, changes: tuple[str, ...] = ()) -> Grid:
@@ -181,7 +215,7 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
     if grid.search is not None:
         entries = list(_search(grid, grid.search, data, out, split))
     else:
-        entries = [(v, repeat, variants[v], out / v / repeat) for v, repeat in plan]
+        entries = [(v, repeat, variants[v], out / folder_name(v) / repeat) for v, repeat in plan]
     for done, (variant, repeat, changes, folder) in enumerate(entries):
         say("run %d of %d: %s, %s", done + 1, len(entries), variant, repeat)
         recipe = recipe_of(grid, changes, repeat)
@@ -254,6 +288,11 @@ def _known(numbers: Mapping[str, Any], metric: str) -> Any:
     return numbers[metric]
 
 
+def folder_name(variant: str) -> str:
+    """A variant's folder, one below the sweep's: `augment=replication/light` has a slash."""
+    return re.sub(r"[^\w.,=+-]+", "-", variant)
+
+
 def _folder(out: Path, number: int) -> Path:
     return out / f"trial-{number}"
 
@@ -273,8 +312,8 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
     first.
 
     Columns: variant, runs, value, low, high, difference, difference_low, difference_high, verdict.
-    With one run a variant there is no interval and no verdict. Runs on folds share training images,
-    so their interval is too narrow (Nadeau and Bengio 2003).
+    With one run a variant there is no interval, and no difference is shown. Runs on folds share
+    training images, so their interval is too narrow (Nadeau and Bengio 2003).
     """
     first = str(runs["variant"].iloc[0])
     base = runs[runs["variant"] == first].set_index("repeat")[metric]
