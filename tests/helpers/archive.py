@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from helpers.http import Handler, serving
 from hilum.serve.peers import parts
 
 
@@ -116,7 +115,7 @@ def archive() -> Iterator[Archive]:
     """A running one."""
     made = Archive()
 
-    class Handler(BaseHTTPRequestHandler):
+    class One(Handler):
         def do(self) -> None:
             url = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -131,22 +130,9 @@ def archive() -> Iterator[Archive]:
                 content, kind = json.dumps(value).encode(), "application/dicom+json"
             self.send_response(status)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.finish_with(content)
 
         do_GET = do_POST = do_PUT = do
 
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with serving(One) as made.url:
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

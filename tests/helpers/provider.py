@@ -6,15 +6,15 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from helpers.http import Handler, serving
 
 SECRET = "the client's secret"  # noqa: S105
 
@@ -79,7 +79,7 @@ def provider(now: float) -> Iterator[IdProvider]:
     """A running one."""
     made = IdProvider(now)
 
-    class Handler(BaseHTTPRequestHandler):
+    class One(Handler):
         def do(self) -> None:
             url = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
@@ -90,22 +90,9 @@ def provider(now: float) -> Iterator[IdProvider]:
             content = b"" if status == 302 else json.dumps(value).encode()
             if status == 302:
                 self.send_header("Location", value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.finish_with(content)
 
         do_GET = do_POST = do
 
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.issuer = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with serving(One) as made.issuer:
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
