@@ -48,8 +48,10 @@ def usable_precision(wanted: str) -> str:
 
 
 def _multiplies_bf16() -> bool:
-    known = torch.backends.mkldnn.is_available()
-    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    supported = getattr(
+        torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None
+    )  # not on every platform
+    return supported is not None and bool(supported())
 
 
 def careful_in_bf16(net: nn.Module) -> None:
