@@ -48,9 +48,8 @@ def usable_precision(wanted: str) -> str:
 
 
 def _multiplies_bf16() -> bool:
-    supported = getattr(
-        torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None
-    )  # not on every platform
+    # Not every platform has the question.
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return supported is not None and bool(supported())
 
 
