@@ -190,6 +190,12 @@ def test_a_logistic_map_undoes_a_shift_of_prevalence() -> None:
     assert (np.argsort(fitted.apply(shifted)) == np.argsort(shifted)).all()
 
 
+def test_scores_that_need_no_map_get_none() -> None:
+    """Two of each kind at the scores that Platt smooths their truths to: nothing is left to do."""
+    fitted = fit_logistic([1, 1, 0, 0], [0.75, 0.75, 0.25, 0.25])
+    assert (fitted.slope, fitted.shift) == (1, 0)
+
+
 @pytest.mark.parametrize("fit", [fit_temperature, fit_logistic, fit_isotonic])
 def test_scores_that_fall_with_the_truth_are_not_calibrated(fit: Any) -> None:
     score = np.linspace(0.05, 0.95, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,12 @@ def test_doubles_cost_until_suppression_takes_them(run: Path) -> None:
     assert place[0.3][0] == pytest.approx(0.5)
     assert place[1.0].tolist() == [0, 0]  # truth, but no box
     assert best_of(score) == {"score": 0.01, "epoch": 1, "rsna_score": 1.0}
+
+
+def test_no_tile_is_the_best_of_equal_ones(run: Path) -> None:
+    """An untrained network scores 0 everywhere."""
+    score, _ = run_grids(read_epochs(run), suppress, nms=0.5, score=0.1)
+    assert best_of(replace(score, values=np.zeros_like(score.values))) == {}
 
 
 def test_a_tile_is_the_challenge_score_of_its_boxes(run: Path) -> None:

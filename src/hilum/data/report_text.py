@@ -35,7 +35,8 @@ BEFORE = {  # cues that reach forward to the end of their clause
     r"|suggest(?:s|ive|ing|ed)?(?: of)?|presumed|differential"
     r"|unlikely to be excluded|consider(?:ation)?",
     "absent": r"(?:no|without|absent|negative for|free of|denies|denied|lack of|absence of|neither"
-    r"|nor|not|never|rules? out|ruled out|excludes?|unlikely)",
+    r"|nor|not|never|rules? out|ruled out|excludes?|unlikely|(?:resolution|clearing) of"
+    r"|resolved|cleared)",
     "present": r"not only|no doubt (?:about|that|of)|without doubt|no question of|there (?:is|are)",
 }
 # Negations of something else: of a change, of a doubt; the finding itself is there.
@@ -43,7 +44,9 @@ STILL_THERE = (
     r"(?:no|not|without)(?: \w+){0,2} (?:change|changes|changed|increase|decrease|improvement|"
     r"resolution|progression|worsening|interval change|difference)(?: (?:in|of|to))?"
     r"|no longer (?:only|just)|not (?:yet )?(?:resolved|cleared)|no (?:further|new) (?:increase|"
-    r"growth|enlargement)(?: (?:in|of))?|unchanged|stable|persistent|residual|known"
+    r"growth|enlargement)(?: (?:in|of))?|(?:partial|incomplete|some|near(?:[- ]complete)?)"
+    r"(?: interval)? (?:resolution|clearing)(?: of)?|(?:partially|incompletely|nearly) "
+    r"(?:resolved|cleared)|unchanged|stable|persistent|residual|known"
 )
 AFTER = {
     "doubt": r"(?:(?:is|are|was|were|be) )?(?:can ?not|can't|could not) be (?:\w+ )?"

@@ -119,8 +119,9 @@ def run_grids(
 
 
 def best_of(grid: Grid) -> dict[str, Any]:
-    """The highest number of a grid and where it stands; empty where there is none."""
-    if np.isnan(grid.values).all():
+    """The highest number of a grid and where it stands; empty where none is higher than others."""
+    known = grid.values[~np.isnan(grid.values)]
+    if not len(known) or known.min() == known.max():
         return {}
     row, column = np.unravel_index(np.nanargmax(grid.values), grid.values.shape)
     return {

@@ -6,6 +6,7 @@ Knows the text alone, no bundle: it draws what will be done, whether or not it c
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -18,6 +19,7 @@ from hilum.inference.pipeline import ModelSpec, Pipeline
 from hilum.inference.stages import StageSpec
 
 LINE, CHARACTER, PAD, GAP, COLUMN = 17, 7.0, 9, 20, 74  # px
+LONGEST = 44  # letters of a line
 INK, QUIET, RULE, PAPER = "#1d2733", "#5b6b7c", "#9aa8b5", "#ffffff"
 FILLS = {"gates": "#f3e9d2", "models": "#dce9f5", "flows": "#e2f0e4", "out": "#ece4f2"}
 
@@ -186,7 +188,7 @@ def _layout(
     pipeline: Pipeline,
 ) -> tuple[list[Block], list[tuple[float, float, float, float]], float, float]:
     """Blocks at their places, column by column, arrows, and the size of the whole."""
-    columns = [blocks for _, blocks in _sections(pipeline)]
+    columns = [[_wrapped(one) for one in blocks] for _, blocks in _sections(pipeline)]
     heights = [sum(one.height + GAP for one in column) - GAP for column in columns]
     placed: dict[str, Block] = {}
     x = float(GAP)
@@ -199,6 +201,15 @@ def _layout(
         x += width + COLUMN
     arrows = [_arrow(placed[a], placed[b]) for a, b in _edges(pipeline)]
     return list(placed.values()), arrows, x - COLUMN + GAP, max(heights) + 2 * GAP
+
+
+def _wrapped(block: Block) -> Block:
+    """No line longer than `LONGEST`, so that a page holds the whole drawing."""
+    lines = [
+        textwrap.wrap(line, LONGEST, subsequent_indent="    ", break_on_hyphens=False)
+        for line in block.lines
+    ]
+    return replace(block, lines=tuple(part for line in lines for part in line))
 
 
 def _edges(pipeline: Pipeline) -> Iterator[tuple[str, str]]:

@@ -48,8 +48,9 @@ def usable_precision(wanted: str) -> str:
 
 
 def _multiplies_bf16() -> bool:
-    name = "_is_mkldnn_bf16_supported"
-    return hasattr(torch.ops.mkldnn, name) and bool(getattr(torch.ops.mkldnn, name)())
+    # Not every platform has the question.
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())
 
 
 def careful_in_bf16(net: nn.Module) -> None:

@@ -97,18 +97,20 @@ def tiles(
 
     Args:
         values: (rows, columns), NaN where there is none.
-        mark_best: frame the highest tile.
+        mark_best: frame the highest tile, where one is higher than others.
     """
     known = values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     span = (high - low) or 1.0
     floor = low - 0.15 * span  # the lowest tile is still a colour
-    axes.pcolormesh(values, cmap="BuGn", vmin=floor, vmax=high, edgecolor="white", linewidth=1)
+    axes.pcolormesh(
+        values, cmap="BuGn", vmin=floor, vmax=low + span, edgecolor="white", linewidth=1
+    )
     for (r, c), value in np.ndenumerate(values):
         ink = "white" if value > low + 0.62 * span else INK
         text = "–" if value != value else shown(float(value))
         axes.text(c + 0.5, r + 0.5, text, ha="center", va="center", color=ink, fontsize=8)
-    if mark_best and len(known):
+    if mark_best and high > low:
         r, c = np.unravel_index(np.nanargmax(values), values.shape)
         axes.plot([c, c + 1, c + 1, c, c], [r, r, r + 1, r + 1, r], color=COLOURS[1], linewidth=2)
     axes.set_xticks(np.arange(len(columns)) + 0.5, list(columns))

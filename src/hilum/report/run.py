@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 3  # sheets of samples on the page
-BESIDE = 1.8  # inches of a legend beside the axes
+MANY, BESIDE = 5, 2.2  # entries of a legend that stands beside the axes, and its inches
 OTHERS = ("epoch", "step", "stage", "loss", "learning_rate", "seconds", "best")
 BOXES = ("rsna_score", "ap50", "ap50_95", "box_precision", "box_recall", "box_f1")
 IMAGES = ("auc", "average_precision", "any_box_auc", "accuracy", "f1", "f2", "mcc")
@@ -71,16 +71,18 @@ def run_figures(rows: pd.DataFrame) -> list[Figure]:
     figures = [Figure("Loss", "", partial(_loss, rows=rows))]
     if len(parts) > 1:
         draw = partial(_curves, rows=rows, names=parts, log=True)
-        figures.append(Figure("Validation loss by component", "", draw))
+        title = "Validation loss by component"
+        figures.append(Figure(title, "", draw, width=_width(len(parts))))
     numbers = _numbers(rows)
     for title, group in GROUPS.items():
         names = [name for name in numbers if name in group]
         if names:
-            figures.append(Figure(title, "", partial(_curves, rows=rows, names=names)))
+            draw = partial(_curves, rows=rows, names=names)
+            figures.append(Figure(title, "", draw, width=_width(len(names))))
     masks = [n for n in numbers if n.startswith(("dice", "iou", "f2_mask"))]
     if masks:
         draw = partial(_curves, rows=rows, names=masks)
-        figures.append(Figure("Masks on validation", "", draw))
+        figures.append(Figure("Masks on validation", "", draw, width=_width(len(masks))))
     return [*figures, Figure("Learning rate", "", partial(_rate, rows=rows))]
 
 
@@ -127,7 +129,7 @@ def _of_groups(
                 name=name,
                 limits=limits,
             ),
-            width=WIDTH + BESIDE * (len(variants) > len(COLOURS)),
+            width=_width(len(variants)),
         )
         for group, variants in groups.items()
         if any(variant in variants for variant, _ in curves)  # the others have not begun
@@ -198,8 +200,19 @@ def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:
         axes.axvline(edge - 0.5, color=AXIS, linewidth=0.8)  # where a stage begins
     _epochs(axes)
     axes.set_ylabel(label)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+    _legend(axes)
+
+
+def _width(curves: int) -> float:
+    return WIDTH + BESIDE * (curves > MANY)
+
+
+def _legend(axes: Axes) -> None:
+    """Beside the axes where it is so long that it would lie on the curves."""
+    curves = len(axes.get_legend_handles_labels()[0])
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    if curves:
+        axes.legend(fontsize=8, **(place if curves > MANY else {}))
 
 
 def _epochs(axes: Axes) -> None:
@@ -234,6 +247,4 @@ def _variants(
     if limits is not None:
         margin = 0.04 * (limits[1] - limits[0])
         axes.set_ylim(limits[0] - margin, limits[1] + margin)
-    beside = len(variants) > len(COLOURS)  # so long a legend would lie on the curves
-    where: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}
-    axes.legend(fontsize=8, **where)
+    _legend(axes)

@@ -50,5 +50,5 @@ def epochs(
         return
     for grid, file in zip(grids, drawn, strict=True):
         best = ", ".join(f"{name} {value:.4g}" for name, value in best_of(grid).items())
-        typer.echo(f"{file}: {best or 'no number'}")
+        typer.echo(f"{file}: {best or 'no tile is better than the others'}")
     typer.echo(f"{len(kept.truth)} validation images, {len(kept.predictions)} epochs")

@@ -74,8 +74,9 @@ def fit_logistic(y_true: ArrayLike, y_score: ArrayLike) -> Logistic:
         p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
         curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, x.T @ (target - p))
-        w = w + step * min(1.0, 2.0 / float(np.abs(step).max()))  # no leaps far from the valley
-        if np.abs(step).max() < 1e-10:
+        longest = float(np.abs(step).max())
+        w = w + step * (2.0 / longest if longest > 2.0 else 1.0)  # no leaps far from the valley
+        if longest < 1e-10:
             break
     if not w[0] >= LEAST_SLOPE:
         raise DataError(NOT_RISING)
