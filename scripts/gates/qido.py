@@ -41,7 +41,7 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 def whole(file: Path) -> tuple[str, bytes]:
-    """SOP UID and bytes of a file as an archive takes it: public sets lack UIDs of study, series."""
+    """SOP UID and bytes, as an archive takes them: public sets lack UIDs of study and series."""
     ds = dcmread(file)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         if "." not in str(ds.get(keyword, "")):
