@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from helpers.http import Handler, serving
-from hilum.serve.peers import parts
+from hilum.dicom.web import parts
 
 
 class Archive:
@@ -26,13 +26,15 @@ class Archive:
         self.away = False
         self.lies = False  # answers success and stores nothing
         self.forgets = False  # lists it as stored and does not have it
+        self.refuses: dict[str, list[int]] = {}  # statuses of the next answers, by path
+        self.credentials: set[str | None] = set()
         self.url = ""
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
         """Status and what is answered: JSON, or a list of objects."""
         self.calls.append(f"{method} {path}")
-        if self.away:
-            return 503, {}
+        if self.away or self.refuses.get(path):
+            return 503 if self.away else self.refuses[path].pop(0), {}
         parts_of_path = path.strip("/").split("/")
         if parts_of_path[0] == "workitems":
             return self._workitems(method, parts_of_path, query, body)
@@ -58,8 +60,12 @@ class Archive:
             held = [one for one in held if one[0].SeriesInstanceUID == path[3]]
             found = [c for ds, c in held if len(path) == 4 or ds.SOPInstanceUID == path[5]]
             return (200, found) if found else (404, {})
+        first, most = int(query.pop("offset", 0)), int(query.pop("limit", len(held)))
         held = [one for one in held if all(str(one[0].get(k, "")) == v for k, v in query.items())]
-        return 200, [json.loads(_short(ds).to_json()) for ds, _ in held]
+        if path[-1] == "studies":
+            held = [*{ds.StudyInstanceUID: (ds, c) for ds, c in held}.values()]
+        found = [json.loads(_short(ds).to_json()) for ds, _ in held]
+        return 200, found[first : first + most]
 
     def _workitems(self, method: str, path: list[str], query: dict[str, str], body: bytes) -> Any:
         """UPS-RS: an item in progress takes changes from who knows its transaction."""
@@ -121,6 +127,7 @@ def archive() -> Iterator[Archive]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             query = {key: values[0] for key, values in parse_qs(url.query, True).items()}
             kind = self.headers.get("Content-Type", "")
+            made.credentials.add(self.headers.get("Authorization"))
             status, value = made.answer(self.command, url.path, query, body, kind)
             if isinstance(value, list) and value and isinstance(value[0], bytes):
                 head = b"--cut\r\nContent-Type: application/dicom\r\n\r\n"

@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from helpers.archive import Archive, archive
 from helpers.service import Parts, radiograph_file
+from hilum.dicom.web import PeerFailed, WebArchive, parts
 from hilum.serve import actions
-from hilum.serve.peers import PeerFailed, WebArchive, parts
 from hilum.serve.tables import Delivery, Work
 
 RETRY = {"first_s": 10, "longest_s": 100, "give_up_s": 86_400}
@@ -228,7 +228,7 @@ def test_a_destination_that_is_gone_makes_dead_letters(tmp_path: Path, pacs: Arc
 
 
 def test_errors_of_peers_quote_no_identifier(pacs: Archive) -> None:
-    from hilum.serve.config import WebPeer
+    from hilum.dicom.web import WebPeer
 
     server = WebArchive(WebPeer(url="http://127.0.0.1:9"))
     with pytest.raises(PeerFailed) as caught:

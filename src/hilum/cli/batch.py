@@ -17,7 +17,10 @@ from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
 if TYPE_CHECKING:
     from hilum.scale.batch import Summary
 
-SOURCE_HELP = "Folder, zip, list of paths (.txt), Parquet with a column path, or URL (s3://...)."
+SOURCE_HELP = (
+    "Folder, zip, list of paths (.txt), Parquet with a column path, URL (s3://...), or query of a "
+    "DICOMweb server (qido+https://SERVER/dicom-web/instances?Modality=CR)."
+)
 
 
 def batch(

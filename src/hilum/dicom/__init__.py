@@ -26,4 +26,5 @@ confidential.py  which elements may stay in it
 pseudonyms.py    secret-keyed patients, UIDs, days
 codestream.py    blanks text inside compressed streams
 guard.py     the same reading in a child process with hard limits
+web.py       another system's DICOMweb (extras serve, scale)
 """

@@ -2,7 +2,8 @@
 
 In the order in which an input passes them:
 
-    sources.py    folder, list, Parquet of paths, URL -> items to read; reads no image
+    sources.py    folder, list, Parquet of paths, URL, query -> items to read; reads no image
+    dicomweb.py   the query of a DICOMweb server, and its images one by one
     shards.py     items -> shards by hash; one shard of answers -> one Parquet file, whole or absent
     manifest.py   which shards are finished, so that a killed run goes on
     cluster.py    shards on Ray's actors; the only file that knows Ray

@@ -63,7 +63,8 @@ def finish(
 
 
 def _retries() -> dict[str, Any]:
-    return {"max_restarts": RETRIES, "max_task_retries": RETRIES}
+    # Restarts are counted over an actor's whole life, retries for each shard.
+    return {"max_restarts": -1, "max_task_retries": RETRIES}
 
 
 def ready(address: str | None) -> None:

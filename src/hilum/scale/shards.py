@@ -15,7 +15,9 @@ from typing import Any
 
 from hilum.core.files import atomic_path
 from hilum.core.results import ImageResult
+from hilum.inference.answer import Input
 from hilum.inference.run import Job
+from hilum.scale.dicomweb import Instance
 from hilum.scale.sources import Source
 
 FOLDER = "shards"
@@ -86,11 +88,17 @@ class Worker:
 
         Raises:
             OSError: the folder cannot be written to.
+            HilumError: a server that the images come from is away.
         """
-        results = [self.answer(item) for item in shard.items]
+        results = [self.answer(_here(item)) for item in shard.items]
         size = _write(self.out / shard.file, results)
         counts = dict(Counter(str(result.status) for result in results))
         return Finished(shard=shard.number, inputs=shard.digest, size=size, counts=counts)
+
+
+def _here(item: Source) -> Input:
+    """What is answered whatever it is: a server that is away is no answer to an image."""
+    return item.fetched() if isinstance(item, Instance) else item
 
 
 def rows_of(results: Sequence[ImageResult]) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""What names an archive -> items to read: a folder, a list, a Parquet table of paths, a URL.
+"""What names an archive -> items to read: a folder, a list, a Parquet table of paths, a URL,
+a query of a DICOMweb server.
 
 Only names are made here; bytes are loaded where the model is.
 """
@@ -16,6 +17,7 @@ from hilum.core.errors import ConfigError, LimitRefused, NotFoundRefused, Unread
 from hilum.core.extras import require
 from hilum.dicom.discover import Item, discover, is_sidecar
 from hilum.dicom.source import DEFAULT_LIMITS, load
+from hilum.scale.dicomweb import ENVIRONMENT, PREFIX, Instance, instances_of
 
 PATH = "path"  # the column of a Parquet table of paths
 
@@ -46,7 +48,7 @@ class Remote:
         return load((self.name, data), DEFAULT_LIMITS)[1]
 
 
-Source = Item | Remote
+Source = Item | Remote | Instance
 
 
 def items_of(source: str) -> list[Source]:
@@ -61,6 +63,8 @@ def items_of(source: str) -> list[Source]:
 
 def _items(source: str) -> Iterator[Source]:
     ending = Path(source).suffix.lower()
+    if source.startswith(PREFIX):
+        return instances_of(_without_password(source.removeprefix(PREFIX)))
     if _is_url(source):
         return _stored(source)
     if ending in (".txt", ".parquet") and not os.path.isdir(source):
@@ -124,5 +128,8 @@ def _without_password(url: str) -> str:
         ConfigError: it holds a user or a password.
     """
     if "@" in urlsplit(url).netloc:
-        raise ConfigError("a URL with a user or password; give those to fsspec by environment")
+        raise ConfigError(
+            "a URL with a user or password; give those by environment, as fsspec's stores do, to "
+            f"a DICOMweb server in {ENVIRONMENT}USER and {ENVIRONMENT}PASSWORD_FILE"
+        )
     return url

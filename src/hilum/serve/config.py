@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from hilum.core.documents import parse_json, parse_toml, read_document
 from hilum.core.errors import ConfigError, DocumentError
 from hilum.core.options import Options, checked, unknown
+from hilum.dicom.web import WebPeer
 
 ENVIRONMENT = "HILUM_SERVE_"
 GIB = 2**30
@@ -99,16 +100,6 @@ class DicomPeer(Options):
     port: int = Field(ge=1, le=65535)
     ae_title: AeTitle
     tls: Tls | None = None
-
-
-class WebPeer(Options):
-    """Another DICOMweb server."""
-
-    url: str = Field(pattern=r"^https?://")
-    user: str | None = None
-    password_file: Path | None = None
-    token_file: Path | None = None
-    ca: Path | None = None
 
 
 class Retry(Options):

@@ -16,10 +16,11 @@ from hilum.core.errors import HilumError, InputRefused
 from hilum.dicom.deidentify import Deidentified, deidentify
 from hilum.dicom.pseudonyms import Pseudonyms, open_secret
 from hilum.dicom.stored import open_stored
+from hilum.dicom.web import PeerFailed, WebArchive
 from hilum.serve import worklist
 from hilum.serve.commitment import new_transaction, note
 from hilum.serve.config import Destination, Retry
-from hilum.serve.peers import DicomArchive, PeerFailed, WebArchive
+from hilum.serve.peers import DicomArchive
 from hilum.serve.records import plain
 from hilum.serve.tables import Delivery, Image, Result, Work
 

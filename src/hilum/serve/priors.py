@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from hilum.serve.peers import DicomArchive, PeerFailed, WebArchive, text_of
+from hilum.dicom.web import PeerFailed, WebArchive, text_of
+from hilum.serve.peers import DicomArchive
 from hilum.serve.tables import Image, Work
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from hilum.core.errors import ConfigError
+from hilum.dicom.web import trusting
 from hilum.serve.config import Tls
 
 
@@ -28,12 +29,7 @@ def client_context(tls: Tls | None = None, ca: Path | None = None) -> ssl.SSLCon
     Raises:
         ConfigError: see `server_context`.
     """
-    believed = ca or (tls.ca if tls else None)
-    try:
-        context = ssl.create_default_context(cafile=believed)
-    except OSError as error:
-        raise ConfigError(f"TLS: {believed}: {error.strerror or 'no certificates'}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = trusting(ca or (tls.ca if tls else None))
     if tls is not None:
         _load(context, tls)
     return context

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from hilum.serve.peers import PeerFailed, PeerRefused, WebArchive, items_of, text_of
+from hilum.dicom.web import PeerFailed, PeerRefused, WebArchive, items_of, text_of
 
 SCHEDULED, IN_PROGRESS = "SCHEDULED", "IN PROGRESS"
 COMPLETED, CANCELED = "COMPLETED", "CANCELED"

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from hilum.core.errors import HilumError
 from hilum.dicom.stored import open_stored
+from hilum.dicom.web import PeerFailed, PeerRefused, WebArchive
 from hilum.serve import ups
-from hilum.serve.peers import PeerFailed, PeerRefused, WebArchive
 from hilum.serve.records import hashed, plain
 from hilum.serve.tables import Delivery, Image, Note, Result, Work
 from hilum.serve.work import ANALYSE, WORKITEM

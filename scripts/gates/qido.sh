@@ -1,0 +1,12 @@
+#!/bin/sh
+# `hilum batch` of a query at a real Orthanc with users and passwords: every instance once, from the
+# bytes that were stored, and no secret in what is written. Needs Debian's orthanc and
+# orthanc-dicomweb, and root for a network namespace of its own.
+#
+#   scripts/gates/qido.sh [--workers 2] [FILE.dcm ...]   # else phantoms
+#   PYTHON=... scripts/gates/qido.sh
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+export HILUM_GATE_PYTHON="${PYTHON:-python3}"
+exec unshare --net -- sh -c 'ip link set lo up && exec "$HILUM_GATE_PYTHON" "$0" "$@"' \
+    "$here/qido.py" "$@"
