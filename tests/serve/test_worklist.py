@@ -175,6 +175,58 @@ def test_an_item_that_another_station_has_is_left(tmp_path: Path, server: Archiv
     parts.close()
 
 
+def test_an_item_that_is_cancelled_before_it_is_claimed_is_left(
+    tmp_path: Path, server: Archive
+) -> None:
+    parts = service(tmp_path, server)
+    worklist.look(parts.service)
+    assert server.ask_to_cancel("1.5") == 202
+    parts.work()
+    assert state(server) == "CANCELED"
+    assert parts.records.counts() == {}
+    assert not [one for one in server.calls if one.startswith("GET /studies")]  # nothing fetched
+    parts.close()
+
+
+def test_a_request_to_cancel_an_item_that_we_perform_does_not_stop_it(
+    tmp_path: Path, server: Archive
+) -> None:
+    """PS3.4 CC.2.2.3: the performer decides; what has begun ends within seconds."""
+    parts = service(tmp_path, server)
+    worklist.look(parts.service)
+    server.lies = True  # its result does not arrive yet
+    parts.work()
+    assert server.ask_to_cancel("1.5") == 202
+    assert state(server) == "IN PROGRESS"
+    server.lies = False
+    parts.clock.now += 10
+    parts.work()
+    assert state(server) == "COMPLETED"
+    assert server.ask_to_cancel("1.5") == 409
+    parts.close()
+
+
+def test_an_item_of_ours_that_its_server_has_cancelled_is_left(
+    tmp_path: Path, server: Archive
+) -> None:
+    with archive() as manager:
+        manager.workitems, server.workitems = server.workitems, {}
+        own = {"web": {"url": manager.url}, "images": {"url": server.url}}
+        parts = service(tmp_path, server, worklist=own)
+        worklist.look(parts.service)
+        server.away = True  # claimed, its images are not there yet
+        parts.work()
+        assert state(manager) == "IN PROGRESS"
+        manager.workitems["1.5"][STATE]["Value"] = ["CANCELED"]
+        server.away = False
+        parts.clock.now += worklist.AGAIN_S
+        parts.work()
+        assert parts.records.counts() == {}
+        with parts.records.read() as session:
+            assert session.query(Note).count() == 0
+        parts.close()
+
+
 def test_a_server_that_is_away_is_asked_again(tmp_path: Path, server: Archive) -> None:
     parts = service(tmp_path, server)
     worklist.look(parts.service)

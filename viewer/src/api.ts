@@ -49,7 +49,7 @@ export interface Point {
 
 export interface Status {
   version: string; notice: string;
-  pipelines: { name: string; default: boolean; outputs: string[]; operating_points: Point[] }[];
+  pipelines: { name: string; about: string; default: boolean; outputs: string[]; operating_points: Point[] }[];
   disk: { used: number; limit: number | null } | null; user: { name: string; role: string } | null;
 }
 
@@ -111,6 +111,8 @@ export const api = {
   retry: (id: string) => answer(`/images/${id}/retry`, { method: "POST" }),
   retryDelivery: (id: string) => answer(`/deliveries/${id}/retry`, { method: "POST" }),
   priority: (id: string, priority: Priority) => answer(`/images/${id}`, sent("PATCH", { priority })),
+  ways: () => json<{ password: boolean; provider: string | null }>("/session/ways"),
+  providerLogIn: `${BASE}/session/oidc`,
   logIn: (name: string, password: string) => answer("/session", sent("POST", { name, password })),
   logOut: () => answer("/session", { method: "DELETE" }),
   picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,

@@ -17,5 +17,8 @@ export function logIn(done: () => void): HTMLElement {
       fill(says, status === 401 ? "Name or password is wrong. Try again, or ask an administrator." : message);
     }
   };
-  return h("main", { class: "login" }, h("form", { onsubmit: (event: Event) => void submit(event) }, h("h1", {}, "hilum"), h("p", { class: "quiet" }, NOTICE), h("label", { for: "name" }, "Name"), name, h("label", { for: "password" }, "Password"), password, says, h("button", { type: "submit", class: "primary" }, "Log in")));
+  // Where there is no provider, or the service does not say, the form alone is there.
+  const elsewhere = h("p", {});
+  void api.ways().then(({ provider }) => provider && fill(elsewhere, h("a", { href: api.providerLogIn, class: "button" }, `Log in at ${provider}`)), (error: Error) => fill(says, error.message));
+  return h("main", { class: "login" }, h("form", { onsubmit: (event: Event) => void submit(event) }, h("h1", {}, "hilum"), h("p", { class: "quiet" }, NOTICE), h("label", { for: "name" }, "Name"), name, h("label", { for: "password" }, "Password"), password, says, h("button", { type: "submit", class: "primary" }, "Log in"), elsewhere));
 }

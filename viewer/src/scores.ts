@@ -2,14 +2,14 @@
 import type { Point, Result } from "./api";
 import { h } from "./dom";
 import { ofScore } from "./threshold";
-import { NOT_SHOWN, labelText, two } from "./words";
+import { NOT_SHOWN, scoreText, two } from "./words";
 
-export function scoreBars(result: Result, points: Point[]): HTMLElement[] {
+export function scoreBars(result: Result, points: Point[], pipeline: string): HTMLElement[] {
   const image = shown(result.images[0]?.scores ?? {}), study = shown(result.studies[0]?.scores ?? {});
-  const out: HTMLElement[] = [h("h3", {}, "Image")];
+  const out: HTMLElement[] = [h("h3", {}, `Of this image, by “${pipeline}”`)];
   out.push(...image.map(([name, value]) => bar(name, value, ofScore(points, name))));
   if (!image.length) out[0] = h("p", { class: "quiet" }, "This pipeline gives boxes and no image score.");
-  if (study.length) out.push(h("h3", {}, "Study"), ...study.map(([name, value]) => bar(name, value, ofScore(points, `study:${name}`))));
+  if (study.length) out.push(h("h3", {}, `Of the whole study, by “${pipeline}”`), ...study.map(([name, value]) => bar(name, value, ofScore(points, `study:${name}`))));
   return out;
 }
 
@@ -26,6 +26,6 @@ function bar(name: string, value: number, points: Point[]): HTMLElement {
   const reached = points.filter((point) => value >= point.threshold).at(-1);
   const missed = points.find((point) => value < point.threshold);
   const beside = reached ?? missed;
-  const words = beside ? `${reached ? "at or above" : "below"} “${beside.name}” ${two(beside.threshold)}: ${beside.aim}` : "no operating point for this score";
-  return h("div", { class: "score" }, h("span", { class: "score-name" }, labelText(name)), h("span", { class: "track", "aria-hidden": "true" }, fillOf, ...ticks), h("span", { class: "score-value" }, two(value)), h("span", { class: "score-words" }, words));
+  const words = beside ? `${reached ? "at or above" : "below"} “${beside.name}” ${two(beside.threshold)}: ${beside.aim.replace(">=", "≥")}` : "no operating point for this score";
+  return h("div", { class: "score" }, h("span", { class: "score-name" }, scoreText(name)), h("span", { class: "track", "aria-hidden": "true" }, fillOf, ...ticks), h("span", { class: "score-value" }, two(value)), h("span", { class: "score-words" }, words));
 }

@@ -176,7 +176,7 @@ export class View {
     this.drawFindings();
     this.drawSaid();
     fill(this.panel, this.chooser(detail), this.body.verdict, this.threshold.root, this.body.findings, this.draw.root,
-      h("section", {}, h("h2", {}, "Scores"), ...scoreBars(result, points)),
+      h("section", {}, h("h2", {}, "Scores"), ...scoreBars(result, points, this.pipeline)),
       this.warnings(result), h("section", {}, h("h2", {}, "Readers"), this.body.said, commentForm((comment) => this.say("comment", null, { comment }))),
       this.downloads(result), this.record(detail), this.notice());
   }
@@ -185,7 +185,8 @@ export class View {
     const pipelines = [...new Set([...Object.keys(detail.results), ...this.host.status.pipelines.map((one) => one.name)])];
     const options = pipelines.map((name) => h("option", { value: name, selected: name === this.pipeline }, `${name}${name in detail.results ? "" : " (analyse with it)"}`));
     const select = h("select", { id: "pipeline", onchange: () => void this.choosePipeline(select.value) }, ...options);
-    return h("div", { class: "row chooser" }, h("label", { for: "pipeline" }, "Pipeline"), select);
+    const about = this.host.status.pipelines.find((one) => one.name === this.pipeline)?.about;
+    return h("div", {}, h("div", { class: "row chooser" }, h("label", { for: "pipeline" }, "Pipeline"), select), about ? h("p", { class: "quiet" }, about) : null);
   }
 
   private drawFindings(): void {

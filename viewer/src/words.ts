@@ -19,7 +19,7 @@ export const PRIORITIES: Record<Priority, { shape: string; word: string }> = {
 
 /** What a reader should do about an image that was not analysed. */
 export const ADVICE: Record<string, string> = {
-  "not-a-chest-radiograph": "Only frontal chest radiographs are analysed. If this is one, ask an administrator for a pipeline without that gate.",
+  "not-a-chest-radiograph": "If this is a frontal chest radiograph, ask an administrator for a pipeline without that gate.",
   unreadable: "Check the file at its source. If it was cut short on its way, send it again.",
   unsupported: "Send it uncompressed or as JPEG, JPEG 2000 or JPEG-LS.",
   "over-limit": "It is larger than this service takes. An administrator can raise the limit.",
@@ -30,6 +30,12 @@ export const ADVICE: Record<string, string> = {
 
 /** Scores that a model needs beside its findings; beside a picture they would read as a verdict. */
 export const NOT_SHOWN = new Set(["normal", "not-normal"]);
+
+/** Scores that are no finding of the vocabulary and no class of a model. */
+const SUMS: Record<string, string> = { positive: "Positive classes together", none: "No box: 1 − the best box" };
+
+/** A score in words: a finding, a sum, or what a model calls its class. */
+export const scoreText = (name: string): string => LABELS[name]?.[0] ?? SUMS[name] ?? `Class “${name.replace(/[-_]/g, " ")}”`;
 
 // As core/labels.py names and colours them.
 const LABELS: Record<string, [string, string]> = {

@@ -57,6 +57,7 @@ _ABORT = b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x00"  # A-ABORT by the provider,
 _HANDSHAKE_S, _REQUEST_S = 10.0, 15.0
 _ENDING_S = 3.0
 _NEW_S = 1.0  # how long the newest are left alone when there is no room
+_SILENT_S, _PAUSE_S = 1.0, 0.2  # when a connection is asked less often whether it says something
 _CHUNK = 64 * 2**10
 
 
@@ -198,6 +199,17 @@ class _Socket(AssociationSocket):  # type: ignore[misc]
         self._counted = 0  # bytes of the data set that is arriving
         assoc.bind(evt.EVT_DIMSE_RECV, self._whole)
 
+    @property
+    def ready(self) -> bool:
+        self.pause()
+        return bool(super().ready)
+
+    def pause(self) -> None:
+        """The two threads of an association look a thousand times a second for what has come: 200
+        silent ones would take a whole core."""
+        if time.monotonic() - self.heard > _SILENT_S:
+            time.sleep(_PAUSE_S)
+
     def recv(self, nr_bytes: int) -> bytearray:
         """One PDU's head (6 bytes) or body.
 
@@ -255,9 +267,16 @@ class _Handler(RequestHandler):  # type: ignore[misc]
         assoc.dul.event_queue.get_nowait()  # "connected", by the plain socket; ours says it again
         connection = _Socket(assoc, self.server, self.request)
         assoc.dul.socket = connection  # instead of the plain one
+        assoc.dimse.get_msg = functools.partial(_message, connection, assoc.dimse.get_msg)
         assoc.run = functools.partial(self.server.serve, assoc, assoc.run)
         self.server.enter(assoc, connection)
         return assoc
+
+
+def _message(connection: _Socket, get: Callable[[bool], Any], block: bool = False) -> Any:
+    """The next message, where one has come."""
+    connection.pause()
+    return get(block)
 
 
 class _Server(ThreadedAssociationServer):  # type: ignore[misc]

@@ -25,7 +25,7 @@ _STATION = "99HILUM"
 
 
 class NotOurs(PeerFailed):
-    """Another station has claimed the item, or it is gone."""
+    """Another station has claimed the item, or it was cancelled, has ended or is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def claim(server: WebArchive, item: Item) -> None:
     """Make it ours; no matter if it is already, such as by a request whose answer got lost.
 
     Raises:
-        NotOurs: another station was faster, or the item is gone.
+        NotOurs: another station was faster, or the item was cancelled or is gone.
         PeerFailed: the server is not reached.
     """
     try:
@@ -87,20 +87,23 @@ def claim(server: WebArchive, item: Item) -> None:
         try:  # an item in progress takes changes from its owner only
             _update(server, item, {"ProcedureStepProgressInformationSequence": [progress]})
         except PeerRefused as error:
-            raise NotOurs("another station has claimed it, or it is gone") from error
+            why = "another station has claimed it, or it was cancelled or is gone"
+            raise NotOurs(why) from error
 
 
 def inputs(server: WebArchive, item: Item) -> list[str]:
-    """WADO-RS paths of the instances that it is about; whole series where none are named.
+    """WADO-RS paths of the instances that an item of ours is about; whole series where none are
+    named.
 
     Raises:
+        NotOurs: it was cancelled, or ended by another, since it was claimed.
         PeerFailed: the server is not reached or refuses.
     """
+    known = server.query(f"/workitems/{item.uid}", {})
+    if any(text_of(one, _STATE) in (COMPLETED, CANCELED) for one in known):
+        raise NotOurs("it has ended on its server since it was claimed")
     found = [
-        path
-        for one in server.query(f"/workitems/{item.uid}", {})
-        for reference in items_of(one, _INPUT)
-        for path in _paths(reference)
+        path for one in known for reference in items_of(one, _INPUT) for path in _paths(reference)
     ]
     return list(dict.fromkeys(found))
 

@@ -130,6 +130,8 @@ def _take_in(
         ]
         if not ids:
             problem = "the item refers to no instance"
+    except ups.NotOurs:
+        raise
     except PeerFailed as error:
         late = service.clock() - note.value["at"] > config.within_s
         if not late and not isinstance(error, PeerRefused):

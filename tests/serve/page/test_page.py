@@ -19,7 +19,6 @@ from hilum.dicom.stored import open_stored
 
 pytestmark = pytest.mark.slow
 Open = Callable[..., Any]
-AXE = Path(__file__).parents[3] / "viewer/node_modules/axe-core/axe.min.js"
 DROP = """([name, data]) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
   transfer.items.add(new File([bytes], name));
@@ -71,18 +70,33 @@ def rectangle(page: Any, selector: str) -> Any:
     return page.evaluate(script, selector)
 
 
-def _comes_to_lie(
+def comes_to_lie(
     page: Any, selector: str, box: tuple[float, ...], shape: tuple[float, float]
-) -> bool:
-    """Whether a mark lies at a box (x, y, width, height) of an image; soon, for a panel that comes
-    in late moves both."""
+) -> None:
+    """A mark lies at a box (x, y, width, height) of an image; soon, for a panel that comes in
+    late moves both.
+
+    Raises:
+        AssertionError: it does not; where it is, and where it should be.
+    """
     for _ in range(50):
         left, top, scale = fitted(page, *shape)
         x, y, width, height = (scale * side for side in box)
-        if rectangle(page, selector) == pytest.approx([left + x, top + y, width, height], abs=1.5):
-            return True
+        seen, right = rectangle(page, selector), [left + x, top + y, width, height]
+        if seen == pytest.approx(right, abs=1.5):
+            return
         page.wait_for_timeout(100)
-    return False
+    raise AssertionError(f"{selector} is at {seen}; needed: {right} (x, y, width, height)")
+
+
+def marks_lie_at(page: Any, image: Any, aspect: float = 1.0) -> None:
+    """All boxes of an image's result stand at its pixels."""
+    assert page.locator(".marks [data-finding]").count() == len(image["findings"]) > 0
+    shape = image["width"], image["height"] * aspect
+    for finding in image["findings"]:
+        x1, y1, x2, y2 = finding["box_px"]
+        box = x1, aspect * y1, x2 - x1, aspect * (y2 - y1)
+        comes_to_lie(page, f".marks [data-finding='{finding['id']}']", box, shape)
 
 
 @pytest.mark.parametrize("aspect", [1.0, 1.5])
@@ -92,14 +106,49 @@ def test_boxes_stand_at_the_pixels_of_the_json(
     page = visit()
     id = dropped(page, rg1 if aspect == 1 else with_spacing(rg1, 0.2 * aspect, 0.2))
     image = answer(service, id)["results"]["default"]["images"][0]
-    assert page.locator(".marks [data-finding]").count() == len(image["findings"]) > 0
-    shape = image["width"], image["height"] * aspect
+    marks_lie_at(page, image, aspect)
     for finding in image["findings"]:
         x1, y1, x2, y2 = finding["box_px"]
-        box = x1, aspect * y1, x2 - x1, aspect * (y2 - y1)
-        assert _comes_to_lie(page, f".marks [data-finding='{finding['id']}']", box, shape)
         card = page.locator(f".finding[data-finding='{finding['id']}']").inner_text()
         assert f"x {round(x1)}–{round(x2)}, y {round(y1)}–{round(y2)} px" in card
+
+
+SLOW_TIMERS = """() => {
+  const soon = window.setTimeout;
+  window.setTimeout = (go, ms = 0, ...more) => soon(go, ms < 50 ? 1500 : ms, ...more);
+}"""
+
+
+@pytest.mark.parametrize("when", ["before", "while", "after"])
+def test_boxes_stand_right_where_the_window_changed_as_the_pixels_came(
+    visit: Open, service: str, rg1: bytes, when: str
+) -> None:
+    page, held = visit(), []
+    page.route("**/pixels", lambda route: held.append(route))
+    drop(page, rg1)
+    page.wait_for_selector(".finding")
+    (route,) = held
+    if when == "before":
+        change_window(page)
+    if when == "while":  # the viewer waits for its timers between the pixels and the picture
+        page.evaluate(SLOW_TIMERS)
+    route.continue_()
+    if when == "while":
+        page.wait_for_selector(".stage canvas", state="attached")
+        assert page.locator(".stage[data-ready]").count() == 0
+        change_window(page)
+    page.wait_for_selector(".stage[data-ready]")
+    if when == "after":
+        change_window(page)
+    id = str(page.url.rsplit("/", 1)[1])
+    marks_lie_at(page, answer(service, id)["results"]["default"]["images"][0])
+
+
+def change_window(page: Any) -> None:
+    """Another size, laid out and seen by who watches for it."""
+    page.set_viewport_size({"width": 1000, "height": 620})
+    two_frames = "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+    page.evaluate(two_frames)
 
 
 def test_nobody_sees_anything_before_the_log_in(visit: Open, rg1: bytes) -> None:
@@ -290,24 +339,24 @@ def test_nothing_is_wider_than_a_telephone(visit: Open, rg1: bytes) -> None:
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_no_violation(visit: Open, rg1: bytes, width: int) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not there: npm ci in viewer/")
+    package = pytest.importorskip("axe_playwright_python", reason="pip install hilum[dev]")
+    axe = (Path(str(package.__file__)).parent / "axe.min.js").read_text("utf-8")
     page = visit("anna", width=width, bypass_csp=True)
     page.wait_for_selector("#sample")
-    _no_violation(page)
+    _no_violation(page, axe)
     dropped(page, rg1)
     page.locator("[id^=accept-]").first.click()
     page.wait_for_selector(".finding .verdict")
     page.locator("[id^=redraw-]").first.click()
-    _no_violation(page)
+    _no_violation(page, axe)
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     page.wait_for_selector("dialog[open]")
-    _no_violation(page)
+    _no_violation(page, axe)
 
 
-def _no_violation(page: Any) -> None:
+def _no_violation(page: Any, axe: str) -> None:
     page.wait_for_timeout(300)
-    page.evaluate(AXE.read_text("utf-8"))
+    page.evaluate(axe)
     found = page.evaluate("axe.run().then((result) => result.violations)")
     assert not [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found]

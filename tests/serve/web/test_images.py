@@ -66,6 +66,25 @@ def test_thumbnails_come_from_the_written_picture_and_larger_ones_from_the_pixel
         assert np.abs(small.astype(float) - before).mean() < 4
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_image_that_is_refused_is_decoded_for_its_first_thumbnail_only(
+    client: TestClient, parts: Parts, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    data = radiograph_file(BodyPartExamined="HAND")
+    id = upload(client, data if readable else data[:-100])["images"][0]["id"]
+    parts.work()
+    assert parts.records.counts() == {"refused": 1}
+    asked = []
+    real = images.opened
+    monkeypatch.setattr(images, "opened", lambda *of: (asked.append(of), real(*of))[1])
+    answers = [client.get(f"{API}/images/{id}/picture?width=48") for _ in range(3)]
+    assert {one.status_code for one in answers} == {200 if readable else 422}
+    assert len({one.content for one in answers}) == len(asked) == 1
+    client.post(f"{API}/images/{id}/retry")
+    client.get(f"{API}/images/{id}/picture?width=48")
+    assert len(asked) == 2
+
+
 def test_the_downloaded_picture_shows_boxes_and_outlines(client: TestClient, parts: Parts) -> None:
     id = upload(client, radiograph_file())["images"][0]["id"]
     parts.work()

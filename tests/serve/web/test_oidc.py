@@ -67,6 +67,11 @@ def bearer(client: TestClient, token: str) -> int:
 # --- The page -----------------------------------------------------------------------------------
 
 
+def test_the_log_in_form_is_told_of_the_provider(client: TestClient, idp: IdProvider) -> None:
+    host = urlsplit(idp.issuer).hostname
+    assert client.get(f"{API}/session/ways").json() == {"password": False, "provider": host}
+
+
 def test_the_page_sends_strangers_to_the_provider_and_takes_them_back(client: TestClient) -> None:
     assert client.get("/").headers["location"] == f"{API}/session/oidc"
     answer = client.get(CALLBACK, params=sent_back(client))

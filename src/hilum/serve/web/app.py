@@ -24,6 +24,7 @@ from hilum.serve.web import (
     stream,
 )
 from hilum.serve.web.auth import Auth
+from hilum.serve.web.previews import Previews
 from hilum.serve.web.surround import Surround
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -48,6 +49,7 @@ def create_app(service: Service) -> FastAPI:
         responses=ERRORS,  # type: ignore[arg-type]
     )
     app.state.service, app.state.auth = service, Auth(service)
+    app.state.previews = Previews()
     app.state.streams, app.state.closing = 0, False
     problems.install(app)
     for part in (status, login, images, feedback, stream, monitor):

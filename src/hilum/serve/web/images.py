@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import cv2
@@ -28,6 +29,7 @@ from hilum.serve.service import Service
 from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result
 from hilum.serve.web import shapes
 from hilum.serve.web.auth import Reader
+from hilum.serve.web.previews import Previews
 from hilum.serve.web.problems import gone
 from hilum.serve.web.upload import FILES, receive_files, sample
 from hilum.serve.web.user import User
@@ -241,9 +243,17 @@ def preview(
     service = service_of(request)
     # Decoding for each thumbnail of a worklist would be slow: what was written is asked first.
     grey = _written_picture(service, id, width)
-    if grey is None:
-        grey = picture(radiograph_of(service, id), width)
-    return Response(jpeg(shrunk(grey, width)), media_type="image/jpeg")
+    if grey is not None:
+        content = jpeg(shrunk(grey, width))
+    else:
+        previews: Previews = request.app.state.previews
+        make = partial(_decoded_picture, service, id, width)
+        content = previews.get(id, width, make)
+    return Response(content, media_type="image/jpeg")
+
+
+def _decoded_picture(service: Service, id: str, width: int) -> bytes:
+    return jpeg(picture(radiograph_of(service, id), width))
 
 
 @router.get(
@@ -380,6 +390,7 @@ def retry(request: Request, id: Id, user: Reader) -> Any:
     """Check and analyse again what was refused or has failed."""
     service = service_of(request)
     actions.retry(service, id)
+    request.app.state.previews.forget(id)
     return _told(service, id, user)
 
 

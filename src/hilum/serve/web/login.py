@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -34,6 +35,15 @@ def log_in(request: Request, response: Response, login: shapes.Login) -> Any:
 def session(user: Reader) -> Any:
     """Who is logged in."""
     return {"name": user.name, "role": user.role}
+
+
+@router.get("/ways", response_model=shapes.Ways)
+def ways(request: Request) -> Any:
+    """How one may log in; asked by who is not."""
+    auth: Auth = request.app.state.auth
+    oidc = auth.web.oidc
+    provider = urlsplit(oidc.issuer).hostname if oidc is not None else None
+    return {"password": bool(auth.users.all()), "provider": provider}
 
 
 @router.delete("", status_code=204, response_model=None)

@@ -87,8 +87,16 @@ class Point(BaseModel):
     false_marks_per_100: float | None
 
 
+class Ways(BaseModel):
+    """How one may log in."""
+
+    password: bool  # some local user is known
+    provider: str | None  # host of the OpenID provider; /session/oidc leads there
+
+
 class PipelineStatus(BaseModel):
     name: str
+    about: str
     fingerprint: str | None
     default: bool
     outputs: list[str]

@@ -42,10 +42,11 @@ def _pipeline(service: Service, name: str) -> dict[str, Any]:
         loaded = service.pipelines.loaded(name)
     except NotLoaded as error:
         empty: dict[str, Any] = {"fingerprint": None, "outputs": [], "operating_points": []}
-        return row | empty | {"problem": str(error)}
+        return row | empty | {"about": "", "problem": str(error)}
     flows = loaded.flows
     kinds = {"boxes": flows.boxes, "masks": flows.masks, "scores": flows.scores}
     row |= {"fingerprint": loaded.fingerprint, "outputs": [n for n, v in kinds.items() if v]}
+    row["about"] = " ".join(loaded.description.about.split())
     return row | {"operating_points": [*_points(loaded)], "problem": None}
 
 
