@@ -135,7 +135,7 @@ class WebArchive:
             listed = answer.json()
             if isinstance(listed, list):
                 listed = listed[0] if listed else {}
-            stored = [_text(item, "00081155") for item in _items(listed, "00081199")]
+            stored = [text_of(item, "00081155") for item in items_of(listed, "00081199")]
         if sop_instance_uid not in stored:
             raise PeerFailed("the server answers success and does not list the object as stored")
 
@@ -146,7 +146,7 @@ class WebArchive:
             PeerFailed: it is not reached or refuses.
         """
         rows = self.query(f"/studies/{study}/instances", {"SOPInstanceUID": sop_instance_uid})
-        return any(_text(one, "00080018") == sop_instance_uid for one in rows)
+        return any(text_of(one, "00080018") == sop_instance_uid for one in rows)
 
     def query(self, path: str, parameters: dict[str, str]) -> list[dict[str, Any]]:
         """A QIDO-RS search; data sets in the DICOM JSON model.
@@ -213,22 +213,14 @@ def parts(content: bytes, content_type: str) -> list[bytes]:
     return out
 
 
-def _items(ds: Any, tag: str) -> list[Any]:
+def items_of(ds: Any, tag: str) -> list[dict[str, Any]]:
+    """The items of a sequence in the DICOM JSON model."""
     value = ds.get(tag, {}).get("Value", []) if isinstance(ds, dict) else []
     return [item for item in value if isinstance(item, dict)]
 
 
 def text_of(ds: dict[str, Any], tag: str) -> str | None:
     """The first value of an attribute in the DICOM JSON model."""
-    return _text(ds, tag)
-
-
-def items_of(ds: dict[str, Any], tag: str) -> list[dict[str, Any]]:
-    """The items of a sequence in the DICOM JSON model."""
-    return _items(ds, tag)
-
-
-def _text(ds: dict[str, Any], tag: str) -> str | None:
     value = ds.get(tag, {})
     values = value.get("Value", []) if isinstance(value, dict) else []
     return str(values[0]) if values else None
@@ -236,7 +228,7 @@ def _text(ds: dict[str, Any], tag: str) -> str | None:
 
 def _secret(path: Path | None) -> str:
     try:
-        return path.read_text().strip() if path is not None else ""
+        return path.readtext_of().strip() if path is not None else ""
     except OSError as error:
         raise PeerFailed(f"{path}: {error.strerror}; needed: a file with the secret") from error
 
