@@ -228,7 +228,7 @@ def text_of(ds: dict[str, Any], tag: str) -> str | None:
 
 def _secret(path: Path | None) -> str:
     try:
-        return path.readtext_of().strip() if path is not None else ""
+        return path.read_text().strip() if path is not None else ""
     except OSError as error:
         raise PeerFailed(f"{path}: {error.strerror}; needed: a file with the secret") from error
 
