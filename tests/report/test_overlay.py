@@ -10,7 +10,7 @@ from hilum.core.labels import VOCABULARY
 from hilum.core.radiograph import Radiograph
 from hilum.data.phantom.phantom import phantom
 from hilum.report.drawing import MAX_SIDE, MIN_SIDE, Canvas, base
-from hilum.report.overlay import draw
+from hilum.report.overlay import draw, marked_findings
 
 SHAPES = {"wide": (1400, 500), "tall": (407, 911), "square": (512, 512), "large": (2500, 2048)}
 
@@ -104,3 +104,25 @@ def test_a_blank_radiograph_is_drawn_and_no_box_is_said() -> None:
     boxed = Findings(80, 90, np.array([[9, 9, 20, 20]], np.float32), np.ones(1, np.float32), ("x",))
     strips = [draw(blank, one)[Canvas(80, 90).size[1] :] for one in (findings, boxed)]
     assert strips[0].shape != strips[1].shape or (strips[0] != strips[1]).any()
+
+
+def test_an_outlined_finding_without_a_box_is_not_said_to_be_absent() -> None:
+    """A segmenter gives no boxes; lungs are on every picture."""
+    nothing, some = np.zeros((8, 8), bool), np.eye(8, dtype=bool)
+
+    def marked(**masks: np.ndarray) -> tuple[str, ...]:
+        boxes = np.zeros((0, 4), np.float32)
+        return marked_findings(
+            Findings(
+                boxes_px=boxes,
+                scores=np.zeros(0, np.float32),
+                labels=(),
+                image_scores={},
+                masks=masks,
+                width=8,
+                height=8,
+            )
+        )
+
+    assert marked(pneumothorax=some, lungs=some) == ("pneumothorax",)
+    assert marked(pneumothorax=nothing, lungs=some) == ()

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.phantom_set import catalog, small
+from helpers.phantom_set import catalog, small, yolo_set
 from hilum.core.errors import DataError
 from hilum.data.catalog import Catalog
+from hilum.train.annotations import mask_of
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.sources import Source, open_sources
 
@@ -134,3 +135,19 @@ def test_any_catalog_file_takes_the_place_of_the_one_set(tmp_path: Path, data: P
     assert one.catalog.name == one.name == "cleaned"  # on the card, in every count
     with pytest.raises(DataError, match="several sources"):
         open_sources(load_recipe("default"), tmp_path / "cleaned.parquet")
+
+
+def test_boxes_can_be_filled_to_be_the_mask_that_a_segmenter_learns(tmp_path: Path) -> None:
+    """A set of boxes alone has no mask; a pixel in a box is one."""
+    yolo_set(tmp_path / "yolo", 4)
+    changes = ("data={set: yolo, box_masks: true, hold_out: {validation: .3, test: .3}}",)
+    recipe = load_recipe("rsna-unet-small", (*changes, "model.pretrained=false"))
+    (one,) = open_sources(recipe, tmp_path)
+    for row, record in one.catalog.table.iterrows():
+        opened = mask_of(one, record, "opacity")
+        assert opened is not None
+        boxes, _ = one.catalog.exact_boxes(int(str(row))) or ([], ())
+        assert opened(96, 96).any() == bool(len(boxes))
+    plain = load_recipe("rsna-unet-small", (changes[0].replace("true", "false"),))
+    with pytest.raises(DataError, match="mask opacity"):
+        open_sources(plain, tmp_path)

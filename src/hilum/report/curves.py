@@ -283,7 +283,7 @@ def _forest(axes: Axes, models: Models) -> None:
             axes.plot(area.value, y + shift, "o", color=colour, markerfacecolor=fill, label=label)
     names = [plain(f"{g.column} {g.value} (n = {g.images})") for g in groups]
     axes.set_yticks(range(len(groups)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(groups) - 0.5, -0.5)  # a group of one kind alone has a row and no AUC
     axes.axvline(models[0].evaluation.image["auc"].value, linestyle=":", color=AXIS)
     axes.set(xlabel="AUC", xlim=(0, 1.02))
     _legend(axes, models, "lower left")

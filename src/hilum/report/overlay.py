@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from hilum.core.findings import Findings
 from hilum.core.geometry import transform_boxes
-from hilum.core.labels import NOT_SHOWN, VOCABULARY
+from hilum.core.labels import ANATOMY, NOT_SHOWN, VOCABULARY
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.radiograph import Radiograph
 from hilum.report.drawing import (
@@ -56,9 +56,23 @@ def draw(
     boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
     marked = _tags(marked, canvas, boxes, findings)
     below = strip(
-        canvas, findings.image_scores, _legend(findings), points or {}, len(findings.labels)
+        canvas,
+        findings.image_scores,
+        _legend(findings),
+        points or {},
+        len(marked_findings(findings)),
     )
     return np.vstack([marked, below])
+
+
+def marked_findings(findings: Findings) -> tuple[str, ...]:
+    """What is marked on the picture: each box, and each finding that has an outline and no box."""
+    outlined = (
+        name
+        for name in findings.masks
+        if name not in ANATOMY and name not in findings.labels and findings.masks[name].any()
+    )
+    return (*findings.labels, *outlined)
 
 
 def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:
@@ -74,7 +88,7 @@ def strip(
     scores: Mapping[str, float],
     legend: Sequence[tuple[str, Colour]],
     points: Mapping[str, OperatingPoint],
-    boxes: int,
+    count: int,
 ) -> Picture:
     """What is said about the picture, below it: scores, the meaning of colours, the notice."""
     width, font = canvas.size[0], letters(canvas.unit)
@@ -85,7 +99,7 @@ def strip(
         if name not in NOT_SHOWN
     ]
     words += [(text, QUIET, colour) for text, colour in legend]
-    if not boxes:
+    if not count:
         words.insert(0, (NONE_FOUND, INK, None))
     words += [
         (f"boxes from {point.threshold:.2f}: {name}", QUIET, None)

@@ -245,6 +245,6 @@ def _variants(
     _epochs(axes)
     axes.set_ylabel(text(name))
     if limits is not None:
-        margin = 0.04 * (limits[1] - limits[0])
+        margin = 0.04 * (limits[1] - limits[0] or 1.0)
         axes.set_ylim(limits[0] - margin, limits[1] + margin)
     _legend(axes)

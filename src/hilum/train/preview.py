@@ -66,7 +66,7 @@ def preview(
         )
         copies = [batches.sample(number) for number in range(samples)]
         boxes += sum(len(one.boxes_px) for one in copies)
-        tiles.append(_tile(image.sample(recipe.names.masks), f"{image.group}, as prepared"))
+        tiles.append(_tile(image.sample(recipe.names.masks), f"{image.source}, as prepared"))
         tiles += [_tile(one, recipe.augment if not i else "") for i, one in enumerate(copies)]
     return Preview(encoded(sheet(tiles, samples + 1)), len(shown), boxes)
 
