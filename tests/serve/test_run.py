@@ -89,6 +89,19 @@ def test_check_names_everything_that_is_wrong(tmp_path: Path) -> None:
     assert problems(config(tmp_path)) == []
 
 
+def test_check_says_what_to_change(tmp_path: Path) -> None:
+    gone = "postgresql+pg8000://hilum:secret@127.0.0.1:1/hilum"
+    (away,) = problems(config(tmp_path, database=gone))
+    assert "127.0.0.1:1/hilum does not answer" in away
+    assert "secret" not in away
+    elsewhere = {"host": "192.0.2.1", "tls": None, "port": 0}
+    text = "\n".join(problems(config(tmp_path, node=elsewhere)))
+    assert "needed: an address of this machine" in text
+    (tmp_path / "file").touch()
+    only = problems(config(tmp_path / "file" / "below"))
+    assert [one.partition(" ")[0] for one in only] == ["folder"]  # and not the database in it
+
+
 def test_the_command_checks_and_verifies(tmp_path: Path) -> None:
     file = tmp_path / "hilum.toml"
     file.write_text(

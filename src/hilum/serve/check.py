@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -97,6 +98,8 @@ def _folder(config: Config) -> Iterator[str]:
 
 
 def _database(config: Config) -> Iterator[str]:
+    if not config.database and not config.root.is_dir():
+        return  # the folder is what is wrong
     try:
         records = Records(config.database_url)
         records.upgrade()
@@ -150,4 +153,6 @@ def _ports(config: Config) -> Iterator[str]:
             try:
                 probe.bind((part.host, part.port))
             except OSError as error:
-                yield f"[{name}] {part.host}:{part.port}: {error.strerror}; needed: another port"
+                taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+                needed = "another port" if taken else "an address of this machine"
+                yield f"[{name}] {part.host}:{part.port}: {error.strerror}; needed: {needed}"

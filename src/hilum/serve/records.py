@@ -144,7 +144,11 @@ class Records:
             raise RecordsUnavailable(f"{error}; needed: a hilum at least as new") from None
         except SQLAlchemyError as error:
             kind = type(getattr(error, "orig", None) or error).__name__
-            raise RecordsUnavailable(f"the database cannot be migrated ({kind})") from None
+            where = self.engine.url.set(password=None, query={})
+            raise RecordsUnavailable(
+                f"{where} does not answer, or cannot be migrated ({kind}); needed: a server that "
+                "is up and knows this user, or for SQLite a folder that can be written"
+            ) from None
 
     def close(self) -> None:
         self.engine.dispose()

@@ -35,12 +35,14 @@ class Users:
         """By name.
 
         Raises:
-            ConfigError: the file is damaged; nobody gets in by it.
+            ConfigError: the file is damaged or may not be read; nobody gets in by it.
         """
         try:
             known = self.path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return dict(self._configured)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: {error.strerror}; needed: a folder of ours") from error
         mark = known.st_mtime_ns, known.st_ino
         if self._read[0] != mark:
             self._read = mark, self._file()
