@@ -8,7 +8,7 @@ import { heatLegend } from "./heat";
 import { Pane } from "./pane";
 import { scoreBars } from "./scores";
 import { Threshold, floorOf, hidden, ofBoxes, pointsOf } from "./threshold";
-import { ADVICE, NOTHING, NOTICE, PRIORITIES, STATES, clock, dicomDate, labelText, many, reasonParts, sentence, title, two } from "./words";
+import { ADVICE, ANATOMY, NOTHING, NOTICE, PRIORITIES, STATES, clock, dicomDate, labelText, many, reasonParts, sentence, title, two } from "./words";
 import type { Point2 } from "./viewport";
 
 const FILES: [string, string][] = [["json", "JSON"], ["png", "PNG"], ["sr", "DICOM SR"], ["seg", "DICOM SEG"], ["gsps", "GSPS"], ["sc", "Secondary capture"]];
@@ -191,8 +191,10 @@ export class View {
 
   private drawFindings(): void {
     const all = this.all(), shown = this.shown(), from = this.threshold?.current ?? 0;
-    const words = shown.length ? `${many(shown.length, "target finding")} at or above ${two(from)}` : `${NOTHING} (${two(from)})`;
-    fill(this.body.verdict, h("p", { class: `statement ${shown.length ? "found" : "none"}`, role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, shown.length ? "◆" : "◇"), words),
+    const outlined = this.outlined(shown), found = shown.length + outlined.length > 0;
+    const boxes = shown.length ? `${many(shown.length, "target finding")} at or above ${two(from)}` : outlined.length ? `No box at or above ${two(from)}` : `${NOTHING} (${two(from)})`;
+    const words = [boxes, outlined.length ? `outlined: ${outlined.map(labelText).join(", ")}` : ""].filter(Boolean).join("; ");
+    fill(this.body.verdict, h("p", { class: `statement ${found ? "found" : "none"}`, role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, found ? "◆" : "◇"), words),
       h("p", { class: "quiet" }, shown.length ? hidden(all.length, shown.length) : ["This does not rule out disease.", hidden(all.length, 0)].filter(Boolean).join(" ")));
     const open = !all.length || all.some((one) => !verdictOn(this.feedback, one.id)), judged = this.feedback.some((one) => one.finding === null && one.verdict === "accept");
     const actions = { choose: (one: Finding) => this.choose(one.id), accept: (one: Finding) => void this.say("accept", one), reject: (one: Finding) => void this.say("reject", one), redraw: (one: Finding) => this.startDrawing(one) };
@@ -200,6 +202,12 @@ export class View {
       h("ol", { class: "findings" }, ...shown.map((one, at) => findingCard(one, at + 1, verdictOn(this.feedback, one.id), one.id === this.chosen, this.detail?.spacing ?? null, actions))),
       open && !judged ? button(all.length ? "Accept all of it" : "Agree: nothing to mark", "accept", () => void this.say("accept", null), { id: "accept-all", class: "small" }) : null,
       button("Draw a finding that was missed", "draw", () => this.startDrawing(null), { id: "draw-missed", class: "small" })));
+  }
+
+  /** Findings with an outline and no box, such as a segmenter's: what is outlined was found. */
+  private outlined(shown: Finding[]): string[] {
+    const outlines = this.result?.images[0]?.outlines ?? {};
+    return Object.keys(outlines).filter((name) => !ANATOMY.has(name) && outlines[name] && !shown.some((one) => one.label === name));
   }
 
   private drawSaid(): void {

@@ -3,6 +3,8 @@ import type { Box, Priority, State, Summary, Time } from "./api";
 
 export const NOTICE = "Research use, not a medical device: a qualified reader decides.";
 export const NOTHING = "No target finding above the threshold";
+// Masks that everybody has: no findings.
+export const ANATOMY = new Set(["lungs", "lungs_full"]);
 
 /** Shape beside word, so that nothing rests on colour. */
 export const STATES: Record<State, { shape: string; word: string }> = {

@@ -164,7 +164,10 @@ def _archive(path: str) -> zipfile.ZipFile:
 
 def _zip(path: str, limits: Limits) -> Iterator[Item]:
     try:
-        members = [m for m in _archive(path).infolist() if not m.is_dir()]
+        listed = _archive(path).infolist()
+        if not all(m.filename for m in listed):
+            raise zipfile.BadZipFile("a member without a name")
+        members = [m for m in listed if not m.is_dir()]
     except Exception:  # noqa: BLE001  zipfile raises anything on a damaged directory
         refusal = UnreadableRefused(path, "its zip directory is damaged.", "Copy it again.")
         yield Item(path, path, refusal=refusal)

@@ -34,6 +34,13 @@ function hilum(run) {
   // --- What is drawn on a radiograph: source pixels, scaled by the viewBox ---------------------
   const drawn = (key) => one(`#draw-${key}`).checked;
   const from = () => Number(one("#boxes").value);
+  // Findings with an outline and no box, such as a segmenter's: what is outlined was found.
+  const ANATOMY = new Set(["lungs", "lungs_full"]);
+  function outlined(image) {
+    const boxed = new Set(shown(image).map((box) => box[0]));
+    return Object.keys(image.outlines).filter((name) => !ANATOMY.has(name) && image.outlines[name] && !boxed.has(name));
+  }
+  const marked = (image) => shown(image).length > 0 || outlined(image).length > 0;
   function marks(image, words) {
     const { width: w, height: h } = image;
     const layer = svg("svg", { viewBox: `0 0 ${w} ${h}`, "aria-hidden": "true" });
@@ -69,8 +76,8 @@ function hilum(run) {
   const collator = new Intl.Collator(undefined, { numeric: true });
   const kinds = {
     "": () => true,
-    boxes: (image) => shown(image).length > 0,
-    none: (image) => image.status === "analysed" && shown(image).length === 0,
+    boxes: (image) => marked(image),
+    none: (image) => image.status === "analysed" && !marked(image),
     warned: (image) => image.warnings.length > 0,
   };
   for (const name of Object.keys(orders)) if (run.lead || !/est (null|undefined)/.test(name)) order.append(element("option", { textContent: name }));
@@ -142,16 +149,17 @@ function hilum(run) {
   }
   function summary(image) {
     if (image.status !== "analysed") return image.reason || image.status;
-    const found = shown(image);
-    if (!found.length) return "no target finding above the threshold";
+    const found = shown(image), alone = outlined(image);
+    if (!found.length && !alone.length) return "no target finding above the threshold";
     const best = found.slice(0, 4).map((box) => box[1].toFixed(2)).join(" · ");
-    return `${found.length} box${found.length === 1 ? "" : "es"}: ${best}${found.length > 4 ? " …" : ""}`;
+    const boxes = found.length ? `${found.length} box${found.length === 1 ? "" : "es"}: ${best}${found.length > 4 ? " …" : ""}` : "no box";
+    return alone.length ? `${boxes}; outlined: ${alone.map(text).join(", ")}` : boxes;
   }
   function bodyOf(image) {
     const body = element("div", { className: "body" }, element("h3", { textContent: image.short }));
     if (image.status === "analysed") {
       if (run.lead && image.lead >= 0) body.append(bar(run.lead, image.lead));
-      body.append(element("p", { className: shown(image).length ? "found" : "empty", textContent: summary(image) }));
+      body.append(element("p", { className: marked(image) ? "found" : "empty", textContent: summary(image) }));
     } else {
       const [code, ...words] = (image.reason || "").split(": ");
       body.append(element("p", {}, element("span", { className: "tag", textContent: image.status }), " ", element("code", { textContent: code })),
@@ -190,7 +198,8 @@ function hilum(run) {
       const found = shown(image);
       section("Boxes", found.length
         ? element("ul", { className: "boxes" }, ...found.map(([label, score, ...box]) => element("li", {}, element("i", { style: { borderColor: colour(label) } }), `${text(label)} `, element("b", { textContent: score.toFixed(2) }), element("span", { className: "quiet", textContent: ` at ${box.slice(0, 2).map(Math.round)}, ${Math.round(box[2] - box[0])} × ${Math.round(box[3] - box[1])} px` }))))
-        : element("p", { className: "empty", textContent: `No target finding above the threshold (${from().toFixed(2)}). This does not rule out disease.` }));
+        : element("p", { className: "empty", textContent: `${outlined(image).length ? "No box" : "No target finding"} above the threshold (${from().toFixed(2)}). This does not rule out disease.` }));
+      if (outlined(image).length) section("Outlined, without a box", element("p", { className: "found", textContent: outlined(image).map(text).join(", ") }));
     } else section(image.status === "refused" ? "Refused" : "Failed", element("p", { className: "why", textContent: image.reason }));
     if (image.warnings.length) section("Warnings", ...image.warnings.map((words) => element("p", { className: "warned", textContent: words })));
     const links = [...Object.entries(image.files), ...Object.entries(image.masks).map(([name, file]) => [`${name} mask`, file])];

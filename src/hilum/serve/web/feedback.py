@@ -26,6 +26,7 @@ from hilum.serve.web.problems import gone
 
 router = APIRouter(tags=["feedback"])
 CATALOG = "feedback.parquet"
+KINDS = {"csv": "text/csv", "parquet": "application/octet-stream", "zip": "application/zip"}
 
 
 @router.post("/images/{id}/feedback", status_code=201, response_model=shapes.Feedback)
@@ -74,9 +75,7 @@ def said(request: Request, id: Id, _: Reader) -> Any:
 @router.get(
     "/feedback/catalog",
     response_class=FileResponse,
-    responses={
-        200: {"content": {"text/csv": {}, "application/zip": {}, "application/octet-stream": {}}}
-    },
+    responses={200: {"content": {kind: {} for kind in KINDS.values()}}},
 )
 def catalog(
     request: Request, user: Admin, format: Literal["csv", "parquet", "zip"] = "zip"
@@ -87,7 +86,8 @@ def catalog(
     service.audit.tell("exported", user=user.name, text=f"feedback catalog, {format}")
     folder = tempfile.TemporaryDirectory(prefix="catalog-")
     path = _written(service, Path(folder.name), format)
-    return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+    cleanup = BackgroundTask(folder.cleanup)
+    return FileResponse(path, media_type=KINDS[format], filename=path.name, background=cleanup)
 
 
 def _written(service: Service, folder: Path, form: str) -> Path:
