@@ -200,7 +200,9 @@ def test_the_slider_hides_boxes_and_never_says_normal(visit: Open, rg1: bytes) -
     page.locator("#threshold").fill("0.99")
     assert page.locator(".marks [data-finding]").count() == 0
     words = page.locator(".panel").inner_text()
-    assert "No box at or above 0.99; outlined: Lung opacity" in words  # the outlines are still there
+    assert (
+        "No box at or above 0.99; outlined: Lung opacity" in words
+    )  # the outlines are still there
     assert "This does not rule out disease" in words
     assert "normal" not in page.locator("body").inner_text().lower()
     page.click("text=Back to the operating point")
