@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from hilum.core.files import read_at_most
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30  # inflated
+_TOLD = re.compile(r"""\s*["']?sep=([,;\t|])["']?[,;\t|]*\r?\n""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +33,8 @@ class Cells:
 
     table: pd.DataFrame
     short: tuple[int, ...] = ()  # numbers of the rows, the header's is 1, that lack cells
+    headers: int = 0  # rows that repeat the header, as joined files have them; left out
+    twins: tuple[str, ...] = ()  # names that stand over several columns; the first keeps it
 
 
 def read_cells(path: str | os.PathLike[str]) -> Cells:
@@ -41,6 +45,9 @@ def read_cells(path: str | os.PathLike[str]) -> Cells:
     """
     rows = _rows(Path(path))
     header = _names(rows[0]) if rows else []
+    twins = tuple(name for name in header if f"{name}.1" in header)
+    again = [row for row in rows[1:] if row == rows[0]]
+    rows = [*rows[:1], *(row for row in rows[1:] if row != rows[0])]
     short = []
     for number, row in enumerate(rows[1:], 2):
         if len(row) == len(header):
@@ -53,16 +60,19 @@ def read_cells(path: str | os.PathLike[str]) -> Cells:
         if len(row) < len(header):
             short.append(number)
         row[len(header) :] = [""] * (len(header) - len(row))
-    return Cells(pd.DataFrame(rows[1:], columns=header, dtype=str), tuple(short))
+    table = pd.DataFrame(rows[1:], columns=header, dtype=str)
+    return Cells(table, tuple(short), len(again), twins)
 
 
 def _rows(path: Path) -> list[list[str]]:
     """The rows that are not blank, the header first."""
     try:
         text = _decoded(_content(path))
+        told = _TOLD.match(text)  # how spreadsheets are told the delimiter: sep=;
+        text = text[told.end() :] if told else text
         lines = text.lstrip("\r\n ").splitlines()
         header = lines[0] if lines else ""
-        delimiter = max(DELIMITERS, key=header.count)
+        delimiter = told[1] if told else max(DELIMITERS, key=header.count)
         csv.field_size_limit(MOST_BYTES)  # of the process; a mask's run lengths may be long
         # Strict: a quote that is not closed would swallow the rows behind it.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

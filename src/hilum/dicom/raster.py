@@ -79,8 +79,26 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, t
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         deep = kind == "png" and data[24] == 16
         array = _png_16(data) if deep else _eight_bit(image)
+        warnings = _transparency(image)
     bits = 8 * array.itemsize
-    return _upright(_grey(array, bits), orientation), bits, _colour_warnings(array, bits)
+    if deep and (used := _bits_used(array)) < bits:
+        warnings += (f"its 16 bits hold values up to {int(array.max())}: read as {used} bits",)
+        bits = used
+    warnings += _colour_warnings(array, bits)
+    return _upright(_grey(array, bits), orientation), bits, warnings
+
+
+def _bits_used(array: NDArray[Any]) -> int:
+    """The depth of a detector that holds the values, where they leave most of 16 bits empty."""
+    return next((bits for bits in (8, 10, 12) if int(array.max()) < 2**bits), 16)
+
+
+def _transparency(image: Image.Image) -> tuple[str, ...]:
+    """Alpha is ignored, so what a viewer does not show is read."""
+    if "A" not in image.getbands():
+        return ()
+    share = float((np.asarray(image.getchannel("A")) == 0).mean())
+    return (f"{share:.1%} of its pixels are transparent; what lies there is read",) if share else ()
 
 
 def shown_size(stream: BinaryIO) -> tuple[int, int, int]:

@@ -77,6 +77,8 @@ def test_every_damage_is_found(bad: Catalog, tmp_path: Path) -> None:
         ("text", "unreadable"),
         ("lost", "no-file"),
         ("lateral", "not-chest"),
+        ("good", "picture-of-two-patients"),
+        ("twin", "picture-of-two-patients"),
         ("twin", "duplicate"),
         ("unlabelled", "no-label"),
         ("good", "patient-in-two-splits"),

@@ -129,6 +129,8 @@ def _read(cells: pd.DataFrame, columns: Mapping[str, str], source: Source) -> pd
                 f"{own!r} is no catalog column; known: {', '.join(known)}, "
                 + ", ".join(f"{p}*" for p in PREFIXES)
             )
+    for own in {"image_id", "patient", "study"} & set(columns):
+        values.check_ids(cells[columns[own]], columns[own])
     names = cells[columns["image_id"]].str.strip()
     out = {"name": names}
     for own, theirs in columns.items():

@@ -62,6 +62,12 @@ def load(path: Path) -> Catalog:
             "age": ages(rows["Patient Age"], source),
         }
     )
+    named = _named(table["image_id"])
+    differs = named != table["patient"]
+    first = next(iter(table.loc[differs, "image_id"]), "")
+    text = "rows have another Patient ID than their file's name begins with: the name's is used"
+    source.skip("patient-differs", int(differs.sum()), text, first)
+    table["patient"] = named.where(differs, table["patient"])
     table["study"] = table["patient"] + "/" + rows["Follow-up #"].str.strip()
     labels = _labels(rows["Finding Labels"])
     table = pd.concat([table, labels], axis=1)
@@ -69,8 +75,7 @@ def load(path: Path) -> Catalog:
     files = source.files(IMAGES, *(f"images_{i:03d}" for i in range(1, 13)), "images")
     table = join_files(table, files, source, {})
     # A file's name starts with the patient, so that one without a row still has one.
-    named = _person(table["image_id"].map(lambda name: name.rpartition("/")[2].partition("_")[0]))
-    table["patient"] = table["patient"].fillna(named)
+    table["patient"] = table["patient"].fillna(_named(table["image_id"]))
     table["width"] = table["height"] = SIDE
     table = pd.concat([table, _boxes(table["image_id"], source)], axis=1)
     return source.catalog(table)
@@ -84,6 +89,11 @@ def short(finding: str) -> str:
 def _person(numbers: pd.Series[str]) -> pd.Series[str]:
     """Tables write 1, names 00000001."""
     return "nih-" + numbers.str.lstrip("0").str.zfill(1)
+
+
+def _named(images: pd.Series[str]) -> pd.Series[str]:
+    """The patient that a file's name begins with."""
+    return _person(images.map(lambda name: name.rpartition("/")[2].partition("_")[0]))
 
 
 def _labels(texts: pd.Series[str]) -> pd.DataFrame:

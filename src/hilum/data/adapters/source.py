@@ -99,6 +99,9 @@ class Source:
             )
         text = f"rows of {path.name} have too few cells: the rest is blank"
         self.skip("row-cut", len(cells.short), text)
+        self.skip("row-header", cells.headers, f"rows of {path.name} repeat its header: left out")
+        text = f"columns of {path.name} stand there twice: the first of each counts"
+        self.note(len(cells.twins), text)
         return cells.table
 
     def files(self, suffixes: Iterable[str], *folders: str) -> list[str]:

@@ -33,6 +33,12 @@ SPLITS = {
 }
 UNITS = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}  # a year
 OLDEST = 130.0  # years; the first edition of NIH's table has patients of 414
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_LOSSY = re.compile(  # 1.2E+10, 1-Feb, Feb-20, #REF!, ########
+    rf"\d([.,]\d+)?E\+\d+|\d{{1,2}}-({_MONTHS})(-\d+)?|({_MONTHS})-\d{{2}}"
+    r"|#(REF|NAME|VALUE|DIV/0|NUM|NULL)[!?]|#N/A|#{3,}",
+    re.IGNORECASE,
+)
 _AGE = re.compile(
     r"[>≥]?\s*(\d+(?:\.\d*)?)\s*\+?\s*"
     r"(?:(y|w|m|d)|(y)(?:ea)?rs?|(y)\.?/?o\.?|(m)o(?:nth)?s?|(w)(?:ee)?ks?|(d)ays?)?(?:\s*old)?"
@@ -57,8 +63,33 @@ def texts(values: pd.Series[Any]) -> pd.Series[str]:
 
 
 def numbers(values: pd.Series[str]) -> pd.Series[float]:
-    """Text to float64; blank or not a number is NaN."""
-    return pd.to_numeric(values.str.strip(), errors="coerce").astype("float64")
+    """Text to float64; blank or not a number is NaN. A comma is a decimal one, as spreadsheets of
+    half of Europe write it, but where all that have one could mean thousands: 1,024.
+
+    Raises:
+        DataError: numbers whose comma may be either.
+    """
+    words = values.str.strip()
+    commas = words[words.str.fullmatch(r"[+-]?\d+,\d+").fillna(False).astype(bool)]
+    if len(commas) and commas.str.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}").all():
+        raise DataError(
+            f"{len(commas)} numbers such as {commas.iat[0]!r} may have a decimal comma or one of "
+            "thousands; write them with a point, or without"
+        )
+    words = words.where(~words.index.isin(commas.index), words.str.replace(",", "."))
+    return pd.to_numeric(words, errors="coerce").astype("float64")
+
+
+def check_ids(ids: pd.Series[str], column: str) -> None:
+    """Raises DataError for ids that a spreadsheet has changed for good: no file is called so."""
+    for text in ids.unique():
+        word = str(text).strip()
+        if _LOSSY.fullmatch(word):
+            count = int((ids == text).sum())
+            raise DataError(
+                f"column {column!r} holds {word!r} ({count} times): a spreadsheet made that of an "
+                "id, which is lost; export the table again with the column as text"
+            )
 
 
 def flags(values: pd.Series[str], column: str, images: pd.Series[str]) -> pd.Series[float]:

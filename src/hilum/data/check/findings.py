@@ -20,7 +20,7 @@ from hilum.data.catalog import Catalog
 from hilum.data.check.files import FACTS
 from hilum.data.columns import PREFIXES
 from hilum.data.frames import same_shape
-from hilum.data.split import person
+from hilum.data.split import STAND_INS, person
 
 Bool = NDArray[np.bool_]
 
@@ -37,6 +37,8 @@ REMEDIES = {
     "no-label": "kept: for pretraining only",
     "patient-in-two-splits": "kept: make a new split",
     "picture-in-two-splits": "kept: make a new split",
+    "picture-of-two-patients": "kept: decide whose it is",
+    "study-of-two-patients": "kept: decide whose it is",
     "labels-contradict": "kept: decide which is right",
     "label-spelling": "kept: give a label one name",
     "box-without-label": "kept: decide which is right",
@@ -46,6 +48,8 @@ REMEDIES = {
     "box-outside": "box cut to the image",
     "box-empty": "box left out",
     "box-tiny": "kept: are they parts of the image, not pixels?",
+    "boxes-as-corners": "kept: are width and height corners (x2, y2)?",
+    "boxes-in-a-corner": "kept: were they drawn on a smaller copy?",
     "box-twice": "kept: decide whether one is meant",
     "wrong-size": "boxes scaled to the file",
     "mask-unreadable": "mask unknown",
@@ -56,6 +60,8 @@ REMEDIES = {
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
 NOTHING = ("no-finding", "no-findings", "nofinding", "normal")
 DEVICES = ("support-devices",)  # CheXpert's "No Finding" may have them
+MANY_BOXES = 12  # from which on what all boxes share is no chance
+CORNER = 0.55  # of a picture: both lungs reach beyond it
 TOLERANCE_PX = 0.5  # label tables hold rounded corners
 
 
@@ -114,8 +120,10 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         *_nothing_and_something(table),
         *_spellings(catalog),
         *_boxes(catalog),
+        *_all_boxes(catalog),
         *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
+        *_owners(table, "study", table["study"].where(table["study"] != "")),
     ]
     if len(known):
         unfit = {image for image, code, _ in rows if code in LEFT_OUT}
@@ -220,6 +228,25 @@ def _boxes(catalog: Catalog) -> Iterator[Problem]:
             yield str(image), "box-twice", f"box {box.tolist()} of one label stands there twice"
 
 
+def _all_boxes(catalog: Catalog) -> Iterator[Problem]:
+    """What no box alone shows, and all of a set do."""
+    drawn = [(row, catalog.exact_boxes(row)) for row in range(len(catalog))]
+    own = [(row, known[0]) for row, known in drawn if known is not None and len(known[0])]
+    if sum(len(part) for _, part in own) < MANY_BOXES:
+        return
+    rows = [row for row, _ in own]
+    boxes = np.concatenate([part for _, part in own])
+    frames = [np.tile(np.array(catalog.frame(row), float), (len(part), 1)) for row, part in own]
+    sides = np.concatenate(frames)
+    images = catalog.table["image_id"].iloc[rows].map(str)
+    if (boxes[:, 2:] > 2 * boxes[:, :2]).all() and (boxes[:, :2] > 0).all():
+        text = f"each of {len(boxes)} boxes is wider than its x and higher than its y"
+        yield from ((image, "boxes-as-corners", text) for image in images)
+    elif sides.min() > 0 and (reach := (boxes[:, 2:] / sides).max()) <= CORNER:
+        text = f"all {len(boxes)} boxes lie in the first {reach:.0%} of width and height"
+        yield from ((image, "boxes-in-a-corner", text) for image in images)
+
+
 def _as_corners(box: NDArray[np.float64], limits: tuple[float, ...]) -> str:
     """A hint where width and height, taken as a second corner, give a box inside the image."""
     x, y = box[:2]
@@ -301,6 +328,16 @@ def _splits(table: pd.DataFrame, what: str, keys: pd.Series[str], code: str) -> 
         yield str(image), code, f"in {split}; the same {what} ({str(key)[:40]}) is elsewhere too"
 
 
+def _owners(table: pd.DataFrame, what: str, keys: pd.Series[str]) -> Iterator[Problem]:
+    """Studies and pictures under several patients; a stand-in for a patient is nobody."""
+    known = keys.notna() & ~table["patient"].str.startswith(STAND_INS)
+    known &= table["patient"] != table["image_id"]  # sets without patients: RSNA
+    people = table.loc[known, "patient"].map(person)
+    torn = people.groupby(keys[known]).transform("nunique") > 1
+    for image in table.loc[torn[torn].index, "image_id"]:
+        yield str(image), f"{what}-of-two-patients", f"its {what} stands under another patient too"
+
+
 def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iterator[Problem]:
     """Equal pictures; of those that are fit for use the best annotated one is the one to keep."""
     keys = table["path"].map(facts["key"])
@@ -317,6 +354,7 @@ def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iter
             code = "duplicate" if less and agree else "duplicate-differs"
             yield str(rows["image_id"][i]), code, f"the same picture as {rows['image_id'][first]}"
     yield from _splits(table, "picture", keys, "picture-in-two-splits")
+    yield from _owners(table, "picture", keys)
 
 
 def _said(row: pd.Series[Any], labels: pd.Series[Any]) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""Faults of tables, boxes and patients that used to pass in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hilum.core.errors import DataError
+from hilum.data.adapters.values import check_ids, numbers
+from hilum.data.catalog import Catalog, build
+from hilum.data.cells import read_cells
+from hilum.data.check.findings import check
+
+
+def test_a_first_line_of_a_spreadsheet_tells_the_delimiter(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text('sep=;\nid;"x,y,z"\na;1,5\n')
+    table = read_cells(file).table
+    assert table.to_dict("list") == {"id": ["a"], "x,y,z": ["1,5"]}
+
+
+def test_a_header_that_stands_again_is_no_row_and_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("id,x,x\na,1,2\nid,x,x\nb,3,4\n")
+    cells = read_cells(file)
+    assert cells.table["id"].tolist() == ["a", "b"]
+    assert (cells.headers, cells.twins) == (1, ("x",))
+
+
+def test_a_decimal_comma_is_one_and_one_that_may_be_of_thousands_is_an_error() -> None:
+    assert numbers(pd.Series(["264,5", "3", ""])).tolist()[:2] == [264.5, 3.0]
+    with pytest.raises(DataError, match="thousands"):
+        numbers(pd.Series(["1,024", "2"]))
+
+
+@pytest.mark.parametrize("text", ["1.2E+10", "1,23E+11", "1-Feb", "Mar-01", "#REF!", "#####"])
+def test_an_id_that_a_spreadsheet_changed_is_an_error(text: str) -> None:
+    with pytest.raises(DataError, match="spreadsheet"):
+        check_ids(pd.Series(["a", text]), "id")
+
+
+@pytest.mark.parametrize("text", ["8e10", "00000013", "1.2.840.10008", "2020-01-02", "mar-one"])
+def test_ids_that_merely_look_like_it_are_ids(text: str) -> None:
+    check_ids(pd.Series([text]), "id")
+
+
+def _catalog(boxes: np.ndarray, **columns: list[str]) -> Catalog:
+    rows = pd.DataFrame({"image_id": [f"i{n}" for n in range(len(boxes))], **columns})
+    rows["patient"] = rows.get("patient", pd.Series([f"p{n}" for n in range(len(boxes))]))
+    rows["width"] = rows["height"] = 1024
+    rows["boxes"] = [list(map(float, box)) for box in boxes]
+    rows["box_labels"] = [["opacity"]] * len(boxes)
+    return build("t", rows, Path())
+
+
+def _drawn(count: int = 20) -> np.ndarray:
+    """Corners of boxes in both lungs."""
+    x, y = np.tile([180, 620], count)[:count], np.arange(count) * 5 + 350
+    return np.stack([x, y, x + 210, y + 300], axis=1)
+
+
+def test_boxes_whose_sides_were_corners_are_told_as_a_set() -> None:
+    own = _drawn()
+    read = own.copy()
+    read[:, 2:] += own[:, :2]  # x2, y2 taken as width and height
+    assert "boxes-as-corners" in check(_catalog(read)).counts()
+    assert "boxes-as-corners" not in check(_catalog(own)).counts()
+
+
+def test_boxes_of_a_smaller_copy_are_told_as_a_set() -> None:
+    assert "boxes-in-a-corner" in check(_catalog(_drawn() / 2)).counts()
+    assert "boxes-in-a-corner" not in check(_catalog(_drawn())).counts()
+
+
+def test_a_study_belongs_to_one_patient() -> None:
+    torn = _catalog(_drawn(2), study=["s", "s"], patient=["a", "b"])
+    same = _catalog(_drawn(2), study=["s", "s"], patient=["P-1", "p_1"])
+    assert check(torn).counts()["study-of-two-patients"] == 2
+    assert "study-of-two-patients" not in check(same).counts()
+
+
+def test_a_picture_belongs_to_one_patient() -> None:
+    catalog = _catalog(_drawn(2), path=["a.png", "b.png"], patient=["a", "b"])
+    facts = [{"path": p, "key": "k", "width": 1024, "height": 1024} for p in ("a.png", "b.png")]
+    assert check(catalog, facts).counts()["picture-of-two-patients"] == 2
