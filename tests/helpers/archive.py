@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from helpers.http import Handler, serving
+from helpers.loopback import Handler, serving
 from hilum.dicom.web import parts
 
 

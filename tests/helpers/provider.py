@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from helpers.http import Handler, serving
+from helpers.loopback import Handler, serving
 
 SECRET = "the client's secret"  # noqa: S105
 
