@@ -15,7 +15,7 @@ import hilum
 from helpers.pictures import radiograph
 from helpers.toy import write_text, write_toy
 from hilum.cli.main import app
-from hilum.core.bundle import Bundle, load_bundle
+from hilum.core.bundle import Bundle, load_bundle, open_bundle
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Calibration
 from hilum.data.catalog import build
@@ -104,6 +104,19 @@ def test_a_calibrated_bundle_can_be_calibrated_again(tmp_path: Path) -> None:
     assert [m.kind for m in manifest.calibration.scores["box"]] == ["temperature", "isotonic"]
     fresh = Calibration(scores={"box": manifest.calibration.scores["box"][1:]})
     assert manifest.operating_points["mine"].threshold == pytest.approx(fresh.apply("box", 0.5))
+
+
+def test_the_gate_of_the_default_pipeline_is_no_other_bundle(tmp_path: Path) -> None:
+    old, gate = write_toy(tmp_path / "old.zip"), open_bundle("gate")
+    catalog, predictions = _validation(tmp_path, old)
+    content = json.loads(predictions.read_text())
+    content["pipeline"]["bundles"].append({"name": gate.name, "sha256": gate.sha256})
+    predictions.write_text(json.dumps(content))
+    _run(tmp_path / "old.zip", catalog, predictions, "--out", tmp_path / "new.zip")
+    content["pipeline"]["bundles"][-1]["sha256"] = "0" * 64
+    predictions.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="not of bundle"):
+        _run(tmp_path / "old.zip", catalog, predictions, "--out", tmp_path / "other.zip")
 
 
 def test_predictions_of_another_bundle_or_cut_ones_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.core.bundle import Bundle, write_bundle
+from hilum.core.bundle import Bundle, open_bundle, write_bundle
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import BOX, Calibration, OperatingPoint
 from hilum.data.catalog import Catalog
@@ -98,11 +98,15 @@ def _written(
 
 
 def _check_source(bundle: Bundle, predictions: PredictionFile) -> None:
-    """The predictions are of this bundle, and of all its boxes. A CSV does not say."""
+    """The predictions are of this bundle, and of all its boxes. A CSV does not say.
+
+    The default pipeline's gate is named beside it, and scores no finding.
+    """
     head = predictions.header.get("pipeline")
     if not head:
         return
-    if [one["sha256"] for one in head.get("bundles", [])] != [bundle.sha256]:
+    used = {one["sha256"] for one in head.get("bundles", [])}
+    if used - {open_bundle("gate").sha256} != {bundle.sha256}:
         raise ConfigError(
             f"the predictions are not of bundle {bundle.name} {bundle.sha256[:12]} alone; predict "
             "again with a pipeline of this one bundle"
