@@ -22,6 +22,7 @@ small="--set train.epochs=1 --set data.sample=200 --set preprocessing.size=64 --
 mkdir -p "$out"
 cd "$out"
 out=$PWD
+export XDG_CONFIG_HOME=$out/config # what hilum bench chooses here is for these pages only
 
 # A document's command with our files for its words in capitals, and one of each list of verbs.
 filled() {
@@ -30,6 +31,7 @@ filled() {
     -e 's/\bC\.csv/fused.csv/; s/--truth T --submission S/--truth truth.csv --submission mine.csv/' \
     -e 's/CATALOG (PREDICTIONS…|findings.json)/catalog.parquet run\/findings.json/' \
     -e 's/^hilum pipeline list\|.*/hilum pipeline show default/' \
+    -e 's/^hilum serve$/hilum serve --check/' \
     -e 's/^hilum data ([a-z]+)\|.*/hilum data \1 --help/' \
     -e 's/^hilum train default .*/hilum train --help/' \
     -e "s/^hilum (train [a-z]+-.*|data preview .*)/hilum \1 $small/"
