@@ -31,7 +31,7 @@ filled() {
     -e 's/\bC\.csv/fused.csv/; s/--truth T --submission S/--truth truth.csv --submission mine.csv/' \
     -e 's/CATALOG (PREDICTIONS…|findings.json)/catalog.parquet run\/findings.json/' \
     -e 's/^hilum pipeline list\|.*/hilum pipeline show default/' \
-    -e 's/^hilum serve$/hilum serve --check/' \
+    -e 's/^hilum serve$/hilum serve --check/; s#\barchive/#studies/#' \
     -e 's/^hilum data ([a-z]+)\|.*/hilum data \1 --help/' \
     -e 's/^hilum train default .*/hilum train --help/' \
     -e "s/^hilum (train [a-z]+-.*|data preview .*)/hilum \1 $small/"
