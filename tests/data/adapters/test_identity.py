@@ -280,3 +280,26 @@ def test_voc_s_folder_tells_namesakes_apart(tmp_path: Path) -> None:
         voc(tmp_path / f"Annotations/x{p}.xml", (1, 1, 10 * p, 9), more=more)
     catalog = load("voc", tmp_path)
     assert row(catalog, "JPEGImages/p2/a")["boxes"] == [0, 0, 20, 9]
+
+
+def test_a_patient_of_nih_is_whom_the_file_is_named_after(tmp_path: Path) -> None:
+    head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,"
+    head += "View Position\n"
+    rows = "00000013_000.png,Mass,0,13,58,M,PA\n00000014_000.png,Mass,0,13,58,M,PA\n"
+    two(tmp_path, "images_001/images/00000013_000.png", "images_001/images/00000014_000.png")
+    text(tmp_path / "Data_Entry_2017.csv", head + rows)
+    catalog = load("nih", tmp_path)
+    assert catalog.table["patient"].tolist() == ["nih-13", "nih-14"]
+    assert catalog.skips["patient-differs"] == 1
+
+
+@pytest.mark.parametrize("lost", ["1.2E+10", "1-Feb"])
+def test_ids_that_a_spreadsheet_changed_stop_the_reading(tmp_path: Path, lost: str) -> None:
+    picture(tmp_path / "stage_2_train_images/a.png", seed=1)
+    text(tmp_path / "stage_2_train_labels.csv", RSNA + f"a,1,2,3,4,1\n{lost},,,,,0\n")
+    text(tmp_path / "t.csv", f"file,y\na,1\n{lost},0\n")
+    columns = {"image_id": "file", "label_opacity": "y"}
+    with pytest.raises(DataError, match="spreadsheet"):
+        load("rsna", tmp_path)
+    with pytest.raises(DataError, match="spreadsheet"):
+        load("folder", tmp_path, table="t.csv", columns=columns)
