@@ -16,6 +16,7 @@ from hilum.inference.pipeline import shipped_pipelines
 from hilum.train.recipe import recipe_names
 
 ROOT = Path(__file__).parents[2]
+FURTHER = ROOT / "models/src/hilum_models/pipelines"
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *RECIPES]
 FILE = re.compile(r"(?<![\w/.$])((?:recipes|scripts|docs|benchmarks|deploy|tests|src)/[\w./-]*\w)")
@@ -69,5 +70,6 @@ def test_recipes_and_pipelines_are_called_by_names_that_they_have(page: Path) ->
         plain = one.strip("`.,:").replace("$SMALL", "-small")
         if re.fullmatch(r"[a-z0-9_-]+", plain) and not plain.startswith("-"):
             assert plain in recipes, f"{name(page)}: recipe {plain}"
+    known = {*shipped_pipelines(), *(file.stem for file in FURTHER.glob("*.yaml"))}
     for pipeline in re.findall(r"--pipeline ([a-z][\w-]*)(?![\w./])", text):
-        assert pipeline in {*shipped_pipelines(), "covid"}, f"{name(page)}: pipeline {pipeline}"
+        assert pipeline in known, f"{name(page)}: pipeline {pipeline}"
