@@ -10,7 +10,7 @@ from hilum.core.labels import VOCABULARY
 from hilum.core.radiograph import Radiograph
 from hilum.data.phantom.phantom import phantom
 from hilum.report.drawing import MAX_SIDE, MIN_SIDE, Canvas, base
-from hilum.report.overlay import draw, marked_findings
+from hilum.report.overlay import draw
 
 SHAPES = {"wide": (1400, 500), "tall": (407, 911), "square": (512, 512), "large": (2500, 2048)}
 
@@ -111,18 +111,8 @@ def test_an_outlined_finding_without_a_box_is_not_said_to_be_absent() -> None:
     nothing, some = np.zeros((8, 8), bool), np.eye(8, dtype=bool)
 
     def marked(**masks: np.ndarray) -> tuple[str, ...]:
-        boxes = np.zeros((0, 4), np.float32)
-        return marked_findings(
-            Findings(
-                boxes_px=boxes,
-                scores=np.zeros(0, np.float32),
-                labels=(),
-                image_scores={},
-                masks=masks,
-                width=8,
-                height=8,
-            )
-        )
+        boxes, scores = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+        return Findings(8, 8, boxes, scores, (), masks=masks).marked
 
     assert marked(pneumothorax=some, lungs=some) == ("pneumothorax",)
     assert marked(pneumothorax=nothing, lungs=some) == ()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import GeometryError
 from hilum.core.geometry import check_scored
+from hilum.core.labels import ANATOMY
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -102,6 +103,17 @@ class Findings:
     def ids(self) -> tuple[str, ...]:
         """(n,) stable names of the findings: of label and place, as findings.json rounds it."""
         return finding_ids(self.labels, self.boxes_px)
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """What is marked on the picture: each box, and each finding with an outline and no box.
+        Where it is empty, and only there, nothing was found."""
+        outlined = (
+            name
+            for name, mask in self.masks.items()
+            if name not in ANATOMY and name not in self.labels and mask.any()
+        )
+        return (*self.labels, *outlined)
 
     def above(self, threshold: float) -> Self:
         """The same findings with only the boxes of at least `threshold`."""

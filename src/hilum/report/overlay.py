@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from hilum.core.findings import Findings
 from hilum.core.geometry import transform_boxes
-from hilum.core.labels import ANATOMY, NOT_SHOWN, VOCABULARY
+from hilum.core.labels import NOT_SHOWN, VOCABULARY
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.radiograph import Radiograph
 from hilum.report.drawing import (
@@ -60,19 +60,9 @@ def draw(
         findings.image_scores,
         _legend(findings),
         points or {},
-        len(marked_findings(findings)),
+        len(findings.marked),
     )
     return np.vstack([marked, below])
-
-
-def marked_findings(findings: Findings) -> tuple[str, ...]:
-    """What is marked on the picture: each box, and each finding that has an outline and no box."""
-    outlined = (
-        name
-        for name in findings.masks
-        if name not in ANATOMY and name not in findings.labels and findings.masks[name].any()
-    )
-    return (*findings.labels, *outlined)
 
 
 def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:

@@ -21,7 +21,6 @@ from hilum.dicom.guard import open_guarded
 from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
 from hilum.inference.answer import answer, reason
-from hilum.report.overlay import marked_findings
 from hilum.report.writers import NOT_WRITTEN, File, Writer, write_all
 from hilum.serve import routing, worklist
 from hilum.serve.config import SOURCE
@@ -283,7 +282,7 @@ def _show(image: Image, answer: ImageResult, radiograph: Radiograph | None, name
     """The image's row says what its pipeline found."""
     findings = answer.findings
     assert findings is not None
-    image.pipeline, image.finding = name, bool(marked_findings(findings))
+    image.pipeline, image.finding = name, bool(findings.marked)
     image.rows, image.columns = answer.height, answer.width
     scores = findings.image_scores
     image.score = scores.get("opacity", max([*map(float, findings.scores), 0.0]))

@@ -17,7 +17,7 @@ import pandas as pd
 
 from hilum.core.errors import DataError
 from hilum.data.adapters.source import DICOM, IMAGES, OTHER_IMAGES, Source
-from hilum.data.adapters.values import split_of
+from hilum.data.adapters.values import check_ids, split_of
 from hilum.data.references import archive_and_member, inner
 
 SUFFIXES = (*DICOM, *IMAGES, *OTHER_IMAGES)
@@ -210,15 +210,17 @@ def join_files(
         named: paths of files without a row -> their image ids; else `short_ids`.
 
     Raises:
-        DataError: a name that may mean several files, or a file that several names mean.
+        DataError: a name that may mean several files, or a file that several names mean; a name
+            that a spreadsheet changed.
     """
     out = rows.reset_index(drop=True)
     ids = out["image_id"].tolist()
     names = out.pop("file").tolist() if "file" in out else ids
     out["path"] = match(names, Files(paths, source.root), wanted)
     unshared(ids, out["path"].tolist(), source)
+    lost = out.loc[out["path"] == "", "image_id"]
+    check_ids(lost, "image_id")
     if paths:
-        lost = out.loc[out["path"] == "", "image_id"]
         source.skip("no-file", len(lost), "labelled images have no file", next(iter(lost), ""))
     else:
         source.notes.append("without pixels: no image file is here, only the tables")

@@ -15,7 +15,7 @@ from hilum.data.adapters.boxes import group_boxes
 from hilum.data.adapters.headers import add_headers
 from hilum.data.adapters.match import join_files, within
 from hilum.data.adapters.source import DICOM, Source
-from hilum.data.adapters.values import check_ids, first_per_image, flags, numbers, texts
+from hilum.data.adapters.values import first_per_image, flags, numbers, texts
 from hilum.data.catalog import Catalog
 
 LABELS = ("stage_2_train_labels.csv", "stage_1_train_labels.csv")
@@ -54,7 +54,6 @@ def load(path: Path, headers: bool = False) -> Catalog:
     twice = rows.duplicated(columns)  # the published stage-1 test file has 516
     source.note(int(twice.sum()), "rows repeat another and were left out")
     rows = rows[~twice].rename(columns={"patientId": "image_id"}).reset_index(drop=True)
-    check_ids(rows["image_id"], "patientId")
     rows["image_id"] = texts(rows["image_id"])
     rows["Target"] = flags(rows["Target"], "Target", rows["image_id"])
     images = first_per_image(rows[["image_id", "Target"]], ["Target"], source)

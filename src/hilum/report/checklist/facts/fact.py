@@ -33,7 +33,7 @@ def settings(own: Mapping[str, Any]) -> str:
     )
 
 
-def test_rows(known: Evidence) -> list[tuple[str, Figure]]:
+def tested(known: Evidence) -> list[tuple[str, Figure]]:
     """Test rows, "test, SET (fp32): number", with their figures, of what runs by default."""
     if known.manifest is None:
         return []

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hilum.core.manifest import Figure
 from hilum.evaluate.metrics.names import text
 from hilum.report.checklist.evidence import Evidence
-from hilum.report.checklist.facts.fact import Fact, listed, test_rows
+from hilum.report.checklist.facts.fact import Fact, listed, tested
 
 EVALUATION = "evaluation"  # a use of a data licence
 
@@ -28,7 +28,7 @@ def metrics(known: Evidence) -> Fact | None:
 
 def intervals(known: Evidence) -> Fact | None:
     """How uncertainty is given."""
-    figures = [f for _, f in test_rows(known)]
+    figures = [f for _, f in tested(known)]
     given = [f for f in figures if f.low is not None]
     if not given:
         return None
@@ -52,17 +52,17 @@ def robustness(known: Evidence) -> Fact | None:
 
 def internal_test(known: Evidence) -> Fact | None:
     """Test numbers of sources that were learnt from."""
-    return _performance(known, [row for row, _ in test_rows(known) if not _external(known, row)])
+    return _performance(known, [row for row, _ in tested(known) if not _external(known, row)])
 
 
 def external_test(known: Evidence) -> Fact | None:
     """Test numbers of sources that were not."""
-    return _performance(known, [row for row, _ in test_rows(known) if _external(known, row)])
+    return _performance(known, [row for row, _ in tested(known) if _external(known, row)])
 
 
 def performance(known: Evidence) -> Fact | None:
     """All test numbers that lead."""
-    whole = _performance(known, [row for row, _ in test_rows(known)])
+    whole = _performance(known, [row for row, _ in tested(known)])
     if whole or not known.results:
         return whole
     rows = [

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from hilum.core.errors import NotWritten
 from hilum.core.labels import VOCABULARY
-from hilum.report.overlay import NONE_FOUND, marked_findings
+from hilum.report.overlay import NONE_FOUND
 from hilum.report.writers.dicom.analysis import NOTICE, Analysis
 
 FOOT = (0.02, 0.94, 0.98, 0.99)  # of the displayed area: left, top, right, bottom
@@ -95,5 +95,5 @@ def _texts(analysis: Analysis) -> list[TextObject]:
                 tracking_uid=uid,
             )
         )
-    foot = NOTICE if marked_findings(findings) else f"{NOTICE}. {NONE_FOUND}."
+    foot = NOTICE if findings.marked else f"{NOTICE}. {NONE_FOUND}."
     return [*out, TextObject(foot, "DISPLAY", bounding_box=FOOT)]

@@ -37,7 +37,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from hilum.dicom.stored import OWN_MARK
-from hilum.report.overlay import NONE_FOUND, marked_findings
+from hilum.report.overlay import NONE_FOUND
 from hilum.report.writers.dicom import codes as our
 from hilum.report.writers.dicom.analysis import (
     ADVICE,
@@ -132,7 +132,7 @@ def _certainty(score: float) -> Measurement:
 def _image_level(analysis: Analysis) -> ContentItem:
     """What is said of the whole image: a summary, and each score as a certainty."""
     findings = analysis.findings
-    summary = our.SOME_ABOVE if marked_findings(findings) else our.NONE_ABOVE
+    summary = our.SOME_ABOVE if findings.marked else our.NONE_ABOVE
     items: list[Any] = [*our.algorithm(analysis), CodeContentItem(our.SUMMARY, summary, CONTAINS)]
     for name, score in findings.image_scores.items():
         # The number comes first: a code for the finding would read as if it were there.
@@ -145,7 +145,7 @@ def _image_level(analysis: Analysis) -> ContentItem:
 
 
 def _remarks(analysis: Analysis) -> list[str]:
-    count = len(marked_findings(analysis.findings))
+    count = len(analysis.findings.marked)
     some = f"{count} target finding{'s' * (count > 1)} above the threshold"
     lines = [f"{NOTICE}. {ADVICE}", f"{some if count else NONE_FOUND}."]
     if analysis.left_out:
