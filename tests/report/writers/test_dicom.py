@@ -178,6 +178,18 @@ def test_nothing_found_is_never_called_normal(kind: str) -> None:
         assert "No target finding above the threshold" in text
 
 
+@pytest.mark.parametrize("kind", ["sr", "gsps"])
+def test_what_is_outlined_without_a_box_is_not_said_to_be_absent(kind: str) -> None:
+    """All that a segmenter finds."""
+    source, said = cr(), result(cr())
+    assert said.findings is not None
+    outlined = replace(said, findings=said.findings.above(2.0))
+    objects = dicom_objects(source, source.radiograph(), outlined, (kind,), PIPELINE, WHEN)
+    text = str(objects[kind])
+    assert "No target finding above" not in text
+    assert kind != "sr" or "1 target finding above the threshold" in text
+
+
 @pytest.mark.parametrize("found", [True, False])
 @pytest.mark.parametrize("name", SOURCES)
 def test_segments_are_the_masks_bit_by_bit(name: str, found: bool) -> None:
