@@ -17,8 +17,8 @@ from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.core.errors import ConfigError, HilumError
 from hilum.dicom.discover import Item
+from hilum.inference.job import Job
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Job
 from hilum.report.results import ResultFolder
 from hilum.scale.batch import Finish, batch, here
 from hilum.scale.cluster import session

@@ -13,7 +13,7 @@ from typing import Any
 
 from hilum.core.errors import HilumError
 from hilum.core.extras import require
-from hilum.inference.run import Job
+from hilum.inference.job import Job
 from hilum.scale.shards import Finished, Shard, Worker
 
 STORE_BYTES = 200 * 2**20  # Ray's object store on this machine
