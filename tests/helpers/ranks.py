@@ -23,6 +23,7 @@ def whole_or_in_parts() -> Recipe:
     return small(
         *("train.batch=5", "train.accumulate=2", "train.epochs=2", "model.dropout=0"),
         *("stages.all.frozen_batch_norm=true", "optimiser.kind=sgd", "train.save_s=0"),
+        *("stages.all.learning_rate=0.05", "stages.all.schedule={kind: constant, warmup: 0}"),
     )
 
 

@@ -27,7 +27,12 @@ Thing = TypeVar("Thing")
 
 def world() -> int:
     """How many ranks there are."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if joined() else 1
+
+
+def joined() -> bool:
+    """Whether somebody joined this process to others, be they none."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:

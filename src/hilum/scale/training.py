@@ -20,7 +20,7 @@ from typing import Any
 from hilum.core.errors import ConfigError, HilumError
 from hilum.core.extras import require
 from hilum.scale.cluster import session
-from hilum.train.folder import RunFolder
+from hilum.train.folder import RunFolder, locked
 from hilum.train.recipe import Recipe
 from hilum.train.run import run
 
@@ -51,8 +51,8 @@ def train(
         address: of a cluster; None starts Ray here, for this run only.
 
     Raises:
-        ConfigError: a batch has fewer images than there are workers, the cluster fewer CPUs or
-            GPUs than they need, or not every node sees `out`.
+        ConfigError: as of `run`; or a batch has fewer images than there are workers, the cluster
+            fewer CPUs or GPUs than they need, or not every node sees `out`.
         HilumError: whatever the training raises; workers died again and again without a step.
     """
     if workers > recipe.train.batch:
@@ -60,10 +60,9 @@ def train(
             f"{workers} workers for batches of {recipe.train.batch}: each needs an image of every "
             "batch; give fewer workers, or a larger train.batch"
         )
-    RunFolder(out, recipe).check()
-    out.mkdir(parents=True, exist_ok=True)
     os.environ.update(SETTINGS)
-    with session(workers * recipe.train.threads, address):
+    with locked(out), session(workers * recipe.train.threads, address):
+        RunFolder(out, recipe).check()
         gpus = _enough(recipe, workers)
         # Ray keeps its own notes here; that it is there shows each node that the folder is shared.
         notes = Path(tempfile.mkdtemp(prefix=".ray-", dir=out))
@@ -98,14 +97,19 @@ def _enough(recipe: Recipe, workers: int) -> bool:
 
 def _until_done(job: dict[str, Any], workers: int, *, gpus: bool) -> None:
     """Start the workers, and again when some have died."""
-    failure = require("scale", "ray.train").WorkerGroupError
+    errors = require("scale", "ray.train")
     left = RETRIES
     while True:
         before = _states(job["out"])
         try:
             _trainer(job, workers, gpus=gpus).fit()
             return
-        except failure as error:
+        except errors.ControllerError as error:
+            raise HilumError(
+                f"Ray could not start {workers} workers: {_line(error)}; what was saved is kept: "
+                "give the same command again to go on"
+            ) from error
+        except errors.WorkerGroupError as error:
             died = error.worker_failures
             for one in died.values():
                 if isinstance(one, HilumError):  # it would be the same again
