@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from pydantic import TypeAdapter
@@ -66,7 +66,10 @@ def own_part(whole: Batch) -> Batch:
     )
 
 
-def gradients() -> dict[str, tuple[dict[str, float], dict[str, Tensor]]]:
+Gradients: TypeAlias = dict[str, tuple[dict[str, float], dict[str, Tensor]]]
+
+
+def gradients() -> Gradients:
     """Kind of network -> losses, and the gradients of two batches of which one is accumulated."""
     found = {}
     for kind in SMALL:

@@ -175,7 +175,6 @@ def _trainer(job: dict[str, Any], workers: int, *, gpus: bool) -> Any:
             storage_path=str(notes),
             failure_config=ray_train.FailureConfig(max_failures=0, controller_failure_limit=2),
             logging_config=ray_train.LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={"env_vars": {"TORCH_CPP_LOG_LEVEL": "ERROR"}},
         ),
     )
 
