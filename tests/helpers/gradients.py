@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -12,6 +13,8 @@ from hilum.models import ranks
 from hilum.models.model import Batch, Model, Targets
 from hilum.models.options import ModelOptions
 from hilum.models.registry import build_model
+from hilum.train.recipe import Recipe
+from hilum.train.run import run
 
 SIZE, NAN = 64, float("nan")
 TARGETS = Targets(labels=("opacity", "nodule"), findings=("a", "b"))
@@ -82,3 +85,8 @@ def gradients() -> Gradients:
         named = net.named_parameters()
         found[kind] = (values, {n: p.grad for n, p in named if p.grad is not None})
     return found
+
+
+def learn(recipe: Recipe, data: Path, out: Path) -> tuple[Gradients, Path]:
+    """What each rank does, and one process alone: gradients, and a run."""
+    return gradients(), run(recipe, data, out)

@@ -9,16 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.gradients import SMALL, Gradients, gradients
+from helpers.gradients import SMALL, Gradients, learn
 from helpers.ranks import assert_same_weights, on_ranks, whole_or_in_parts
 from hilum.models import ranks
-from hilum.train.recipe import Recipe
-from hilum.train.run import run
-
-
-def learn(recipe: Recipe, data: Path, out: Path) -> tuple[Gradients, Path]:
-    """What each rank does, and one process alone."""
-    return gradients(), run(recipe, data, out)
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,8 @@ def train(
         RunFolder(out, recipe).check()
         gpus = _enough(recipe, workers)
         # Ray keeps its own notes here; that it is there shows each node that the folder is shared.
+        for old in out.glob(".ray-*"):  # of a killed driver
+            shutil.rmtree(old, ignore_errors=True)
         notes = Path(tempfile.mkdtemp(prefix=".ray-", dir=out))
         job = {"recipe": recipe, "data": data, "out": out, "split": split, "notes": notes}
         try:
