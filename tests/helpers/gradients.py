@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from pydantic import TypeAdapter
@@ -12,6 +13,8 @@ from hilum.models import ranks
 from hilum.models.model import Batch, Model, Targets
 from hilum.models.options import ModelOptions
 from hilum.models.registry import build_model
+from hilum.train.recipe import Recipe
+from hilum.train.run import run
 
 SIZE, NAN = 64, float("nan")
 TARGETS = Targets(labels=("opacity", "nodule"), findings=("a", "b"))
@@ -66,7 +69,10 @@ def own_part(whole: Batch) -> Batch:
     )
 
 
-def gradients() -> dict[str, tuple[dict[str, float], dict[str, Tensor]]]:
+Gradients: TypeAlias = dict[str, tuple[dict[str, float], dict[str, Tensor]]]
+
+
+def gradients() -> Gradients:
     """Kind of network -> losses, and the gradients of two batches of which one is accumulated."""
     found = {}
     for kind in SMALL:
@@ -79,3 +85,8 @@ def gradients() -> dict[str, tuple[dict[str, float], dict[str, Tensor]]]:
         named = net.named_parameters()
         found[kind] = (values, {n: p.grad for n, p in named if p.grad is not None})
     return found
+
+
+def learn(recipe: Recipe, data: Path, out: Path) -> tuple[Gradients, Path]:
+    """What each rank does, and one process alone: gradients, and a run."""
+    return gradients(), run(recipe, data, out)

@@ -10,8 +10,29 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 
-PATIENCE_S = 300
+from helpers.phantom_set import small
+from hilum.train.recipe import Recipe
+
+PATIENCE_S = 1800
+
+
+def whole_or_in_parts() -> Recipe:
+    """Nothing in it looks at a part of a batch alone; four steps of two batches of five images."""
+    return small(
+        *("train.batch=5", "train.accumulate=2", "train.epochs=2", "model.dropout=0"),
+        *("stages.all.frozen_batch_norm=true", "optimiser.kind=sgd", "train.save_s=0"),
+        *("stages.all.learning_rate=0.05", "stages.all.schedule={kind: constant, warmup: 0}"),
+    )
+
+
+def assert_same_weights(one: Path, two: Path) -> None:
+    """Two runs end with the same weights, to the rounding."""
+    for name in ("last", "weights"):
+        expected, found = (load_file(run / f"all/{name}.safetensors") for run in (one, two))
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5, msg=key)
 
 
 def on_ranks(world: int, work: Callable[..., Any], *arguments: Any, folder: Path) -> list[Any]:

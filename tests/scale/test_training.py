@@ -16,18 +16,14 @@ import yaml
 pytest.importorskip("torch", reason="training is not installed")
 pytest.importorskip("ray", reason='pip install "hilum[scale]"')
 
-from helpers.phantom_set import small, yolo_set
-from helpers.ranks import on_ranks
+from helpers.phantom_set import yolo_set
+from helpers.ranks import assert_same_weights, whole_or_in_parts
 from hilum.core.errors import ConfigError
 from hilum.scale.training import _rank, train
-from hilum.train.recipe import Recipe
+from hilum.train.export.bundle import export
 from hilum.train.run import run
 
-PATIENCE_S = 400
-
-
-def recipe() -> Recipe:
-    return small("train.batch=3", "train.epochs=2", "train.save_s=0")
+PATIENCE_S = 1800
 
 
 def workers_of(mark: str) -> list[int]:
@@ -47,7 +43,8 @@ def workers_of(mark: str) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds workers in /proc")
 def test_a_run_whose_worker_is_killed_ends_as_an_unbroken_one(tmp_path: Path) -> None:
     data, out, file = yolo_set(tmp_path / "set"), tmp_path / "ray", tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(recipe().model_dump(mode="json")))
+    recipe = whole_or_in_parts()
+    file.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     words = ["train", str(file), "--data", str(data), "--out", str(out), "--workers", "2"]
     mark = f"HILUM_TEST_MARK={tmp_path}"
     process = subprocess.Popen(
@@ -65,16 +62,16 @@ def test_a_run_whose_worker_is_killed_ends_as_an_unbroken_one(tmp_path: Path) ->
     errors = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 0, errors
     assert "going on from the last state" in errors
-    (whole, _) = on_ranks(2, run, recipe(), data, tmp_path / "whole", folder=tmp_path / "meet")
-    assert pd.read_parquet(out / "metrics.parquet")["step"].tolist() == [4, 8]
-    for name in ("all/last.safetensors", "weights.safetensors", "results.json"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes()
-    assert {f.name for f in out.iterdir()} == {f.name for f in whole.iterdir()}
+    whole = run(recipe, data, tmp_path / "whole")
+    assert pd.read_parquet(out / "metrics.parquet")["step"].tolist() == [2, 4]
+    assert_same_weights(whole, out)
+    assert {f.name for f in out.iterdir()} == {f.name for f in whole.iterdir()}  # Ray's are gone
+    assert export(out, tmp_path / "made.zip").manifest.figures
 
 
 def test_more_workers_than_images_of_a_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"4 workers for batches of 3"):
-        train(recipe(), tmp_path, tmp_path / "run", workers=4)
+    with pytest.raises(ConfigError, match=r"6 workers for batches of 5"):
+        train(whole_or_in_parts(), tmp_path, tmp_path / "run", workers=6)
 
 
 def test_a_node_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:

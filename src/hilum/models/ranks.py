@@ -27,7 +27,12 @@ Thing = TypeVar("Thing")
 
 def world() -> int:
     """How many ranks there are."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if joined() else 1
+
+
+def joined() -> bool:
+    """Whether somebody joined this process to others, be they none."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
@@ -142,14 +147,12 @@ class _Common(nn.Module):
 def losses_of(net: Model) -> Callable[[Batch, bool], dict[str, Tensor]]:
     """(batch, whether it is the last before a step) -> losses, whose gradients the ranks share.
 
-    Weights become the first rank's. Buffers stay each rank's own: of batch norm the running
-    statistics, of which the first rank's are kept.
+    Weights and buffers are the first rank's: its batch norms' running statistics are kept.
     """
     if world() == 1:
         return lambda batch, _: net.loss(batch)
-    shared = DistributedDataParallel(
-        _Common(net), broadcast_buffers=False, find_unused_parameters=True
-    )
+    # A part without a box leaves weights without a gradient.
+    shared = DistributedDataParallel(_Common(net), find_unused_parameters=True)
 
     def losses(batch: Batch, last: bool) -> dict[str, Tensor]:
         shared.require_backward_grad_sync = last  # as its no_sync() does

@@ -83,11 +83,8 @@ def ready(address: str | None) -> None:
 
 
 @contextmanager
-def session(cpus: int, address: str | None, *, logs: bool = False) -> Iterator[None]:
+def session(cpus: int, address: str | None) -> Iterator[None]:
     """Connected to the cluster at `address`, or to one of so many CPUs that starts here and ends.
-
-    Args:
-        logs: whether what actors write is shown.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -95,7 +92,7 @@ def session(cpus: int, address: str | None, *, logs: bool = False) -> Iterator[N
     """
     ready(address)
     ray = require("scale", "ray")
-    quiet = {"log_to_driver": logs, "logging_level": "ERROR"}
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is not None:
         try:
             ray.init(address=address, **quiet)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import ConfigError, HilumError
 from hilum.core.extras import require
 from hilum.scale.cluster import session
-from hilum.train.folder import RunFolder
+from hilum.train.folder import RunFolder, locked
 from hilum.train.recipe import Recipe
 from hilum.train.run import run
 
@@ -26,6 +30,7 @@ RETRIES = 2  # from one saved state; a run that gets on may lose any number of p
 WAIT_S = 24 * 3600  # of ranks for one another: the first evaluates alone. A death is told by Ray
 # Names that a recipe has relative to where the command was given stay so; a busy machine may need
 # more than a minute to start processes.
+LOG = "log.txt"  # of the first worker
 SETTINGS = {"RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
 
 
@@ -46,8 +51,8 @@ def train(
         address: of a cluster; None starts Ray here, for this run only.
 
     Raises:
-        ConfigError: a batch has fewer images than there are workers, the cluster fewer CPUs or
-            GPUs than they need, or not every node sees `out`.
+        ConfigError: as of `run`; or a batch has fewer images than there are workers, the cluster
+            fewer CPUs or GPUs than they need, or not every node sees `out`.
         HilumError: whatever the training raises; workers died again and again without a step.
     """
     if workers > recipe.train.batch:
@@ -55,16 +60,18 @@ def train(
             f"{workers} workers for batches of {recipe.train.batch}: each needs an image of every "
             "batch; give fewer workers, or a larger train.batch"
         )
-    RunFolder(out, recipe).check()
-    out.mkdir(parents=True, exist_ok=True)
     os.environ.update(SETTINGS)
-    with session(workers * recipe.train.threads, address, logs=True):
+    with locked(out), session(workers * recipe.train.threads, address):
+        RunFolder(out, recipe).check()
         gpus = _enough(recipe, workers)
         # Ray keeps its own notes here; that it is there shows each node that the folder is shared.
+        for old in out.glob(".ray-*"):  # of a killed driver
+            shutil.rmtree(old, ignore_errors=True)
         notes = Path(tempfile.mkdtemp(prefix=".ray-", dir=out))
         job = {"recipe": recipe, "data": data, "out": out, "split": split, "notes": notes}
         try:
-            _until_done(job, workers, gpus=gpus)
+            with _shown(notes / LOG):
+                _until_done(job, workers, gpus=gpus)
         finally:
             shutil.rmtree(notes, ignore_errors=True)
 
@@ -92,14 +99,19 @@ def _enough(recipe: Recipe, workers: int) -> bool:
 
 def _until_done(job: dict[str, Any], workers: int, *, gpus: bool) -> None:
     """Start the workers, and again when some have died."""
-    failure = require("scale", "ray.train").WorkerGroupError
+    errors = require("scale", "ray.train")
     left = RETRIES
     while True:
         before = _states(job["out"])
         try:
             _trainer(job, workers, gpus=gpus).fit()
             return
-        except failure as error:
+        except errors.ControllerError as error:
+            raise HilumError(
+                f"Ray could not start {workers} workers: {_line(error)}; what was saved is kept: "
+                "give the same command again to go on"
+            ) from error
+        except errors.WorkerGroupError as error:
             died = error.worker_failures
             for one in died.values():
                 if isinstance(one, HilumError):  # it would be the same again
@@ -107,11 +119,36 @@ def _until_done(job: dict[str, Any], workers: int, *, gpus: bool) -> None:
             left = RETRIES if _states(job["out"]) != before else left - 1
             words = "; ".join(f"{rank}: {_line(one)}" for rank, one in sorted(died.items()))
             if left < 0:
+                log.error("%s", error)
                 raise HilumError(
                     f"workers died {RETRIES + 1} times at the same step ({words}); what was saved "
                     "is kept: give the same command again to go on"
                 ) from error
             log.warning("workers died (%s); going on from the last state saved", words)
+
+
+@contextmanager
+def _shown(file: Path) -> Iterator[None]:
+    """While this lasts, what the first worker logs is shown here; Ray would add all of its own."""
+    ended = threading.Event()
+
+    def show() -> None:
+        place, last = 0, False
+        while not last:
+            last = ended.wait(1)
+            if file.is_file():
+                with file.open() as stream:
+                    stream.seek(place)
+                    sys.stderr.write(stream.read())
+                    place = stream.tell()
+
+    thread = threading.Thread(target=show, daemon=True, name="hilum-shown")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _line(error: BaseException) -> str:
@@ -152,7 +189,9 @@ def _rank(job: dict[str, Any]) -> None:
             f"node {node} does not see {job['out']}; needed: a folder that all nodes share under "
             "this name"
         )
-    # Only the first has something to say; the driver shows it.
-    level = logging.INFO if os.environ["RANK"] == "0" else logging.ERROR
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if os.environ["RANK"] == "0":
+        words = logging.FileHandler(job["notes"] / LOG)
+        words.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logging.getLogger("hilum").addHandler(words)
+        logging.getLogger("hilum").setLevel(logging.INFO)
     run(job["recipe"], job["data"], job["out"], split=job["split"])

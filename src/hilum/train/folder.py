@@ -51,13 +51,13 @@ PAGE_S = 30.0  # between two drawings of a run's page
 def locked(out: Path) -> Iterator[None]:
     """While this lasts, no other run may write there; a killed process holds no lock.
 
-    Of several ranks the first holds it, the only one that writes.
+    Joined processes leave it to whoever started them, who outlives each of them.
 
     Raises:
         ConfigError: another one does.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if not ranks.first():
+    if ranks.joined():
         yield
         return
     with (out / ".lock").open("a+") as stream:

@@ -143,6 +143,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
                 f"{len(batch.boxes)} image a batch gives a batch norm of {type(self.net).__name__} "
                 "one value, of which it can learn nothing; raise train.batch or "
                 "preprocessing.size, or set frozen_batch_norm"
+                + ("; or train with fewer workers" if ranks.world() > 1 else "")
             ) from error
         total = torch.stack(list(parts.values())).sum()
         for name, value in {**parts, "loss": total}.items():
