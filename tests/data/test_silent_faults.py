@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.helpers.sets import picture
 
 from hilum.core.errors import DataError
-from hilum.data.adapters.values import check_ids, numbers
+from hilum.data import load
+from hilum.data.adapters.match import restored
+from hilum.data.adapters.source import Source
+from hilum.data.adapters.values import check_ids, flags, numbers
 from hilum.data.catalog import Catalog, build
 from hilum.data.cells import read_cells
 from hilum.data.check.findings import check
+from hilum.evaluate.challenges.tables import rsna_predictions
 
 
 def test_a_first_line_of_a_spreadsheet_tells_the_delimiter(tmp_path: Path) -> None:
@@ -30,13 +35,75 @@ def test_a_header_that_stands_again_is_no_row_and_is_counted(tmp_path: Path) -> 
     assert (cells.headers, cells.twins) == (1, ("x",))
 
 
+def test_comments_and_totals_are_no_images_and_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("# run 5, fold 2\n#note\nid,x\na,1\n#REF!,2\n# end\nTotal,3\nMean:,1.5\n")
+    cells = read_cells(file)
+    assert cells.table["id"].tolist() == ["a", "#REF!"]
+    assert (cells.comments, cells.totals) == (3, ("Total", "Mean:"))
+    file.write_text("#id,x\ntotal,1\nb,2\n")  # a header may begin so, an image be called so
+    assert read_cells(file).table.to_dict("list") == {"#id": ["total", "b"], "x": ["1", "2"]}
+
+
+def test_a_total_is_no_true_image_of_a_challenge(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("patientId,PredictionString\na,\nTotal,\n")
+    with pytest.raises(DataError, match="sums and means"):
+        rsna_predictions(file)
+    file.write_text("patientId,PredictionString,PredictionString\na,,\n")
+    with pytest.raises(DataError, match="twice"):
+        rsna_predictions(file)
+
+
+def test_text_that_was_kept_from_a_spreadsheet_is_the_text(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text('id,note\n"=""0012""",it\'s\n\'0013,\'so\'\n')
+    table = read_cells(file).table
+    assert table.to_dict("list") == {"id": ["0012", "0013"], "note": ["it's", "'so'"]}
+
+
+@pytest.mark.parametrize("rows", ["1,1\n12,0\n", "1.0,1\n12.0,0\n"])
+def test_ids_without_their_zeros_find_their_files_and_it_is_told(tmp_path: Path, rows: str) -> None:
+    for name in ("0001", "0012"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text("file,y\n" + rows)
+    columns = {"image_id": "file", "label_y": "y"}
+    catalog = load("folder", tmp_path, table="t.csv", columns=columns)
+    assert catalog.table.set_index("image_id")["label_y"].to_dict() == {"0001": 1, "0012": 0}
+    assert any("leading zeros" in note for note in catalog.notes)
+
+
+def test_a_number_that_two_files_may_be_finds_none(tmp_path: Path) -> None:
+    source = Source("folder", tmp_path)
+    assert restored(["1"], [""], ["01.png", "001.png"], source) == [""]
+    assert restored(["1", "01.0"], ["", ""], ["001.png"], source) == ["", ""]
+    assert not source.notes
+
+
+def test_flags_are_read_in_other_languages_and_a_dash_as_what_the_column_means_by_it() -> None:
+    names = pd.Series(["a", "b"])
+    for words in (["ja", "nein"], ["oui", "non"], ["+", "-"], ["1,0", "0,0"], ["TRUE", "FALSE"]):
+        assert flags(pd.Series(words), "y", names).tolist() == [1, 0]
+    alone = flags(pd.Series(["1", "-"]), "y", names)
+    assert alone[0] == 1
+    assert np.isnan(alone[1])
+
+
+def test_a_stand_in_for_unknown_patients_is_told() -> None:
+    odd = _catalog(_drawn(20), patient=["ANONYMOUS"] * 14 + [f"p{n}" for n in range(6)])
+    assert check(odd).counts()["patient-of-most"] == 14
+    assert "patient-of-most" not in check(_catalog(_drawn(20))).counts()
+
+
 def test_a_decimal_comma_is_one_and_one_that_may_be_of_thousands_is_an_error() -> None:
     assert numbers(pd.Series(["264,5", "3", ""])).tolist()[:2] == [264.5, 3.0]
     with pytest.raises(DataError, match="thousands"):
         numbers(pd.Series(["1,024", "2"]))
 
 
-@pytest.mark.parametrize("text", ["1.2E+10", "1,23E+11", "1-Feb", "Mar-01", "#REF!", "#####"])
+@pytest.mark.parametrize(
+    "text", ["1.2E+10", "1,23E+11", "1-Feb", "Mar-01", "#REF!", "#####", "1.2.2024"]
+)
 def test_an_id_that_a_spreadsheet_changed_is_an_error(text: str) -> None:
     with pytest.raises(DataError, match="spreadsheet"):
         check_ids(pd.Series(["a", text]), "id")

@@ -12,7 +12,7 @@ import pandas as pd
 from hilum.core.errors import DataError
 from hilum.data.adapters import sidecar, values
 from hilum.data.adapters.headers import add_headers
-from hilum.data.adapters.match import Files, file_ids, match
+from hilum.data.adapters.match import Files, file_ids, match, restored
 from hilum.data.adapters.source import DICOM, IMAGES, NOT_FOLDERS, OTHER_IMAGES, Source
 from hilum.data.catalog import Catalog
 from hilum.data.columns import NUMBERS, PREFIXES, TEXT
@@ -204,8 +204,9 @@ def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataF
     by_id = dict(zip(files["image_id"], files["path"], strict=True))
     path = rows["name"].map(by_id).astype(object)
     path[path.isna()] = match(rows.loc[path.isna(), "name"], here)
-    rows = rows.assign(path=path)
+    rows = rows.assign(path=restored(rows["name"].tolist(), path.tolist(), files["path"], source))
     lost = rows.loc[rows["path"] == "", "name"]
+    values.check_ids(lost, "image_id")
     source.skip("no-file", len(lost), "rows of the table have no file", next(iter(lost), ""))
     rows = rows[rows["path"] != ""]
     if rows.empty:

@@ -39,6 +39,7 @@ REMEDIES = {
     "picture-in-two-splits": "kept: make a new split",
     "picture-of-two-patients": "kept: decide whose it is",
     "study-of-two-patients": "kept: decide whose it is",
+    "patient-of-most": "kept: is it a stand-in for unknown patients?",
     "labels-contradict": "kept: decide which is right",
     "label-spelling": "kept: give a label one name",
     "box-without-label": "kept: decide which is right",
@@ -60,6 +61,7 @@ REMEDIES = {
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
 NOTHING = ("no-finding", "no-findings", "nofinding", "normal")
 DEVICES = ("support-devices",)  # CheXpert's "No Finding" may have them
+MANY_IMAGES = 12  # of one patient, and more than half of the set
 MANY_BOXES = 12  # from which on what all boxes share is no chance
 CORNER = 0.55  # of a picture: both lungs reach beyond it
 TOLERANCE_PX = 0.5  # label tables hold rounded corners
@@ -123,6 +125,7 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         *_all_boxes(catalog),
         *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
+        *_of_most(table),
         *_owners(table, "study", table["study"].where(table["study"] != "")),
     ]
     if len(known):
@@ -326,6 +329,15 @@ def _splits(table: pd.DataFrame, what: str, keys: pd.Series[str], code: str) -> 
         rows["image_id"][torn], rows["key"][torn], rows["split"][torn], strict=True
     ):
         yield str(image), code, f"in {split}; the same {what} ({str(key)[:40]}) is elsewhere too"
+
+
+def _of_most(table: pd.DataFrame) -> Iterator[Problem]:
+    """Many images of one "patient": ANONYMOUS, 0 and the like are not one person."""
+    people = table["patient"].map(person)
+    own = (people == people.mode().iat[0]).to_numpy(bool) if len(people) else np.zeros(0, bool)
+    if own.sum() >= MANY_IMAGES and own.sum() * 2 > len(own):
+        text = f"{own.sum()} of {len(own)} images are of patient {table['patient'][own].iat[0]!r}"
+        yield from _say(table, own, "patient-of-most", text)
 
 
 def _owners(table: pd.DataFrame, what: str, keys: pd.Series[str]) -> Iterator[Problem]:
