@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.helpers.sets import picture
+from tests.helpers.sets import coco, picture
 
 from hilum.core.errors import DataError
 from hilum.data import load
@@ -153,3 +155,74 @@ def test_a_picture_belongs_to_one_patient() -> None:
     catalog = _catalog(_drawn(2), path=["a.png", "b.png"], patient=["a", "b"])
     facts = [{"path": p, "key": "k", "width": 1024, "height": 1024} for p in ("a.png", "b.png")]
     assert check(catalog, facts).counts()["picture-of-two-patients"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda box: box[[1, 0, 3, 2]], "boxes-transposed"),
+        (lambda box: box / 10.24, "box-in-corner"),  # per cent
+        (lambda box: box / 1024, "box-tiny"),
+        (lambda box: np.array([0.0, 0, 1024, 1024]), "box-whole"),
+    ],
+)
+def test_boxes_of_another_convention_are_told(change: Any, code: str) -> None:
+    own = _drawn(40)
+    y = np.random.default_rng(0).normal(380, 70, 40)
+    own[:, 1], own[:, 3] = y, y + 300
+    assert not check(_catalog(own)).counts()
+    assert code in check(_catalog(np.array([*map(change, own)]))).counts()
+
+
+def test_lungs_are_symmetrical_about_the_midline() -> None:
+    own = _drawn(60)
+    shifted = own - np.tile((own[:, 2:] - own[:, :2]) / 2, 2)  # centres written, corners meant
+    assert not check(_catalog(own)).counts()
+    problems = check(_catalog(shifted)).problems
+    assert (problems["code"] == "boxes-off-midline").all()
+    assert problems["text"].str.contains("right edges: are these the centres").all()
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ([300, 200, 900, 1500], "larger copy"),
+        ([-50, 700, 150, 900], "its centre were its corner"),
+        ([900, 600, 1140, 900], "first two numbers were its centre"),
+        ([600, 500, 1400, 1300], "width and height were corners"),
+    ],
+)
+def test_a_box_outside_its_image_is_told_what_would_put_it_inside(box: Any, words: str) -> None:
+    problems = check(_catalog(np.array([box], float))).problems
+    assert problems["text"].str.contains(words).any()
+
+
+def test_two_boxes_of_one_label_that_cover_each_other_are_one() -> None:
+    def told(*boxes: list[float]) -> int:
+        one = pd.DataFrame({"image_id": ["a"], "patient": ["p"], "width": 1024, "height": 1024})
+        one["boxes"] = [[float(edge) for box in boxes for edge in box]]
+        one["box_labels"] = [["opacity"] * len(boxes)]
+        return check(build("t", one, Path())).counts().get("box-twice", 0)
+
+    assert told([300, 300, 500, 600], [302, 301, 501, 604]) == 1
+    assert told([300, 300, 500, 600], [300, 300, 500, 600], [600, 300, 800, 600]) == 1
+    assert told([300, 300, 500, 600], [300, 400, 500, 700]) == 0
+
+
+def test_a_coco_box_is_around_its_segmentation_or_unknown(tmp_path: Path) -> None:
+    names = ("right", "corners", "elsewhere", "loose")
+    boxes = [[10, 20, 30, 40], [10, 20, 40, 60], [50, 20, 30, 40], [8, 18, 34, 44]]
+    file = coco(
+        tmp_path / "a.json",
+        [{"id": n, "file_name": f"{name}.png"} for n, name in enumerate(names)],
+        [*enumerate(boxes)],
+    )
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[10, 20, 40, 20, 40, 60, 10, 60]]
+    file.write_text(json.dumps(content))
+    catalog = load("coco", tmp_path)
+    known = catalog.table.set_index("image_id")["boxes"].notna()
+    assert known.to_dict() == {"right": True, "corners": False, "elsewhere": False, "loose": True}
+    assert catalog.skips["box-differs"] == 2
+    assert any("1 are if their numbers were x1, y1, x2, y2" in note for note in catalog.notes)
