@@ -19,6 +19,8 @@ from hilum.data.adapters.values import check_ids, flags, numbers
 from hilum.data.catalog import Catalog, build
 from hilum.data.cells import read_cells
 from hilum.data.check.findings import check
+from hilum.data.formats import runs
+from hilum.evaluate.challenges.siim_acr import siim_acr_score
 from hilum.evaluate.challenges.tables import rsna_predictions
 
 
@@ -226,3 +228,44 @@ def test_a_coco_box_is_around_its_segmentation_or_unknown(tmp_path: Path) -> Non
     assert known.to_dict() == {"right": True, "corners": False, "elsewhere": False, "loose": True}
     assert catalog.skips["box-differs"] == 2
     assert any("1 are if their numbers were x1, y1, x2, y2" in note for note in catalog.notes)
+
+
+def _masks() -> list[np.ndarray]:
+    """Thin tall ellipses in the upper halves of both lungs, 64 px square."""
+    y, x = np.mgrid[:64, :64]
+    centres = zip(np.tile([18, 45], 30), np.linspace(16, 26, 60), strict=True)
+    return [((x - cx) / 5) ** 2 + ((y - cy) / 11) ** 2 < 1 for cx, cy in centres]
+
+
+def _of_masks(masks: list[np.ndarray], side: int = 64) -> Catalog:
+    names = [f"i{n}" for n in range(len(masks))]
+    table = pd.DataFrame({"image_id": names, "patient": names, "width": side, "height": side})
+    table["mask_pneumothorax"] = [f"rle:{side}x{side}:{runs.encode(mask)}" for mask in masks]
+    return build("t", table, Path())
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda mask: mask.T, "boxes-off-midline"),  # rows taken for columns
+        (lambda mask: ~mask, "mask-odd"),
+        (lambda mask: mask[::4, ::4], "boxes-in-a-corner"),  # of a copy, decoded at the full size
+    ],
+)
+def test_run_lengths_of_another_order_sense_or_size_are_told(change: Any, code: str) -> None:
+    assert not check(_of_masks(_masks())).counts()
+    assert code in check(_of_masks([*map(change, _masks())])).counts()
+
+
+def test_starts_are_no_gaps(tmp_path: Path) -> None:
+    relative = [runs.encode(mask) for mask in _masks()]
+    starts = [" ".join(f"{a} {b - a}" for a, b in runs.runs(text)) for text in relative]
+    assert not runs.are_starts(relative)
+    assert runs.are_starts(["-1", *starts])
+    assert not runs.are_starts([*starts, relative[0]])
+    table = pd.DataFrame({"ImageId": list("ab"), "EncodedPixels": starts[:2]})
+    with pytest.raises(DataError, match="the gap since the end"):
+        siim_acr_score(table, table)
+    table.to_csv(tmp_path / "train-rle.csv", index=False)
+    with pytest.raises(DataError, match="the gap since the end"):
+        load("siim-acr", tmp_path)

@@ -109,44 +109,45 @@ def _of_set(catalog: Catalog) -> Iterator[Problem]:
     """What no box alone shows, and all of a set do."""
     drawn = [(row, catalog.exact_boxes(row)) for row in range(len(catalog))]
     own = [(row, known[0]) for row, known in drawn if known is not None and len(known[0])]
-    if sum(len(part) for _, part in own) < MANY_BOXES:
+    if not own:
         return
     boxes = np.concatenate([part for _, part in own])
     frames = np.concatenate(
         [np.tile(np.array(catalog.frame(r), float), (len(p), 2)) for r, p in own]
     )
-    code, text = _shared(boxes, frames)
+    code, text = shared(boxes, frames, "boxes")
     images = catalog.table["image_id"].iloc[[row for row, _ in own]].map(str)
     yield from ((image, code, text) for image in images if code)
 
 
-def _shared(boxes: Float, frames: Float) -> tuple[str, str]:
-    """Code and words of what all boxes have in common, or blanks."""
+def shared(boxes: Float, frames: Float, what: str) -> tuple[str, str]:
+    """Code and words of what all boxes, or what masks lie in, have in common; or blanks."""
+    count = f"{len(boxes)} {what}"
+    if len(boxes) < MANY_BOXES:
+        return "", ""
     if (boxes[:, 2:] > 2 * boxes[:, :2]).all() and (boxes[:, :2] > 0).all():
-        text = f"each of {len(boxes)} boxes is wider than its x and higher than its y"
-        return "boxes-as-corners", text
+        return "boxes-as-corners", f"{count}: each is wider than its x and higher than its y"
     if frames.min() <= 0:
         return "", ""
     parts = boxes / frames
-    reach = parts[:, 2:].max()
-    if reach <= CORNER:
-        return (
-            "boxes-in-a-corner",
-            f"all {len(boxes)} boxes lie in the first {reach:.0%} of width and height",
+    reach = parts[:, 2:].max(axis=0)
+    if reach.min() <= CORNER / 2 or reach.max() <= CORNER:
+        return "boxes-in-a-corner", f"{count} lie in the first {reach[0]:.0%} of width, " + (
+            f"{reach[1]:.0%} of height"
         )
     if _transposed(boxes, parts):
-        text = f"{len(boxes)} boxes lie on the midline, above and below the middle"
+        text = f"{count} lie on the midline, above and below the middle"
         return "boxes-transposed", f"{text}, as if x and y had changed places"
-    return _off_midline(parts)
+    return _off_midline(parts, count)
 
 
-def _off_midline(parts: Float) -> tuple[str, str]:
+def _off_midline(parts: Float, count: str) -> tuple[str, str]:
     """Lungs are symmetrical: where boxes are not, a corner may be read as a centre."""
     left, right = parts[:, [0, 2]].mean(axis=0)
     centre = (left + right) / 2
     if len(parts) < MANY_CENTRES or MIDLINE[0] <= centre <= MIDLINE[1]:
         return "", ""
-    text = f"the centres of {len(parts)} boxes lie at {centre:.0%} of the width in the mean"
+    text = f"{count} have centres that lie at {centre:.0%} of the width in the mean"
     near = {"right edges: are these": right, "left edges: are those": left}
     words, edge = min(near.items(), key=lambda pair: abs(pair[1] - 0.5))
     hint = f", their {words} the centres" if abs(edge - 0.5) < 0.05 else ""

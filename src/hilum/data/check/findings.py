@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hilum.data.catalog import Catalog
 from hilum.data.check.boxes import Problem, box_problems
 from hilum.data.check.files import FACTS
+from hilum.data.check.masks import mask_problems
 from hilum.data.columns import PREFIXES
 from hilum.data.frames import same_shape
 from hilum.data.split import STAND_INS, person
@@ -125,6 +126,7 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         *_spellings(catalog),
         *_box_labels(catalog),
         *box_problems(catalog),
+        *mask_problems(catalog),
         *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
         *_of_most(table),
