@@ -37,6 +37,10 @@ def test_a_radiograph_looks_like_one(seed: int) -> None:
     assert look_warnings(phantom(seed=seed, width=300 + 90 * seed, height=400).pixels) == ()
 
 
+def test_raw_values_in_a_corner_of_their_range_are_no_few_levels() -> None:
+    assert look_warnings((np.round(_chest() * 4095) / 65535).astype(np.float32)) == ()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -14,9 +14,10 @@ Float32 = NDArray[np.float32]
 
 SMALLEST = 100  # px; smaller pictures tell nothing
 SIDE = 256  # of the middle that is looked at closely
+TOP = 65535
 STEPS = 256  # pixels of a side that are looked at roughly
 LEVELS = 72  # distinct ones; real: 91 and more
-SPREAD = 24.0  # perplexity of grey levels but for the most frequent; real: 50 and more
+SPREAD = 24.0  # perplexity of 256 stretched grey levels but for the most frequent; real: 50 up
 FINE = 0.012  # of the contrast that a fourth of the size does not hold; real: .019 and more
 EQUAL = 0.45  # of rows and columns that equal the next; real: up to .1
 STEP = 3 / 255  # of grey, from which on a row is not uniform
@@ -38,8 +39,11 @@ def look_warnings(grey: Float32) -> tuple[str, ...]:
 
 def _levels(rough: Float32) -> str:
     """Few greys: posterised, or a colour map's. Blank pictures are another matter."""
-    levels = np.count_nonzero(np.bincount((rough * 65535 + 0.5).astype(np.uint16).ravel()))
-    eight = np.bincount((rough * 255 + 0.5).astype(np.uint8).ravel())
+    counts = np.bincount((rough * TOP + 0.5).astype(np.uint16).ravel())
+    levels = np.count_nonzero(counts)
+    low, high = np.searchsorted(np.cumsum(counts), np.array([0.005, 0.995]) * rough.size)
+    stretched = ((rough - low / TOP) * (255 * TOP / max(high - low, 1))).clip(0, 255)
+    eight = np.bincount(stretched.astype(np.uint8).ravel())
     eight[eight.argmax()] = 0
     share = eight[eight > 0] / max(eight.sum(), 1)
     spread = float(np.exp(-(share * np.log(share)).sum()))
