@@ -77,6 +77,16 @@ def test_ids_without_their_zeros_find_their_files_and_it_is_told(tmp_path: Path,
     assert any("leading zeros" in note for note in catalog.notes)
 
 
+def test_a_part_of_ones_own_name_is_told(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text("file,part\na,Valid\nb,holdout\nc,3\n")
+    columns = {"image_id": "file", "split": "part"}
+    catalog = load("folder", tmp_path, table="t.csv", columns=columns)
+    assert catalog.table["split"].tolist() == ["validation", "holdout", "3"]
+    assert any("1 rows are of parts" in n and "'holdout'" in n for n in catalog.notes)
+
+
 def test_a_number_that_two_files_may_be_finds_none(tmp_path: Path) -> None:
     source = Source("folder", tmp_path)
     assert restored(["1"], [""], ["01.png", "001.png"], source) == [""]

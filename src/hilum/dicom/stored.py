@@ -242,7 +242,9 @@ def decode(
     odd = (
         *unusable,
         *unfit,
+        *_hidden(unpadded),
         *plane.shape_warnings(header, spacing),
+        *plane.field_warnings(header, spacing),
         *plane.orientation_warnings(stored.patient_orientation),
         *plane.description_warnings(header, stored.view),
     )
@@ -265,6 +267,12 @@ def decode(
         own_result=stored.own_result,
         valid=masks.combine(shown_part, edge),
     )
+
+
+def _hidden(unpadded: pixels.Bool | None) -> tuple[str, ...]:
+    """Padding lies around a picture, and is less than half of it."""
+    share = 0.0 if unpadded is None else 1 - float(unpadded.mean())
+    return (f"its padding values are {share:.0%} of the picture: left out",) if share > 0.5 else ()
 
 
 def _decoding(

@@ -149,10 +149,19 @@ def _values(
     if own == "sex":
         return values.sexes(cells, source)
     if own == "split":
-        return values.splits(values.texts(cells))
+        return _parts(cells, source)
     if own in NUMBERS:
         return values.numbers(cells)
     return cells.str.strip() if own.startswith("mask_") else values.texts(cells)
+
+
+def _parts(cells: pd.Series[str], source: Source) -> pd.Series[str]:
+    """The column of splits; numbers are folds, other names of one's own are told."""
+    parts = values.splits(values.texts(cells))
+    own = parts[~parts.isin(["", "train", "validation", "test"]) & ~parts.str.isdigit()]
+    names = ", ".join(map(repr, sorted(own.unique())[:5]))
+    source.note(len(own), f"rows are of parts that are no train, validation or test: {names}")
+    return parts
 
 
 def _with_masks(
