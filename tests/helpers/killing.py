@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -168,14 +169,19 @@ class Killer:
         sender = threading.Thread(target=self.send)
         sender.start()
         while self.report.kills < kills and time.monotonic() - started < seconds:
-            if self.report.kills % 2 == 0:  # every second one has done something
-                self._wait_for_progress()
+            # Every second one has done something: taken an image, or delivered a result.
+            if self.report.kills % 4 == 0:
+                self._wait_for_more(lambda: len(self.acknowledged))
+            elif self.report.kills % 4 == 2 and len(self.acknowledged) > len(self.pacs.objects):
+                self._wait_for_more(lambda: len(self.pacs.objects))
             time.sleep(self.random.expovariate(1 / mean_s))
             os.kill(pid, signal.SIGKILL)
             self.report.kills += 1
             if self.report.kills % 50 == 0:
                 print(
-                    f"{self.report.kills} kills, {len(self.acknowledged)} acknowledged", flush=True
+                    f"{self.report.kills} kills, {len(self.acknowledged)} acknowledged, "
+                    f"{len(self.pacs.objects)} delivered",
+                    flush=True,
                 )
             pid = self.start()
         self.stop.set()
@@ -191,9 +197,9 @@ class Killer:
         self.report.seconds = time.monotonic() - started
         return self.report
 
-    def _wait_for_progress(self) -> None:
-        before, deadline = len(self.acknowledged), time.monotonic() + PROGRESS_S
-        while len(self.acknowledged) == before and time.monotonic() < deadline:
+    def _wait_for_more(self, count: Callable[[], int]) -> None:
+        before, deadline = count(), time.monotonic() + PROGRESS_S
+        while count() == before and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _settle(self) -> None:
