@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from hilum.core.errors import HilumError
+from hilum.core.results import ImageResult
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.tables import Image, Note, Result
 
@@ -116,9 +117,9 @@ def _pairs(service: Service, name: str, fingerprint: str) -> list[_Pair]:
 
 
 def _said(document: dict[str, Any]) -> tuple[float, bool]:
-    entry = document["images"][0]
-    scores = [float(one["score"]) for one in entry["findings"]]
-    return float(entry["scores"].get("opacity", max([*scores, 0.0]))), bool(scores)
+    answer = ImageResult.from_json(document["images"][0])
+    assert answer.findings is not None  # only what was analysed has a result
+    return answer.findings.lead, bool(answer.marked)
 
 
 def _report(pairs: list[_Pair]) -> dict[str, Any]:
