@@ -44,7 +44,8 @@ def shadows(service: Service) -> dict[str, Any]:
         with service.records.read() as session:
             note = session.get(Note, _NOTE + name)
         good = note is not None and note.value["report"]["fingerprint"] == fingerprint
-        out[name] = report | {"accepted": note.value if good and note else None}
+        accepted = note.value if good and note else None
+        out[name] = report | {"needed": LEAST, "accepted": accepted}
     return out
 
 
@@ -60,7 +61,7 @@ def accept(service: Service, pipeline: str, by: str) -> dict[str, Any]:
         raise NoShadow(f"no rule has {pipeline} in `shadow`")
     if report["studies"] < LEAST:
         raise TooFew(f"the shadow has seen {report['studies']} studies; needed: {LEAST}")
-    del report["accepted"]
+    del report["accepted"], report["needed"]
     value = {"by": by, "at": service.clock(), "report": report}
     with service.records.write() as session:
         session.merge(Note(name=_NOTE + pipeline, value=value))

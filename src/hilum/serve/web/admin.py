@@ -41,7 +41,7 @@ def administration(request: Request, _: Admin) -> Any:
     return {
         "users": _users(config),
         "provider": urlsplit(config.web.oidc.issuer).netloc if config.web.oidc else None,
-        "rules": [_rule(service, rule, accepted) for rule in (*config.rules, Rule())],
+        "rules": [_rule(service, rule, accepted) for rule in _rules(config)],
         "destinations": destinations,
         "dead_letters": letters,
     }
@@ -70,12 +70,22 @@ def _users(config: Config) -> list[dict[str, Any]]:
     ]
 
 
+def _rules(config: Config) -> tuple[Rule, ...]:
+    """With the one for what none fits, where something is left for it."""
+    every = any(not _conditions(rule) for rule in config.rules)
+    return config.rules if every else (*config.rules, Rule())
+
+
+def _conditions(rule: Rule) -> dict[str, str]:
+    names = ("sender", "origin", "description", "view", "modality")
+    return {name: getattr(rule, name) for name in names if getattr(rule, name) != "*"}
+
+
 def _rule(service: Service, rule: Rule, accepted: frozenset[str]) -> dict[str, Any]:
     """Conditions as they are written; pipelines as they are in force."""
     plan = in_force(service.config, rule, accepted)
-    conditions = ("sender", "origin", "description", "view", "modality")
     return {
-        "when": {name: getattr(rule, name) for name in conditions if getattr(rule, name) != "*"},
+        "when": _conditions(rule),
         "pipelines": plan.pipelines,
         "shadow": plan.shadow,
         "destinations": plan.destinations,

@@ -221,7 +221,7 @@ class KnownUser(BaseModel):
 
 
 class RuleInForce(BaseModel):
-    when: dict[str, str]  # conditions; none: everything that no earlier rule fits
+    when: dict[str, str]  # conditions, patterns; none: everything
     pipelines: list[str]  # the first one is shown; none: images are kept only
     shadow: list[str]
     destinations: list[str]
@@ -252,7 +252,7 @@ class DeadLetter(BaseModel):
 class Administration(BaseModel):
     users: list[KnownUser]
     provider: str | None  # host of the OpenID provider, whose users are not listed
-    rules: list[RuleInForce]  # in their order; the last one is for what none fits
+    rules: list[RuleInForce]  # in their order; the first one that fits decides
     destinations: list[DestinationState]
     dead_letters: list[DeadLetter]  # the newest
 
