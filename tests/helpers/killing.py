@@ -88,7 +88,10 @@ def nursery() -> None:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _live(config, writing)
+            try:
+                _live(config, writing)
+            finally:
+                os._exit(1)  # what else ends here belongs to the parent
         os.close(writing)
         port = os.read(reading, 20)
         os.close(reading)
@@ -175,7 +178,7 @@ class Killer:
             elif self.report.kills % 4 == 2 and len(self.acknowledged) > len(self.pacs.objects):
                 self._wait_for_more(lambda: len(self.pacs.objects))
             time.sleep(self.random.expovariate(1 / mean_s))
-            os.kill(pid, signal.SIGKILL)
+            _kill(pid)
             self.report.kills += 1
             if self.report.kills % 50 == 0:
                 print(
@@ -187,7 +190,7 @@ class Killer:
         self.stop.set()
         sender.join()
         self._settle()
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
         self._look()
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
@@ -236,6 +239,13 @@ class Killer:
             "objects in the archive, more or fewer": abs(len(self.pacs.objects) - len(results)),
         }
         report.problems = [f"{number} {what}" for what, number in problems.items() if number]
+
+
+def _kill(pid: int) -> None:
+    """And wait until it is gone, as a supervisor does: a folder is one service's alone."""
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.005)
 
 
 def _associate(port: int) -> Any:
