@@ -41,10 +41,10 @@ from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.read import read
+from hilum.inference.job import Job, Worker
 from hilum.inference.journal import NAME as JOURNAL
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.pool import Pool
-from hilum.inference.run import Job, Worker
 from hilum.inference.session import RawOutputs
 from hilum.report.results import ResultFolder
 from hilum.report.writers import parse

@@ -18,7 +18,6 @@ from helpers.sets import picture, text
 from hilum.core.errors import DataError
 from hilum.data import Catalog, load, open_catalog
 from hilum.data.catalog import build
-from hilum.data.check.files import readable
 from hilum.data.pixels import open_radiograph
 
 
@@ -230,13 +229,3 @@ def test_command_writes_the_parts_of_a_split(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, words)
         assert result.exit_code in (0, 1), result.output
         assert json.loads(result.stdout)["skips"] == {"sex-unread": 8}, verb
-
-
-def test_unreadable_images_are_listed_and_left_out(tmp_path: Path) -> None:
-    for i in range(3):
-        picture(tmp_path / f"set/{i}.png", seed=i)
-    (tmp_path / "set/1.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
-    kept, left = readable(load("folder", tmp_path / "set"), tmp_path / "memory.jsonl")
-    assert kept.table["image_id"].tolist() == ["0", "2"]
-    assert left[["image_id", "path"]].to_numpy().tolist() == [["1", "1.png"]]
-    assert kept.skips["unreadable"] == 1

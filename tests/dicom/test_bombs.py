@@ -20,7 +20,7 @@ from pydicom import uid as uids
 from helpers.dicom_files import dataset, encode, image, stored, to_bytes
 from helpers.fuzzing import mutated, mutations
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
-from hilum.dicom.guard import read_guarded
+from hilum.dicom.guard import open_guarded
 from hilum.dicom.limits import Limits
 from hilum.dicom.read import read
 
@@ -131,10 +131,10 @@ def resident_kb() -> int:
 def test_bombs_are_refused_and_the_parent_hardly_grows(bomb: Callable[[], bytes]) -> None:
     data = bomb()
     assert len(data) < 5 * 2**20
-    read_guarded(image(GREY))  # the child has started
+    open_guarded(image(GREY)).radiograph()  # the child has started
     before = resident_kb()
     with pytest.raises((LimitRefused, UnreadableRefused)) as caught:
-        read_guarded(data, limits=LIMITS, memory_bytes=2**30, timeout_s=10)
+        open_guarded(data, limits=LIMITS, memory_bytes=2**30, timeout_s=10).radiograph()
     assert resident_kb() - before < PARENT_KB
     assert "takes longer" not in str(caught.value)
     assert "crashes" not in str(caught.value)

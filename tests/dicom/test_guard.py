@@ -25,7 +25,7 @@ from hilum.core.errors import (
 )
 from hilum.dicom import guard as guards
 from hilum.dicom.gate import check_chest_header
-from hilum.dicom.guard import Guard, open_guarded, read_guarded
+from hilum.dicom.guard import Guard, open_guarded
 from hilum.dicom.limits import Limits
 from hilum.dicom.read import read
 
@@ -93,7 +93,7 @@ def test_refusals_come_back_typed(guard: Guard) -> None:
 def test_time_and_memory_are_limited_and_the_next_file_is_served() -> None:
     large = image(stored((5000, 4000), bits=12), 12)
     with pytest.raises(LimitRefused, match="longer than"):
-        read_guarded(large, timeout_s=0.001)
+        open_guarded(large, timeout_s=0.001).radiograph()
     small = Guard(memory_bytes=500 * 2**20)
     try:
         with pytest.raises(LimitRefused, match="more than 500 MiB"):
@@ -143,7 +143,7 @@ def test_every_thread_gets_the_answer_to_its_own_question() -> None:
     files = [image(stored((20 + n, 20)), PatientID=f"p{n}") for n in range(4)]
 
     def asked(number: int) -> tuple[int, str | None]:
-        read = read_guarded((f"{number}", files[number % 4]))
+        read = open_guarded((f"{number}", files[number % 4])).radiograph()
         return read.height, read.ids.patient_id
 
     with ThreadPoolExecutor(4) as threads:

@@ -17,17 +17,11 @@ PACKAGES = sorted(path.parent for path in FILES.values() if path.name == "__init
 WITHOUT_LEGEND = {"hilum/bundles", "hilum/cli"}
 
 
-def _for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-
-
 def imported(path: Path) -> set[str]:
-    """Our own modules that a file imports when it runs, at its top or inside functions."""
+    """Our own modules that a file names: at its top, inside functions, for types alone."""
     out, waiting = set[str](), list[ast.AST](ast.parse(path.read_text()).body)
     while waiting:
         node = waiting.pop()
-        if _for_types(node):
-            continue
         if isinstance(node, ast.ImportFrom) and node.module:
             names = (f"{node.module}.{alias.name}" for alias in node.names)
             out |= {name if name in FILES else node.module for name in names}

@@ -14,6 +14,7 @@ from hilum.core.prediction import ProbabilityMap, sigmoid
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult
 from hilum.dicom.discover import discover
+from hilum.inference.answer import answer
 from hilum.inference.folder import analyse
 from hilum.inference.loaded import LoadedPipeline, load_pipeline
 from hilum.inference.pipeline import Pipeline
@@ -117,7 +118,7 @@ def test_an_image_the_classifier_declines_has_an_empty_mask_and_says_so(
         "scores: [{use: scores, of: cls}]\n"
     )
     text = text.replace("triplet", "{use: triplet, min_pixels: 10}")
-    result = load_pipeline(write_text(tmp_path / "p.yaml", text)).analyse(IMAGE)
+    result = answer(load_pipeline(write_text(tmp_path / "p.yaml", text)), IMAGE)
     assert result.status == "analysed"
     assert result.findings is not None
     assert bool(result.findings.masks["opacity"].any()) == asked

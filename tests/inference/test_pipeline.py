@@ -16,6 +16,7 @@ from hilum.core.findings import Findings
 from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult
 from hilum.data.phantom.phantom import phantom
+from hilum.inference.answer import answer
 from hilum.inference.loaded import LoadedPipeline, load_pipeline
 from hilum.inference.pipeline import Pipeline, shipped_pipelines
 from hilum.inference.stages import STAGES, StageSpec, make
@@ -249,11 +250,11 @@ def test_a_loaded_pipeline_travels_as_its_description(tmp_path: Path) -> None:
     assert sent.fingerprint == loaded.fingerprint
 
 
-def test_analyse_never_raises_because_of_one_input(tmp_path: Path) -> None:
+def test_an_answer_never_raises_because_of_one_input(tmp_path: Path) -> None:
     loaded = hilum.load_pipeline(write_toy_pipeline(tmp_path, "gates: [not-blank]\n"))
     blank = Radiograph(np.full((100, 100), 0.5, np.float32))
-    assert loaded.analyse(radiograph()).status == "analysed"
-    refused = loaded.analyse(blank)
+    assert answer(loaded, radiograph()).status == "analysed"
+    refused = answer(loaded, blank)
     assert (refused.status, refused.findings) == ("refused", None)
 
 

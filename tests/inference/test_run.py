@@ -17,10 +17,11 @@ from helpers.toy import write_toy_pipeline
 from hilum.core.errors import BundleError, ConfigError
 from hilum.core.radiograph import Identifiers
 from hilum.core.results import ImageResult
+from hilum.inference.job import Job
 from hilum.inference.journal import NAME, Journal
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.pool import Pool
-from hilum.inference.run import Job, run
+from hilum.inference.run import run
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from helpers.toy import write_toy_pipeline
 from hilum.core.errors import ConfigError, HilumError
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
+from hilum.inference.job import Job
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Job
 from hilum.report.results import ResultFolder
 from hilum.scale import dicomweb
 from hilum.scale.batch import batch

@@ -53,8 +53,8 @@ def batch(
     Example: hilum batch archive/ --out shards --shards 256
     """
     from hilum.dicom.reading import Reading
+    from hilum.inference.job import Job
     from hilum.inference.pipeline import Pipeline
-    from hilum.inference.run import Job
     from hilum.report.results import ResultFolder
     from hilum.scale.batch import batch as run
     from hilum.scale.cluster import finish, ready

@@ -252,12 +252,6 @@ class Letterbox:
             ]
         )
 
-    def restore(self, image: NDArray[Any]) -> Float32:
-        """(s, s) map over the square (any s, as from a mask head) to (height, width) float32."""
-        if image.ndim != 2 or image.shape[0] != image.shape[1]:
-            raise GeometryError(f"map is {image.shape}; needed: a square over the letterbox")
-        return resample(image, self.to_cells(image.shape[0]), (self.height, self.width))
-
     def boxes_to_square(self, boxes: ArrayLike) -> Float32:
         return transform_boxes(boxes, self.matrix)
 

@@ -25,8 +25,10 @@ class Label:
     name: str
     text: str
     code: Code
-    radlex: str | None = None
-    colour_rgb: tuple[int, int, int] = (255, 176, 0)
+    colour_rgb: tuple[int, int, int]
+
+
+AMBER = (255, 176, 0)
 
 
 def _sct(value: str, meaning: str) -> Code:
@@ -40,46 +42,26 @@ NOT_SHOWN = frozenset(("normal", "not-normal"))
 ANATOMY = frozenset(("lungs", "lungs_full"))
 
 VOCABULARY: dict[str, Label] = {
-    label.name: label
-    for label in (
-        Label(
-            "opacity",
-            "Lung opacity",
-            _sct("128305008", "Abnormally opaque structure"),
-            "RID28530",
-            (255, 176, 0),
-        ),
-        Label(
+    name: Label(name=name, text=text, code=code, colour_rgb=colour)
+    for name, text, code, colour in (
+        ("opacity", "Lung opacity", _sct("128305008", "Abnormally opaque structure"), AMBER),
+        (
             "ground-glass",
             "Ground-glass opacity",
             Code("112120", "DCM", "Ground glass opacity"),
-            "RID28531",
             (255, 210, 90),
         ),
-        Label(
+        (
             "consolidation",
             "Consolidation",
             _sct("95436008", "Lung consolidation"),
-            "RID43255",
             (255, 120, 60),
         ),
-        Label("pneumonia", "Pneumonia", _sct("233604007", "Pneumonia"), "RID5350"),
-        Label("covid-19", "COVID-19", _sct("840539006", "COVID-19")),
-        Label(
-            "pneumothorax",
-            "Pneumothorax",
-            _sct("36118008", "Pneumothorax"),
-            "RID5352",
-            (90, 180, 255),
-        ),
-        Label(
-            "effusion",
-            "Pleural effusion",
-            _sct("60046008", "Pleural effusion"),
-            "RID34539",
-            (170, 140, 255),
-        ),
-        Label("lungs", "Lungs", _sct("39607008", "Lung"), "RID1301", (70, 210, 200)),
+        ("pneumonia", "Pneumonia", _sct("233604007", "Pneumonia"), AMBER),
+        ("covid-19", "COVID-19", _sct("840539006", "COVID-19"), AMBER),
+        ("pneumothorax", "Pneumothorax", _sct("36118008", "Pneumothorax"), (90, 180, 255)),
+        ("effusion", "Pleural effusion", _sct("60046008", "Pleural effusion"), (170, 140, 255)),
+        ("lungs", "Lungs", _sct("39607008", "Lung"), (70, 210, 200)),
     )
 }
 

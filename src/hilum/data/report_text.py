@@ -69,7 +69,6 @@ BREAK = re.compile(
     r"absent|negative))",
     re.IGNORECASE,
 )
-RANK = {"present": 2, "absent": 1, "doubt": 0}
 VALUE = {"present": 1.0, "absent": 0.0, "doubt": math.nan}
 
 

@@ -249,18 +249,6 @@ def open_guarded(
     return _shared(timeout_s, memory_bytes).open(source, limits=limits)
 
 
-def read_guarded(
-    source: Source,
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-    timeout_s: float = TIMEOUT_S,
-    memory_bytes: int = MEMORY_BYTES,
-) -> Radiograph:
-    """`open_guarded(source).radiograph()`."""
-    opened = open_guarded(source, limits=limits, timeout_s=timeout_s, memory_bytes=memory_bytes)
-    return opened.radiograph()
-
-
 def _reopened(
     source: str, data: bytes, limits: Limits, timeout_s: float, memory_bytes: int
 ) -> StoredImage:

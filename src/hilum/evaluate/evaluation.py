@@ -34,7 +34,6 @@ from hilum.evaluate.truth import ImageTruth, truths_of
 __all__ = ["Evaluation", "ImageTruth", "Thresholds", "evaluate_cases", "evaluate_predictions"]
 __all__ += ["truths_of"]
 
-Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 SUBGROUPS = ("sex", "age", "view", "modality", "source")

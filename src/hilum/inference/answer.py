@@ -15,10 +15,10 @@ from hilum.core.errors import HilumError, InputRefused, ModelOutputError
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo
 from hilum.dicom.reading import DEFAULT_READING, Reading
+from hilum.inference.loaded import LoadedPipeline
 
 if TYPE_CHECKING:
     from hilum.dicom.stored import StoredImage
-    from hilum.inference.loaded import LoadedPipeline
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import RunResult, conflicting
 from hilum.dicom.reading import Reading
 from hilum.inference.answer import Input
+from hilum.inference.job import Job
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Job, run
+from hilum.inference.run import run
 
 Path = str | os.PathLike[str]
 Given = Path | Radiograph

@@ -19,10 +19,10 @@ from hilum.core.errors import ConfigError, HilumError
 from hilum.core.findings import Findings
 from hilum.core.results import ImageResult
 from hilum.dicom.discover import Item
+from hilum.inference.job import Job
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.pool import Pool
-from hilum.inference.run import Job
 from hilum.inference.tuning import Choice, store
 
 IMAGES, ROUNDS = 24, 3

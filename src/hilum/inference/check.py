@@ -7,7 +7,7 @@ raise the first problem; `problems` lists all of them. Knows no image and no run
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hilum.core.errors import ConfigError
 from hilum.core.labels import VOCABULARY
@@ -16,26 +16,24 @@ from hilum.core.options import unknown
 from hilum.inference.stages.base import Facts, Needs
 from hilum.inference.stages.boxes import Fusion
 from hilum.inference.stages.masks import MeanMaps
-
-if TYPE_CHECKING:
-    from hilum.inference.pipeline import Flows, ModelSpec, Pipeline
+from hilum.inference.text import Flows, ModelSpec, PipelineText
 
 
-def check_text(pipeline: Pipeline, source: str) -> None:
+def check_text(pipeline: PipelineText, source: str) -> None:
     """Raises ConfigError: the first thing that does not fit, whatever the bundles are."""
     for problem in text_problems(pipeline, pipeline.flows(source)):
         raise ConfigError(f"{source}: {problem}")
 
 
 def check_bundles(
-    pipeline: Pipeline, flows: Flows, manifests: Mapping[str, Sequence[Manifest]]
+    pipeline: PipelineText, flows: Flows, manifests: Mapping[str, Sequence[Manifest]]
 ) -> None:
     """Raises ConfigError: the first thing that does not fit these bundles of each model."""
     for problem in bundle_problems(pipeline, flows, manifests):
         raise ConfigError(f"pipeline {pipeline.name}: {problem}")
 
 
-def text_problems(pipeline: Pipeline, flows: Flows) -> Iterator[str]:
+def text_problems(pipeline: PipelineText, flows: Flows) -> Iterator[str]:
     """Unknown models, broken flows, circles, models that nobody uses."""
     if not (flows.masks or flows.boxes or flows.scores):
         yield "no flow: nothing would come out; needed: masks, boxes or scores"
@@ -68,7 +66,7 @@ def text_problems(pipeline: Pipeline, flows: Flows) -> Iterator[str]:
 
 
 def bundle_problems(
-    pipeline: Pipeline, flows: Flows, manifests: Mapping[str, Sequence[Manifest]]
+    pipeline: PipelineText, flows: Flows, manifests: Mapping[str, Sequence[Manifest]]
 ) -> Iterator[str]:
     """Missing boxes, masks, scores and operating points; bundles that cannot be combined."""
     facts = {name: Facts(name, of[0]) for name, of in manifests.items()}
@@ -96,7 +94,7 @@ def bundle_problems(
     yield from _own_numbers(pipeline, flows, facts)
 
 
-def needs_of(pipeline: Pipeline, flows: Flows) -> Iterator[tuple[str, Needs]]:
+def needs_of(pipeline: PipelineText, flows: Flows) -> Iterator[tuple[str, Needs]]:
     """Where in the text, and what is needed there, in the order of the text."""
     for name, spec in pipeline.models.items():
         if spec.when is not None:
@@ -145,7 +143,7 @@ def _box_flow(flows: Flows) -> Iterator[str]:
             )
 
 
-def _windows(pipeline: Pipeline, manifests: Mapping[str, Sequence[Manifest]]) -> Iterator[str]:
+def _windows(pipeline: PipelineText, manifests: Mapping[str, Sequence[Manifest]]) -> Iterator[str]:
     """An image is read once: every bundle was trained on the same reading, or the text decides."""
     own = {m.preprocessing.window: name for name, each in manifests.items() for m in each}
     if pipeline.window is None and len(own) > 1:
@@ -194,7 +192,7 @@ def _score_names(flows: Flows, facts: Mapping[str, Facts]) -> Iterator[str]:
             yield f"study.least: {unknown('score', name, seen)}"
 
 
-def _own_numbers(pipeline: Pipeline, flows: Flows, facts: Mapping[str, Facts]) -> Iterator[str]:
+def _own_numbers(pipeline: PipelineText, flows: Flows, facts: Mapping[str, Facts]) -> Iterator[str]:
     """The pipeline's own calibration and points are for scores that come out."""
     final = {name for stage in flows.scores for name in stage.names(facts)}
     if flows.boxes:

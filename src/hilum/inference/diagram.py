@@ -15,8 +15,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from hilum.inference.check import needs_of
-from hilum.inference.pipeline import ModelSpec, Pipeline
+from hilum.inference.pipeline import Pipeline
 from hilum.inference.stages import StageSpec
+from hilum.inference.text import ModelSpec
 
 LINE, CHARACTER, PAD, GAP, COLUMN = 17, 7.0, 9, 20, 74  # px
 LONGEST = 44  # letters of a line

@@ -8,7 +8,8 @@ from hilum.core.bundle import Bundle, open_bundle
 from hilum.core.errors import BundleError, ConfigError
 from hilum.inference.check import bundle_problems
 from hilum.inference.loaded import LoadedPipeline
-from hilum.inference.pipeline import ModelSpec, Pipeline
+from hilum.inference.pipeline import Pipeline
+from hilum.inference.text import ModelSpec
 
 
 def examine(description: Pipeline) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:

@@ -19,10 +19,11 @@ from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult, conflicting
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.inference.answer import Input, Sink, content_sha256
+from hilum.inference.job import Job
 from hilum.inference.journal import Journal
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.run import Job, run
+from hilum.inference.run import run
 
 FEW = 4  # images that are done before a second process has started
 

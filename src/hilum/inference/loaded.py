@@ -23,14 +23,14 @@ from hilum.core.manifest import BOX, STUDY, Calibration
 from hilum.core.prediction import Boxes
 from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
-from hilum.inference.answer import answer
 from hilum.inference.check import check_bundles, needs_of
 from hilum.inference.numbers import Numbers
-from hilum.inference.pipeline import ModelSpec, Pipeline, View
+from hilum.inference.pipeline import Pipeline
 from hilum.inference.predictor import Model, Predictor
 from hilum.inference.stages.base import Answers, Facts
 from hilum.inference.stages.masks import MeanMaps
 from hilum.inference.stages.models import Mean
+from hilum.inference.text import ModelSpec, View
 from hilum.inference.views import Mirrored, Scaled
 
 if TYPE_CHECKING:
@@ -134,13 +134,6 @@ class LoadedPipeline:
             declined=image.declined,
         )
         return findings.above(self.threshold)
-
-    def analyse(self, source: Any, *, masks: bool = True) -> ImageResult:
-        """The answer to one input: a path, an item, a stored image or a radiograph.
-
-        Never raises because of it; what cannot be analysed has a status and a reason.
-        """
-        return answer(self, source, masks=masks)
 
     # --- A run ----------------------------------------------------------------------------------
 

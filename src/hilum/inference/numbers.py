@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import BOX, Calibration, OperatingPoint
 from hilum.core.options import unknown
-from hilum.inference.pipeline import Flows, Pipeline
 from hilum.inference.stages.base import Facts
+from hilum.inference.text import Flows, PipelineText
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """What a pipeline's text and its models' manifests say of scores."""
 
-    description: Pipeline
+    description: PipelineText
     flows: Flows
     facts: Mapping[str, Facts]  # model -> what its bundle is
 

@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from hilum.core.errors import HilumError
 from hilum.core.results import ImageResult
 from hilum.inference.answer import Input, name_of
-
-if TYPE_CHECKING:
-    from hilum.inference.run import Job
+from hilum.inference.job import Job
 
 SECONDS_PER_INPUT = 300.0
 STARTS_WITHOUT_WORK = 3  # a worker that dies before its first input, this often, is hopeless

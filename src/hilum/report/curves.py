@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.core.look import AXIS, COLOURS
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
@@ -21,7 +20,6 @@ from hilum.report.figures import Figure, line, plain, tiles
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Float = NDArray[np.float64]
 Models = Sequence[EvaluatedModel]
 Place = Literal["upper left", "lower left", "lower right", "upper right", "best"]
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
@@ -38,7 +37,6 @@ from hilum.evaluate.prediction_files import (
     siim_text,
 )
 
-Float = NDArray[np.float64]
 Scores = Mapping[str, float]
 
 SIDE = 1024  # px of every RSNA image and every SIIM-ACR mask

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import ConfigError
+from hilum.inference.job import Job
 from hilum.inference.loaded import LoadedPipeline
-from hilum.inference.run import Job
 from hilum.scale.manifest import Manifest
 from hilum.scale.shards import Finished, Shard, Worker, plan
 from hilum.scale.sources import items_of

@@ -16,7 +16,7 @@ from typing import Any
 from hilum.core.files import atomic_path
 from hilum.core.results import ImageResult
 from hilum.inference.answer import Input
-from hilum.inference.run import Job
+from hilum.inference.job import Job
 from hilum.scale.dicomweb import Instance
 from hilum.scale.sources import Source
 

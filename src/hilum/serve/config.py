@@ -23,7 +23,6 @@ from hilum.dicom.web import WebPeer
 ENVIRONMENT = "HILUM_SERVE_"
 GIB = 2**30
 # What may be sent to a destination: result objects, or the image itself (as a de-identified copy).
-OBJECTS = ("sr", "seg", "gsps", "sc")
 SOURCE = "source"
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one

@@ -95,13 +95,6 @@ class Running:
         """With SQLite nobody else works on these records: the folder's lock is ours."""
         return self.config.database_url.startswith("sqlite")
 
-    @property
-    def web_port(self) -> int | None:
-        """Where the page is, once it is there."""
-        if self._web is None or not self._web.started:
-            return None
-        return int(self._web.servers[0].sockets[0].getsockname()[1])
-
     def _thread(self, name: str, function: Any, *arguments: Any) -> None:
         thread = threading.Thread(target=function, args=arguments, name=name, daemon=True)
         self._threads.append(thread)

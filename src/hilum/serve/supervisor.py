@@ -68,10 +68,6 @@ class Supervisor:
         """Workers that died by themselves."""
         return sum(place.deaths for place in self._places)
 
-    @property
-    def pids(self) -> list[int]:
-        return [p.process.pid for p in self._places if p.process is not None]
-
     def _run(self) -> None:
         while not self._stop.is_set():
             for place in self._places:

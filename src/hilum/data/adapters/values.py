@@ -8,7 +8,6 @@ import math
 import re
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError
@@ -206,9 +205,3 @@ def first_per_image(rows: pd.DataFrame, columns: list[str], source: Source) -> p
             f"{own[column].iat[0]!r} and {own[column].iat[1]!r}"
         )
     return single.reset_index(drop=True)
-
-
-def size_or(values: pd.Series[Any], default: int) -> pd.Series[Any]:
-    """Sides in pixels with `default` where unknown."""
-    sides = pd.to_numeric(values, errors="coerce")
-    return sides.where(sides.notna() & np.isfinite(sides) & (sides > 0), default)

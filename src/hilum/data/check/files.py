@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError, InputRefused
@@ -53,20 +52,6 @@ def file_facts(catalog: Catalog, memory: Path, workers: int = 2) -> Iterator[dic
         return set(FIELDS) <= set(facts) and facts["mark"] == mark(facts["path"])
 
     return each_file(catalog.root, catalog.table["path"], work, memory, workers, holds)
-
-
-def readable(catalog: Catalog, memory: Path, workers: int = 2) -> tuple[Catalog, pd.DataFrame]:
-    """The images that can be read (rows without a file too), and what was left out: image_id,
-    path, reason. The list that `hilum data check` shows, and training leaves out.
-
-    Raises:
-        DataError: as `file_facts`.
-    """
-    reasons = {f["path"]: f["reason"] for f in file_facts(catalog, memory, workers)}
-    why = catalog.table["path"].map(reasons)
-    lost = why.notna().to_numpy(bool)
-    left = catalog.table.loc[lost, ["image_id", "path"]].assign(reason=why[lost])
-    return catalog.without(lost, "unreadable", "images cannot be read"), left
 
 
 def _facts(root: Path, path: str, masks: dict[str, str]) -> dict[str, Any]:

@@ -11,8 +11,6 @@ import pandas as pd
 
 from hilum.core.errors import DataError
 
-ADULT = 18  # years
-
 
 def table_of(folder: Path, name: str) -> tuple[pd.DataFrame, set[str]]:
     """NAME.csv, ids and patients as text, and the members of NAME.zip.

@@ -87,9 +87,11 @@ def rsna_per_image(
     if strict:  # IoU > t is IoU >= the next number above t
         limits = np.nextafter(limits, 2)
     table = box_table(truth, predictions)
+    # Best score first, then by place: the order that the challenge's kernel gives equal scores.
+    order = np.lexsort((*table.boxes.T[::-1], -table.scores, table.image_of_box))
     count = jit.choose(_hits_loop, _hits_numpy, len(table.truth) + len(table.boxes))
     hits = count(
-        *(table.truth, table.truth_start, table.boxes, table.scores, table.start),
+        *(table.truth, table.truth_start, table.boxes[order], table.start),
         *(limits, match == "truth"),
     )
     return _image_scores(hits, table)
@@ -105,50 +107,25 @@ def _image_scores(hits: Int, table: BoxTable) -> Float:
 
 
 def _hits_loop(
-    truth: Float,
-    truth_start: Int,
-    boxes: Float,
-    scores: Float,
-    start: Int,
-    limits: Float,
-    by_truth: bool,
+    truth: Float, truth_start: Int, boxes: Float, start: Int, limits: Float, by_truth: bool
 ) -> Int:
-    """True positives (n, thresholds); for numba."""
+    """True positives (n, thresholds) of boxes sorted within images; for numba."""
     images = len(start) - 1
     hits = np.zeros((images, len(limits)), np.int64)
     most_t = most_p = 0
     for i in range(images):
         most_t = max(most_t, truth_start[i + 1] - truth_start[i])
         most_p = max(most_p, start[i + 1] - start[i])
-    order = np.empty(most_p, np.int64)
     iou = np.empty((most_t, most_p))
     used_t, used_p = np.empty(most_t, np.bool_), np.empty(most_p, np.bool_)
     for i in range(images):
         t0, p0 = truth_start[i], start[i]
         nt, np_ = truth_start[i + 1] - t0, start[i + 1] - p0
-        if nt == 0 or np_ == 0:
-            continue
-        for j in range(np_):  # insertion sort: best score first, then by place
-            row = p0 + j
-            k = j
-            while k > 0:
-                other = order[k - 1]
-                before = scores[row] > scores[other]
-                if scores[row] == scores[other]:
-                    for c in range(4):
-                        if boxes[row, c] != boxes[other, c]:
-                            before = boxes[row, c] < boxes[other, c]
-                            break
-                if not before:
-                    break
-                order[k] = other
-                k -= 1
-            order[k] = row
         for g in range(nt):
             x1, y1, x2, y2 = truth[t0 + g]
             area = (x2 - x1) * (y2 - y1)
             for j in range(np_):
-                b = boxes[order[j]]
+                b = boxes[p0 + j]
                 w, h = min(x2, b[2]) - max(x1, b[0]), min(y2, b[3]) - max(y1, b[1])
                 overlap = max(w, 0.0) * max(h, 0.0)
                 union = area + (b[2] - b[0]) * (b[3] - b[1]) - overlap
@@ -167,11 +144,8 @@ def _hits_loop(
                 for j in range(np_):
                     best = -1
                     for g in range(nt):
-                        if (
-                            not used_t[g]
-                            and iou[g, j] >= limits[m]
-                            and (best < 0 or iou[g, j] > iou[best, j])
-                        ):
+                        free = not used_t[g] and iou[g, j] >= limits[m]
+                        if free and (best < 0 or iou[g, j] > iou[best, j]):
                             best = g
                     if best >= 0:
                         used_t[best] = True
@@ -180,22 +154,14 @@ def _hits_loop(
 
 
 def _hits_numpy(
-    truth: Float,
-    truth_start: Int,
-    boxes: Float,
-    scores: Float,
-    start: Int,
-    limits: Float,
-    by_truth: bool,
+    truth: Float, truth_start: Int, boxes: Float, start: Int, limits: Float, by_truth: bool
 ) -> Int:
     """The same without numba."""
     hits = np.zeros((len(start) - 1, len(limits)), np.int64)
     both = (np.diff(truth_start) > 0) & (np.diff(start) > 0)
     for i in np.flatnonzero(both):
-        rows = slice(start[i], start[i + 1])
-        b, s = boxes[rows], scores[rows]
-        order = np.lexsort((*b.T[::-1], -s))
-        iou = iou_matrix(truth[truth_start[i] : truth_start[i + 1]], b[order])
+        own = boxes[start[i] : start[i + 1]]
+        iou = iou_matrix(truth[truth_start[i] : truth_start[i + 1]], own)
         reach = iou[None] >= limits[:, None, None]  # (thresholds, truths, boxes)
         hits[i] = _take_by_truth(reach) if by_truth else _take_by_prediction(reach, iou)
     return hits

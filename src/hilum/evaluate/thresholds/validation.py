@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.calibration import Isotonic, Logistic, Temperature
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import BOX, Calibration, OperatingPoint
 from hilum.data.split import person
@@ -34,7 +33,6 @@ from hilum.evaluate.thresholds.operating_points import (
 )
 
 Float = NDArray[np.float64]
-Map = Temperature | Logistic | Isotonic
 Level = Literal["image", "boxes"]
 
 

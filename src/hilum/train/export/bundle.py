@@ -5,7 +5,7 @@ graph that ships, in ONNX Runtime, decoded as `hilum predict` decodes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 
 from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.manifest import Decoding
+from hilum.core.manifest import Decoding, Figure, Manifest
 from hilum.core.options import checked
 from hilum.evaluate.metrics.names import higher_is_better
+from hilum.inference.session import RawOutputs
 from hilum.models.model import Model
 from hilum.models.registry import bare_model
-from hilum.train.export.card import Evidence, card, leads, licence_text
+from hilum.train.export.card import Evidence, card, licence_text
 from hilum.train.export.figures import (
     figures_beside,
     figures_of,
@@ -204,71 +205,76 @@ def _write(
     recipe: Recipe, folder: RunFolder, net: Model, images: Images, target: Path, choice: Choice
 ) -> Bundle:
     spec = recipe.spec
-    training = tensors(images.train, spec)
-    held = images.held["validation"]
-    graph = to_onnx(net, spec.size)
-    checked = tensors(held.images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES], spec)
-    difference = check_export(net, graph, checked)
-    say("ONNX against PyTorch on %d images: %.1e", len(checked), difference)
-    files = {"model.onnx": graph}
-    if choice.int8:
-        doing(f"{recipe.name}: calibrating int8")
-        files["model.int8.onnx"] = to_int8(graph, training)
+    files, difference = _graphs(recipe, net, images, choice)
     doing(f"{recipe.name}: evaluating what ships")
-    raw_of = {
-        name: {
-            part: answers(files[name], tensors(one.images, spec))
-            for part, one in images.held.items()
-        }
-        for name in files
+    raw = {
+        file: {part: answers(graph, tensors(one.images, spec)) for part, one in images.held.items()}
+        for file, graph in files.items()
     }
-    heads = heads_of(answers(graph, training[:1])[0])
+    heads = heads_of(answers(files["model.onnx"], tensors(images.train[:1], spec))[0])
     plain = draft(recipe, net, heads, spec)
-    settings = settle(held, raw_of["model.onnx"]["validation"], plain, nms_iou=choice.nms_iou)
+    held, test = images.held["validation"], images.held["test"]
+    settings = settle(held, raw["model.onnx"]["validation"], plain, nms_iou=choice.nms_iou)
     final = plain.model_copy(update=settings.fields())
-    figures = {
-        key: value
-        for file, raw in raw_of.items()
-        for key, value in figures_of(final, images.held, raw, recipe, PRECISIONS[file]).items()
-    }
-    if choice.beside is not None:
-        figures |= figures_beside(load_bundle(choice.beside), images.held, recipe)
     shipped = list(files)[-1]
     evidence = Evidence(
-        figures=figures,
-        subgroups=subgroups_of(final, images.held["test"], raw_of[shipped]["test"]),
-        shortcuts=shortcuts_of(final, images.held["test"], raw_of[shipped]["test"], files[shipped]),
+        figures=_figures(recipe, final, images, raw, choice),
+        subgroups=subgroups_of(final, test, raw[shipped]["test"]),
+        shortcuts=shortcuts_of(final, test, raw[shipped]["test"], files[shipped]),
         data=folder.data,
         cpu_minutes=_cpu_minutes(folder.path),
         difference=difference,
         sweep=_sweep(choice.sweep),
         watched=_watched(choice.sweep),
     )
-    flat = {
-        f"{part}: {name}": figure
-        for part, own in figures.items()
-        if part.startswith("test") and "comparison" not in part
-        for name, figure in own.items()
-        if leads(name)
-    }
     if not choice.fp32:
         del files["model.onnx"]
     manifest = manifest_of(
-        recipe,
-        net,
-        heads,
-        spec,
+        *(recipe, net, heads, spec),
         files=list(files),
         fingerprints={", ".join(folder.data["sources"]): folder.data["sha256"]},
         licences=licences(folder),
         commit=commit(),
-        settings={**settings.fields(), "figures": flat, **_runs(choice, files)},
+        settings={**settings.fields(), "figures": evidence.leading(), **_runs(choice, files)},
     )
     files["card.md"] = card(recipe, manifest, evidence).encode()
     files["LICENSE.md"] = licence_text(manifest.data_licences).encode()
     say("writing %s", target)
     write_bundle(target, manifest.to_json(), files)
     return load_bundle(target)
+
+
+def _graphs(
+    recipe: Recipe, net: Model, images: Images, choice: Choice
+) -> tuple[dict[str, bytes], float]:
+    """The graphs by file name, and how far the first one's numbers are from PyTorch's."""
+    graph = to_onnx(net, recipe.spec.size)
+    few = images.held["validation"].images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES]
+    difference = check_export(net, graph, tensors(few, recipe.spec))
+    say("ONNX against PyTorch on %d images: %.1e", len(few), difference)
+    files = {"model.onnx": graph}
+    if choice.int8:
+        doing(f"{recipe.name}: calibrating int8")
+        files["model.int8.onnx"] = to_int8(graph, tensors(images.train, recipe.spec))
+    return files, difference
+
+
+def _figures(
+    recipe: Recipe,
+    manifest: Manifest,
+    images: Images,
+    raw: Mapping[str, Mapping[str, Sequence[RawOutputs]]],
+    choice: Choice,
+) -> dict[str, dict[str, Figure]]:
+    """Of every graph (file -> part -> its answers), and of the bundle beside it."""
+    figures = {
+        key: value
+        for file, parts in raw.items()
+        for key, value in figures_of(manifest, images.held, parts, recipe, PRECISIONS[file]).items()
+    }
+    if choice.beside is not None:
+        figures |= figures_beside(load_bundle(choice.beside), images.held, recipe)
+    return figures
 
 
 def _runs(choice: Choice, files: Mapping[str, bytes]) -> dict[str, str]:

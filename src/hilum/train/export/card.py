@@ -35,6 +35,16 @@ class Evidence:
     sweep: pd.DataFrame | None = None  # variants beside this run
     watched: str = ""  # what they were compared by
 
+    def leading(self) -> dict[str, Figure]:
+        """The test numbers that the manifest keeps."""
+        return {
+            f"{part}: {name}": figure
+            for part, own in self.figures.items()
+            if part.startswith("test") and "comparison" not in part
+            for name, figure in own.items()
+            if leads(name)
+        }
+
 
 def leads(name: str) -> bool:
     """Whether a number stands on the card and in the manifest."""
