@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,11 @@ else:
     # The same examples in every run: what decides whether work lands must not be a draw.
     settings.register_profile("steady", derandomize=True, deadline=None)
     settings.load_profile("steady")
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+# Software rendering: the tests need no graphics card.
+ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +48,14 @@ def oracles() -> Path:
     if not folder.is_dir():
         pytest.skip(f"test vectors are not at {folder}; set HILUM_ORACLES to test with them")
     return folder
+
+
+@pytest.fixture(scope="module")  # an open browser keeps a running event loop
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import email
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,9 +94,9 @@ def orthanc(folder: Path, more: dict[str, Any] | None = None) -> Iterator[None]:
     try:
         for _ in range(100):
             try:
-                http("GET", "/system")
+                socket.create_connection(("127.0.0.1", 8042)).close()
                 break
-            except urllib.error.URLError:
+            except OSError:
                 time.sleep(0.1)
         yield
     finally:
@@ -118,7 +118,9 @@ def stow(content: bytes) -> bool:
     accept = "application/dicom+json"
     body = head + content + b"\r\n--cut--"
     _, answer = http("POST", "/dicom-web/studies", body, Content_Type=kind, Accept=accept)
-    return "00081199" in json.loads(answer)  # ReferencedSOPSequence
+    listed = json.loads(answer).get("00081199", {}).get("Value", [])  # ReferencedSOPSequence
+    uid = str(dcmread(BytesIO(content), stop_before_pixels=True).SOPInstanceUID)
+    return any(uid in one.get("00081155", {}).get("Value", []) for one in listed)
 
 
 def wado(content: bytes) -> bytes:

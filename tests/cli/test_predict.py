@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.cli.main import app
-from hilum.dicom.guard import Guard
+from hilum.dicom.guard import _Child
 from hilum.inference.journal import NAME
 
 SECONDS = 120
@@ -49,20 +49,20 @@ def test_an_untrusted_file_that_kills_its_reader_costs_itself(
     for name in ("a", "b", "c"):
         write_png(tmp_path / "images" / f"{name}.png", ord(name), 96, 80)
     asked: list[str] = []
-    ask = Guard.ask
+    ask = _Child.ask
 
-    def killed(guard: Guard, name: str, *rest: Any) -> Any:
+    def killed(child: _Child, name: str, *rest: Any) -> Any:
         asked.append(Path(name).name)
         if asked == ["a.png", "a.png", "b.png"]:  # header and pixels of a, header of b
-            os.kill(guard._running().pid, signal.SIGKILL)
-            monkeypatch.setattr(guard, "_running", lambda: guard._process)
+            os.kill(child.running().pid, signal.SIGKILL)
+            monkeypatch.setattr(child, "running", lambda: child._process)
         try:
-            return ask(guard, name, *rest)
+            return ask(child, name, *rest)
         finally:
             if asked[-1] == "b.png":
                 monkeypatch.undo()
 
-    monkeypatch.setattr(Guard, "ask", killed)
+    monkeypatch.setattr(_Child, "ask", killed)
     arguments = ("predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline)
     code, _text = hilum(*arguments, "--untrusted", "--workers", "1")
     assert code == 1

@@ -232,6 +232,16 @@ def test_command_writes_the_split_and_its_proof(tmp_path: Path) -> None:
     assert len(open_split(out).parts) == 4
 
 
+def test_command_does_not_read_a_set_whose_split_is_there_already(tmp_path: Path) -> None:
+    from hilum.cli.main import app
+
+    (tmp_path / "split.json").write_text("mine")
+    given = [str(tmp_path / "nothing.parquet"), "--out", str(tmp_path / "split.json")]
+    result = CliRunner().invoke(app, ["data", "split", *given])
+    assert "never overwritten" in str(result.exception)  # not that there is no such set
+    assert (tmp_path / "split.json").read_text() == "mine"
+
+
 def test_command_compares_the_pictures_itself(tmp_path: Path) -> None:
     from hilum.cli.main import app
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +40,9 @@ def guard() -> Iterator[Guard]:
 
 
 def pid(guard: Guard) -> int:
-    process = guard._running()
-    return process.pid
+    """Of the child that is asked next."""
+    with guard._turn() as child:
+        return child.running().pid
 
 
 @pytest.mark.parametrize("file", [DEEP, bytes(imagecodecs.png_encode(stored()))])
@@ -106,7 +108,8 @@ def test_a_child_that_dies_costs_one_file(guard: Guard, monkeypatch: pytest.Monk
     os.kill(pid(guard), 9)
     time.sleep(0.2)
     assert opened.radiograph().view == "PA"  # seen before the question: a new one is asked
-    monkeypatch.setattr(guards, "_send", lambda *_: os.kill(pid(guard), 9))
+    asked = pid(guard)
+    monkeypatch.setattr(guards, "_send", lambda *_: os.kill(asked, 9))
     with pytest.raises(UnreadableRefused, match="a: it crashes its decoder"):
         opened.radiograph()
     monkeypatch.undo()
@@ -146,3 +149,27 @@ def test_every_thread_gets_the_answer_to_its_own_question() -> None:
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(asked, range(16)))
     assert answers == [(20 + n % 4, f"p{n % 4}") for n in range(16)]
+
+
+def test_a_file_that_keeps_its_child_busy_holds_up_nobody_else(guard: Guard) -> None:
+    first = pid(guard)
+    os.kill(first, signal.SIGSTOP)  # as if it decoded for seconds
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(lambda: guard.open(("slow", DEEP)).source)
+        while guard._idle:
+            time.sleep(0.01)
+        assert guard.open(("other", DEEP)).radiograph().view == "PA"
+        assert not slow.done()
+        os.kill(first, signal.SIGCONT)
+        assert slow.result() == "slow"
+
+
+def test_no_more_children_than_it_may_have() -> None:
+    small = Guard(children=2)
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(lambda n: small.open((f"{n}", DEEP)).radiograph(), range(12)))
+        assert 1 <= len(small._idle) <= 2
+    finally:
+        small.close()
+    assert not small._idle

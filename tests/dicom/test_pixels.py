@@ -305,7 +305,7 @@ def test_padding_and_shutters_are_no_loss(blank: str) -> None:
         kw |= {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 3900}
     decoding = read(image(pixels, 12, **kw)).decoding
     assert decoding.clipped_black < 0.1
-    assert decoding.warnings == ()
+    assert not any("leaves" in words for words in decoding.warnings)
 
 
 @pytest.mark.parametrize(("centre", "width"), [(2048, 4096), (2048, 2000), (1200, 1800)])

@@ -157,6 +157,28 @@ def test_padding_that_covers_every_value_is_not_used_and_told() -> None:
     assert "padding covers every value" in said(**covered)
 
 
+def test_a_sign_that_tears_the_picture_is_told() -> None:
+    y, x = np.mgrid[:200, :200]
+    smooth = (2048 + 900 * np.sin(x / 9) * np.sin(y / 7)).astype(np.uint16)  # as if of ribs
+    wrong = read(image(smooth, 12, PixelRepresentation=1)).decoding.warnings
+    assert any("tears the picture" in text for text in wrong)
+    assert read(image(smooth, 12)).decoding.warnings == ()
+    signed = smooth.astype(np.int16) - 2048
+    assert read(image(signed, 12, PixelRepresentation=1)).decoding.warnings == ()
+
+
+@pytest.mark.parametrize(("spacing", "odd"), [(0.1, True), (0.7, False), (2.0, True)])
+def test_no_detector_is_a_metre_wide_and_no_chest_a_thumb(spacing: float, odd: bool) -> None:
+    pixels = stored((530, 540), 12)
+    warnings = read(image(pixels, 12, PixelSpacing=[spacing, spacing])).decoding.warnings
+    assert any("by its spacing" in text for text in warnings) == odd
+
+
+def test_padding_that_hides_most_of_a_picture_is_told() -> None:
+    mostly = {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 3500}
+    assert "padding values are" in said(**mostly)
+
+
 def test_nobody_is_999_years_old() -> None:
     assert shown(PatientAge="999Y").age_years is None
     assert shown(PatientAge="103Y").age_years == 103

@@ -150,16 +150,16 @@ RSNA = "patientId,x,y,width,height,Target\na,1,2,3,4,1\nb,,,,,0\n"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("3,4,1", "3,4,yes", "Target 'yes'"),  # not taken as negative
-        ("3,4,1", "3,4,2", "Target '2'"),
-        ("b,,,,,0", "b,,,,,", "Target ''"),
+        ("3,4,1", "3,4,maybe", "Target' holds 'maybe'"),  # not taken as negative
+        ("3,4,1", "3,4,2", "Target' holds '2'"),
+        ("b,,,,,0", "b,,,,,", "no Target"),
         ("b,,,,,0", "b", "fewer cells"),
         ("a,1,2,3,4,1", "a,1,2,3,4,1,5", "7 cells for 6 columns"),
         ("b,,,,,0", "a,,,,,0", "Target 1 and 0"),
-        ("a,1,2", "a,x,2", "no number"),
+        ("a,1,2", "a,x,2", "no proper box"),
         ("a,1,2", "a,,2", "no proper box"),
-        ("a,1,2", "a,1_0,2", "no number"),
-        ("a,1,2", "a,nan,2", "no number"),
+        ("a,1,2", "a,1_0,2", "no proper box"),
+        ("a,1,2", "a,nan,2", "no proper box"),
         ("a,1,2", "a,1e30,2", "beyond any image"),
         ("3,4,1", "-3,4,1", "negative"),
     ],

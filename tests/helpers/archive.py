@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from helpers.certificates import Pair
 from helpers.loopback import Handler, serving
 from hilum.dicom.web import parts
 
@@ -125,8 +126,8 @@ def _state(item: dict[str, Any]) -> str:
 
 
 @contextmanager
-def archive() -> Iterator[Archive]:
-    """A running one."""
+def archive(pair: Pair | None = None) -> Iterator[Archive]:
+    """A running one; with a certificate it speaks TLS."""
     made = Archive()
 
     class One(Handler):
@@ -149,5 +150,5 @@ def archive() -> Iterator[Archive]:
 
         do_GET = do_POST = do_PUT = do
 
-    with serving(One) as made.url:
+    with serving(One, pair) as made.url:
         yield made

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -87,7 +88,10 @@ def nursery() -> None:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _live(config, writing)
+            try:
+                _live(config, writing)
+            finally:
+                os._exit(1)  # what else ends here belongs to the parent
         os.close(writing)
         port = os.read(reading, 20)
         os.close(reading)
@@ -168,20 +172,25 @@ class Killer:
         sender = threading.Thread(target=self.send)
         sender.start()
         while self.report.kills < kills and time.monotonic() - started < seconds:
-            if self.report.kills % 2 == 0:  # every second one has done something
-                self._wait_for_progress()
+            # Every second one has done something: taken an image, or delivered a result.
+            if self.report.kills % 4 == 0:
+                self._wait_for_more(lambda: len(self.acknowledged))
+            elif self.report.kills % 4 == 2 and len(self.acknowledged) > len(self.pacs.objects):
+                self._wait_for_more(lambda: len(self.pacs.objects))
             time.sleep(self.random.expovariate(1 / mean_s))
-            os.kill(pid, signal.SIGKILL)
+            _kill(pid)
             self.report.kills += 1
             if self.report.kills % 50 == 0:
                 print(
-                    f"{self.report.kills} kills, {len(self.acknowledged)} acknowledged", flush=True
+                    f"{self.report.kills} kills, {len(self.acknowledged)} acknowledged, "
+                    f"{len(self.pacs.objects)} delivered",
+                    flush=True,
                 )
             pid = self.start()
         self.stop.set()
         sender.join()
         self._settle()
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
         self._look()
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
@@ -191,9 +200,9 @@ class Killer:
         self.report.seconds = time.monotonic() - started
         return self.report
 
-    def _wait_for_progress(self) -> None:
-        before, deadline = len(self.acknowledged), time.monotonic() + PROGRESS_S
-        while len(self.acknowledged) == before and time.monotonic() < deadline:
+    def _wait_for_more(self, count: Callable[[], int]) -> None:
+        before, deadline = count(), time.monotonic() + PROGRESS_S
+        while count() == before and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _settle(self) -> None:
@@ -230,6 +239,13 @@ class Killer:
             "objects in the archive, more or fewer": abs(len(self.pacs.objects) - len(results)),
         }
         report.problems = [f"{number} {what}" for what, number in problems.items() if number]
+
+
+def _kill(pid: int) -> None:
+    """And wait until it is gone, as a supervisor does: a folder is one service's alone."""
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.005)
 
 
 def _associate(port: int) -> Any:

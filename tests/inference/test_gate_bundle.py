@@ -79,3 +79,11 @@ def test_other_pictures_are_refused(hilum_data: Path) -> None:
     for row in range(0, len(catalog), 5):
         picture = open_radiograph(catalog.root, catalog.table["path"].iat[row])
         assert _said(picture.pixels).status == "refused"
+
+
+@pytest.mark.parametrize("grid", [(1, 2), (2, 1), (2, 2)], ids=str)
+def test_several_radiographs_in_one_picture_are_refused(grid: tuple[int, int]) -> None:
+    result = _said(np.tile(phantom(seed=1, width=320, height=320).pixels, grid))
+    assert result.status == "refused"
+    assert result.reason is not None
+    assert "several frontal chest radiographs" in result.reason

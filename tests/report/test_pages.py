@@ -86,7 +86,9 @@ def test_a_sweep_draws_every_component_group_by_group(grouped: bool) -> None:
             },
         ]
     )
-    html = sweep_page("recipe", "ap50", "test", table, figures)
+    html = sweep_page("recipe", "ap50", "test", table, figures, same_parts=grouped)
+    assert ("All runs have the same parts" in html) == grouped
+    assert ("draws its own split" in html) != grouped
     assert "baseline" in html
     assert "0.050 to 0.150" in html
     assert "<b>" not in html

@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from hilum.core.errors import ConfigError, DataError, NotWritten
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.manifest import OperatingPoint
+from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_results, masks_of
 from hilum.report import overlay
@@ -247,6 +249,38 @@ def test_the_page_never_gives_a_verdict_of_normal() -> None:
     assert "normal" not in data(run)
     assert "normal" not in page(run).replace("white-space: normal", "")
     assert "no target finding above the threshold" in page(run)
+
+
+def test_what_is_outlined_without_a_box_is_marked_also_when_its_pixels_are_gone() -> None:
+    blob = np.zeros((60, 80), bool)
+    blob[10:30, 20:50] = True
+    masks = {"opacity": blob, "lungs": blob, "pneumothorax": np.zeros((60, 80), bool)}
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ()
+    findings = Findings(80, 60, *none, masks=masks)
+    known = result(
+        findings=findings, outlines={name: svg_path(mask) for name, mask in masks.items()}
+    )
+    assert known.marked == ("opacity",)
+    assert ImageResult.from_json(known.to_json()).marked == ("opacity",)
+    assert replace(known, outlines={"lungs": "M0 0"}).light().marked == ()
+    assert result().marked == ("opacity",)
+
+
+@pytest.mark.slow
+def test_the_page_says_what_is_outlined_without_a_box(tmp_path: Path, browser: Any) -> None:
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ()
+    findings = Findings(80, 60, *none, image_scores={"opacity": 0.93})
+    empty = result("nothing.dcm", findings=findings, outlines={"lungs": "M1 1H9V9Z", "opacity": ""})
+    outlined = replace(empty, name="outlined.dcm", outlines={"opacity": "M20 10H50V30H20Z"})
+    ResultFolder(tmp_path, {}).finish(whole(outlined, empty))
+    opened = browser.new_page()
+    opened.goto((tmp_path / "index.html").as_uri())
+    cards = {name: opened.locator(f".body:has-text('{name}')") for name in ("outlined", "nothing")}
+    assert "no box; outlined: Lung opacity" in cards["outlined"].inner_text()
+    assert "no target finding above the threshold" in cards["nothing"].inner_text()
+    opened.select_option("#status", "boxes")
+    assert [cards[name].count() for name in ("outlined", "nothing")] == [1, 0]
+    opened.close()
 
 
 def test_an_empty_run_has_a_page_and_tables(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hilum.inference.job import Job
 from hilum.inference.pipeline import Pipeline
 from hilum.report.results import ResultFolder
 from hilum.scale.batch import Finish, batch, here
-from hilum.scale.cluster import _ray
+from hilum.scale.cluster import session
 from hilum.scale.manifest import NAME, Manifest
 from hilum.scale.shards import Finished, Shard, Worker, plan, shard_of
 
@@ -242,6 +242,6 @@ def test_a_machine_too_busy_for_ray_is_told_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr(ray, "init", late)
     with (
         pytest.raises(HilumError, match=r"Ray did not start.*timed out.*run the same"),
-        _ray(1, None),
+        session(1, None),
     ):
         pass

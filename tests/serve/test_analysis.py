@@ -41,6 +41,22 @@ def test_a_radiograph_is_analysed_on_receipt(parts: Parts) -> None:
     assert parts.store.read_result(result.id, result.files["mask-lungs"]).startswith(b"\x89PNG")
 
 
+def test_what_is_outlined_without_a_box_is_a_finding_of_the_list(tmp_path: Path) -> None:
+    pipeline = write_toy_pipeline(tmp_path, boxes=(), logits=())
+    parts = Parts(tmp_path, pipelines={"default": str(pipeline)})
+    id = parts.receive(radiograph_file()).id
+    for _ in range(2):  # the second time its result is known, without the pixels of masks
+        parts.work()
+        assert (parts.image(id).state, parts.image(id).finding) == ("analysed", True)
+        with parts.records.write() as session:
+            session.get_one(Image, id).state = "failed"
+        actions.retry(parts.service, id)
+    with parts.records.read() as session:
+        entry = session.scalars(select(Result)).one().document["images"][0]
+    assert (entry["findings"], bool(entry["outlines"]["opacity"])) == ([], True)
+    parts.close()
+
+
 def test_the_same_image_is_never_analysed_twice(parts: Parts) -> None:
     id = parts.receive(radiograph_file()).id
     parts.work()

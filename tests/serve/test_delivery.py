@@ -14,8 +14,9 @@ from pynetdicom.sop_class import Comprehensive3DSRStorage
 from sqlalchemy import select
 
 from helpers.archive import Archive, archive
+from helpers.certificates import authority, certificate
 from helpers.service import Parts, radiograph_file
-from hilum.dicom.web import PeerFailed, WebArchive, parts
+from hilum.dicom.web import PeerFailed, WebArchive, WebPeer, parts
 from hilum.serve import actions
 from hilum.serve.tables import Delivery, Work
 
@@ -228,13 +229,22 @@ def test_a_destination_that_is_gone_makes_dead_letters(tmp_path: Path, pacs: Arc
 
 
 def test_errors_of_peers_quote_no_identifier(pacs: Archive) -> None:
-    from hilum.dicom.web import WebPeer
 
     server = WebArchive(WebPeer(url="http://127.0.0.1:9"))
     with pytest.raises(PeerFailed) as caught:
         server.query("/studies", {"PatientID": "CANARY"})
     assert "CANARY" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_server_is_believed_by_its_authority_alone_and_who_is_missing_is_told(
+    tmp_path: Path,
+) -> None:
+    ca = authority(tmp_path / "authority")
+    with archive(certificate(ca, tmp_path / "archive", "127.0.0.1")) as pacs:
+        assert not WebArchive(WebPeer(url=pacs.url, ca=ca.certificate)).has("1.2", "1.2.3")
+        with pytest.raises(PeerFailed, match=r"certificate is not believed: .+; needed: its auth"):
+            WebArchive(WebPeer(url=pacs.url)).has("1.2", "1.2.3")
 
 
 def test_parts_of_an_answer_keep_their_bytes() -> None:

@@ -19,7 +19,7 @@ SHIPPED = {
     *("default", "nih-pretraining", "covid-fasterrcnn", "covid-yolo", "covid-study"),
     *("pneumothorax-classifier", "pneumothorax-segmenter"),
 }
-NAMES = [name for name in recipe_names() if name not in SHIPPED]
+NAMES = [name for name in recipe_names() if name not in {*SHIPPED, "ablation"}]
 FULL = [name for name in NAMES if not name.endswith("-small")]
 # The network of nih-resnext101, whose twin stands for it: no set to train a twin on is at hand.
 TWINLESS = {"nih-chexpert-resnext101"}

@@ -61,6 +61,30 @@ export interface Receipt {
 /** What a score rests on: how far hiding a part of the image lowers it. */
 export interface Heat { bundle: string; method: string; score: string; value: number; strongest: number; positions: number; map: number[][] }
 
+/** What an administrator is shown. */
+export interface Administration {
+  users: { name: string; role: string; configured: boolean }[]; provider: string | null;
+  rules: { when: Record<string, string>; pipelines: string[]; shadow: string[]; destinations: string[]; priority: Priority }[];
+  destinations: {
+    name: string; address: string; objects: string[]; deidentified: boolean; verified_by: string;
+    deliveries: { waiting: number; delivered: number; dead: number }; last_delivered: Time; waits_s: number | null; reason: string | null;
+  }[];
+  dead_letters: { id: string; image: string; destination: string; object: string; reason: string | null; changed: Time }[];
+}
+
+export interface Shadow {
+  studies: number; needed: number; shift: { p05: number | null; median: number | null; p95: number | null }; fingerprint: string | null;
+  finding_only_shown: number; finding_only_shadow: number; accepted: { by: string; at: Time } | null;
+}
+
+export interface Monitor {
+  refusal_rate: number | null; failure_rate: number | null;
+  drift: { ready: boolean; reference: number; needed: number; block: number; blocks: { number: number; alarms: string[] }[]; alarm: boolean };
+  agreement: Record<string, { accepted: number | null; interval: [number, number] | null }>; shadow: Record<string, Shadow>;
+}
+
+export interface Trail { whole: boolean; entries: number | null; head: string | null; problem: string | null }
+
 export interface Pixels { rows: number; columns: number; values: Uint16Array }
 
 /** An answer that is no success, in the words of the service (RFC 9457). */
@@ -111,6 +135,12 @@ export const api = {
   retry: (id: string) => answer(`/images/${id}/retry`, { method: "POST" }),
   retryDelivery: (id: string) => answer(`/deliveries/${id}/retry`, { method: "POST" }),
   priority: (id: string, priority: Priority) => answer(`/images/${id}`, sent("PATCH", { priority })),
+  administration: () => json<Administration>("/admin"),
+  monitor: () => json<Monitor>("/monitor"),
+  verifyTrail: () => json<Trail>("/admin/audit/verify", { method: "POST" }),
+  newReference: () => answer("/monitor/reference", { method: "POST" }),
+  acceptShadow: (pipeline: string) => answer(`/monitor/shadow/${encodeURIComponent(pipeline)}/accept`, { method: "POST" }),
+  withdrawShadow: (pipeline: string) => answer(`/monitor/shadow/${encodeURIComponent(pipeline)}/accept`, { method: "DELETE" }),
   ways: () => json<{ password: boolean; provider: string | null }>("/session/ways"),
   providerLogIn: `${BASE}/session/oidc`,
   logIn: (name: string, password: string) => answer("/session", sent("POST", { name, password })),

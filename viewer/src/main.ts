@@ -1,4 +1,5 @@
 // The page: head, worklist, and the image whose address is open. Knows no drawing.
+import { Admin } from "./admin";
 import { api, type Problem, type Status } from "./api";
 import { button, fill, h, icon } from "./dom";
 import { Intake } from "./intake";
@@ -32,6 +33,7 @@ class Page {
         h("p", { class: "notice" }, h("span", { "aria-hidden": "true" }, "⚠ "), NOTICE),
         this.disk(),
         user ? h("p", { class: "quiet user" }, user.name) : null,
+        user?.role === "admin" ? h("a", { href: "#/admin", class: "button small", id: "admin" }, "Admin") : null,
         user && user.name !== "local" ? button("Log out", null, () => void api.logOut().finally(() => location.reload()), { class: "small" }) : null,
         button("Keys", null, () => this.help.open(), { class: "small", title: "Keyboard (?)", id: "help" })),
       this.away, this.main, this.toast, this.help.root, h("div", { class: "drop-veil", "aria-hidden": "true" }, icon("upload"), h("span", {}, "Drop to analyse")));
@@ -60,12 +62,13 @@ class Page {
   private route(): void {
     const id = /^#\/image\/([0-9a-f]+)$/.exec(location.hash)?.[1] ?? null;
     if (this.view?.id === id && id) return;
+    const admin = location.hash === "#/admin" && this.status.user?.role === "admin";
     this.view?.destroy();
     this.view = id ? new View({ status: this.status, say: (words, kind) => this.say(words, kind), close: () => this.close(), changed: () => this.worklist.later() }, id) : null;
-    document.body.classList.toggle("viewing", id !== null);
-    fill(this.right, this.view?.root ?? welcome());
+    document.body.classList.toggle("viewing", id !== null || admin);
+    fill(this.right, admin ? new Admin((words, kind) => this.say(words, kind)).root : this.view?.root ?? welcome());
     this.worklist.select(id);
-    if (id) window.scrollTo(0, 0);
+    if (id || admin) window.scrollTo(0, 0);
   }
 
   private close(): void {

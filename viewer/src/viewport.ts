@@ -54,7 +54,6 @@ export class Viewport {
     await this.view.setStack([this.image]);
     this.negative = false;
     this.setWindow(this.fitted);
-    engine!.resize(true, true); // the host may have changed before there was an image
     this.fit();
   }
 

@@ -52,6 +52,7 @@ export const labelColour = (name: string): string => LABELS[name]?.[1] ?? "#ffb0
 export const labels = (): string[] => Object.keys(LABELS).filter((name) => name !== "lungs");
 export const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 export const two = (value: number): string => value.toFixed(2);
+export const percent = (share: number | null): string => (share === null ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`);
 export const many = (count: number, one: string, more = `${one}s`): string => `${count} ${count === 1 ? one : more}`;
 
 /** "code: what came. What to do." in its two parts. */

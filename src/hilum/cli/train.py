@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from hilum.train.recipe import Recipe
 
 
 def train(
@@ -21,6 +25,12 @@ def train(
         "`split`, or the recipe's own.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Fail if there is no run to go on with."),
+    workers: int | None = typer.Option(
+        None, min=1, help="Processes that share every batch, on Ray; else one, without it."
+    ),
+    address: str | None = typer.Option(
+        None, help="A Ray cluster, of which all nodes see --data and --out; else Ray starts here."
+    ),
     change: list[str] = typer.Option(
         [], "--set", help="Change a setting: stages.base.steps=20 (repeatable)."
     ),
@@ -36,12 +46,30 @@ def train(
 
     require("train")
     from hilum.train.recipe import load_recipe
-    from hilum.train.run import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     chosen = load_recipe(recipe, tuple(change))
     folder = out or Path("runs") / chosen.name
     if resume and not (folder / "recipe.yaml").is_file():
         raise ConfigError(f"--resume: {folder} holds no run; leave --resume out to begin one")
-    run(chosen, data, folder, split=split)
+    if workers is None and address is not None:
+        raise ConfigError("--address: needed: --workers, how many processes train there")
+    if workers is None:
+        from hilum.train.run import run
+
+        run(chosen, data, folder, split=split)
+    else:
+        _on_ray(chosen, data, folder, workers, split, address)
     typer.echo(f"{folder}/index.html shows it; hilum export {folder} --out NAME.zip")
+
+
+def _on_ray(
+    recipe: Recipe, data: Path, out: Path, workers: int, split: Path | None, address: str | None
+) -> None:
+    from hilum.scale.cluster import ready
+
+    ready(address)
+    from hilum.scale.training import train
+
+    whole = None if split is None else split.resolve()
+    train(recipe, data.resolve(), out.resolve(), workers=workers, split=whole, address=address)

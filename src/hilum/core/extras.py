@@ -11,7 +11,7 @@ FEATURES = {
     "demo": ("The demo", "data_store"),
     "dicom": ("Writing results as DICOM", "highdicom"),
     "eval": ("Evaluation and data sets", "pandas"),
-    "scale": ("Archives on Ray", "ray"),
+    "scale": ("Work on Ray", "ray"),
     "serve": ("The service", "pynetdicom"),
     "train": ("Training", "torch"),
 }

@@ -115,6 +115,11 @@ class Findings:
         )
         return (*self.labels, *outlined)
 
+    @property
+    def lead(self) -> float:
+        """The one number of a list: the image's score for opacity, else that of its surest box."""
+        return float(self.image_scores.get("opacity", max([*map(float, self.scores), 0.0])))
+
     def above(self, threshold: float) -> Self:
         """The same findings with only the boxes of at least `threshold`."""
         keep = np.flatnonzero(self.scores >= threshold)

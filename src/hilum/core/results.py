@@ -20,6 +20,7 @@ from hilum.core.documents import parse_json, read_document
 from hilum.core.errors import DataError, HilumError
 from hilum.core.findings import Findings, StudyResult
 from hilum.core.findings_schema import SCHEMA, check_document, check_entry
+from hilum.core.labels import ANATOMY
 from hilum.core.manifest import OperatingPoint
 from hilum.core.radiograph import Identifiers, Window
 
@@ -49,6 +50,13 @@ class ImageResult:
     outlines: Mapping[str, str] = field(default_factory=dict)  # mask -> SVG path, source pixels
     masks: Mapping[str, str] = field(default_factory=dict)  # mask -> file, once written
     files: Mapping[str, str] = field(default_factory=dict)  # other files, once written
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """`Findings.marked`, also where masks are gone and their outlines are left."""
+        known = self.findings.marked if self.findings else ()
+        outlined = (name for name, path in self.outlines.items() if path and name not in ANATOMY)
+        return (*known, *(name for name in outlined if name not in known))
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `images` in findings.json."""

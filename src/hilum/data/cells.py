@@ -24,6 +24,14 @@ from hilum.core.files import read_at_most
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30  # inflated
+# First cell of rows that a spreadsheet puts below a table.
+TOTALS = frozenset(
+    (
+        *("total", "totals", "sum", "mean", "average", "avg", "median", "std"),
+        *("gesamt", "summe", "mittelwert", "durchschnitt", "moyenne", "somme"),
+    )
+)
+_FORMULA = re.compile(r'="([^"]*)"|\'(\d+)')  # ="0012" and '0012: text that looks like a number
 _TOLD = re.compile(r"""\s*["']?sep=([,;\t|])["']?[,;\t|]*\r?\n""", re.IGNORECASE)
 
 
@@ -35,6 +43,8 @@ class Cells:
     short: tuple[int, ...] = ()  # numbers of the rows, the header's is 1, that lack cells
     headers: int = 0  # rows that repeat the header, as joined files have them; left out
     twins: tuple[str, ...] = ()  # names that stand over several columns; the first keeps it
+    comments: int = 0  # rows that begin with #; left out
+    totals: tuple[str, ...] = ()  # first cells of rows of sums and means at the end; left out
 
 
 def read_cells(path: str | os.PathLike[str]) -> Cells:
@@ -44,24 +54,63 @@ def read_cells(path: str | os.PathLike[str]) -> Cells:
         DataError: not text, not a table, or a row has more cells than columns.
     """
     rows = _rows(Path(path))
+    everything = len(rows)
+    rows = _without_comments(rows)
+    comments = everything - len(rows)
     header = _names(rows[0]) if rows else []
     twins = tuple(name for name in header if f"{name}.1" in header)
     again = [row for row in rows[1:] if row == rows[0]]
     rows = [*rows[:1], *(row for row in rows[1:] if row != rows[0])]
+    totals = _totals(rows)
+    rows = rows[: len(rows) - len(totals)]
     short = []
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows[1:], 2 + comments):
         if len(row) == len(header):
             continue
         if any(map(str.strip, row[len(header) :])):
             raise DataError(
                 f"{Path(path).name}, row {number} has {len(row)} cells for {len(header)} columns; "
-                "is a delimiter inside a cell not quoted?"
+                "is a delimiter inside a cell not quoted, or does a title stand above the header?"
             )
         if len(row) < len(header):
             short.append(number)
         row[len(header) :] = [""] * (len(header) - len(row))
     table = pd.DataFrame(rows[1:], columns=header, dtype=str)
-    return Cells(table, tuple(short), len(again), twins)
+    return Cells(
+        table=table,
+        short=tuple(short),
+        headers=len(again),
+        twins=twins,
+        comments=comments,
+        totals=tuple(totals),
+    )
+
+
+def _without_comments(rows: list[list[str]]) -> list[list[str]]:
+    """Rows without those that begin with #, unless they are as full as the header: #REF! is none,
+    nor is a header that is called #id."""
+    plain = (row for row in rows if not row[0].startswith("#"))
+    full = len(_filled(next(plain, [])))
+
+    def is_comment(row: list[str]) -> bool:
+        return row[0].startswith("#") and (row[0][1:2] in "# " or len(_filled(row)) != full)
+
+    return [row for row in rows if not is_comment(row)]
+
+
+def _filled(row: Sequence[str]) -> list[str]:
+    return [cell for cell in row if cell.strip()]
+
+
+def _totals(rows: Sequence[Sequence[str]]) -> list[str]:
+    """What rows of sums and means at the end of a table begin with."""
+    out: list[str] = []
+    for row in reversed(rows[1:]):
+        first = _filled(row)[0].strip()
+        if first.casefold().rstrip(":") not in TOTALS:
+            break
+        out.append(first)
+    return out[::-1]
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -71,14 +120,19 @@ def _rows(path: Path) -> list[list[str]]:
         told = _TOLD.match(text)  # how spreadsheets are told the delimiter: sep=;
         text = text[told.end() :] if told else text
         lines = text.lstrip("\r\n ").splitlines()
-        header = lines[0] if lines else ""
+        header = next((line for line in lines if line[:1] != "#"), lines[0] if lines else "")
         delimiter = told[1] if told else max(DELIMITERS, key=header.count)
         csv.field_size_limit(MOST_BYTES)  # of the process; a mask's run lengths may be long
         # Strict: a quote that is not closed would swallow the rows behind it.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        return [row for row in reader if any(map(str.strip, row))]
+        return [[*map(_tidy, row)] for row in reader if any(map(str.strip, row))]
     except (ValueError, OSError, EOFError, csv.Error) as error:
         raise DataError(f"{path} is not a readable CSV: {error}") from error
+
+
+def _tidy(cell: str) -> str:
+    match = _FORMULA.fullmatch(cell) if cell[:1] in "='" else None
+    return cell if match is None else match[1] or match[2] or ""
 
 
 def _content(path: Path) -> bytes:

@@ -66,6 +66,12 @@ class _PatientsForm(BaseModel):
     parts: dict[Name, list[Name]]
 
 
+def need_new(path: str | Path) -> None:
+    """Raises ConfigError where the file is there already; a split is never overwritten."""
+    if Path(path).exists():
+        raise ConfigError(f"{path} is there already; a split is never overwritten")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Which image, patient and picture is in which part.
@@ -150,8 +156,7 @@ class Split:
         Raises:
             ConfigError: the file is there already; a split is never overwritten.
         """
-        if Path(path).exists():
-            raise ConfigError(f"{path} is there already; a split is never overwritten")
+        need_new(path)
         rows = self.table.sort_values("image_id")
         columns = ["image_id", "patient", *(["picture"] if rows["picture"].notna().any() else [])]
         pictures = rows["picture"].astype(object)

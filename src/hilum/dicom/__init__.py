@@ -11,6 +11,7 @@ lookup.py    Modality and VOI look-up tables and windows
 pixels.py    stored values -> [0, 1], the grey-scale pipeline
 plane.py     view, orientation, size and shape of pixels, by the header
 masks.py     padding, shutters, burned-in borders
+looks.py     few greys, wide borders, magnification: what pixels alone tell
 raster.py    PNG, JPEG, WebP
 source.py    path, bytes, stream -> name and bytes; foreign errors -> refusals
 stored.py    path or bytes -> StoredImage (header parsed, pixels undecoded) -> Radiograph

@@ -18,6 +18,7 @@ from hilum.dicom.stream import Stream
 
 Values = NDArray[np.integer[Any]]
 
+TORN = 0.01  # of the pixels
 DECISIVE = 3  # times as many tears in one reading as in the other
 
 
@@ -101,7 +102,7 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
         warning = f"HighBit is {shape.high_bit}, its values lie below bit {shape.bits_stored}"
         return Settled(containers, low, (warning,))
     if not highest >> top or has_overlay_bits:
-        return Settled(containers, shape)
+        return Settled(containers, shape, _sign_warning(containers, shape))
     whole = containers.astype(np.int32) >> shape.shift
     if shape.signed and _is_sign(whole, shape):
         return Settled(containers, shape)
@@ -116,6 +117,20 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
         )
     warning = f"bits above HighBit {shape.high_bit} are set, and are not used"
     return Settled(containers, shape, (warning,))
+
+
+def _sign_warning(containers: Containers, shape: Layout) -> tuple[str, ...]:
+    """Whether signed values tear the picture all over, where unsigned ones do not: edges of
+    collimators and letters are too short for that."""
+    if not shape.signed:
+        return ()
+    codes = (containers.astype(np.int32) >> shape.shift) & (2**shape.bits_stored - 1)
+    unsigned, signed = _tears(codes, as_signed(codes, shape.bits_stored), shape.bits_stored)
+    if signed <= max(DECISIVE * unsigned, TORN * codes.size):
+        return ()
+    return (
+        "PixelRepresentation says signed, which tears the picture; unsigned would not: is it so?",
+    )
 
 
 def _is_sign(whole: Values, shape: Layout) -> bool:

@@ -1,9 +1,10 @@
-"""Opening and decoding in a child process with an address-space limit and a clock, for untrusted
+"""Opening and decoding in child processes with an address-space limit and a clock, for untrusted
 files.
 
 Whatever a parser or decoder does (crash, hang, eat memory), the caller gets a StoredImage and a
 Radiograph, or a typed refusal. One child serves file after file, since starting one costs half a
-second; after a failure, or a hundred files, the next file gets a new one.
+second; after a failure, or a hundred files, the next file gets a new one. Threads that ask at the
+same time get children of their own, up to `CHILDREN`: a slow file holds up nobody else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -31,6 +34,7 @@ from hilum.dicom.syntaxes import supported
 
 TIMEOUT_S, MEMORY_BYTES = 10.0, 2**30
 FILES_A_CHILD = 100
+CHILDREN = 4  # of one guard at once; each may need its time and its memory
 _ANSWERS = frozenset(
     (
         "hilum.core.radiograph.Radiograph",
@@ -72,16 +76,28 @@ class GuardedImage(StoredImage):
 
 
 class Guard:
-    """A child process that is asked about one file at a time; threads wait for their turn."""
+    """Asks a child process about one file; a thread waits where all children are busy."""
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
-        self.timeout_s, self.memory_bytes = timeout_s, memory_bytes
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner, self._files = os.getpid(), 0
-        self._turn = threading.RLock()
+    def __init__(
+        self,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        memory_bytes: int = MEMORY_BYTES,
+        children: int = CHILDREN,
+    ) -> None:
+        self.timeout_s, self.memory_bytes, self.children = timeout_s, memory_bytes, children
+        self.forked()
+        _every.add(self)
+
+    def forked(self) -> None:
+        """Begin without children: those there are belong to the process that this is a copy of,
+        and a thread of it may have been in its turn that is not here to end it."""
+        self._idle: list[_Child] = []
+        self._places = threading.Semaphore(self.children)
+        self._closing = threading.Lock()
 
     def open(self, source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
-        """As `open_stored`, parsed in the child first."""
+        """As `open_stored`, parsed in a child first."""
         name, data = load(source, limits)
         self.ask(name, data, limits, None)
         opened = open_stored((name, data), limits=limits)
@@ -96,32 +112,63 @@ class Guard:
         )
 
     def ask(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
-        """Parse, and decode where there are `options`; the answer of the child.
+        """Parse, and decode where there are `options`; the answer of a child.
 
         Raises:
             InputRefused: what the child refuses, or more time or memory than it may use.
         """
-        with self._turn:
-            return self._asked(name, data, limits, options)
+        with self._turn() as child:
+            return child.ask(name, data, limits, options)
 
-    def _asked(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
-        process = self._running()
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[_Child]:
+        """A child for one question: the one that was free last, so that one thread needs one."""
+        with self._places:
+            try:
+                child = self._idle.pop()
+            except IndexError:
+                child = _Child(self.timeout_s, self.memory_bytes)
+            try:
+                yield child
+            finally:
+                self._idle.append(child)
+
+    def close(self) -> None:
+        """End the children, once each has answered; the next question starts another one."""
+        with self._closing:
+            for _ in range(self.children):
+                self._places.acquire()
+            while self._idle:
+                self._idle.pop().end()
+            self._places.release(self.children)
+
+
+class _Child:
+    """One child process, started when it is first asked and again after a failure."""
+
+    def __init__(self, timeout_s: float, memory_bytes: int) -> None:
+        self.timeout_s, self.memory_bytes = timeout_s, memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._files = 0
+
+    def ask(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
+        process = self.running()
         try:
             _send(process.stdin, pickle.dumps((name, data, limits, options), protocol=5))
             content = _received(process.stdout, self.timeout_s)
         except TimeoutError as error:
-            self.close()
+            self.end()
             reason = f"reading takes longer than {self.timeout_s:g} s."
             raise LimitRefused(name, reason, "Raise the limit if you trust it.") from error
         except OSError as error:
             if _exit_status(process) == _OUT_OF_MEMORY:
                 raise self._too_large(name) from error
-            self.close()
+            self.end()
             raise UnreadableRefused(name, "it crashes its decoder.", "Export it again.") from error
         try:
             answer = _Answer(io.BytesIO(content)).load()
         except Exception as error:
-            self.close()
+            self.end()
             raise UnreadableRefused(
                 name, "its reader gave no answer.", "Export it again."
             ) from error
@@ -130,18 +177,13 @@ class Guard:
         return answer
 
     def _too_large(self, name: str) -> LimitRefused:
-        self.close()
+        self.end()
         reason = f"reading needs more than {self.memory_bytes >> 20} MiB."
         return LimitRefused(name, reason, "Raise the limit if you trust it.")
 
-    def close(self) -> None:
-        """End the child; the next question starts another one."""
-        with self._turn:
-            self._end()
-
-    def _end(self) -> None:
+    def end(self) -> None:
         process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
+        if process is None:
             return
         process.kill()
         process.wait()
@@ -150,11 +192,10 @@ class Guard:
                 with contextlib.suppress(BrokenPipeError):  # what was not sent is of no use
                     stream.close()
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._owner != os.getpid():  # forked: the child belongs to the parent
-            self._process, self._owner = None, os.getpid()
+    def running(self) -> subprocess.Popen[bytes]:
+        """The process, ready for a question."""
         if self._files >= FILES_A_CHILD or (self._process and self._process.poll() is not None):
-            self.close()
+            self.end()
         if self._process is None:
             self._files = 0
             self._process = subprocess.Popen(
@@ -168,6 +209,7 @@ class Guard:
         return self._process
 
 
+_every: weakref.WeakSet[Guard] = weakref.WeakSet()
 _guards: dict[tuple[float, int], Guard] = {}
 
 
@@ -177,9 +219,8 @@ def _shared(timeout_s: float, memory_bytes: int) -> Guard:
 
 
 def _forked() -> None:
-    """A thread of the parent may have been in its turn; it is not here to end it."""
-    for guard in _guards.values():
-        guard._turn = threading.RLock()
+    for guard in _every:
+        guard.forked()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -199,7 +240,7 @@ def open_guarded(
     timeout_s: float = TIMEOUT_S,
     memory_bytes: int = MEMORY_BYTES,
 ) -> StoredImage:
-    """As `open_stored`, parsed and later decoded in this process's guarded child.
+    """As `open_stored`, parsed and later decoded in a guarded child of this process.
 
     Raises:
         LimitRefused: more time or memory than allowed.

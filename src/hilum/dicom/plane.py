@@ -10,6 +10,8 @@ import re
 from hilum.dicom.header import Header
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+FIELD_MM = (80.0, 600.0)  # longer side: a newborn's chest, and more than the largest detectors
+WHOLE_PX = 512  # rows of a picture that is no detail or test
 POSSIBLE_MM = (0.01, 10.0)  # side of a radiograph's pixel; beyond, the number is in another unit
 SQUARE = 1.02  # sides of a pixel may differ by so much before the picture is squeezed
 FRONTAL = frozenset(("PA", "AP"))
@@ -93,6 +95,21 @@ def spacing(header: Header) -> tuple[tuple[float, float] | None, str | None, tup
         shown = " x ".join(f"{number:g}" for number in numbers)
         warnings += (f"{keyword} is {shown} mm, which no radiograph has: not used",)
     return None, None, warnings
+
+
+def field_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:
+    """Whether the spacing makes the picture larger than detectors are, or than a hand."""
+    if spacing_mm is None:
+        return ()
+    sides = [
+        spacing * header.integer(keyword, 0)
+        for spacing, keyword in zip(spacing_mm, ("Rows", "Columns"), strict=True)
+    ]
+    small = header.integer("Rows", 0) >= WHOLE_PX and max(sides) < FIELD_MM[0]
+    if not small and max(sides) <= FIELD_MM[1]:
+        return ()
+    high, wide = sides
+    return (f"by its spacing the picture is {high:.0f} x {wide:.0f} mm: sizes in mm may be wrong",)
 
 
 def shape_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:

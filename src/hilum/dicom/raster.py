@@ -22,6 +22,8 @@ from hilum.dicom.syntaxes import LS
 
 Float32 = NDArray[np.float32]
 
+_MAKE, _MODEL = 0x010F, 0x0110
+COARSE = 115.0  # mean of the 64 steps of luminance, that of quality 25
 _ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 TINT = 0.125  # of the range: how far the channels of a grey pixel may differ
@@ -80,7 +82,7 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, t
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         deep = kind == "png" and data[24] == 16
         array = _png_16(data) if deep else _eight_bit(image)
-        warnings = _transparency(image)
+        warnings = _transparency(image) + _history(image)
     bits = 8 * array.itemsize
     if deep and (used := _bits_used(array)) < bits:
         warnings += (f"its 16 bits hold values up to {int(array.max())}: read as {used} bits",)
@@ -92,6 +94,20 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, t
 def _bits_used(array: NDArray[Any]) -> int:
     """The depth of a detector that holds the values, where they leave most of 16 bits empty."""
     return next((bits for bits in (8, 10, 12) if int(array.max()) < 2**bits), 16)
+
+
+def _history(image: Image.Image) -> tuple[str, ...]:
+    """What a JPEG tells of its making: steps so coarse that detail is lost, a camera."""
+    tables = getattr(image, "quantization", None) or {}
+    steps = sum(tables[0]) / len(tables[0]) if tables.get(0) else 0.0
+    found: tuple[str, ...] = ()
+    if steps > COARSE:
+        found += (f"its JPEG is of low quality (steps of {steps:.0f} in the mean): detail is lost",)
+    exif = image.getexif()
+    camera = " ".join(str(exif[tag]).strip("\0 ")[:40] for tag in (_MAKE, _MODEL) if exif.get(tag))
+    if camera:
+        found += (f"it was made by a camera ({camera}): is it a photograph of a radiograph?",)
+    return found
 
 
 def _transparency(image: Image.Image) -> tuple[str, ...]:

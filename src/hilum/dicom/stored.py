@@ -23,6 +23,7 @@ from hilum.dicom import image, masks, pixels, plane, raster
 from hilum.dicom.frames import Frame, frame
 from hilum.dicom.header import Header
 from hilum.dicom.limits import Limits
+from hilum.dicom.looks import look_warnings
 from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
 from hilum.dicom.source import DEFAULT_LIMITS, Source, border, load
 
@@ -200,6 +201,7 @@ def check_window(window: Window | None, full_range: bool) -> None:
 
 def _raster(stored: StoredImage, window: Window | None) -> Radiograph:
     grey, bits, warnings = raster.read_raster(stored.data, stored.kind, stored.limits)
+    warnings += look_warnings(grey)
     decoder = "imagecodecs" if bits > 8 else "pillow"
     return Radiograph(
         pixels=grey,
@@ -240,7 +242,9 @@ def decode(
     odd = (
         *unusable,
         *unfit,
+        *_hidden(unpadded),
         *plane.shape_warnings(header, spacing),
+        *plane.field_warnings(header, spacing),
         *plane.orientation_warnings(stored.patient_orientation),
         *plane.description_warnings(header, stored.view),
     )
@@ -265,6 +269,12 @@ def decode(
     )
 
 
+def _hidden(unpadded: pixels.Bool | None) -> tuple[str, ...]:
+    """Padding lies around a picture, and is less than half of it."""
+    share = 0.0 if unpadded is None else 1 - float(unpadded.mean())
+    return (f"its padding values are {share:.0%} of the picture: left out",) if share > 0.5 else ()
+
+
 def _decoding(
     parsed: Parsed,
     read: Frame,
@@ -282,6 +292,8 @@ def _decoding(
             f"{shown.voi} leaves {black:.0%} of the pixels black and {white:.0%} white; it is used "
             "as the standard says, the full range may show more",
         )
+    elif shown_part is None:  # windows, shutters and padding account for borders of their own
+        warnings += look_warnings(grey)
     return Decoding(
         format="dicom",
         transfer_syntax=parsed.syntax,

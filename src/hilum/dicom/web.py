@@ -113,7 +113,7 @@ class WebArchive:
             status = error.response.status_code
             raise _kind(status)(f"the server answers {status}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise PeerAway(f"the server is not reached ({type(error).__name__})") from None
+            raise PeerAway(f"the server is not reached ({_why(error)})") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PeerFailed(f"the server is not reached ({type(error).__name__})") from None
         except ValueError:
@@ -231,6 +231,16 @@ def _secret(path: Path | None) -> str:
         return path.read_text().strip() if path is not None else ""
     except OSError as error:
         raise PeerFailed(f"{path}: {error.strerror}; needed: a file with the secret") from error
+
+
+def _why(error: BaseException) -> str:
+    """What lies below a failed connection, where that is something to be mended on our side."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return f"its certificate is not believed: {below.verify_message}; needed: its authority"
+        below = below.__cause__ or below.__context__
+    return type(error).__name__
 
 
 def _kind(status: int) -> type[PeerFailed]:

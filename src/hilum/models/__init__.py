@@ -1,6 +1,7 @@
 """Networks in PyTorch: a batch in, a loss dict or predictions out, raw heads by name.
 
 model       the interface: Model, Batch, Prediction, Targets
+ranks       processes that train together: sums over their parts of a batch
 options     settings of each kind, checked when read
 registry    kind -> class
 weights     weights from elsewhere: runs, bundles, files; torchvision: its names in ours

@@ -13,11 +13,13 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 
 from hilum.core.anchors import AnchorGrid
+from hilum.models import ranks
 from hilum.models.encoder import encoder, widths
 from hilum.models.model import Batch, Model, Prediction, Targets
 from hilum.models.options import TorchvisionRetinaNetOptions
 
 BOX_WEIGHTS = AnchorGrid().box_weights  # theirs are 1
+PARTS = ("classification", "bbox_regression")  # of the loss
 
 
 class GreyPyramid(nn.Module):
@@ -73,6 +75,9 @@ class TorchvisionRetinaNet(Model):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         keep = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]
+        if not keep:
+            zero = torch.stack([p.sum() for p in self.parameters()]).sum() * 0
+            return {name: ranks.pooled(zero, 0) for name in PARTS}
         images = [batch.image_B1SS[i].expand(3, -1, -1) for i in keep]
         targets = []
         for i in keep:
@@ -80,7 +85,8 @@ class TorchvisionRetinaNet(Model):
             assert boxes is not None
             assert classes is not None
             targets.append({"boxes": boxes, "labels": classes + 1})
-        return dict(self.net(images, targets))
+        parts = self.net(images, targets)
+        return {name: ranks.pooled(parts[name], len(keep)) for name in PARTS}
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         outputs = self.net([image.expand(3, -1, -1) for image in image_B1SS])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms, box_iou
 
 from hilum.core.anchors import MAX_LOG_RATIO, AnchorGrid
+from hilum.models import ranks
 from hilum.models.losses import IOU_LOSSES, detection_loss, match_anchors
 from hilum.models.model import Batch
 from hilum.models.options import BoxLoss
@@ -93,10 +94,10 @@ class DenseBoxes(nn.Module):
                 regression = IOU_LOSSES[box_loss](decoded, box[positive], reduction="mean")
             focals.append(focal)
             boxes.append(regression)
-        if not focals:
-            zero = logit_BAK.sum() * 0
-            return zero, zero
-        return torch.stack(focals).mean(), torch.stack(boxes).mean()
+        zero = logit_BAK.sum() * 0 + delta_BA4.sum() * 0
+        parts = [torch.stack(one).sum() if one else zero for one in (focals, boxes)]
+        focal, regression = ranks.mean(torch.stack(parts), len(focals))
+        return focal, regression
 
     def predict(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
 
+from hilum.models import ranks
 from hilum.models.dense import select
 from hilum.models.encoder import encoder, widths
 from hilum.models.model import Batch, Model, Prediction, Targets
@@ -87,7 +88,7 @@ class Detr(Model):
         known = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]
         if not known:
             zero = torch.stack([p.sum() for p in self.parameters()]).sum() * 0
-            return dict.fromkeys(TERMS.values(), zero)
+            return {name: ranks.pooled(zero, 0) for name in TERMS.values()}
         labels = []
         for i in known:
             boxes, classes = batch.boxes[i], batch.classes[i]
@@ -96,8 +97,12 @@ class Detr(Model):
             parts = box_convert(boxes, "xyxy", "cxcywh") / self.size
             labels.append({"class_labels": classes, "boxes": parts})
         terms = self.net(batch.image_B1SS[known], labels=labels).loss_dict
+        boxes_here = sum(len(one["boxes"]) for one in labels)
         return {
-            name: torch.stack([v for key, v in terms.items() if key.startswith(term)]).sum()
+            name: ranks.pooled(
+                torch.stack([v for key, v in terms.items() if key.startswith(term)]).sum(),
+                boxes_here,
+            )
             for term, name in TERMS.items()
         }
 

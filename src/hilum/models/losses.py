@@ -16,6 +16,8 @@ from torchvision.ops import (
     generalized_box_iou_loss,
 )
 
+from hilum.models import ranks
+
 BACKGROUND, IGNORED = -1, -2
 BCE_AND_DICE = {"bce": 1.0, "dice": 1.0}
 
@@ -89,25 +91,38 @@ def mask_loss(
         smooth: added to both sides of the overlap's fraction; decides what an empty mask costs.
         tversky: cost of false positives and of false negatives; (.5, .5) is Dice.
     """
-    known = mask_BHW != 255
-    if not known.any():
-        return logit_BHW.sum() * 0
-    target = (mask_BHW == 1).float()
+    sums = ranks.summed(_mask_sums(logit_BHW, mask_BHW, terms))
+    known, bce, focal, p, truth, hit = sums
+    if known == 0:
+        return sums.sum()
     total = logit_BHW.new_zeros(())
-    if terms.keys() & {"bce", "focal"}:
-        bce = F.binary_cross_entropy_with_logits(logit_BHW, target, reduction="none")
-        if "bce" in terms:
-            total = total + terms["bce"] * bce[known].mean()
-        if "focal" in terms:
-            total = total + terms["focal"] * (bce * (1 - (-bce).exp()) ** 2)[known].mean()
-    p, truth = logit_BHW.sigmoid() * known, target * known
-    hit = (p * truth).sum()
+    if "bce" in terms:
+        total = total + terms["bce"] * (bce / known)
+    if "focal" in terms:
+        total = total + terms["focal"] * (focal / known)
     if "dice" in terms:
-        total = total + terms["dice"] * (1 - (2 * hit + smooth) / (p.sum() + truth.sum() + smooth))
+        total = total + terms["dice"] * (1 - (2 * hit + smooth) / (p + truth + smooth))
     if "tversky" in terms:
-        wrong = tversky[0] * (p.sum() - hit) + tversky[1] * (truth.sum() - hit)
+        wrong = tversky[0] * (p - hit) + tversky[1] * (truth - hit)
         total = total + terms["tversky"] * (1 - (hit + smooth) / (hit + wrong + smooth))
     return total
+
+
+def _mask_sums(logit_BHW: Tensor, mask_BHW: Tensor, terms: Mapping[str, float]) -> Tensor:
+    """(6,) sums over annotated pixels: their number, bce, focal, probability, truth, overlap."""
+    known = mask_BHW != 255
+    if not known.any():
+        return (logit_BHW.sum() * 0).expand(6)
+    target = (mask_BHW == 1).float()
+    bce = focal = logit_BHW.new_zeros(())
+    if terms.keys() & {"bce", "focal"}:
+        each = F.binary_cross_entropy_with_logits(logit_BHW, target, reduction="none")
+        bce = each[known].sum()
+        if "focal" in terms:
+            focal = (each * (1 - (-each).exp()) ** 2)[known].sum()
+    p, truth = logit_BHW.sigmoid() * known, target * known
+    parts = (known.sum().to(p), bce, focal, p.sum(), truth.sum(), (p * truth).sum())
+    return torch.stack(parts)
 
 
 def partial_class_loss(
@@ -128,7 +143,7 @@ def partial_class_loss(
     """
     rows = (~label_BC.isnan()).any(dim=1) & (label_BC != 0).any(dim=1)
     if not rows.any():
-        return logit_BC.sum() * 0
+        return ranks.mean(logit_BC.sum() * 0, 0)
     label, logit = label_BC[rows], logit_BC[rows]
     one = (label == 1).any(dim=1, keepdim=True)
     allowed = torch.where(one, label == 1, label != 0)
@@ -138,11 +153,11 @@ def partial_class_loss(
     if gamma:
         cost = cost * (1 - log_allowed.exp()) ** gamma
     if weight_C is None and not smoothing:
-        return cost.mean()
+        return ranks.mean(cost.sum(), len(cost))
     weight_C = torch.ones_like(logit[0]) if weight_C is None else weight_C.to(logit)
     weight_B = (allowed * weight_C).sum(dim=1) / allowed.sum(dim=1).clamp(min=1)
     even = -(log_p * weight_C).mean(dim=1)
-    return ((1 - smoothing) * weight_B * cost + smoothing * even).sum() / weight_B.sum()
+    return ranks.mean(((1 - smoothing) * weight_B * cost + smoothing * even).sum(), weight_B.sum())
 
 
 def masked_bce(
@@ -162,7 +177,7 @@ def masked_bce(
     """
     known = ~label_BC.isnan()
     if not known.any():
-        return logit_BC.sum() * 0
+        return ranks.mean(logit_BC.sum() * 0, 0)
     logit, label = logit_BC[known], label_BC[known]
     soft = label * (1 - smoothing) + smoothing / 2 if smoothing else label
     weight = None
@@ -172,4 +187,4 @@ def masked_bce(
     if gamma:
         p = logit.sigmoid()
         cost = cost * torch.where(label > 0.5, 1 - p, p) ** gamma
-    return cost.mean()
+    return ranks.mean(cost.sum(), len(cost))

@@ -27,6 +27,7 @@ from torchvision.ops import (
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from hilum.core.errors import ConfigError
+from hilum.models import ranks
 from hilum.models.dense import select
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import IOU_LOSSES
@@ -191,7 +192,7 @@ class TwoStage(Model):
         known = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]
         if not known:
             zero = torch.stack([p.sum() for p in self.parameters()]).sum() * 0
-            return dict.fromkeys(self.parts, zero)
+            return {name: ranks.pooled(zero, 0) for name in self.parts}
         image = batch.image_B1SS[known]
         targets = []
         for i in known:
@@ -217,7 +218,8 @@ class TwoStage(Model):
         }
         if self.mask_pool is not None:
             out["mask"] = self._mask_loss(maps, batch, known, chosen, matched, labels)
-        return out
+        # Each image has as many proposals as another, nearly: means of images, then.
+        return {name: ranks.pooled(value, len(known)) for name, value in out.items()}
 
     def _box_loss(self, delta_n4: Tensor, target_n4: Tensor, rows_n4: Tensor) -> Tensor:
         kind = self.options.box_loss

@@ -19,6 +19,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from hilum.core.anchors import AnchorGrid
 from hilum.core.errors import ConfigError
+from hilum.models import ranks
 from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import IOU_LOSSES
@@ -155,15 +156,11 @@ class Yolo(Model):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         deltas, objectness, classes = self._heads(batch.image_B1SS)
-        zero = deltas.sum() * 0 + objectness.sum() * 0
-        parts = {"box": zero, "objectness": zero}
-        if classes is not None:
-            parts["class"] = classes.sum() * 0
         known = [i for i, boxes in enumerate(batch.boxes) if boxes is not None]
-        if not known:
-            return parts
         target = torch.zeros_like(objectness)
-        levels, box_terms, class_terms = [], [], []
+        # Each begins with nothing: there may be no match here, and one on another rank.
+        levels, box_terms = [self.level[:0]], [deltas.flatten()[:0]]
+        class_terms = [] if classes is None else [classes.flatten()[:0]]
         for i in known:
             truth, kinds = batch.boxes[i], batch.classes[i]
             assert truth is not None
@@ -179,13 +176,13 @@ class Yolo(Model):
                 one = F.one_hot(kinds[box], self.labels).float()
                 class_terms.append(_bce(classes[i, anchor], one).mean(dim=1))
         level = torch.cat(levels)
-        parts["box"] = parts["box"] + _over_levels(torch.cat(box_terms), level)
-        if classes is not None:
-            parts["class"] = parts["class"] + _over_levels(torch.cat(class_terms), level)
+        parts = {"box": _over_levels(torch.cat(box_terms), level)}
         every = _bce(objectness[known], target[known])
         parts["objectness"] = _over_levels(
             every.flatten(), self.level.repeat(len(known)), LEVEL_BALANCE
         )
+        if classes is not None:
+            parts["class"] = _over_levels(torch.cat(class_terms), level)
         many = self.options.nominal_batch
         return {name: many * self.gains[name] * value for name, value in parts.items()}
 
@@ -221,12 +218,10 @@ def _over_levels(
     value_m: Tensor, level_m: Tensor, balance: tuple[float, ...] = (1.0,) * len(LEVEL_BALANCE)
 ) -> Tensor:
     """The sum of the levels' means; a level without values costs nothing."""
-    parts = [
-        weight * value_m[level_m == place].mean()
-        for place, weight in enumerate(balance)
-        if (level_m == place).any()
-    ]
-    return torch.stack(parts).sum() if parts else value_m.sum()
+    at = [level_m == place for place in range(len(balance))]
+    totals = torch.stack([value_m[one].sum() for one in at])
+    means = ranks.mean(totals, torch.stack([one.sum() for one in at]))
+    return (means * means.new_tensor(balance)).sum()
 
 
 def product_logit(a: Tensor, b: Tensor) -> Tensor:

@@ -136,14 +136,28 @@ def _of_groups(
     ]
 
 
+SAME_PARTS = (
+    "All runs have the same parts; each seed draws its own order and weights, so intervals are of "
+    "trainings, not of patients."
+)
+OWN_PARTS = "Each seed draws its own split, order and weights."
+
+
 def sweep_page(
-    recipe: str, watched: str, part: str, table: pd.DataFrame, figures: Sequence[Figure]
+    recipe: str,
+    watched: str,
+    part: str,
+    table: pd.DataFrame,
+    figures: Sequence[Figure],
+    *,
+    same_parts: bool,
 ) -> str:
     """A sweep on one page: the table of its variants, and figures.
 
     Args:
         table: a row a variant: variant, runs, value, low, high; but for the first difference,
             difference_low, difference_high, verdict.
+        same_parts: all runs have one split.
     """
     return render(
         "sweep.html",
@@ -152,6 +166,7 @@ def sweep_page(
         part=part,
         rows=table.to_dict("records"),
         figures=figures,
+        seeds=SAME_PARTS if same_parts else OWN_PARTS,
     )
 
 

@@ -1,4 +1,4 @@
-"""Shards on Ray's actors. Names of inputs go in, lines of the manifest come out; never pixels."""
+"""Ray, started here or found; shards on its actors. Names go in, lines of the manifest come out."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def finish(
     Raises:
         HilumError: the cluster is not there, or an actor died more than `RETRIES` times at a shard.
     """
-    with _ray(workers, address):
+    with session(workers + 1, address):  # one for Ray Data's own tasks
         data = require("scale", "ray.data")
+        data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         # One block a shard, so that each is handed to the next free actor.
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
         with warnings.catch_warnings():
@@ -77,14 +79,19 @@ def ready(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
     if address is None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback, as on those systems
-    require("scale", "ray.data")
+    require("scale", "ray")
 
 
 @contextmanager
-def _ray(workers: int, address: str | None) -> Iterator[None]:
+def session(cpus: int, address: str | None) -> Iterator[None]:
+    """Connected to the cluster at `address`, or to one of so many CPUs that starts here and ends.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        HilumError: no cluster there, it does not start, or it ends.
+    """
     ready(address)
     ray = require("scale", "ray")
-    data = require("scale", "ray.data")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is not None:
         try:
@@ -94,7 +101,7 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
     else:
         try:
             ray.init(
-                num_cpus=workers + 1,  # one for Ray Data's own tasks
+                num_cpus=cpus,
                 object_store_memory=STORE_BYTES,
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
@@ -103,18 +110,16 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
         except Exception as error:  # a start that takes too long raises no exception of Ray's own
             raise HilumError(
                 f"Ray did not start on this machine: {str(error).splitlines()[0]} Nothing was "
-                "analysed and nothing lost; run the same command again when it is less busy, or "
+                "done and nothing lost; run the same command again when it is less busy, or "
                 "give a running cluster with --address"
             ) from error
-    data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield
     except ray.exceptions.RayError as error:
         words = str(error).strip().splitlines()[-1:]
         raise HilumError(
-            f"Ray: {type(error).__name__} {words}; finished shards are kept, run again to go on"
+            f"Ray: {type(error).__name__} {words}; what is finished is kept, run again to go on"
         ) from error
     finally:
         ray.shutdown()

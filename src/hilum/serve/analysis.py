@@ -282,10 +282,9 @@ def _show(image: Image, answer: ImageResult, radiograph: Radiograph | None, name
     """The image's row says what its pipeline found."""
     findings = answer.findings
     assert findings is not None
-    image.pipeline, image.finding = name, bool(findings.marked)
+    image.pipeline, image.finding = name, bool(answer.marked)
     image.rows, image.columns = answer.height, answer.width
-    scores = findings.image_scores
-    image.score = scores.get("opacity", max([*map(float, findings.scores), 0.0]))
+    image.score = findings.lead
     if radiograph is not None and radiograph.spacing_mm is not None:
         image.spacing = list(radiograph.spacing_mm)
 

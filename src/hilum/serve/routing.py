@@ -47,14 +47,28 @@ def plan(
         accepted: shadows that take the place of the rule's first pipeline.
     """
     rule = next((rule for rule in config.rules if _fits(rule, facts)), Rule())
+    pipelines = _pipelines(config, rule, accepted)
+    if pipelines and wanted in config.pipelines:
+        pipelines = (str(wanted),)
+    # Earlier images are there to be looked at, beside the one that is analysed.
+    return _planned(rule, () if facts.origin == "prior" else pipelines)
+
+
+def in_force(config: Config, rule: Rule, accepted: Collection[str] = ()) -> Plan:
+    """What a rule says, with the shadows that were accepted."""
+    return _planned(rule, _pipelines(config, rule, accepted))
+
+
+def _pipelines(config: Config, rule: Rule, accepted: Collection[str]) -> tuple[str, ...]:
+    if not rule.analyse:
+        return ()
     pipelines = rule.pipelines or (config.default,)
     if promoted := [name for name in rule.shadow if name in accepted]:
         pipelines = (promoted[-1], *(name for name in pipelines[1:] if name not in promoted))
-    if wanted in config.pipelines:
-        pipelines = (str(wanted),)
-    # Earlier images are there to be looked at, beside the one that is analysed.
-    if not rule.analyse or facts.origin == "prior":
-        pipelines = ()
+    return pipelines
+
+
+def _planned(rule: Rule, pipelines: tuple[str, ...]) -> Plan:
     return Plan(
         pipelines=pipelines,
         shadow=tuple(name for name in rule.shadow if name not in pipelines and pipelines),

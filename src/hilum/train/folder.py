@@ -34,6 +34,7 @@ from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import atomic_path, write_text
 from hilum.data.split import Split
+from hilum.models import ranks
 from hilum.report.run import run_page
 from hilum.train.recipe import Recipe, parse
 
@@ -48,12 +49,17 @@ PAGE_S = 30.0  # between two drawings of a run's page
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """While this lasts, no other process may write there; a killed process holds no lock.
+    """While this lasts, no other run may write there; a killed process holds no lock.
+
+    Joined processes leave it to whoever started them, who outlives each of them.
 
     Raises:
         ConfigError: another one does.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if ranks.joined():
+        yield
+        return
     with (out / ".lock").open("a+") as stream:
         try:
             import fcntl
@@ -213,6 +219,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
+        "ranks": ranks.world(),
         "commit": commit(),
         "libraries": {name: version(name) for name in names},
     }

@@ -40,7 +40,10 @@ class Sampler:
 
 
 class Batches(Dataset[Batch]):
-    """Whole batches by index, from batch `start` on; what the sampler picks is then augmented."""
+    """Batches by index, from batch `start` on; what the sampler picks is then augmented.
+
+    Of `world` ranks each has its part of every batch: all together the batch of one.
+    """
 
     def __init__(
         self,
@@ -53,16 +56,19 @@ class Batches(Dataset[Batch]):
         start: int,
         batches: int,
         seed: int,
+        rank: int = 0,
+        world: int = 1,
     ):
         self.draw, self.policy, self.spec, self.targets = draw, policy, spec, targets
         self.batch, self.start, self.batches, self.seed = batch, start, batches, seed
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         return self.batches
 
     def __getitem__(self, index: int) -> Batch:
         first = (self.start + index) * self.batch
-        numbers = range(first, first + self.batch)
+        numbers = range(first, first + self.batch)[self.rank :: self.world]
         return collate([self.sample(number) for number in numbers], self.spec, self.targets)
 
     def sample(self, number: int) -> Sample:

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 from hilum.augment.policy import policy
 from hilum.core.files import write_text
+from hilum.models import ranks
 from hilum.models.model import Batch, Model
 from hilum.train.loader import Batches, Draw
 from hilum.train.optim import batch_norms, still
@@ -57,6 +58,8 @@ class _Loader(pl.LightningDataModule):  # type: ignore[misc]
             start=done * several,
             batches=min(left, self.plan.steps - done) * several,
             seed=self.plan.seed,
+            rank=0 if self.stage is None else ranks.rank(),
+            world=1 if self.stage is None else ranks.world(),
         )
         # A generator of its own: the loader must not take numbers from dropout's.
         return DataLoader(
@@ -89,9 +92,10 @@ def fit(
             average that the recipe asks for, is what remains. Without it the last.
         epoch_end: called after each epoch, to draw it.
     """
-    finished = out / FINISHED
-    if finished.is_file():
-        net.load_state_dict(load_file(finished), strict=False)
+    file = out / FINISHED
+    finished = ranks.from_first(lambda: load_file(file) if file.is_file() else None)
+    if finished is not None:
+        net.load_state_dict(finished, strict=False)
         return
     torch.set_num_threads(plan.recipe.train.threads)
     pl.seed_everything(plan.seed, verbose=False)
@@ -101,12 +105,14 @@ def fit(
     if stage.done < plan.steps and not stage.late:
         _train(stage, draw)
     net.cpu()
-    save_weights(net.state_dict(), out / LAST)
-    net.load_state_dict(_chosen(stage, draw))
-    cpu_minutes = (stage.cpu_s + time.process_time()) / 60
-    save_weights(net.state_dict(), finished)
-    write_text(out / "cost.json", json.dumps({"cpu_minutes": cpu_minutes, "steps": plan.steps}))
-    say("%s: %d steps, %.1f CPU minutes", out.name, plan.steps, cpu_minutes)
+    if ranks.first():
+        save_weights(net.state_dict(), out / LAST)
+    net.load_state_dict(ranks.from_first(lambda: _chosen(stage, draw)))
+    cpu_minutes = ranks.total(stage.cpu_s + time.process_time()) / 60
+    if ranks.first():
+        save_weights(net.state_dict(), file)
+        write_text(out / "cost.json", json.dumps({"cpu_minutes": cpu_minutes, "steps": plan.steps}))
+        say("%s: %d steps, %.1f CPU minutes", out.name, plan.steps, cpu_minutes)
 
 
 def _train(stage: Stage, draw: Draw) -> None:
@@ -119,14 +125,14 @@ def _train(stage: Stage, draw: Draw) -> None:
         logging.getLogger(talker).setLevel(logging.WARNING)
     trainer = pl.Trainer(
         accelerator="auto",
-        devices=1,
+        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else 1,
         max_steps=stage.plan.steps - stage.done,
         max_epochs=-1,
         precision=PRECISION[stage.precision],
         accumulate_grad_batches=train.accumulate,
         gradient_clip_val=train.clip_norm,
         reload_dataloaders_every_n_epochs=1,
-        logger=TensorBoardLogger(stage.out, name="", version="tensorboard"),
+        logger=ranks.first() and TensorBoardLogger(stage.out, name="", version="tensorboard"),
         callbacks=[RichProgressBar()] if sys.stderr.isatty() else [],
         enable_checkpointing=False,
         enable_progress_bar=sys.stderr.isatty(),

@@ -16,6 +16,7 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
+from hilum.models import ranks
 from hilum.models.encoder import load_weights
 from hilum.models.folded import settle, unfolded
 from hilum.models.model import Model
@@ -48,7 +49,7 @@ class Images:
 
 
 def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> Path:
-    """Train, or go on with, the recipe in `out`.
+    """Train, or go on with, the recipe in `out`; where there are several ranks, each calls this.
 
     Args:
         data: the folder that holds the sets, the one set's own, or a catalog file.
@@ -72,21 +73,37 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         net = build_model(recipe.model, size, recipe.names, recipe.seed)
         if recipe.train.start:
             start_from(net, recipe.train.start)
-        untrained = folder.results.get("untrained")
-        if untrained is None and images.held["validation"].images:
-            doing(f"{recipe.name}: evaluating the untrained network")
-            untrained = evaluate(net, images.held["validation"], recipe, recipe.spec_at(size))
-            _check_watched(recipe, untrained)
-        account = _account(recipe, sources, data, parts, images)
-        for reason, count in account["left_out"].items():
-            if count:
-                say("left out: %d %s", count, reason)
-        folder.begin(parts.split, account, _content(recipe, sources, rows))
-        if untrained is not None:
-            folder.record("untrained", untrained)
+        if ranks.first():
+            account = _account(recipe, sources, data, parts, images)
+            _begin(folder, net, images, parts, account, _content(recipe, sources, rows))
         net, images = _stages(folder, sources, rows, net, images)
-        _finish(folder, net, images)
+        if ranks.first():
+            _finish(folder, net, images)
     return out
+
+
+def _begin(
+    folder: RunFolder,
+    net: Model,
+    images: Images,
+    parts: Parts,
+    account: Mapping[str, Any],
+    content: str,
+) -> None:
+    """Numbers of the untrained network; what the run is, written down."""
+    recipe, held = folder.recipe, images.held["validation"]
+    untrained = folder.results.get("untrained")
+    if untrained is None and held.images:
+        doing(f"{recipe.name}: evaluating the untrained network")
+        size = recipe.size_of(next(iter(recipe.stages)))
+        untrained = evaluate(net, held, recipe, recipe.spec_at(size))
+        _check_watched(recipe, untrained)
+    for reason, count in account["left_out"].items():
+        if count:
+            say("left out: %d %s", count, reason)
+    folder.begin(parts.split, account, content)
+    if untrained is not None:
+        folder.record("untrained", untrained)
 
 
 def _stages(
@@ -133,7 +150,7 @@ def _stages(
     if names := recipe.train.average.stages:
         files = [out / name / FINISHED for name in names]
         draw = _sampler(recipe, plan.name, images.train).draw
-        net.load_state_dict(average_weights(net, plan, files, draw))
+        net.load_state_dict(ranks.from_first(lambda: average_weights(net, plan, files, draw)))
     return net, images
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -27,6 +28,7 @@ from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path
 from hilum.core.prepare import Preprocessing
 from hilum.evaluate.metrics.names import higher_is_better
+from hilum.models import ranks
 from hilum.models.model import Batch, Model
 from hilum.models.precision import usable_precision
 from hilum.train.optim import freeze, optimiser, schedule, still
@@ -79,7 +81,10 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         self.net, self.plan, self.out = net, plan, out
         self.evaluate, self.epoch_end = evaluate, epoch_end
         self.precision = usable_precision(plan.recipe.train.precision)
-        self.state = _kept(out) or (_continued(plan.begin) if plan.begin else None)
+        self.state = ranks.from_first(
+            lambda: _kept(out) or (_continued(plan.begin) if plan.begin else None)
+        )
+        self.losses: Callable[[Batch, bool], dict[str, Tensor]] | None = None  # while it trains
         self.done = 0  # steps of earlier processes
         self.rows: list[dict[str, float]] = []  # one an epoch
         self.sums: Weights = {}  # of the losses of the epoch that runs
@@ -116,14 +121,21 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             if self.state["rng"] is not None:
                 torch.set_rng_state(self.state["rng"])  # dropout goes on as it would have
             self.state = None
+        self.losses = ranks.losses_of(self.net)
 
     def on_train_epoch_start(self) -> None:
         self.net.train()  # Lightning keeps the mode it finds
         still(self.net, self.plan.options)
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        assert self.losses is not None
+        several = self.plan.recipe.train.accumulate
+        if ranks.rank():  # the first has a stream of its own, which is saved
+            number = self.step * several + index % several
+            rng = np.random.default_rng((self.plan.seed, number, ranks.rank()))
+            torch.manual_seed(int(rng.integers(2**63)))
         try:
-            parts = self.net.loss(batch)
+            parts = self.losses(batch, (index + 1) % several == 0)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -131,6 +143,7 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
                 f"{len(batch.boxes)} image a batch gives a batch norm of {type(self.net).__name__} "
                 "one value, of which it can learn nothing; raise train.batch or "
                 "preprocessing.size, or set frozen_batch_norm"
+                + ("; or train with fewer workers" if ranks.world() > 1 else "")
             ) from error
         total = torch.stack(list(parts.values())).sum()
         for name, value in {**parts, "loss": total}.items():
@@ -174,16 +187,30 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
     # --- epochs ---
 
     def on_train_epoch_end(self) -> None:
-        row = self._row()
+        own = self._row()
         self.sums = {}
-        if self.evaluate is not None:
-            doing(f"{self.plan.name}: evaluating epoch {row['epoch']:.0f}")
-            row |= self.evaluate(self.averaged(), int(row["epoch"]))
+        row = ranks.from_first(lambda: own | self._numbers(int(own["epoch"])))
         self.rows.append(row)
-        self._keep(int(row["epoch"]))
         watched = self.plan.options.schedule.watch
         if self.plateau is not None and watched in row:
             self.plateau.step(row[watched])
+        if ranks.first():
+            self._record(row)
+        if self.late:
+            train = self.plan.recipe.train
+            say("no better %s for %d epochs: stopped", train.watch, train.patience)
+            self.trainer.should_stop = True
+        self.save()  # last: whatever drew random numbers above has drawn them
+
+    def _numbers(self, epoch: int) -> dict[str, float]:
+        if self.evaluate is None:
+            return {}
+        doing(f"{self.plan.name}: evaluating epoch {epoch}")
+        return self.evaluate(self.averaged(), epoch)
+
+    def _record(self, row: dict[str, float]) -> None:
+        """An epoch on disk, in the log, and drawn."""
+        self._keep(int(row["epoch"]))
         with atomic_path(self.out / "metrics.parquet") as temporary:
             pd.DataFrame(self.rows).to_parquet(temporary)
         for logger in self.loggers:
@@ -193,11 +220,6 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
         say("%s: %s: %s", self.plan.name, self._place(), words)
         if self.epoch_end is not None:
             self.epoch_end(self.averaged(), int(row["epoch"]))
-        if self.late:
-            train = self.plan.recipe.train
-            say("no better %s for %d epochs: stopped", train.watch, train.patience)
-            self.trainer.should_stop = True
-        self.save()  # last: whatever drew random numbers above has drawn them
 
     def _row(self) -> dict[str, float]:
         """The epoch's mean losses.
@@ -266,7 +288,10 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
     # --- what a killed process leaves ---
 
     def save(self) -> None:
-        """Everything that the numbers of the steps to come depend on, atomically."""
+        """Everything that the numbers of the steps to come depend on, atomically; the first rank's:
+        the others have the same, or draw it from the seed."""
+        if not ranks.first():
+            return
         rate = self._rate()
         state = {
             "net": self.net.state_dict(),

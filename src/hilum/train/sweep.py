@@ -232,9 +232,10 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
         figures = sweep_figures(grid.metric, curves, groups)
         for figure in figures:
             figure.save(out)
-        write_text(
-            out / "index.html", sweep_page(grid.recipe, grid.metric, grid.part, table, figures)
+        page = sweep_page(
+            grid.recipe, grid.metric, grid.part, table, figures, same_parts=split is not None
         )
+        write_text(out / "index.html", page)
     return table
 
 

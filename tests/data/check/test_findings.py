@@ -246,19 +246,26 @@ def _codes(**columns: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("name", ["no-finding", "No Finding", "normal"])
 def test_nothing_and_yet_something_is_a_contradiction(name: str) -> None:
     labels = {f"label_{name}": [1.0, 1, 0, 1], "label_opacity": [1.0, 0, 1, None]}
-    boxes = {"boxes": [None, [], None, [1.0, 1, 9, 9]], "box_labels": [None, [], None, ["opacity"]]}
+    boxes = {
+        "boxes": [None, [], None, [31.0, 31, 59, 59]],
+        "box_labels": [None, [], None, ["opacity"]],
+    }
     assert _codes(**labels, **boxes) == [("i0", "labels-contradict"), ("i3", "labels-contradict")]
     assert not _codes(**{f"label_{name}": [1.0], "label_support-devices": [1.0]})
 
 
 def test_one_label_of_two_spellings_is_found() -> None:
-    boxes = [[1.0, 1, 9, 9]] * 3
+    boxes = [[31.0, 31, 59, 59]] * 3
     names = [["opacity"], ["Opacity"], ["opacity"]]
     assert _codes(boxes=boxes, box_labels=names) == [("i1", "label-spelling")]
 
 
 def test_boxes_in_other_units_or_twice_are_found() -> None:
-    boxes = [[0.1, 0.1, 0.4, 0.3], [5.0, 5, 9, 9, 5, 5, 9, 9], [5.0, 5, 9, 9, 5, 5, 9, 9]]
+    boxes = [
+        [0.1, 0.1, 0.4, 0.3],
+        [35.0, 35, 59, 59, 35, 35, 59, 59],
+        [35.0, 35, 59, 59, 35, 35, 59, 59],
+    ]
     names = [["a"], ["a", "a"], ["a", "b"]]
     assert _codes(boxes=boxes, box_labels=names) == [("i0", "box-tiny"), ("i1", "box-twice")]
 

@@ -81,6 +81,17 @@ def test_a_report_says_how_scores_shift(parts: Parts, client: TestClient) -> Non
     assert report["accepted"] is None
 
 
+def test_what_a_shadow_outlines_without_a_box_counts_as_found(tmp_path: Path) -> None:
+    known = pipelines(tmp_path)
+    (tmp_path / "bare").mkdir()
+    known["new"] = str(write_toy_pipeline(tmp_path / "bare", boxes=(), logits=()))
+    parts = Parts(tmp_path, pipelines=known, default="old", rules=[{"shadow": ["new"]}])
+    study(parts, 0)
+    report = shadow.shadows(parts.service)["new"]
+    assert (report["studies"], report["finding_only_shown"]) == (1, 0)
+    parts.close()
+
+
 def test_it_takes_over_when_an_admin_accepts_and_not_before(
     parts: Parts, client: TestClient
 ) -> None:

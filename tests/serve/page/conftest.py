@@ -8,24 +8,10 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = Path("/usr/bin/chromium")
-# Software rendering: the tests need no graphics card.
-ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")  # an open browser keeps a running event loop
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")  # an open browser keeps a running event loop
+@pytest.fixture(scope="module")
 def rg1() -> bytes:
     """A real chest radiograph: MONOCHROME1, PixelSpacing 0\\0."""
     package = pytest.importorskip("data_store", reason="pip install pydicom-data")

@@ -337,11 +337,33 @@ def test_nothing_is_wider_than_a_telephone(visit: Open, rg1: bytes) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_an_administrator_sees_users_and_rules_and_verifies_the_trail(visit: Open) -> None:
+    page = visit("carla", "#/admin", width=390)
+    page.click("#verify")
+    page.wait_for_selector("text=/[0-9]+ entr(y|ies), whole. Note this end/")
+    words = page.locator(".admin").inner_text()
+    assert "Everything else → analysed by default; sent nowhere" in words
+    assert "anna reader" in words
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.click(".admin .back")
+    page.wait_for_selector("#sample")
+
+
+def test_a_reader_is_shown_no_administration(visit: Open) -> None:
+    page = visit("anna", "#/admin")
+    page.wait_for_selector(".welcome")
+    assert page.locator("#admin, .admin").count() == 0
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_no_violation(visit: Open, rg1: bytes, width: int) -> None:
     package = pytest.importorskip("axe_playwright_python", reason="pip install hilum[dev]")
     axe = (Path(str(package.__file__)).parent / "axe.min.js").read_text("utf-8")
-    page = visit("anna", width=width, bypass_csp=True)
+    page = visit("carla", width=width, bypass_csp=True)
+    page.click("#admin")
+    page.wait_for_selector("#verify")
+    _no_violation(page, axe)
+    page.click(".brand")
     page.wait_for_selector("#sample")
     _no_violation(page, axe)
     dropped(page, rg1)

@@ -13,6 +13,7 @@ from hilum.cli.data import (
     label_reports,
     phantom,
     preview,
+    pseudo_label,
     split,
 )
 
@@ -28,4 +29,5 @@ app.command()(convert.convert)
 app.command()(check.check)
 app.command()(explore.explore)
 app.command()(label_reports.label_reports)
+app.command()(pseudo_label.pseudo_label)
 app.command()(preview.preview)

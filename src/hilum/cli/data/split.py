@@ -37,6 +37,7 @@ def split(
     from hilum.data import split as splitting
     from hilum.data.duplicates import picture_keys
 
+    splitting.need_new(out)  # before minutes of reading
     catalog = splitting.known(open_source(source, set_name, options))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)

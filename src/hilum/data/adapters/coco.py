@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hilum.core.documents import parse_foreign_json, read_document
 from hilum.core.errors import DataError
@@ -21,10 +22,12 @@ from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import age_years, patients, split_of, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
-from hilum.data.formats.polygons import mask_of_coco
+from hilum.data.formats.polygons import extent_of_coco, mask_of_coco
 from hilum.data.frames import turn
 
 TEXTS = ("patient", "study", "view", "sex")
+SAME = 0.6  # IoU of a box and what it is around
+ROUNDED_PX = 2.0
 LOST = "annotations of {} name an unknown image or category"
 
 
@@ -61,6 +64,7 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
     table, whose = _images(files, source)
     boxes = pd.concat([f.boxes for f in files], ignore_index=True)
     boxes["image_id"] = boxes.pop("key").map(whose)
+    boxes.loc[_contradicted(boxes, source), list(CORNERS)] = np.nan
     annotated = table.pop("annotated")
     table, drawn, frame = upright_boxes(table, boxes, annotated, source)
     table = pd.concat([table, drawn, _labels(files, boxes, table, whose)], axis=1)
@@ -292,6 +296,39 @@ def _labels(
         known = table["image_id"].isin(asked)
         out.append(labels_of_boxes(boxes, table["image_id"], [name], known))
     return pd.concat(out, axis=1)
+
+
+def _contradicted(boxes: pd.DataFrame, source: Source) -> pd.Series[bool]:
+    """Which boxes are not around their own segmentation: nobody knows which of both is right."""
+    out, as_corners = [], 0
+    for *corners, segmentation in boxes[[*CORNERS, "segmentation"]].itertuples(
+        index=False, name=None
+    ):
+        try:
+            extent = extent_of_coco(segmentation) if segmentation else None
+        except DataError:  # `_masks` counts it
+            extent = None
+        box = np.array(corners, np.float64)
+        out.append(extent is not None and not _around(box, extent))
+        box[2:] -= box[:2]  # as it stands in the file
+        as_corners += extent is not None and out[-1] and _around(box, extent)
+    text = "boxes are not around their own segmentation: unknown"
+    if as_corners:
+        text += f"; {as_corners} are if their numbers were x1, y1, x2, y2: are they?"
+    differs = pd.Series(out, boxes.index, dtype=bool)
+    first = next(iter(boxes.loc[differs, "image_id"]), "")
+    source.skip("box-differs", int(differs.sum()), text, first)
+    return differs
+
+
+def _around(corners: NDArray[np.float64], extent: NDArray[np.float64]) -> bool:
+    """Whether two boxes are one, but for margins and rounding; one with NaN is damaged anyway."""
+    if np.isnan(corners).any() or np.abs(corners - extent).max() <= ROUNDED_PX:
+        return True
+    overlap = np.minimum(corners[2:], extent[2:]) - np.maximum(corners[:2], extent[:2])
+    inside = float(overlap.clip(0).prod())
+    areas = float((corners[2:] - corners[:2]).prod() + (extent[2:] - extent[:2]).prod())
+    return inside >= SAME * (areas - inside)
 
 
 def _masks(

@@ -12,7 +12,7 @@ import pandas as pd
 from hilum.core.errors import DataError
 from hilum.data.adapters import sidecar, values
 from hilum.data.adapters.headers import add_headers
-from hilum.data.adapters.match import Files, file_ids, match
+from hilum.data.adapters.match import Files, file_ids, match, restored
 from hilum.data.adapters.source import DICOM, IMAGES, NOT_FOLDERS, OTHER_IMAGES, Source
 from hilum.data.catalog import Catalog
 from hilum.data.columns import NUMBERS, PREFIXES, TEXT
@@ -149,10 +149,19 @@ def _values(
     if own == "sex":
         return values.sexes(cells, source)
     if own == "split":
-        return values.splits(values.texts(cells))
+        return _parts(cells, source)
     if own in NUMBERS:
         return values.numbers(cells)
     return cells.str.strip() if own.startswith("mask_") else values.texts(cells)
+
+
+def _parts(cells: pd.Series[str], source: Source) -> pd.Series[str]:
+    """The column of splits; numbers are folds, other names of one's own are told."""
+    parts = values.splits(values.texts(cells))
+    own = parts[~parts.isin(["", "train", "validation", "test"]) & ~parts.str.isdigit()]
+    names = ", ".join(map(repr, sorted(own.unique())[:5]))
+    source.note(len(own), f"rows are of parts that are no train, validation or test: {names}")
+    return parts
 
 
 def _with_masks(
@@ -204,8 +213,9 @@ def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataF
     by_id = dict(zip(files["image_id"], files["path"], strict=True))
     path = rows["name"].map(by_id).astype(object)
     path[path.isna()] = match(rows.loc[path.isna(), "name"], here)
-    rows = rows.assign(path=path)
+    rows = rows.assign(path=restored(rows["name"].tolist(), path.tolist(), files["path"], source))
     lost = rows.loc[rows["path"] == "", "name"]
+    values.check_ids(lost, "image_id")
     source.skip("no-file", len(lost), "rows of the table have no file", next(iter(lost), ""))
     rows = rows[rows["path"] != ""]
     if rows.empty:

@@ -8,9 +8,11 @@ says in which folder it is; else nobody knows, and that is an error.
 from __future__ import annotations
 
 import filecmp
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import ne
 from pathlib import Path
 
 import pandas as pd
@@ -182,6 +184,34 @@ def match(
     return [path if exact or path not in taken else "" for path, exact in matches]
 
 
+def restored(
+    names: Sequence[str], places: Sequence[str], paths: Iterable[str], source: Source
+) -> list[str]:
+    """`places`, also of numbers that only leading zeros or a ".0" part from one file's name, as a
+    spreadsheet leaves ids: 12 and 12.0 are 0012.png, if no other file is and no other name."""
+    wanted = Counter(
+        number for n, p in zip(names, places, strict=True) if not p for number in _id(n)
+    )
+    files = defaultdict[int, list[str]](list)
+    for path in set(paths) - set(places):
+        for number in _id(stem(_inside(path)[-1])):
+            files[number].append(path)
+    out = list(places)
+    for row, (name, place) in enumerate(zip(names, places, strict=True)):
+        for number in _id(name) if not place else ():
+            if wanted[number] == len(files[number]) == 1:
+                out[row] = files[number][0]
+    found = sum(map(ne, out, places))
+    source.note(found, "ids are numbers that lost their leading zeros: matched by their value")
+    return out
+
+
+def _id(name: str) -> list[int]:
+    """The number that a name is, if it is one."""
+    number = re.fullmatch(r"(\d{1,30})(\.0+)?", name.strip(), re.ASCII)
+    return [int(number[1])] if number else []
+
+
 def unshared(names: Sequence[str], paths: Sequence[str], source: Source) -> None:
     """Raises DataError where two names mean one file."""
     first: dict[str, str] = {}
@@ -216,7 +246,8 @@ def join_files(
     out = rows.reset_index(drop=True)
     ids = out["image_id"].tolist()
     names = out.pop("file").tolist() if "file" in out else ids
-    out["path"] = match(names, Files(paths, source.root), wanted)
+    places = match(names, Files(paths, source.root), wanted)
+    out["path"] = restored(names, places, paths, source)
     unshared(ids, out["path"].tolist(), source)
     lost = out.loc[out["path"] == "", "image_id"]
     check_ids(lost, "image_id")

@@ -63,7 +63,8 @@ def load(path: Path, headers: bool = False) -> Catalog:
     table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS, lambda i: wanted)
     target = table.pop("Target")
     boxes = _corners(rows[rows["Target"] == 1])
-    drawn_anyway = (rows["Target"] == 0) & (rows[["x", "y", "width", "height"]] != "").any(axis=1)
+    sides = rows[["x", "y", "width", "height"]].apply(texts)
+    drawn_anyway = (rows["Target"] == 0) & (sides != "").any(axis=1)
     text = "boxes are of images whose Target is 0: no box"
     first = next(iter(rows.loc[drawn_anyway, "image_id"]), "")
     source.skip("box-lost", int(drawn_anyway.sum()), text, first)

@@ -16,7 +16,7 @@ from hilum.data.adapters.match import join_files, within
 from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.values import UNKNOWN, numbers, patients, texts
 from hilum.data.catalog import Catalog
-from hilum.data.formats.runs import EMPTY, runs
+from hilum.data.formats.runs import EMPTY, STARTS, are_starts, runs
 
 TABLES = ("train-rle.csv", "stage_2_train.csv", "siim-pneumothorax-train-rle.csv")
 FOLDERS = {
@@ -68,6 +68,8 @@ def _masks(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
     source.skip("row-blank", int(blank.sum()), text, first)
     empty = rows["text"] == EMPTY
     positive = rows[~blank & ~empty].drop_duplicates(["image_id", "text"])
+    if are_starts(positive["text"]):
+        raise DataError(f"set 'siim-acr': {STARTS}")
     for image, text, height, width in zip(
         *(positive[c] for c in ("image_id", "text", "height", "width")), strict=True
     ):

@@ -100,6 +100,9 @@ class Source:
         text = f"rows of {path.name} have too few cells: the rest is blank"
         self.skip("row-cut", len(cells.short), text)
         self.skip("row-header", cells.headers, f"rows of {path.name} repeat its header: left out")
+        self.skip("row-comment", cells.comments, f"rows of {path.name} are comments: left out")
+        text = f"rows of {path.name} are sums or means, no images: left out"
+        self.skip("row-total", len(cells.totals), text, next(iter(cells.totals), ""))
         text = f"columns of {path.name} stand there twice: the first of each counts"
         self.note(len(cells.twins), text)
         return cells.table

@@ -14,14 +14,22 @@ from hilum.core.errors import DataError
 from hilum.data.adapters.source import Source
 from hilum.data.references import inner
 
-UNKNOWN = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "nat", "unknown", "?"))
+UNKNOWN = frozenset(
+    (
+        *("", "nan", "na", "n/a", "<na>", "none", "null", "nat", "unknown", "missing", "?"),
+        *("-", "--", "–", "—", ".", "#n/a", "n.a.", "k.a.", "unbekannt", "inconnu"),
+    )
+)
 FLAGS = {
-    **dict.fromkeys(("1", "true", "t", "yes", "y", "positive", "pos", "present", "x"), 1.0),
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "positive", "pos", "present", "x", "+"), 1.0),
+    **dict.fromkeys(("ja", "j", "wahr", "oui", "vrai", "si", "sí", "sim"), 1.0),
     **dict.fromkeys(("0", "false", "f", "no", "n", "negative", "neg", "absent"), 0.0),
+    **dict.fromkeys(("nein", "falsch", "non", "faux", "não", "nao"), 0.0),
 }
 SEXES = {
-    **dict.fromkeys(("m", "male", "man", "boy"), "M"),
+    **dict.fromkeys(("m", "male", "man", "boy", "männlich", "masculin", "masculino"), "M"),
     **dict.fromkeys(("f", "female", "w", "woman", "girl"), "F"),
+    **dict.fromkeys(("weiblich", "féminin", "feminin", "femenino", "feminino"), "F"),
     **dict.fromkeys(("o", "other"), "O"),
     "u": "",
 }
@@ -33,13 +41,14 @@ SPLITS = {
 UNITS = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}  # a year
 OLDEST = 130.0  # years; the first edition of NIH's table has patients of 414
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
-_LOSSY = re.compile(  # 1.2E+10, 1-Feb, Feb-20, #REF!, ########
+_LOSSY = re.compile(  # 1.2E+10, 1-Feb, Feb-20, 01.02.2024, 1/2/2024, #REF!, ########
     rf"\d([.,]\d+)?E\+\d+|\d{{1,2}}-({_MONTHS})(-\d+)?|({_MONTHS})-\d{{2}}"
+    r"|\d{1,2}(?P<bar>[./])\d{1,2}(?P=bar)\d{4}"
     r"|#(REF|NAME|VALUE|DIV/0|NUM|NULL)[!?]|#N/A|#{3,}",
     re.IGNORECASE,
 )
 _AGE = re.compile(
-    r"[>≥]?\s*(\d+(?:\.\d*)?)\s*\+?\s*"
+    r"[>≥]?\s*(\d+(?:[.,]\d*)?)\s*\+?\s*"
     r"(?:(y|w|m|d)|(y)(?:ea)?rs?|(y)\.?/?o\.?|(m)o(?:nth)?s?|(w)(?:ee)?ks?|(d)ays?)?(?:\s*old)?"
 )
 
@@ -99,10 +108,12 @@ def flags(values: pd.Series[str], column: str, images: pd.Series[str]) -> pd.Ser
     """
     meaning: dict[Any, float] = {}
     strange: list[str] = []
-    for value in values.unique():
-        word = re.sub(r"^([01])\.0*$", r"\1", str(value).strip().lower())
-        if word in FLAGS:
-            meaning[value] = FLAGS[word]
+    words = {value: str(value).strip().lower() for value in values.unique()}
+    known = FLAGS | ({"-": 0.0} if "+" in words.values() else {})  # beside + it is no blank
+    for value, text in words.items():
+        word = re.sub(r"^([01])[.,]0*$", r"\1", text)
+        if word in known:
+            meaning[value] = known[word]
         elif word not in UNKNOWN and value == value:
             strange.append(str(value))
     if strange:
@@ -128,7 +139,7 @@ def age_years(text: str) -> float:
     if not match:
         return float("nan")
     unit = next(filter(None, match.groups()[1:]), "y")
-    years = float(match[1]) / UNITS[unit]
+    years = float(match[1].replace(",", ".")) / UNITS[unit]
     return years if years <= OLDEST else float("nan")
 
 

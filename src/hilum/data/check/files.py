@@ -88,7 +88,7 @@ def _mask_problems(
         doubt = "" if mask.any() else "its file holds nothing"
         if doubt:
             out[column] = ("mask-empty", doubt)
-        elif doubt := _covers(mask) or _mixed(levels):
+        elif not reference.startswith("rle:") and (doubt := _covers(mask) or _mixed(levels)):
             out[column] = ("mask-odd", doubt)
     return out
 

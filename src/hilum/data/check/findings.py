@@ -17,7 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.data.catalog import Catalog
+from hilum.data.check.boxes import Problem, box_problems
 from hilum.data.check.files import FACTS
+from hilum.data.check.masks import mask_problems
 from hilum.data.columns import PREFIXES
 from hilum.data.frames import same_shape
 from hilum.data.split import STAND_INS, person
@@ -39,6 +41,7 @@ REMEDIES = {
     "picture-in-two-splits": "kept: make a new split",
     "picture-of-two-patients": "kept: decide whose it is",
     "study-of-two-patients": "kept: decide whose it is",
+    "patient-of-most": "kept: is it a stand-in for unknown patients?",
     "labels-contradict": "kept: decide which is right",
     "label-spelling": "kept: give a label one name",
     "box-without-label": "kept: decide which is right",
@@ -48,6 +51,10 @@ REMEDIES = {
     "box-outside": "box cut to the image",
     "box-empty": "box left out",
     "box-tiny": "kept: are they parts of the image, not pixels?",
+    "box-in-corner": "kept: is it in per cent, or of a smaller copy?",
+    "box-whole": "kept: is it a finding?",
+    "boxes-off-midline": "kept: are centres taken for corners, or of one side only?",
+    "boxes-transposed": "kept: did x and y change places?",
     "boxes-as-corners": "kept: are width and height corners (x2, y2)?",
     "boxes-in-a-corner": "kept: were they drawn on a smaller copy?",
     "box-twice": "kept: decide whether one is meant",
@@ -60,9 +67,7 @@ REMEDIES = {
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
 NOTHING = ("no-finding", "no-findings", "nofinding", "normal")
 DEVICES = ("support-devices",)  # CheXpert's "No Finding" may have them
-MANY_BOXES = 12  # from which on what all boxes share is no chance
-CORNER = 0.55  # of a picture: both lungs reach beyond it
-TOLERANCE_PX = 0.5  # label tables hold rounded corners
+MANY_IMAGES = 12  # of one patient, and more than half of the set
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,10 +124,12 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         *_labels(catalog),
         *_nothing_and_something(table),
         *_spellings(catalog),
-        *_boxes(catalog),
-        *_all_boxes(catalog),
+        *_box_labels(catalog),
+        *box_problems(catalog),
+        *mask_problems(catalog),
         *_mask_labels(table),
         *_splits(table, "patient", table["patient"].map(person), "patient-in-two-splits"),
+        *_of_most(table),
         *_owners(table, "study", table["study"].where(table["study"] != "")),
     ]
     if len(known):
@@ -130,9 +137,6 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
         rows += list(_pictures(table, known, unfit))
     problems = pd.DataFrame(rows, columns=["image_id", "code", "text"])
     return Report(catalog=catalog, facts=known, problems=problems)
-
-
-Problem = tuple[str, str, str]
 
 
 def _say(table: pd.DataFrame, rows: Bool, code: str, text: str) -> Iterator[Problem]:
@@ -193,7 +197,7 @@ def _labels(catalog: Catalog) -> Iterator[Problem]:
         yield from _say(catalog.table, rows, "no-label", "nothing is annotated")
 
 
-def _boxes(catalog: Catalog) -> Iterator[Problem]:
+def _box_labels(catalog: Catalog) -> Iterator[Problem]:
     table = catalog.table
     names = table["box_labels"].map(lambda v: set() if v is None else set(v))
     annotated = table["boxes"].notna()
@@ -205,56 +209,6 @@ def _boxes(catalog: Catalog) -> Iterator[Problem]:
         yield from _say(table, wrong, "box-without-label", f"has a box of {name}, label says none")
         wrong = (annotated & ~has_box & (label == 1)).to_numpy()
         yield from _say(table, wrong, "label-without-box", f"label says {name}, there is no box")
-    for image, flat, labels, width, height in zip(
-        *(table[c] for c in ("image_id", "boxes", "box_labels", "width", "height")), strict=True
-    ):
-        if flat is None or not len(flat):
-            continue
-        boxes = np.reshape(flat, (-1, 4))
-        limits = (width, height, width, height) if width and height else (np.inf,) * 4
-        inside = boxes.clip(0, limits)
-        empty = ((inside[:, 2:] - inside[:, :2]) <= 0).any(axis=1)
-        outside = (np.abs(boxes - inside) > TOLERANCE_PX).any(axis=1)
-        for box in boxes[empty]:
-            yield str(image), "box-empty", f"box {box.tolist()} has no area in the image"
-        for box in boxes[outside & ~empty]:
-            hint = _as_corners(box, limits)
-            yield str(image), "box-outside", f"box {box.tolist()} leaves the image{hint}"
-        sides = boxes[~empty, 2:] - boxes[~empty, :2]
-        if len(sides) and sides.max() <= 1:
-            yield str(image), "box-tiny", f"none of {len(sides)} boxes is larger than a pixel"
-        same = pd.Series(list(zip(labels, *boxes.T.tolist(), strict=True))).duplicated()
-        for box in boxes[same.to_numpy(bool)]:
-            yield str(image), "box-twice", f"box {box.tolist()} of one label stands there twice"
-
-
-def _all_boxes(catalog: Catalog) -> Iterator[Problem]:
-    """What no box alone shows, and all of a set do."""
-    drawn = [(row, catalog.exact_boxes(row)) for row in range(len(catalog))]
-    own = [(row, known[0]) for row, known in drawn if known is not None and len(known[0])]
-    if sum(len(part) for _, part in own) < MANY_BOXES:
-        return
-    rows = [row for row, _ in own]
-    boxes = np.concatenate([part for _, part in own])
-    frames = [np.tile(np.array(catalog.frame(row), float), (len(part), 1)) for row, part in own]
-    sides = np.concatenate(frames)
-    images = catalog.table["image_id"].iloc[rows].map(str)
-    if (boxes[:, 2:] > 2 * boxes[:, :2]).all() and (boxes[:, :2] > 0).all():
-        text = f"each of {len(boxes)} boxes is wider than its x and higher than its y"
-        yield from ((image, "boxes-as-corners", text) for image in images)
-    elif sides.min() > 0 and (reach := (boxes[:, 2:] / sides).max()) <= CORNER:
-        text = f"all {len(boxes)} boxes lie in the first {reach:.0%} of width and height"
-        yield from ((image, "boxes-in-a-corner", text) for image in images)
-
-
-def _as_corners(box: NDArray[np.float64], limits: tuple[float, ...]) -> str:
-    """A hint where width and height, taken as a second corner, give a box inside the image."""
-    x, y = box[:2]
-    far_x, far_y = box[2:] - box[:2]
-    inside = x < far_x <= limits[0] and y < far_y <= limits[1]
-    if not inside:
-        return ""
-    return "; it would not if its width and height were corners (x2, y2): are they?"
 
 
 def _nothing_and_something(table: pd.DataFrame) -> Iterator[Problem]:
@@ -326,6 +280,15 @@ def _splits(table: pd.DataFrame, what: str, keys: pd.Series[str], code: str) -> 
         rows["image_id"][torn], rows["key"][torn], rows["split"][torn], strict=True
     ):
         yield str(image), code, f"in {split}; the same {what} ({str(key)[:40]}) is elsewhere too"
+
+
+def _of_most(table: pd.DataFrame) -> Iterator[Problem]:
+    """Many images of one "patient": ANONYMOUS, 0 and the like are not one person."""
+    people = table["patient"].map(person)
+    own = (people == people.mode().iat[0]).to_numpy(bool) if len(people) else np.zeros(0, bool)
+    if own.sum() >= MANY_IMAGES and own.sum() * 2 > len(own):
+        text = f"{own.sum()} of {len(own)} images are of patient {table['patient'][own].iat[0]!r}"
+        yield from _say(table, own, "patient-of-most", text)
 
 
 def _owners(table: pd.DataFrame, what: str, keys: pd.Series[str]) -> Iterator[Problem]:

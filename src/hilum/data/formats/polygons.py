@@ -68,6 +68,41 @@ def mask_of_coco(segmentation: Any, height: int, width: int) -> Bool:
     return _of_polygons(segmentation, height, width)
 
 
+def extent_of_coco(segmentation: Any) -> Float64:
+    """x1, y1, x2, y2 around a COCO segmentation, polygons or run lengths that hold their size.
+
+    Raises:
+        DataError: damaged, or empty.
+    """
+    if isinstance(segmentation, dict):
+        size = segmentation.get("size")
+        if not isinstance(size, list) or len(size) != 2:
+            raise DataError("run lengths without a size")
+        rows, columns = np.nonzero(mask_of_coco(segmentation, *size))
+        points = np.stack([columns, rows], axis=1)
+        points = np.concatenate([points, points + 1])
+    else:
+        points = np.concatenate([p.reshape(-1, 2) for p in _points(segmentation)])
+    if not len(points) or not np.isfinite(points).all():
+        raise DataError("an empty segmentation")
+    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float64)
+
+
+def _points(polygons: list[Any]) -> list[Float64]:
+    """Each polygon as x, y, x, y …
+
+    Raises:
+        DataError: no numbers, or fewer than three points.
+    """
+    try:
+        points = [np.asarray(p, np.float64) for p in polygons]
+    except (TypeError, ValueError) as error:
+        raise DataError("a polygon is not a list of numbers") from error
+    if any(p.ndim != 1 or p.size < 6 or p.size % 2 for p in points):
+        raise DataError("a polygon needs at least three points")
+    return points
+
+
 def _of_counts(counts: Any, height: int, width: int) -> Bool:
     numbers = _uncompressed(counts) if isinstance(counts, str) else counts
     whole = isinstance(numbers, list) and all(isinstance(n, int) and n >= 0 for n in numbers)
@@ -98,14 +133,10 @@ def _uncompressed(text: str) -> list[int]:
 
 
 def _of_polygons(polygons: list[Any], height: int, width: int) -> Bool:
-    try:
-        points = [np.asarray(p, np.float64) for p in polygons]
-    except (TypeError, ValueError) as error:
-        raise DataError("a polygon is not a list of numbers") from error
+    points = _points(polygons)
     limit = 10 * max(height, width)  # far outside the library's arithmetic overflows
-    for p in points:
-        if p.ndim != 1 or p.size < 6 or p.size % 2 or not (np.abs(p) < limit).all():
-            raise DataError("a polygon needs at least three points near its image")
+    if not all((np.abs(p) < limit).all() for p in points):
+        raise DataError("a polygon lies far outside its image")
     require("eval", "faster_coco_eval")
     from faster_coco_eval.core import mask as coco
 

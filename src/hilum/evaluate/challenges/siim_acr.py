@@ -48,6 +48,8 @@ def masks_of(source: Table, name: str) -> dict[str, Int]:
         DataError: malformed runs, or runs past the end of the image.
     """
     table = read_table(source, ("ImageId", "EncodedPixels"), name)
+    if rle.are_starts(table["EncodedPixels"]):
+        raise DataError(f"{name}: {rle.STARTS}")
     rows: dict[str, list[str]] = {}
     for image, text in zip(table["ImageId"], table["EncodedPixels"], strict=True):
         rows.setdefault(image.strip(), []).append(text)

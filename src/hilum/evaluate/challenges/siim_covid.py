@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
+from hilum.data.adapters.values import flags
 from hilum.evaluate.challenges.tables import Table, labelled_boxes, read_table, same_ids, unique_ids
 from hilum.evaluate.metrics.curves import voc_average_precision
 
@@ -71,7 +72,8 @@ def siim_covid_solution(studies: Table, images: Table) -> pd.DataFrame:
     image = read_table(images, ("id", "label"), "image table")
     strings = pd.Series("", index=study.index)
     for name, column in STUDY_COLUMNS.items():
-        strings += np.where(study[column].isin(("1", "1.0")), f"{name} 1 0 0 1 1 ", "")
+        present = flags(study[column], column, study["id"]) == 1
+        strings += np.where(present, f"{name} 1 0 0 1 1 ", "")
     parts = [
         pd.DataFrame({"id": study["id"], "PredictionString": strings.str.strip()}),
         pd.DataFrame({"id": image["id"], "PredictionString": image["label"]}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import FARTHEST_PX
+from hilum.data.adapters import values
 from hilum.data.cells import read_cells
 
 Float = NDArray[np.float64]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+SIDES = ("x", "y", "width", "height")
 Table = str | os.PathLike[str] | pd.DataFrame
 
 
@@ -37,6 +40,17 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
             raise DataError(
                 f"{name} {os.fspath(source)}: row {cells.short[0]} has fewer cells than there are "
                 "columns; a row that is cut is no blank answer"
+            )
+        if cells.totals:
+            raise DataError(
+                f"{name} {os.fspath(source)}: it ends in a row {cells.totals[0]!r}: sums and means "
+                "are no images; needed: the table without them"
+            )
+        twins = sorted(set(cells.twins) & set(columns))
+        if twins:
+            raise DataError(
+                f"{name} {os.fspath(source)}: column {', '.join(twins)} stands there twice; which "
+                "one counts?"
             )
         table = cells.table
     table.columns = pd.Index([str(column).strip() for column in table.columns])
@@ -61,7 +75,16 @@ def same_ids(truth: Iterable[str], submission: Iterable[str]) -> None:
     wanted, given = set(truth), set(submission)
     for ids, what in ((wanted - given, "is missing from"), (given - wanted, "is unknown, but in")):
         if ids:
-            raise DataError(f"{len(ids)} ids: {min(ids)!r} {what} the submission")
+            hint = ""
+            if {_bare(name) for name in wanted} == {_bare(name) for name in given}:
+                hint = f": {min(given - wanted)!r} there; zeros, .0 or a suffix is all that differs"
+            raise DataError(f"{len(ids)} ids: {min(ids)!r} {what} the submission{hint}")
+
+
+def _bare(name: str) -> str:
+    """An id without what spreadsheets take from it and programs add to it."""
+    word = re.sub(r"\.(0+|dcm|dicom|png|jpe?g)$", "", name.strip(), flags=re.IGNORECASE)
+    return word.lstrip("0").casefold()
 
 
 def numbers(words: Sequence[str], row: str) -> list[float]:
@@ -127,31 +150,35 @@ def rsna_truth(source: Table) -> dict[str, Float]:
 
     Rows that repeat another one exactly are dropped: the published stage-1 test file has 516.
     """
-    columns = ("patientId", "x", "y", "width", "height", "Target")
-    table = read_table(source, columns, "truth")[list(columns)].drop_duplicates()
-    boxes_of: dict[str, list[list[float]]] = {}
-    targets: dict[str, str] = {}
-    for name, *box, target in table.itertuples(index=False):
-        if TARGETS.get(target) is None:
-            raise DataError(f"truth: {name} has Target {target!r}; needed: 1 or 0")
-        if targets.setdefault(name, TARGETS[target]) != TARGETS[target]:
-            raise DataError(f"truth: {name} has Target 1 and 0")
-        own = boxes_of.setdefault(name, [])
-        if TARGETS[target] == "1":
-            own.append(_true_box(box, name))
-    return {name: _corners(np.array(rows).reshape(-1, 4)) for name, rows in boxes_of.items()}
+    columns = ["patientId", *SIDES, "Target"]
+    table = read_table(source, columns, "truth")[columns].drop_duplicates()
+    names = table["patientId"]
+    target = values.flags(table["Target"], "Target", names)
+    boxes = np.stack([values.numbers(table[side]) for side in SIDES], axis=1)
+    _check_truth(names, boxes, target)
+    out: dict[str, list[Float]] = {name: [] for name in names}
+    for name, box, drawn in zip(names, boxes, target == 1, strict=True):
+        if drawn:
+            out[name].append(box)
+    return {name: _corners(np.reshape(own, (-1, 4))) for name, own in out.items()}
 
 
-def _true_box(words: Sequence[str], name: str) -> list[float]:
-    if not all(words):
-        raise DataError(f"truth: {name} has Target 1 but no proper box")
-    box = numbers(words, f"truth: {name}")
-    if min(box[2:]) < 0:
-        raise DataError(f"truth: {name} has Target 1 and a box of negative width or height")
-    return box
-
-
-TARGETS = {"1": "1", "1.0": "1", "0": "0", "0.0": "0"}
+def _check_truth(names: pd.Series[str], boxes: Float, target: pd.Series[float]) -> None:
+    """Raises DataError for images of no Target or of two, and for damaged boxes."""
+    drawn = (target == 1).to_numpy(bool)
+    torn = target.groupby(names).nunique(dropna=False) > 1
+    faults: dict[str, Any] = {
+        "has no Target; needed: 1 or 0": target.isna(),
+        "has Target 1 and 0": names.map(torn),
+        "has Target 1 but no proper box": drawn & ~np.isfinite(boxes).all(axis=1),
+        "has Target 1 and a box of negative width or height": drawn
+        & (boxes[:, 2:] < 0).any(axis=1),
+        "holds numbers beyond any image": drawn & (np.abs(boxes) > FARTHEST_PX).any(axis=1),
+    }
+    for words, rows in faults.items():
+        wrong = names[np.asarray(rows, bool)]
+        if len(wrong):
+            raise DataError(f"truth: {wrong.iat[0]} {words}")
 
 
 def _corners(xywh: Float) -> Float:

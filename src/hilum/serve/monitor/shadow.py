@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from hilum.core.errors import HilumError
+from hilum.core.results import ImageResult
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.tables import Image, Note, Result
 
@@ -43,7 +44,8 @@ def shadows(service: Service) -> dict[str, Any]:
         with service.records.read() as session:
             note = session.get(Note, _NOTE + name)
         good = note is not None and note.value["report"]["fingerprint"] == fingerprint
-        out[name] = report | {"accepted": note.value if good and note else None}
+        accepted = note.value if good and note else None
+        out[name] = report | {"needed": LEAST, "accepted": accepted}
     return out
 
 
@@ -59,7 +61,7 @@ def accept(service: Service, pipeline: str, by: str) -> dict[str, Any]:
         raise NoShadow(f"no rule has {pipeline} in `shadow`")
     if report["studies"] < LEAST:
         raise TooFew(f"the shadow has seen {report['studies']} studies; needed: {LEAST}")
-    del report["accepted"]
+    del report["accepted"], report["needed"]
     value = {"by": by, "at": service.clock(), "report": report}
     with service.records.write() as session:
         session.merge(Note(name=_NOTE + pipeline, value=value))
@@ -116,9 +118,9 @@ def _pairs(service: Service, name: str, fingerprint: str) -> list[_Pair]:
 
 
 def _said(document: dict[str, Any]) -> tuple[float, bool]:
-    entry = document["images"][0]
-    scores = [float(one["score"]) for one in entry["findings"]]
-    return float(entry["scores"].get("opacity", max([*scores, 0.0]))), bool(scores)
+    answer = ImageResult.from_json(document["images"][0])
+    assert answer.findings is not None  # only what was analysed has a result
+    return answer.findings.lead, bool(answer.marked)
 
 
 def _report(pairs: list[_Pair]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def drift(service: Service) -> dict[str, Any]:
     studies, skipped = features(service)
     reference, rest = studies[:REFERENCE], studies[REFERENCE:]
     state: dict[str, Any] = {"studies": len(studies) + skipped * BLOCK}
-    state |= {"reference": len(reference), "block": BLOCK}
+    state |= {"reference": len(reference), "needed": REFERENCE, "block": BLOCK}
     if len(reference) < REFERENCE:
         return state | {"ready": False, "blocks": [], "alarm": False}
     tested = [

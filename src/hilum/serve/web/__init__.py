@@ -10,6 +10,7 @@ login      log in and out
 shapes     what the REST interface takes and answers
 images     images: listed, received, looked at, analysed
 feedback   what readers say, and the catalog that training reads
+admin      users, rules in force, destinations, the audit trail
 stream     server-sent progress
 dicomweb   STOW-RS, QIDO-RS, WADO-RS
 multipart  multipart/related in and out

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from hilum import __version__
 from hilum.serve.service import Service
 from hilum.serve.web import (
+    admin,
     dicomweb,
     feedback,
     images,
@@ -52,7 +53,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.previews = Previews()
     app.state.streams, app.state.closing = 0, False
     problems.install(app)
-    for part in (status, login, images, feedback, stream, monitor):
+    for part in (status, login, images, feedback, stream, monitor, admin):
         app.include_router(part.router, prefix=BASE)
     for router in (status.health, metrics.router, dicomweb.router):
         app.include_router(router)

@@ -25,7 +25,7 @@ from hilum.serve.service import Service
 from hilum.serve.store import StoreUnavailable
 from hilum.serve.web.auth import Reader
 from hilum.serve.web.held import Held, objects, readable
-from hilum.serve.web.images import jpeg, service_of
+from hilum.serve.web.images import jpeg, previews_of, service_of
 from hilum.serve.web.multipart import parts, related
 from hilum.serve.web.problems import gone
 
@@ -371,8 +371,9 @@ def rendered(request: Request, study: Uid, series: Uid, sop: Uid, user: Reader) 
     held = _wanted(request, study=study, series=series, sop=sop)[0]
     if held.kind not in ("image", "sc"):
         raise HTTPException(406, "this object is no picture")
-    stored = held.stored
-    return Response(jpeg(picture(stored.radiograph(), 2048)), media_type="image/jpeg")
+    key = held.result.id if held.result else held.image.id
+    radiograph = previews_of(request).read(key, lambda: held.stored.radiograph())
+    return Response(jpeg(picture(radiograph, 2048)), media_type="image/jpeg")
 
 
 @router.get(f"{_INSTANCE}/frames/{{frame}}", response_class=Response, responses=_ANY_OF)

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, read_mask
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.stored import StoredImage
@@ -208,9 +207,9 @@ def opened(service: Service, id: str) -> StoredImage:
     return open_guarded((id, service.store.read(id)), **limits)  # type: ignore[arg-type]
 
 
-def radiograph_of(service: Service, id: str) -> Radiograph:
-    """Its pixels, decoded there."""
-    return opened(service, id).radiograph()
+def previews_of(request: Request) -> Previews:
+    previews: Previews = request.app.state.previews
+    return previews
 
 
 def jpeg(grey: NDArray[np.uint8]) -> bytes:
@@ -246,14 +245,13 @@ def preview(
     if grey is not None:
         content = jpeg(shrunk(grey, width))
     else:
-        previews: Previews = request.app.state.previews
         make = partial(_decoded_picture, service, id, width)
-        content = previews.get(id, width, make)
+        content = previews_of(request).picture(id, width, make)
     return Response(content, media_type="image/jpeg")
 
 
 def _decoded_picture(service: Service, id: str, width: int) -> bytes:
-    return jpeg(picture(radiograph_of(service, id), width))
+    return jpeg(picture(opened(service, id).radiograph(), width))
 
 
 @router.get(
@@ -263,7 +261,8 @@ def _decoded_picture(service: Service, id: str, width: int) -> bytes:
 )
 def pixels(request: Request, id: Id, _: Reader) -> Response:
     """uint16, little endian, row by row, air dark; X-Rows and X-Columns say the size."""
-    radiograph = radiograph_of(service_of(request), id)
+    service = service_of(request)
+    radiograph = previews_of(request).read(id, lambda: opened(service, id).radiograph())
     content = np.rint(radiograph.pixels * 65535).astype("<u2").tobytes()
     size = {"X-Rows": str(radiograph.height), "X-Columns": str(radiograph.width)}
     return Response(content, media_type="application/octet-stream", headers=size)
@@ -390,7 +389,7 @@ def retry(request: Request, id: Id, user: Reader) -> Any:
     """Check and analyse again what was refused or has failed."""
     service = service_of(request)
     actions.retry(service, id)
-    request.app.state.previews.forget(id)
+    previews_of(request).forget(id)
     return _told(service, id, user)
 
 

@@ -1,6 +1,7 @@
-"""Small pictures of images that have none written, each decoded once: kept, or why there is none.
+"""What was decoded for readers: small pictures are kept, and so is why an image cannot be read.
 
-What is received never changes, so neither does its picture. Knows no service.
+What is received never changes, so neither does its picture, and a file that took all the time it
+may take would take it again from every reader. Knows no service.
 """
 
 from __future__ import annotations
@@ -9,50 +10,71 @@ import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 
 from hilum.core.errors import InputRefused
 
 LARGEST = 256  # px; larger ones are looked at one by one
 COUNT = 1000  # some 10 kB each
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Previews:
-    """Small pictures by image and width; those that nobody asked for longest go first."""
+    """By image; what nobody asked for longest goes first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int], bytes | InputRefused] = OrderedDict()
+        self._pictures: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._refused: OrderedDict[str, InputRefused] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, id: str, width: int, make: Callable[[], bytes]) -> bytes:
+    def picture(self, id: str, width: int, make: Callable[[], bytes]) -> bytes:
         """The kept one, or what `make` makes now.
 
         Raises:
             InputRefused: `make` does, now or when it was first asked.
         """
-        if width > LARGEST:
-            return make()
         with self._lock:
-            known = self._kept.get((id, width))
+            known = _known(self._pictures, (id, width))
         if known is None:
-            known = self._made(make)
-        with self._lock:
-            self._kept[id, width] = known
-            self._kept.move_to_end((id, width))
-            if len(self._kept) > COUNT:
-                self._kept.popitem(last=False)
-        if isinstance(known, InputRefused):
-            raise copy.copy(known)
+            known = self.read(id, make)
+        if width <= LARGEST:
+            with self._lock:
+                _keep(self._pictures, (id, width), known)
         return known
+
+    def read(self, id: str, make: Callable[[], T]) -> T:
+        """What `make` makes of an image.
+
+        Raises:
+            InputRefused: `make` does, now or when it was first asked.
+        """
+        with self._lock:
+            refused = _known(self._refused, id)
+        if refused is not None:
+            raise copy.copy(refused)
+        try:
+            return make()
+        except InputRefused as error:
+            with self._lock:  # without its traceback, whose frames hold the image
+                _keep(self._refused, id, copy.copy(error))
+            raise
 
     def forget(self, id: str) -> None:
         """Of an image that is tried again: a limit may have been too low on a busy day."""
         with self._lock:
-            for key in [one for one in self._kept if one[0] == id]:
-                del self._kept[key]
+            self._refused.pop(id, None)
 
-    @staticmethod
-    def _made(make: Callable[[], bytes]) -> bytes | InputRefused:
-        try:
-            return make()
-        except InputRefused as error:
-            return copy.copy(error)  # without its traceback, whose frames hold the image
+
+def _known(kept: OrderedDict[K, V], key: K) -> V | None:
+    if key in kept:
+        kept.move_to_end(key)
+    return kept.get(key)
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > COUNT:
+        kept.popitem(last=False)

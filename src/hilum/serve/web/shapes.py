@@ -212,3 +212,55 @@ class Detail(Row):
     history: list[Moment]
     feedback: list[Feedback]
     deliveries: list[Delivery]
+
+
+class KnownUser(BaseModel):
+    name: str
+    role: Literal["reader", "admin"]
+    configured: bool  # in the configuration; else by `hilum users`
+
+
+class RuleInForce(BaseModel):
+    when: dict[str, str]  # conditions, patterns; none: everything
+    pipelines: list[str]  # the first one is shown; none: images are kept only
+    shadow: list[str]
+    destinations: list[str]
+    priority: Priority
+
+
+class DestinationState(BaseModel):
+    name: str
+    address: str
+    objects: list[str]
+    deidentified: bool
+    verified_by: str
+    deliveries: DeliveryCounts
+    last_delivered: float | None
+    waits_s: float | None  # how long the oldest that waits has been tried
+    reason: str | None  # why it waits
+
+
+class DeadLetter(BaseModel):
+    id: str
+    image: str
+    destination: str
+    object: str
+    reason: str | None
+    changed: float
+
+
+class Administration(BaseModel):
+    users: list[KnownUser]
+    provider: str | None  # host of the OpenID provider, whose users are not listed
+    rules: list[RuleInForce]  # in their order; the first one that fits decides
+    destinations: list[DestinationState]
+    dead_letters: list[DeadLetter]  # the newest
+
+
+class Trail(BaseModel):
+    """Of the audit trail."""
+
+    whole: bool
+    entries: int | None
+    head: str | None  # note it elsewhere, so that a cut shows
+    problem: str | None

@@ -1,0 +1,48 @@
+"""`hilum data pseudo-label`: a model's sure answers as annotations of images that have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
+
+
+def pseudo_label(
+    source: Path = SOURCE,
+    predictions: Path = typer.Argument(..., help="findings.json of these images."),
+    out: Path = typer.Option(..., "--out", "-o", help="The catalog to write (Parquet)."),
+    set_name: str = SET_NAME,
+    options: list[str] = OPTIONS,
+    finding: str = typer.Option("opacity", help="Label of the boxes, and name of the score."),
+    present: float = typer.Option(0.8, help="Image score from which on the finding is there."),
+    absent: float = typer.Option(0.05, help="Image score up to which it is not."),
+    box: float = typer.Option(0.3, help="Score of a box from which on it is taken."),
+    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+) -> None:
+    """Annotate unannotated images by a model's sure answers, to train on (self-training).
+
+    Never evaluate on them. Predict with a threshold of at most --box. Images of which the model is
+    not sure are left out and counted; what readers annotated stays.
+
+    Example: hilum data pseudo-label new.parquet predicted/findings.json --out pseudo.parquet
+    """
+    from hilum.cli.common import print_json
+    from hilum.core.extras import require
+
+    require("eval")
+    from hilum.evaluate.prediction_files import read_predictions
+    from hilum.evaluate.pseudo_labels import Sure, pseudo_labelled
+
+    sure = Sure(present=present, absent=absent, box=box)
+    catalog = open_source(source, set_name, options)
+    made = pseudo_labelled(catalog, read_predictions(predictions), finding, sure)
+    made.need_files()
+    made.save(out)
+    if as_json:
+        print_json({"images": len(made), "out": str(out)} | ledger(made))
+        return
+    for note in made.notes[len(catalog.notes) :]:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"{len(made)} images: {out}")

@@ -1,0 +1,136 @@
+"""What an administrator looks at: who may log in, the rules in force, where results go and what
+became of them, whether the audit trail is whole. Shows no secret, and no patient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from hilum.serve.audit import TrailBroken
+from hilum.serve.config import Config, Destination, Rule
+from hilum.serve.monitor import shadow
+from hilum.serve.routing import in_force
+from hilum.serve.service import Service
+from hilum.serve.tables import Delivery
+from hilum.serve.users import Users
+from hilum.serve.web import shapes
+from hilum.serve.web.auth import Admin
+from hilum.serve.web.images import service_of
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+LETTERS = 50  # dead letters that are listed
+
+
+@router.get("", response_model=shapes.Administration)
+def administration(request: Request, _: Admin) -> Any:
+    """Users, rules, destinations with their deliveries, dead letters."""
+    service = service_of(request)
+    config = service.config
+    with service.records.read() as session:
+        accepted = shadow.accepted(service, session)
+        destinations = [
+            _destination(session, name, one, service.clock())
+            for name, one in config.destinations.items()
+        ]
+        letters = _dead_letters(session)
+    return {
+        "users": _users(config),
+        "provider": urlsplit(config.web.oidc.issuer).netloc if config.web.oidc else None,
+        "rules": [_rule(service, rule, accepted) for rule in _rules(config)],
+        "destinations": destinations,
+        "dead_letters": letters,
+    }
+
+
+@router.post("/audit/verify", response_model=shapes.Trail)
+def verify(request: Request, _: Admin) -> Any:
+    """Go through the whole audit trail, as `hilum audit verify` does."""
+    try:
+        head = service_of(request).audit.verify()
+    except TrailBroken as error:
+        return {"whole": False, "entries": None, "head": None, "problem": str(error)}
+    return {
+        "whole": True,
+        "entries": head.number,
+        "head": f"{head.number}:{head.hash}",
+        "problem": None,
+    }
+
+
+def _users(config: Config) -> list[dict[str, Any]]:
+    """Without their hashes."""
+    return [
+        {"name": name, "role": user.role, "configured": name in config.web.users}
+        for name, user in sorted(Users(config).all().items())
+    ]
+
+
+def _rules(config: Config) -> tuple[Rule, ...]:
+    """With the one for what none fits, where something is left for it."""
+    every = any(not _conditions(rule) for rule in config.rules)
+    return config.rules if every else (*config.rules, Rule())
+
+
+def _conditions(rule: Rule) -> dict[str, str]:
+    names = ("sender", "origin", "description", "view", "modality")
+    return {name: getattr(rule, name) for name in names if getattr(rule, name) != "*"}
+
+
+def _rule(service: Service, rule: Rule, accepted: frozenset[str]) -> dict[str, Any]:
+    """Conditions as they are written; pipelines as they are in force."""
+    plan = in_force(service.config, rule, accepted)
+    return {
+        "when": _conditions(rule),
+        "pipelines": plan.pipelines,
+        "shadow": plan.shadow,
+        "destinations": plan.destinations,
+        "priority": rule.priority or "routine",
+    }
+
+
+def _destination(session: Session, name: str, wanted: Destination, now: float) -> dict[str, Any]:
+    counts = dict(
+        session.execute(
+            select(Delivery.state, func.count())
+            .where(Delivery.destination == name)
+            .group_by(Delivery.state)
+        ).all()
+    )
+    waiting = select(Delivery).where(Delivery.destination == name, Delivery.state == "waiting")
+    oldest = session.scalar(waiting.order_by(Delivery.since).limit(1))
+    last = select(func.max(Delivery.changed))
+    last = last.where(Delivery.destination == name, Delivery.state == "delivered")
+    return {
+        "name": name,
+        "address": _address(wanted),
+        "objects": wanted.objects,
+        "deidentified": wanted.deidentify,
+        "verified_by": wanted.verification,
+        "deliveries": counts,
+        "last_delivered": session.scalar(last),
+        "waits_s": now - oldest.since if oldest else None,
+        "reason": oldest.reason if oldest else None,
+    }
+
+
+def _address(wanted: Destination) -> str:
+    if wanted.dicom is not None:
+        return f"{wanted.dicom.ae_title} at {wanted.dicom.host}:{wanted.dicom.port}"
+    assert wanted.web is not None
+    parts = urlsplit(wanted.web.url)  # what stands before an @ is nobody's business
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _dead_letters(session: Session) -> list[dict[str, Any]]:
+    """The newest."""
+    dead = select(Delivery).where(Delivery.state == "dead")
+    fields = ("id", "image", "destination", "object", "reason", "changed")
+    return [
+        {name: getattr(one, name) for name in fields}
+        for one in session.scalars(dead.order_by(Delivery.changed.desc()).limit(LETTERS))
+    ]
