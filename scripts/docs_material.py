@@ -1,6 +1,7 @@
 """What the commands of the documents take for granted: images, tables, prediction files, bundles.
 
     python scripts/docs_material.py FOLDER
+    python scripts/docs_material.py --verdict FILE     # to the service here, and accepted
 
 Phantoms and made-up tables only; called by run_docs.sh.
 """
@@ -11,11 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 
+from hilum.client import Client, NotReached
 from hilum.core.bundle import shipped_bundles
 from hilum.core.files import write_text
 from hilum.data.catalog import build
@@ -31,7 +34,28 @@ metric: val_loss
 
 
 def main() -> None:
-    out = Path(sys.argv[1])
+    if sys.argv[1] == "--verdict":
+        verdict(Path(sys.argv[2]))
+    else:
+        material(Path(sys.argv[1]))
+
+
+def verdict(file: Path, url: str = "http://127.0.0.1:8080", wait_s: float = 120) -> None:
+    """Somebody agrees with what the service found on a file, once the service is there."""
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            with Client(url) as client:
+                client.feedback(client.analyse(file).id, "accept")
+            return
+        except NotReached:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def material(out: Path) -> None:
+    """Everything that commands name, in a folder."""
     images = [phantom(seed, 256, 256, opacities=seed % 2) for seed in range(COUNT)]
     for number, image in enumerate(images):
         write_png(image, out / "images" / f"i{number}.png", bits=8)

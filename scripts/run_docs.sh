@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The blocks of commands of README and docs, run as they stand on phantoms: files that they name are
-# made first (docs_material.py), words in capitals (FILE, DIR) are filled in below. The short blocks
+# made first (docs_material.py; later pages have README's run), words in capitals (FILE, DIR) are
+# filled in below. The short blocks
 # run in tests/docs, the five systems in run_systems.sh.
 #   HILUM_DATA=... scripts/run_docs.sh [OUT] [PAGE ...]     all pages where none is named
 # Trainings take one epoch of 200 images. Ends with the commands that failed, 1 if any did; what ended
@@ -16,6 +17,16 @@ if (( ! ${#pages[@]} )); then
 fi
 python=${PYTHON:-python}
 hilum() { "$python" -m hilum "$@"; }
+
+# A command with a service behind it that holds one image, of which a reader has said something.
+served() {
+  local code=0 service
+  HILUM_SERVE_FOLDER=$PWD/service hilum serve >log/serve 2>&1 &
+  service=$!
+  { "$python" "$here/scripts/docs_material.py" --verdict chest.dcm && "$@"; } || code=$?
+  kill "$service" && wait "$service" || true
+  return "$code"
+}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 small="--set train.epochs=1 --set data.sample=200 --set preprocessing.size=64 --set train.precision=fp32"
 
@@ -33,6 +44,7 @@ filled() {
     -e 's/^hilum pipeline list\|.*/hilum pipeline show default/' \
     -e 's/^hilum serve$/hilum serve --check/; s#\barchive/#studies/#' \
     -e 's/^hilum data ([a-z]+)\|.*/hilum data \1 --help/' \
+    -e 's/^hilum feedback/served &/' \
     -e 's/^hilum train default .*/hilum train --help/' \
     -e "s/^hilum (train [a-z]+-.*|data preview .*)/hilum \1 $small/"
 }
@@ -49,6 +61,12 @@ for page in "${pages[@]}"; do
     "$python" "$here/scripts/docs_material.py" .
     touch done/material
   fi
+  for made in runs/a a.zip; do # what README's commands made, pages after it take for granted
+    if [[ -e $out/README/$made && ! -e $made ]]; then
+      mkdir -p "$(dirname "$made")"
+      ln -s "$out/README/$made" "$made"
+    fi
+  done
   while IFS= read -r line <&3; do
     command=$(filled <<<"$line")
     key=$(printf '%s' "$command" | sha256sum | cut -c1-16)

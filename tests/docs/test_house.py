@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -51,3 +53,49 @@ def test_every_package_has_a_legend_of_its_files(package: Path) -> None:
     assert not listed - parts, f"{package.name} has no {sorted(listed - parts)}"
     if listed:
         assert not parts - listed, f"the legend of {package.name} leaves out {parts - listed}"
+
+
+# Rows of a table, which are read beside each other.
+TABLES = {"Item", "Published"}
+
+
+def positional(call: ast.Call) -> int:
+    """How many values a call takes by place, `*(a, b)` counted as two."""
+    packed = (a.value for a in call.args if isinstance(a, ast.Starred))
+    more = sum(len(one.elts) - 1 for one in packed if isinstance(one, ast.Tuple))
+    return len(call.args) + more
+
+
+def test_no_value_is_built_of_many_alike_by_place() -> None:
+    trees = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+    classes = [
+        node
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and "dataclass" in map(_name, node.decorator_list)
+    ]
+    many = Counter(node.name for node in classes)
+    fields = {
+        node.name: [ast.unparse(one.annotation) for one in node.body if _is_field(one)]
+        for node in classes
+        if many[node.name] == 1 and node.name not in TABLES
+    }
+    assert len(fields) > 100
+    wrong = [
+        f"{name}:{node.lineno} {_name(node)}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and positional(node) > 3 and _name(node) in fields
+        if max(Counter(fields[_name(node)][: positional(node)]).values()) >= 3
+    ]
+    assert not wrong, "name the values: " + ", ".join(wrong)
+
+
+def _is_field(node: ast.AST) -> TypeGuard[ast.AnnAssign]:
+    return isinstance(node, ast.AnnAssign)
+
+
+def _name(node: ast.AST) -> str:
+    """Of what is called or used as a decorator."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.id if isinstance(node, ast.Name) else ""

@@ -39,6 +39,14 @@ def parts(tmp_path: Path, archive: Pacs, monkeypatch: pytest.MonkeyPatch) -> Ite
     made.close()
 
 
+@pytest.fixture
+def silent(parts: Parts, archive: Pacs, monkeypatch: pytest.MonkeyPatch) -> Pacs:
+    """The archive takes objects and reports nothing; nobody waits for it."""
+    monkeypatch.setattr("hilum.serve.peers.REPORT_S", 0.01)
+    archive.reports = "never"
+    return archive
+
+
 def delivery(parts: Parts) -> Delivery:
     with parts.records.read() as session:
         return session.scalars(select(Delivery)).one()
@@ -75,11 +83,7 @@ def test_a_commitment_on_a_new_association_finds_the_delivery(
     assert archive.calls == ["C-STORE", "N-ACTION"]
 
 
-def test_until_the_report_comes_it_is_not_delivered(
-    parts: Parts, archive: Pacs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hilum.serve.peers.REPORT_S", 0.01)
-    archive.reports = "never"
+def test_until_the_report_comes_it_is_not_delivered(parts: Parts, silent: Pacs) -> None:
     parts.work()
     held = delivery(parts)
     assert (held.state, waits_s(parts)) == ("waiting", 300)
@@ -87,7 +91,7 @@ def test_until_the_report_comes_it_is_not_delivered(
     report = Dataset()
     report.TransactionUID = held.commitment
     report.ReferencedSOPSequence = [Dataset()]
-    report.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = next(iter(archive.objects))
+    report.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = next(iter(silent.objects))
     assert note(parts.records, parts.queue, report)
     parts.work()
     assert delivery(parts).state == "delivered"
@@ -95,10 +99,8 @@ def test_until_the_report_comes_it_is_not_delivered(
 
 
 def test_without_a_report_it_backs_off_and_is_sent_again(
-    parts: Parts, archive: Pacs, monkeypatch: pytest.MonkeyPatch
+    parts: Parts, silent: Pacs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hilum.serve.peers.REPORT_S", 0.01)
-    archive.reports = "never"
     waits = []
     for _ in range(3):
         parts.work()
@@ -108,11 +110,11 @@ def test_without_a_report_it_backs_off_and_is_sent_again(
         parts.clock.now += waits[-1]
     assert waits == [10, 20, 40]
     assert "in time" in str(delivery(parts).reason)
-    archive.reports = "same"
+    silent.reports = "same"
     monkeypatch.setattr("hilum.serve.peers.REPORT_S", 20)
     parts.work()
     assert delivery(parts).state == "delivered"
-    assert len(archive.objects) == 1
+    assert len(silent.objects) == 1
 
 
 def test_an_archive_that_does_not_keep_it_says_why_and_is_asked_again(
@@ -130,11 +132,7 @@ def test_an_archive_that_does_not_keep_it_says_why_and_is_asked_again(
     assert archive.calls == ["C-STORE", "N-ACTION"] * 2
 
 
-def test_a_report_of_other_objects_is_no_commitment(
-    parts: Parts, archive: Pacs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hilum.serve.peers.REPORT_S", 0.01)
-    archive.reports = "never"
+def test_a_report_of_other_objects_is_no_commitment(parts: Parts, silent: Pacs) -> None:
     parts.work()
     report = Dataset()
     report.TransactionUID = delivery(parts).commitment
@@ -174,15 +172,11 @@ def test_a_process_that_died_after_asking_waits_for_the_report(
     assert archive.calls == ["C-STORE", "N-ACTION"]
 
 
-def test_a_retry_by_hand_sends_again(
-    parts: Parts, archive: Pacs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hilum.serve.peers.REPORT_S", 0.01)
-    archive.reports = "never"
+def test_a_retry_by_hand_sends_again(parts: Parts, silent: Pacs) -> None:
     parts.work()
     actions.retry_delivery(parts.service, delivery(parts).id)
     parts.work()
-    assert archive.calls == ["C-STORE", "N-ACTION"] * 2
+    assert silent.calls == ["C-STORE", "N-ACTION"] * 2
 
 
 def test_a_node_without_storage_commitment_is_said(parts: Parts, archive: Pacs) -> None:

@@ -79,14 +79,21 @@ def test_an_item_is_claimed_analysed_and_completed_with_its_output(
     parts.close()
 
 
-def test_it_is_not_completed_before_its_results_are_there(tmp_path: Path, server: Archive) -> None:
+@pytest.mark.parametrize(
+    ("fault", "meanwhile", "later_s"),
+    [("lies", "IN PROGRESS", 10), ("away", "SCHEDULED", worklist.AGAIN_S)],
+    ids=["it stores nothing", "it is away"],
+)
+def test_an_item_is_not_completed_before_its_results_are_there(
+    tmp_path: Path, server: Archive, fault: str, meanwhile: str, later_s: float
+) -> None:
     parts = service(tmp_path, server)
     worklist.look(parts.service)
-    server.lies = True  # stores nothing
+    setattr(server, fault, True)
     parts.work()
-    assert state(server) == "IN PROGRESS"
-    server.lies = False
-    parts.clock.now += 10
+    assert state(server) == meanwhile
+    setattr(server, fault, False)
+    parts.clock.now += later_s
     parts.work()
     assert state(server) == "COMPLETED"
     parts.close()
@@ -225,19 +232,6 @@ def test_an_item_of_ours_that_its_server_has_cancelled_is_left(
         with parts.records.read() as session:
             assert session.query(Note).count() == 0
         parts.close()
-
-
-def test_a_server_that_is_away_is_asked_again(tmp_path: Path, server: Archive) -> None:
-    parts = service(tmp_path, server)
-    worklist.look(parts.service)
-    server.away = True
-    parts.work()
-    assert state(server) == "SCHEDULED"
-    server.away = False
-    parts.clock.now += worklist.AGAIN_S
-    parts.work()
-    assert state(server) == "COMPLETED"
-    parts.close()
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,13 @@ class MixUp:
         second, weight = source(), np.float32(rng.beta(self.even, self.even))
         boxed = first.boxed and second.boxed
         return Sample(
-            first.image * weight + second.image * (1 - weight),
-            np.concatenate([first.boxes_px, second.boxes_px]) if boxed else _no_boxes(),
-            first.labels + second.labels if boxed else (),
-            {name: _either(mask, second.masks[name]) for name, mask in first.masks.items()},
-            _same([first.classes, second.classes]),
-            _any([first.findings, second.findings]),
-            boxed,
+            image=first.image * weight + second.image * (1 - weight),
+            boxes_px=np.concatenate([first.boxes_px, second.boxes_px]) if boxed else _no_boxes(),
+            labels=first.labels + second.labels if boxed else (),
+            masks={name: _either(mask, second.masks[name]) for name, mask in first.masks.items()},
+            classes=_same([first.classes, second.classes]),
+            findings=_any([first.findings, second.findings]),
+            boxed=boxed,
         )
 
 
@@ -87,13 +87,13 @@ class Mosaic:
             labels += tile.labels
         boxed = all(part.boxed for part in parts)
         return Sample(
-            image,
-            np.concatenate(boxes) if boxed else _no_boxes(),
-            tuple(labels) if boxed else (),
-            masks,
-            _same([part.classes for part in parts]),
-            _any([part.findings for part in parts]),
-            boxed,
+            image=image,
+            boxes_px=np.concatenate(boxes) if boxed else _no_boxes(),
+            labels=tuple(labels) if boxed else (),
+            masks=masks,
+            classes=_same([part.classes for part in parts]),
+            findings=_any([part.findings for part in parts]),
+            boxed=boxed,
         )
 
 

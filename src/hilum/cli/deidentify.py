@@ -53,7 +53,14 @@ def deidentify(
 
     if dates not in ("removed", "shifted", "kept"):
         raise ConfigError(f"dates {dates!r}; known: removed, shifted, kept")
-    options = Options(dates, keep_patient, keep_device, keep_uids, descriptors, burned_in)  # type: ignore[arg-type]
+    options = Options(
+        dates=dates,  # type: ignore[arg-type]
+        patient=keep_patient,
+        device=keep_device,
+        uids=keep_uids,
+        descriptors=descriptors,
+        burned_in=burned_in,
+    )
     key, is_new = open_secret(secret)
     pseudonyms = Pseudonyms(key)
     if is_new and not as_json:

@@ -5,6 +5,7 @@ part10.py    bytes -> parsed header and the pixel element, bounded
 scan.py      walks a data set without recursion: depth, number of elements, truncation
 header.py    typed, warning-free access to elements
 image.py     the Image Pixel module, checked; native pixels
+syntaxes.py  the one table of compressed transfer syntaxes
 codecs.py    compressed pixels: imagecodecs plugged into pydicom, plain pydicom as fall-back
 lookup.py    Modality and VOI look-up tables and windows
 pixels.py    stored values -> [0, 1], the grey-scale pipeline

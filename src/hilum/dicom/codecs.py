@@ -21,27 +21,13 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
 
 from hilum.core.errors import HilumError, UnreadableRefused, UnsupportedRefused
 from hilum.dicom.image import Layout
-from hilum.dicom.stream import RLE_LOSSLESS, SYNTAX_OF, Stream
-
-JPEG_LOSSY = (uids.JPEGBaseline8Bit, uids.JPEGExtended12Bit)
-JPEG_LOSSLESS = (uids.JPEGLossless, uids.JPEGLosslessSV1)
-JPEG_LS = (uids.JPEGLSLossless, uids.JPEGLSNearLossless)
-JPEG_2000 = (uids.JPEG2000Lossless, uids.JPEG2000)
-HTJ2K = (uids.HTJ2KLossless, uids.HTJ2KLosslessRPCL, uids.HTJ2K)
-RLE = (uids.RLELossless,)
-SUPPORTED = (*JPEG_LOSSY, *JPEG_LOSSLESS, *JPEG_LS, *JPEG_2000, *HTJ2K, *RLE)
+from hilum.dicom.stream import Stream
+from hilum.dicom.syntaxes import CODECS, HT, J2K, RLE_LOSSLESS, supported
 
 PLUGIN, FALL_BACK = "imagecodecs", "openjpeg"
-DECODER_DEPENDENCIES = dict.fromkeys(SUPPORTED, ("imagecodecs>=2024.9.22",))  # pydicom asks
-
-# syntaxes -> (imagecodecs' name for the codec, its function)
-_FUNCTIONS = {
-    JPEG_LOSSY: ("JPEG8", "jpeg8_decode"),
-    JPEG_LOSSLESS: ("JPEG8", "jpeg8_decode"),  # liblj92 and jpg_0xc3 crash on damaged frames
-    JPEG_LS: ("JPEGLS", "jpegls_decode"),
-    JPEG_2000: ("JPEG2K", "jpeg2k_decode"),
-    HTJ2K: ("HTJ2K", "htj2k_decode"),
-}
+RLE, HTJ2K = CODECS[RLE_LOSSLESS].syntaxes, CODECS[HT].syntaxes
+JPEG_2000 = CODECS[J2K].syntaxes
+DECODER_DEPENDENCIES = dict.fromkeys(supported(), ("imagecodecs>=2024.9.22",))  # pydicom asks
 
 
 @cache
@@ -50,10 +36,12 @@ def _function(syntax: str) -> Callable[..., NDArray[Any]] | None:
         return None
     import imagecodecs
 
-    for group, (codec, name) in _FUNCTIONS.items():
-        if syntax in group and getattr(imagecodecs, codec).available:
-            function: Callable[..., NDArray[Any]] = getattr(imagecodecs, name)
-            return function
+    for codec in CODECS.values():
+        if syntax in codec.syntaxes and codec.decoder is not None:
+            name, function = codec.decoder
+            if getattr(imagecodecs, name).available:
+                decode: Callable[..., NDArray[Any]] = getattr(imagecodecs, function)
+                return decode
     return None
 
 
@@ -193,7 +181,7 @@ def decode(
         UnsupportedRefused: a codec that no installed decoder reads.
     """
     check_frame(frame, stream, shape)
-    syntax = SYNTAX_OF[stream.codec]
+    syntax = CODECS[stream.codec].decoded_as
     name = plugin or _choose(syntax, shape)
     try:
         return _as_array(frame, syntax, _declared(stream, shape), name), name

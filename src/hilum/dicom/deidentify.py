@@ -37,7 +37,8 @@ from hilum.dicom.header import Header, quiet
 from hilum.dicom.limits import Limits
 from hilum.dicom.part10 import NATIVE, Parsed, looks_like_dicom, parse
 from hilum.dicom.pseudonyms import Pseudonyms
-from hilum.dicom.stream import RLE_LOSSLESS, describe, fragments
+from hilum.dicom.stream import describe, fragments
+from hilum.dicom.syntaxes import RLE_LOSSLESS
 
 IMPLEMENTATION_UID = "2.25.219410246913437870142203286241862164219"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -130,8 +131,14 @@ def _file(parsed: Parsed, pseudonyms: Pseudonyms, options: Options) -> Deidentif
     out.add_new("PixelData", pixels[0], pixels[1])
     out["PixelData"].is_undefined_length = parsed.pixels.encapsulated
     content = _written(out, parsed.syntax, sop_class, identity[2])
+    study, series, instance = identity
     return Deidentified(
-        content, cleaner.patient, *identity, (*_burned_in(header, sop_class), *warnings)
+        data=content,
+        patient=cleaner.patient,
+        study=study,
+        series=series,
+        instance=instance,
+        warnings=(*_burned_in(header, sop_class), *warnings),
     )
 
 

@@ -17,7 +17,8 @@ from hilum.dicom import codecs, image
 from hilum.dicom.depth import Settled, settle_native, settle_stream
 from hilum.dicom.header import Header
 from hilum.dicom.part10 import NATIVE, Parsed, PixelElement
-from hilum.dicom.stream import RLE_LOSSLESS, Stream, describe, fragments
+from hilum.dicom.stream import Stream, describe, fragments
+from hilum.dicom.syntaxes import RLE_LOSSLESS, supported
 
 _ITEM = b"\xfe\xff\x00\xe0"
 
@@ -92,7 +93,7 @@ def _compressed(
         return stream, content
     if syntax in NATIVE and not element.encapsulated:
         return None
-    if syntax not in NATIVE and syntax not in codecs.SUPPORTED:
+    if syntax not in NATIVE and syntax not in supported():
         raise UnsupportedRefused(
             "", "no decoder reads its transfer syntax.", "Export it uncompressed."
         )

@@ -30,6 +30,7 @@ from hilum.dicom import codecs
 from hilum.dicom.limits import Limits
 from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
 from hilum.dicom.stored import StoredImage, check_window, open_stored
+from hilum.dicom.syntaxes import supported
 
 TIMEOUT_S, MEMORY_BYTES = 10.0, 2**30
 FILES_A_CHILD = 100
@@ -322,7 +323,7 @@ def _warm_up() -> None:
     """Loads what is loaded at the first use, while there is no limit."""
     from PIL import JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
 
-    for syntax in codecs.SUPPORTED:
+    for syntax in supported():
         codecs.plugins(syntax)
 
 

@@ -81,7 +81,16 @@ def layout(header: Header, limits: Limits) -> Layout:
     if signed not in (0, 1):
         raise UnreadableRefused("", f"PixelRepresentation is {signed}; it can be 0 or 1.")
     photometric = _photometric(header, samples)
-    return Layout(rows, columns, samples, allocated, stored, high, bool(signed), photometric)
+    return Layout(
+        rows=rows,
+        columns=columns,
+        samples=samples,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=high,
+        signed=bool(signed),
+        photometric=photometric,
+    )
 
 
 def _photometric(header: Header, samples: int) -> str:

@@ -17,7 +17,8 @@ from PIL import Image
 from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
 from hilum.dicom.limits import Limits
 from hilum.dicom.pixels import look_up
-from hilum.dicom.stream import LS, describe
+from hilum.dicom.stream import describe
+from hilum.dicom.syntaxes import LS
 
 Float32 = NDArray[np.float32]
 

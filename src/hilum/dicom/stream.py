@@ -10,43 +10,22 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydicom import uid as uids
-
 from hilum.core.errors import UnreadableRefused
-
-BASELINE, EXTENDED, LOSSLESS = "JPEG Baseline", "JPEG Extended", "JPEG Lossless"
-PROGRESSIVE, LS, J2K, HT = "JPEG Progressive", "JPEG-LS", "JPEG 2000", "High-Throughput JPEG 2000"
-RLE_LOSSLESS = "RLE Lossless"
+from hilum.dicom.syntaxes import (
+    BASELINE,
+    CODECS,
+    EXTENDED,
+    HT,
+    J2K,
+    LOSSLESS,
+    LS,
+    PROGRESSIVE,
+    RLE_LOSSLESS,
+)
 
 _SOF = {0xC0: BASELINE, 0xC1: EXTENDED, 0xC2: PROGRESSIVE, 0xC3: LOSSLESS, 0xF7: LS}
 _J2K_START = b"\xff\x4f\xff\x51"
 MAX_TILES = 4096
-
-# codec -> the syntax it is decoded as, and those that may call it theirs
-SYNTAX_OF = {
-    BASELINE: uids.JPEGBaseline8Bit,
-    EXTENDED: uids.JPEGExtended12Bit,
-    PROGRESSIVE: uids.JPEGBaseline8Bit,
-    LOSSLESS: uids.JPEGLossless,
-    LS: uids.JPEGLSLossless,
-    J2K: uids.JPEG2000,
-    HT: uids.HTJ2K,
-    RLE_LOSSLESS: uids.RLELossless,
-}
-_MAY_BE = {
-    uids.JPEGBaseline8Bit: (BASELINE,),
-    uids.JPEGExtended12Bit: (BASELINE, EXTENDED),
-    uids.JPEGLossless: (LOSSLESS,),
-    uids.JPEGLosslessSV1: (LOSSLESS,),
-    uids.JPEGLSLossless: (LS,),
-    uids.JPEGLSNearLossless: (LS,),
-    uids.JPEG2000Lossless: (J2K,),
-    uids.JPEG2000: (J2K,),
-    uids.HTJ2KLossless: (HT,),
-    uids.HTJ2KLosslessRPCL: (HT,),
-    uids.HTJ2K: (HT,),
-    uids.RLELossless: (RLE_LOSSLESS,),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +41,7 @@ class Stream:
 
     def is_of(self, syntax: str) -> bool:
         """Whether a transfer syntax may call this frame its own."""
-        return self.codec in _MAY_BE.get(uids.UID(syntax), ())
+        return syntax in CODECS[self.codec].syntaxes
 
 
 def describe(frame: bytes) -> Stream | None:
@@ -91,7 +70,18 @@ def _jpeg(frame: bytes) -> Stream | None:
             codec = _SOF.get(marker)
             # Signed pixels are allowed in the lossless processes only.
             signed = None if codec in (LOSSLESS, LS) else False
-            return Stream(codec, bits, rows, columns, samples, signed) if codec else None
+            return (
+                Stream(
+                    codec=codec,
+                    bits=bits,
+                    rows=rows,
+                    columns=columns,
+                    samples=samples,
+                    signed=signed,
+                )
+                if codec
+                else None
+            )
         at += 2 + length
     return None
 
@@ -108,7 +98,14 @@ def _jpeg_2000(frame: bytes) -> Stream | None:
         return None  # subsampled: never in a radiograph
     depth, capabilities = frame[at + 42], frame[at + 6]
     codec = HT if capabilities & 0x40 else J2K
-    return Stream(codec, (depth & 0x7F) + 1, y - y0, x - x0, samples, bool(depth & 0x80))
+    return Stream(
+        codec=codec,
+        bits=(depth & 0x7F) + 1,
+        rows=y - y0,
+        columns=x - x0,
+        samples=samples,
+        signed=bool(depth & 0x80),
+    )
 
 
 def _is_rle(frame: bytes) -> bool:

@@ -139,6 +139,15 @@ def _pair(
     if metric == "auc" and len(set(patients)) == len(patients):
         truth = cases.label[rows] == 1
         comparison = delong(truth, cases.score[rows], second[0].score[rows])
-        return Compared(metric, a, b, "DeLong", comparison, 1.0)
+        return Compared(
+            metric=metric, first=a, second=b, test="DeLong", comparison=comparison, corrected=1.0
+        )
     comparison = paired_bootstrap(one.metric, two.metric, patients, repeats=repeats, seed=seed)
-    return Compared(metric, a, b, "paired bootstrap", comparison, 1.0)
+    return Compared(
+        metric=metric,
+        first=a,
+        second=b,
+        test="paired bootstrap",
+        comparison=comparison,
+        corrected=1.0,
+    )

@@ -220,7 +220,7 @@ def _scaled(
     if weights is None:
         return p
     scaled = p.scores * p.weights[p.models] / p.weights.sum()
-    return Pool(p.boxes, scaled, p.labels, p.models, p.weights)
+    return Pool(boxes=p.boxes, scores=scaled, labels=p.labels, models=p.models, weights=p.weights)
 
 
 def _result(p: Pool, keep: NDArray[Any], scores: Float) -> Fused:

@@ -33,7 +33,11 @@ class Pool:
     def at(self, keep: NDArray[Any]) -> Pool:
         """The boxes of a mask or of indices."""
         return Pool(
-            self.boxes[keep], self.scores[keep], self.labels[keep], self.models[keep], self.weights
+            boxes=self.boxes[keep],
+            scores=self.scores[keep],
+            labels=self.labels[keep],
+            models=self.models[keep],
+            weights=self.weights,
         )
 
     def with_area(self) -> Pool:
@@ -77,11 +81,13 @@ def pool(
     every_score = np.concatenate([np.zeros(0), *score_lists])
     check_scores(every_score)
     return Pool(
-        check_boxes(np.concatenate([np.zeros((0, 4)), *box_lists])).astype(np.float64, copy=False),
-        every_score,
-        np.concatenate([n for n in label_lists if len(n)] or [np.zeros(0, np.int64)]),
-        np.repeat(np.arange(len(boxes)), [len(b) for b in box_lists]),
-        check_weights(weights, len(boxes)),
+        boxes=check_boxes(np.concatenate([np.zeros((0, 4)), *box_lists])).astype(
+            np.float64, copy=False
+        ),
+        scores=every_score,
+        labels=np.concatenate([n for n in label_lists if len(n)] or [np.zeros(0, np.int64)]),
+        models=np.repeat(np.arange(len(boxes)), [len(b) for b in box_lists]),
+        weights=check_weights(weights, len(boxes)),
     )
 
 

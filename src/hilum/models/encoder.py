@@ -252,7 +252,13 @@ def load_weights(
             f"nothing in {origin} fits this network; it holds {', '.join(list(source)[:3])} ...; "
             f"needed names such as {', '.join(list(own)[:3])}"
         )
-    return Account(origin, tuple(loaded), tuple(missing), tuple(reshaped), tuple(unexpected))
+    return Account(
+        source=origin,
+        loaded=tuple(loaded),
+        missing=tuple(missing),
+        reshaped=tuple(reshaped),
+        unexpected=tuple(unexpected),
+    )
 
 
 def _flat(name: str) -> str:

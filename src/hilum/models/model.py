@@ -46,12 +46,12 @@ class Batch:
             return [None if v is None else v.to(device, non_blocking=True) for v in values]
 
         return Batch(
-            self.image_B1SS.to(device, non_blocking=True),
-            move(self.boxes),
-            move(self.classes),
-            self.mask_BMSS.to(device, non_blocking=True),
-            self.label_BC.to(device, non_blocking=True),
-            self.finding_BF.to(device, non_blocking=True),
+            image_B1SS=self.image_B1SS.to(device, non_blocking=True),
+            boxes=move(self.boxes),
+            classes=move(self.classes),
+            mask_BMSS=self.mask_BMSS.to(device, non_blocking=True),
+            label_BC=self.label_BC.to(device, non_blocking=True),
+            finding_BF=self.finding_BF.to(device, non_blocking=True),
         )
 
 

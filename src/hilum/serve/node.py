@@ -28,7 +28,7 @@ from pynetdicom import AE, dimse_messages, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from hilum.dicom import codecs
+from hilum.dicom.syntaxes import supported
 from hilum.serve.commitment import note
 from hilum.serve.config import Node
 from hilum.serve.intake import Intake
@@ -127,7 +127,7 @@ class DicomNode:
         entity.require_calling_aet = list(config.allow)
         entity.require_called_aet = bool(config.allow)
         entity.add_supported_context(Verification, list(NATIVE))
-        compressed = [s for s in codecs.SUPPORTED if s not in NATIVE]
+        compressed = [s for s in supported() if s not in NATIVE]
         # Archives report to us what they keep, in the role of the SCP.
         entity.add_supported_context(
             StorageCommitmentPushModel, list(NATIVE), scu_role=False, scp_role=True

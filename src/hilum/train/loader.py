@@ -225,12 +225,12 @@ def collate(samples: Sequence[Sample], spec: Preprocessing, targets: Targets) ->
     shape = len(samples), len(targets.masks), *image.shape[-2:]
     masks = np.array([[one.masks[m] for m in targets.masks] for one in samples], np.uint8)
     return Batch(
-        torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
-        [torch.from_numpy(one.boxes_px) if one.boxed else None for one in samples],
-        [_classes(one, targets) if one.boxed else None for one in samples],
-        torch.from_numpy(masks.reshape(shape)),
-        torch.from_numpy(np.stack([one.classes for one in samples])),
-        torch.from_numpy(np.stack([one.findings for one in samples])),
+        image_B1SS=torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
+        boxes=[torch.from_numpy(one.boxes_px) if one.boxed else None for one in samples],
+        classes=[_classes(one, targets) if one.boxed else None for one in samples],
+        mask_BMSS=torch.from_numpy(masks.reshape(shape)),
+        label_BC=torch.from_numpy(np.stack([one.classes for one in samples])),
+        finding_BF=torch.from_numpy(np.stack([one.findings for one in samples])),
     )
 
 

@@ -57,13 +57,13 @@ class PreparedImage:
         size = self.image.shape[0]
         blank = np.full((size, size), UNKNOWN, np.uint8)
         return Sample(
-            self.image.astype(np.float32),
-            np.zeros((0, 4), np.float32) if self.boxes is None else self.boxes,
-            self.box_labels,
-            {name: self.masks.get(name, blank) for name in masks},
-            self.label,
-            self.findings,
-            self.boxes is not None,
+            image=self.image.astype(np.float32),
+            boxes_px=np.zeros((0, 4), np.float32) if self.boxes is None else self.boxes,
+            labels=self.box_labels,
+            masks={name: self.masks.get(name, blank) for name in masks},
+            classes=self.label,
+            findings=self.findings,
+            boxed=self.boxes is not None,
         )
 
 

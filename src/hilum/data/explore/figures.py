@@ -51,7 +51,7 @@ def plots(summary: Summary) -> Iterator[Plot]:
             title, caption, drawn = plot
             out = BytesIO()
             drawn.savefig(out, format="png", dpi=DPI, facecolor="white")
-        yield Plot(name, title, caption, out.getvalue())
+        yield Plot(name, title, caption, png=out.getvalue())
 
 
 def _classes(summary: Summary) -> Made:

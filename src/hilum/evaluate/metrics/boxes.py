@@ -57,7 +57,11 @@ class BoxTable:
         """Predictions of each image sorted by score; equal scores keep their order."""
         order = np.lexsort((-self.scores, self.image_of_box))
         return BoxTable(
-            self.truth, self.truth_start, self.boxes[order], self.scores[order], self.start
+            truth=self.truth,
+            truth_start=self.truth_start,
+            boxes=self.boxes[order],
+            scores=self.scores[order],
+            start=self.start,
         )
 
 
@@ -92,7 +96,9 @@ def box_table(truth: Truth, predictions: Predictions) -> BoxTable:
         )
     if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
         raise GeometryError("scores must lie in [0, 1] and not be NaN; calibrate raw scores first")
-    return BoxTable(true_boxes, true_start, boxes, scores, start)
+    return BoxTable(
+        truth=true_boxes, truth_start=true_start, boxes=boxes, scores=scores, start=start
+    )
 
 
 def _joined(parts: Sequence[Any], name: str, columns: int = 4) -> tuple[Float, Int]:

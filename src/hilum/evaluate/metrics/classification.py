@@ -115,7 +115,7 @@ def reliability(y_true: ArrayLike, y_score: ArrayLike, bins: int = 10) -> Reliab
         np.divide(np.bincount(place, v, bins), counts, out=np.full(bins, np.nan), where=some)
         for v in (score, truth.astype(np.float64))
     )
-    return Reliability(np.linspace(0, 1, bins + 1), mean, share, counts)
+    return Reliability(edges=np.linspace(0, 1, bins + 1), score=mean, share=share, counts=counts)
 
 
 def expected_calibration_error(y_true: ArrayLike, y_score: ArrayLike, bins: int = 10) -> float:

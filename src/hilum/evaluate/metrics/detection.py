@@ -156,9 +156,9 @@ def _only(table: BoxTable, true_rows: NDArray[np.bool_], rows: NDArray[np.bool_]
         return np.concatenate([[0], np.cumsum(keep)])[old]
 
     return BoxTable(
-        table.truth[true_rows],
-        start(true_rows, table.truth_start),
-        table.boxes[rows],
-        table.scores[rows],
-        start(rows, table.start),
+        truth=table.truth[true_rows],
+        truth_start=start(true_rows, table.truth_start),
+        boxes=table.boxes[rows],
+        scores=table.scores[rows],
+        start=start(rows, table.start),
     )

@@ -91,8 +91,14 @@ def froc(
     per_normal = extra_above / normals if normals else np.full(len(curve[0]), np.nan)
     at = {float(r): _best_within(sensitivity, per_image, r, lesions) for r in rates}
     return Froc(
-        *(curve.thresholds, sensitivity, per_image, per_normal, at),
-        *(lesions, len(table), normals),
+        thresholds=curve.thresholds,
+        sensitivity=sensitivity,
+        fp_per_image=per_image,
+        fp_per_normal_image=per_normal,
+        at_rates=at,
+        lesions=lesions,
+        images=len(table),
+        normal_images=normals,
     )
 
 

@@ -53,8 +53,11 @@ def match(
         image, rank = image[keep], rank[keep]
         sizes = np.minimum(table.boxes_per_image, max_boxes)
         table = BoxTable(
-            *(table.truth, table.truth_start, table.boxes[keep], table.scores[keep]),
-            np.concatenate([[0], np.cumsum(sizes)]),
+            truth=table.truth,
+            truth_start=table.truth_start,
+            boxes=table.boxes[keep],
+            scores=table.scores[keep],
+            start=np.concatenate([[0], np.cumsum(sizes)]),
         )
     ignored_truth, outside = _outside(table.truth, areas), _outside(table.boxes, areas)
     loop = jit.choose(_match_loop, _match_numpy, len(table.truth) + len(table.boxes))
@@ -64,7 +67,7 @@ def match(
     )
     before = np.concatenate([np.zeros((len(areas), 1), np.int64), (~ignored_truth).cumsum(1)], 1)
     truths = before[:, table.truth_start[1:]] - before[:, table.truth_start[:-1]]
-    return Matches(verdict, table.scores, image, rank, truths)
+    return Matches(verdict=verdict, scores=table.scores, image=image, rank=rank, truths=truths)
 
 
 def found_truths(table: BoxTable, iou: float) -> Bool:

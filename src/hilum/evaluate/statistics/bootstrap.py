@@ -152,7 +152,14 @@ def delong(
         p_value = 2 * normal.cdf(-abs(difference) / error)
     else:
         p_value = 1.0 if difference == 0 else 0.0
-    interval = Interval(difference, difference - half, difference + half, level, 0, len(truth))
+    interval = Interval(
+        value=difference,
+        low=difference - half,
+        high=difference + half,
+        level=level,
+        repeats=0,
+        patients=len(truth),
+    )
     return Comparison(interval, p_value)
 
 
@@ -206,7 +213,14 @@ def _interval(value: float, values: Float, level: float, patients: int) -> Inter
     low, high = (
         np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
     )
-    return Interval(float(value), float(low), float(high), level, len(known), patients)
+    return Interval(
+        value=float(value),
+        low=float(low),
+        high=float(high),
+        level=level,
+        repeats=len(known),
+        patients=patients,
+    )
 
 
 def _check_options(repeats: int, level: float) -> None:

@@ -130,7 +130,9 @@ def write_all(
             log.debug("writing %s", name, exc_info=True)
             warnings.append(f"{NOT_WRITTEN}{name}: {_why(error)}")
             continue
-        files += [File(name, key, writer.suffix, content) for key, content in contents.items()]
+        files += [
+            File(name, key, writer.suffix, content=content) for key, content in contents.items()
+        ]
     return files, warnings
 
 
