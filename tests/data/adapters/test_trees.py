@@ -258,6 +258,7 @@ def test_vindr_readers_as_union_majority_and_consensus(tmp_path: Path) -> None:
     assert len(row(union, "v1")["boxes"]) == 12
     assert row(union, "v1")["label_consolidation"] == 1
     assert row(union, "v1")["label_no-finding"] == 0
+    assert {*union.box_names} <= {*union.label_names}  # one finding has one name
     majority = row(load("vindr", tmp_path, readers="majority"), "v1")
     assert majority["boxes"] == [11, 10, 31, 30]
     assert (majority["label_nodule-mass"], majority["label_consolidation"]) == (1, 0)
