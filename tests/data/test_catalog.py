@@ -15,15 +15,42 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.sets import picture, text
-from hilum.core.errors import DataError
+from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load, open_catalog
 from hilum.data.catalog import build
 from hilum.data.pixels import open_radiograph
+from hilum.data.rename import renamed
 
 
 def one(**columns: Any) -> Catalog:
     row = {"image_id": "a", "patient": "p"} | columns
     return build("one", pd.DataFrame([row]), Path())
+
+
+def test_a_set_that_is_only_a_form_is_called_by_its_folder(tmp_path: Path) -> None:
+    rows = pd.DataFrame([{"image_id": "a", "patient": "p"}])
+    assert build("folder", rows, tmp_path / "Thorax 2024").title == "Thorax 2024 (folder)"
+    assert build("rsna", rows, tmp_path / "Thorax 2024").title == "rsna"
+
+
+def test_findings_that_become_one_are_present_where_any_was() -> None:
+    nan = np.nan
+    rows = pd.DataFrame(
+        {
+            "image_id": list("abcd"),
+            "patient": list("abcd"),
+            "label_mass": [1, 0, 0, nan],
+            "label_edema": [nan, 0, nan, 0],
+            "boxes": [[1, 2, 3, 4], [], None, None],
+            "box_labels": [["mass"], [], None, None],
+        }
+    )
+    catalog = renamed(build("one", rows, Path()), {"mass": "opacity", "edema": "opacity"})
+    assert catalog.label_names == ["opacity"]
+    assert catalog.box_names == ["opacity"]
+    assert catalog.table["label_opacity"].fillna(-1).tolist() == [1, 0, -1, -1]
+    with pytest.raises(ConfigError, match="Did you mean 'mass'"):
+        renamed(build("one", rows, Path()), {"Mass": "opacity"})
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("train.batch=0", "batch"),
         ("train.batch", "KEY=VALUE"),
         ("augment=[", "not YAML"),
-        ("augment=hevy", "'heavy'"),
+        ("augment=hevy", "augment: unknown augmentation 'hevy'. Did you mean 'heavy'"),
+        ("data.rsna_128.box_labels={opacity: 3}", r"a list, \[A, B\] \(got 3\)$"),
         ("stages.small.learning_rate=.inf", "finite"),
         ("seed=-1", "seed"),
         ("data.rsna_12.weight=1", "'rsna_128'"),
@@ -76,6 +77,11 @@ def test_settings_can_be_changed_from_outside() -> None:
 def test_wrong_settings_are_named(change: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         load_recipe("default", (change,))
+
+
+def test_one_name_needs_no_brackets() -> None:
+    recipe = load_recipe("rsna-yolo-small", ("data.box_labels.opacity=Opacity",))
+    assert recipe.data[0].box_labels == {"opacity": ("Opacity",)}
 
 
 def test_a_missing_recipe_lists_the_known_ones(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ In the order of the flow:
     references   "file" and "archive.zip!member"
     pixels       a catalog's references -> radiographs and masks
     formats/     masks and annotations in the forms of others: run lengths, COCO, VOC, YOLO
+    rename       findings under other names
     check/       what is wrong with a set, and a cleaned copy
     duplicates   which images are the same picture
     explore/     what is in a set: numbers, figures, one page

@@ -31,6 +31,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
+FORMS = ("coco", "voc", "yolo", "folder")  # names that say how a set is stored, not which it is
 MOST_BYTES = 2 * 2**30  # of a table in memory
 
 
@@ -54,6 +55,12 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def title(self) -> str:
+        """What people call the set: its name, for a form that any set may have its folder's."""
+        folder = self.root.resolve().name
+        return f"{folder} ({self.name})" if self.name in FORMS and folder else self.name
 
     @property
     def label_names(self) -> list[str]:

@@ -13,6 +13,8 @@ from hilum.core.manifest import BOX
 from hilum.data.catalog import Catalog
 from hilum.evaluate.prediction_files import PredictionFile
 
+RENAME = ". hilum data catalog OLD.parquet --rename NAME=NEW --out NEW.parquet renames"
+
 
 def check_asked(catalog: Catalog, predictions: PredictionFile, finding: str) -> None:
     """Both sides have something to say of the finding.
@@ -51,8 +53,10 @@ def _check(known: Collection[str], finding: str, whose: str) -> None:
     same = [name for name in sorted(known) if name.strip().casefold() == finding.strip().casefold()]
     asked = f"{finding!r} is asked for"
     if same:
-        raise DataError(f"{whose} of {same[0]!r}, but {asked}; needed: one spelling on both sides")
+        raise DataError(
+            f"{whose} of {same[0]!r}, but {asked}; needed: one spelling on both sides{RENAME}"
+        )
     raise DataError(
         f"{whose} of {', '.join(sorted(known))} only, but {asked}; needed: a finding that both "
-        "know (--finding)"
+        f"know (--finding){RENAME}"
     )

@@ -41,7 +41,7 @@ def check_page(
         ]
     return render(
         "check.html",
-        title=f"Check of {catalog.name}",
+        title=f"Check of {catalog.title}",
         numbers={"images": len(catalog), "read": read, "problems": len(problems)},
         counts=counts,
         remedies=remedies,

@@ -24,6 +24,7 @@ Models = Sequence[EvaluatedModel]
 Place = Literal["upper left", "lower left", "lower right", "upper right", "best"]
 
 AXES = {"score": "Score threshold", "iou": "IoU", "epoch": "Epoch", "nms": "NMS threshold (IoU)"}
+WHOLE: dict[str, Any] = {"clip_on": False, "zorder": 3}  # a mark on the border is not cut in half
 ROWS = {"score": "Score threshold", "nms": "NMS threshold"}
 EPOCHS = {
     "score": "of the boxes of at least a score, after suppression at IoU .5.",
@@ -148,8 +149,8 @@ def _of_subgroups(models: Models) -> Iterator[Figure]:
     groups = models[0].evaluation.subgroups
     if groups:
         words = (
-            "AUC with 95 % interval. Hollow: fewer than 30 images. Many groups are compared; one "
-            "that stands out may do so by chance."
+            "AUC with 95 % interval. Hollow: fewer than 30 images; no mark: all of one kind. Many "
+            "groups are compared; one that stands out may do so by chance."
         )
         height = 1.2 + 0.32 * len(groups) * len(models)
         yield Figure("Subgroups", words, partial(_forest, models=models), height)
@@ -203,7 +204,7 @@ def _roc(axes: Axes, models: Models) -> None:
         name = f"{plain(model.name)}: " if len(models) > 1 else ""
         axes.plot(false, true, label=f"{name}AUC {image['auc'].value:.3f}", **line(k))
         point = 1 - image["specificity"].value, image["sensitivity"].value
-        axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)])
+        axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)], **WHOLE)
     axes.plot([0, 1], [0, 1], ":", color=AXIS)
     axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(loc="lower right")
@@ -215,7 +216,7 @@ def _precision(axes: Axes, models: Models) -> None:
         precision, recall, _ = precision_recall_curve(*model.labels)
         axes.step(recall, precision, where="pre", label=plain(model.name), **line(k))
         point = image["sensitivity"].value, image["precision"].value
-        axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)])
+        axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)], **WHOLE)
     axes.axhline(models[0].labels[0].mean(), linestyle=":", color=AXIS)
     axes.set(xlabel="Recall (sensitivity)", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.01))
     _legend(axes, models, "lower left")
@@ -227,7 +228,8 @@ def _reliability(axes: Axes, models: Models) -> None:
         curve = reliability(*model.labels)
         axes.plot(curve.score, curve.share, linewidth=1, label=plain(model.name), **line(k))
         size = 15 + 200 * curve.counts / curve.counts.max()
-        axes.scatter(curve.score, curve.share, s=size, color=COLOURS[k % len(COLOURS)], alpha=0.6)
+        colour = COLOURS[k % len(COLOURS)]
+        axes.scatter(curve.score, curve.share, s=size, color=colour, alpha=0.6, **WHOLE)
     axes.set(xlabel="Score", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
     _legend(axes, models, "upper left")
 

@@ -63,7 +63,7 @@ def write_report(
     """
     html, settings = Path(path), settings or Settings()
     drawn = figures(evaluated.models, epochs)
-    title = f"{settings.finding.capitalize()} on {evaluated.catalog.name}"
+    title = f"{settings.finding.capitalize()} on {evaluated.catalog.title}"
     about = _about(evaluated, settings, epochs)
     document = {"title": title, "about": about, **_document(evaluated, epochs)}
     models = evaluated.models
@@ -96,7 +96,7 @@ def write_report(
 
 def _about(evaluated: EvaluatedModels, settings: Settings, epochs: Sequence[Grid]) -> list[str]:
     split = f", split {settings.split}" if settings.split else ""
-    about = [f"{evaluated.catalog.name}{split}.", *(f"{n}." for n in evaluated.catalog.notes)]
+    about = [f"{evaluated.catalog.title}{split}.", *(f"{n}." for n in evaluated.catalog.notes)]
     if epochs:
         where = settings.validation_split or settings.split or "all"
         about.append(f"Epochs are shown on split {where}.")

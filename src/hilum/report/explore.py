@@ -27,7 +27,7 @@ def explore_page(summary: Summary, figures: Sequence[Plot], each: int = 4, seed:
     catalog, classes = summary.catalog, summary.classes()
     return render(
         "explore.html",
-        title=catalog.name,
+        title=catalog.title,
         numbers=_numbers(summary),
         figures=[(one, round(one.width_px * SCALE), png_uri(one.png)) for one in figures],
         columns=list(classes.columns),

@@ -198,7 +198,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, names: Sequence[str], log: bool = Fa
         label = text(name).removeprefix("Validation loss, ")
         axes.plot(rows["epoch"], rows[name], label=label, **_look(place, rows))
     if log:
-        axes.set_yscale("log")
+        _log(axes)
     else:
         axes.set_ylim(min(0.0, *axes.get_ylim()), 1)
     _finish(axes, rows, "Loss (log)" if log else "Metric")
@@ -206,8 +206,20 @@ def _curves(axes: Axes, rows: pd.DataFrame, names: Sequence[str], log: bool = Fa
 
 def _rate(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot(rows["epoch"], rows["learning_rate"], color=INK)
-    axes.set_yscale("log")
+    _log(axes)
     _finish(axes, rows, "Learning rate (log)")
+
+
+def _log(axes: Axes) -> None:
+    """Logarithmic, with plain numbers (2.5, not 2.5 × 10⁰) where they span no decade."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 10 * low:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _finish(axes: Axes, rows: pd.DataFrame, label: str) -> None:

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hilum.data.sets import NIH_FINDINGS
 from hilum.models.options import Options
+
+# A list of names; one alone need not stand in brackets.
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 
 
 class PreprocessingOptions(Options):
@@ -86,7 +91,7 @@ class AverageOptions(Options):
 
     epochs: tuple[int, ...] = ()  # counted from 1 over all stages
     best: int = Field(default=0, ge=0)
-    stages: tuple[str, ...] = ()
+    stages: Names = ()
 
 
 class KeptPredictions(Options):
@@ -168,8 +173,8 @@ class SourceOptions(Options):
     options: dict[str, Any] = Field(default={})  # what the set's reader offers
     cache: bool = False  # prepared images on disk, memory-mapped
     # Which rows.
-    known: tuple[str, ...] = ()  # catalog columns that must be annotated
-    unknown: tuple[str, ...] = ()  # and columns that must not be
+    known: Names = ()  # catalog columns that must be annotated
+    unknown: Names = ()  # and columns that must not be
     adults: bool = False
     frontal: bool = False  # no lateral views; an unknown view is taken for frontal
     sample: int | None = Field(default=None, ge=1)  # whole patients, classes in proportion
@@ -179,13 +184,13 @@ class SourceOptions(Options):
     teaches: tuple[Literal["boxes", "masks", "classes", "findings"], ...] = (
         *("boxes", "masks", "classes", "findings"),
     )
-    masks: dict[str, tuple[str, ...]] = Field(default={})  # target -> the masks that make it up
-    box_labels: dict[str, tuple[str, ...]] = Field(default={})  # target -> the set's box labels
+    masks: dict[str, Names] = Field(default={})  # target -> the masks that make it up
+    box_labels: dict[str, Names] = Field(default={})  # target -> the set's box labels
     box_masks: bool = (
         False  # its boxes, filled, are a mask: of their label, or `boxes` if of several
     )
     # Masks of which only what is marked is sure: the rest of the lungs is unknown.
-    weak_masks: tuple[str, ...] = ()
+    weak_masks: Names = ()
     # Annotation (boxes, or a mask, class or finding) -> {column: value, null for unknown}: images
     # where any of these holds do not teach it.
     distrust: dict[str, dict[str, float | None]] = Field(default={})
@@ -208,12 +213,12 @@ class SourceOptions(Options):
 class TargetOptions(Options):
     """Names of box labels, of catalog columns label_<name>, and of masks."""
 
-    labels: tuple[str, ...] = ("opacity",)
-    classes: tuple[str, ...] = ("normal", "not-normal", "opacity")
-    findings: tuple[str, ...] = tuple(f"nih_{name}" for name in NIH_FINDINGS)
-    masks: tuple[str, ...] = ("opacity", "lungs", "lungs_full")
+    labels: Names = ("opacity",)
+    classes: Names = ("normal", "not-normal", "opacity")
+    findings: Names = tuple(f"nih_{name}" for name in NIH_FINDINGS)
+    masks: Names = ("opacity", "lungs", "lungs_full")
     # The exclusive classes that say "there is a finding": AUC, operating point, share of positives.
-    positive: tuple[str, ...] = ("opacity",)
+    positive: Names = ("opacity",)
 
     @model_validator(mode="after")
     def _known_positive(self) -> Self:

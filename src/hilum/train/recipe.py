@@ -206,6 +206,9 @@ def parse(raw: dict[str, Any], source: str) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         wrong = error.errors()
+        # A list is not too short, too, where its item is wrong.
+        inside = {item["loc"][:n] for item in wrong for n in range(len(item["loc"]))}
+        wrong = [item for item in wrong if item["loc"] not in inside] or wrong
         lines = [_explain(item) for item in wrong[:SHOWN]]
         if len(wrong) > SHOWN:
             lines.append(f"and {len(wrong) - SHOWN} more")
@@ -215,7 +218,8 @@ def parse(raw: dict[str, Any], source: str) -> Recipe:
 def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
-        return f"{where}: {item['msg']} (got {repr(item['input'])[:MOST_NAME]})"
+        message = item["msg"].removeprefix("Value error, ").replace("valid tuple", "list, [A, B]")
+        return f"{where}: {message} (got {repr(item['input'])[:MOST_NAME]})"
     key = str(item["loc"][-1])[:MOST_NAME]
     close = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0)
     return f"unknown key {where!r}; the nearest known one is {close[0]!r}"

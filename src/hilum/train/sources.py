@@ -230,7 +230,8 @@ def _check_names(recipe: Recipe, sources: list[Source]) -> None:
         f"recipe {recipe.name}: no image shows any of {', '.join(n for _, n in wanted)}, which a "
         f"{recipe.model.kind} learns. Annotated: "
         + "; ".join(f"{name}: {text}" for name, text in known.items())
-        + ". Set targets, or map the names (data.box_labels, data.masks)."
+        + ". Set targets, or map the names (data.box_labels.TARGET=NAME, data.masks.TARGET=NAME, "
+        "or hilum data catalog --rename NAME=TARGET)."
     )
 
 

@@ -258,6 +258,7 @@ def test_vindr_readers_as_union_majority_and_consensus(tmp_path: Path) -> None:
     assert len(row(union, "v1")["boxes"]) == 12
     assert row(union, "v1")["label_consolidation"] == 1
     assert row(union, "v1")["label_no-finding"] == 0
+    assert {*union.box_names} <= {*union.label_names}  # one finding has one name
     majority = row(load("vindr", tmp_path, readers="majority"), "v1")
     assert majority["boxes"] == [11, 10, 31, 30]
     assert (majority["label_nodule-mass"], majority["label_consolidation"]) == (1, 0)
@@ -392,3 +393,74 @@ def test_rsna_rows_that_repeat_give_one_box(tmp_path: Path) -> None:
     catalog = load("rsna", tmp_path)
     assert row(catalog, "a")["boxes"] == [1, 2, 4, 6, 1, 2, 4, 7]
     assert has_note(catalog, "1 rows repeat another")
+
+
+def test_a_folder_a_class_gives_exclusive_labels_and_the_parts(tmp_path: Path) -> None:
+    for number, place in enumerate(("train/NORMAL/images/a", "train/COVID/b", "val/NORMAL/c")):
+        png(tmp_path / "chest_xray" / f"{place}.png", seed=number)
+    catalog = load("folder", tmp_path, classes="folders")
+    table = catalog.table.set_index(catalog.table["path"].map(lambda p: Path(p).stem)).sort_index()
+    assert catalog.label_names == ["COVID", "NORMAL"]
+    assert table["split"].tolist() == ["train", "train", "validation"]
+    assert table["label_NORMAL"].tolist() == [1, 0, 1]
+    assert table["label_COVID"].tolist() == [0, 1, 0]
+
+
+def test_an_image_outside_of_the_classes_is_unknown(tmp_path: Path) -> None:
+    for number, place in enumerate(("normal/a", "covid/b", "c")):
+        png(tmp_path / f"{place}.png", seed=number)
+    catalog = load("folder", tmp_path, classes="folders")
+    assert np.isnan(row(catalog, "c")["label_normal"])
+    assert catalog.skips["no-row"] == 1
+
+
+def test_a_folder_a_patient_is_no_class(tmp_path: Path) -> None:
+    for number in range(40):
+        png(tmp_path / f"p{number}" / "a.png", seed=number)
+    with pytest.raises(DataError, match="40 folders"):
+        load("folder", tmp_path, classes="folders")
+    png(tmp_path / "one" / "p1" / "a.png")
+    with pytest.raises(DataError, match="needed: 2 to"):
+        load("folder", tmp_path / "one", classes="folders")
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/a.png", "masks/a.png"),
+        ("CXR_png/a.png", "masks/a_mask.png"),
+        ("Train/COVID/images/a.png", "Train/COVID/masks/a.png"),
+    ],
+)
+def test_masks_in_a_folder_are_of_the_images_of_their_names(
+    tmp_path: Path, image: str, mask: str
+) -> None:
+    png(tmp_path / image)
+    png(tmp_path / mask)
+    png(tmp_path / image.replace("a.png", "b.png"), seed=1)
+    catalog = load("folder", tmp_path, masks={"opacity": "masks"})
+    assert list(catalog.table["path"]) == [image, image.replace("a.png", "b.png")]
+    assert catalog.table["mask_opacity"].fillna("unknown").tolist() == [mask, "unknown"]
+    assert has_note(catalog, "1 images have no mask of opacity")
+
+
+def test_a_folder_without_masks_of_the_images_is_an_error(tmp_path: Path) -> None:
+    png(tmp_path / "images" / "a.png")
+    png(tmp_path / "masks" / "other.png")
+    for folder in ("masks", "mask"):
+        with pytest.raises(DataError, match="named as the images are"):
+            load("folder", tmp_path, masks={"opacity": folder})
+
+
+def test_what_looks_like_classes_or_masks_is_said(tmp_path: Path) -> None:
+    for number, place in enumerate(("normal/a", "normal/b", "covid/c", "covid/d", "masks/a")):
+        png(tmp_path / f"{place}.png", seed=number)
+    catalog = load("folder", tmp_path)
+    assert has_note(catalog, "masks.NAME=masks")
+    assert has_note(catalog, "classes=folders")
+
+
+def test_columns_without_a_table_are_an_error(tmp_path: Path) -> None:
+    png(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"table=labels\.csv"):
+        load("folder", tmp_path, columns={"image_id": "file"})

@@ -26,6 +26,9 @@ def catalog(
     known: list[str] = typer.Option(
         [], help="Only images of which this column is annotated: boxes, mask_NAME; repeatable."
     ),
+    rename: list[str] = typer.Option(
+        [], help="OLD=NEW: a finding (label, box, mask) under another name; repeatable."
+    ),
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
     as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
@@ -34,6 +37,8 @@ def catalog(
     Every other verb, evaluation and training take it in place of the set's directory.
 
     Example: hilum data catalog rsna/ --set rsna --split split.json --out rsna.parquet
+
+    Example: hilum data catalog coco/ --set coco --rename Pneumonia=opacity --out coco.parquet
     """
     from hilum.cli.common import print_json
     from hilum.data.check.findings import check
@@ -41,6 +46,7 @@ def catalog(
     content = open_source(source, set_name, options, split, root, part)
     for column in known:
         content = _annotated(content, column)
+    content = _renamed(content, rename) if rename else content
     content.need_files()
     content.save(out)
     problems = {code: count for code, count in check(content).counts().items() if code not in NOTED}
@@ -56,6 +62,16 @@ def catalog(
         )
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
     typer.echo(f"{len(content)} images ({text}): {out}")
+
+
+def _renamed(catalog: Catalog, words: list[str]) -> Catalog:
+    from hilum.core.errors import ConfigError
+    from hilum.data.rename import renamed
+
+    names = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(names) != len(words) or not all(names.values()):
+        raise ConfigError(f"--rename {' '.join(words)}: needed: OLD=NEW, each OLD once")
+    return renamed(catalog, names)
 
 
 def _annotated(catalog: Catalog, column: str) -> Catalog:

@@ -20,8 +20,9 @@ OPTIONS = typer.Option(
     [],
     "--option",
     help="NAME=VALUE for the set's reader, repeated: uncertain=ones, readers=majority, "
-    "headers=true, table=labels.csv, columns.image_id=file.",
+    "headers=true, table=labels.csv, columns.image_id=file, classes=folders, masks.opacity=masks.",
 )
+NAMED = ("columns", "masks")  # options that are given name by name
 
 
 def open_source(
@@ -96,10 +97,10 @@ def _parsed(words: list[str], known: list[str]) -> dict[str, Any]:
     for word in words:
         name, given, value = word.partition("=")
         name, _, key = name.partition(".")
-        if not given or name not in known or bool(key) != (name == "columns"):
+        if not given or name not in known or bool(key) != (name in NAMED):
             raise ConfigError(
                 f"--option {word!r}: needed NAME=VALUE with a name of this set's reader: "
-                + (", ".join(known) or "it has none").replace("columns", "columns.NAME")
+                + (", ".join(f"{k}.NAME" if k in NAMED else k for k in known) or "it has none")
             )
         if key:
             out.setdefault(name, {})[key] = value

@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import sidecar, values
+from hilum.data.adapters import sidecar, trees, values
 from hilum.data.adapters.headers import add_headers
 from hilum.data.adapters.match import Files, file_ids, match, restored
 from hilum.data.adapters.source import DICOM, IMAGES, NOT_FOLDERS, OTHER_IMAGES, Source
@@ -28,6 +28,8 @@ def load(
     table: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     folder: str = "",
+    classes: str = "",
+    masks: Mapping[str, str] | None = None,
 ) -> Catalog:
     """Every image below a directory or in a zip; ids are paths without their suffix.
 
@@ -38,6 +40,10 @@ def load(
             without suffix. mask_<name> holds files (whose images are then no radiographs) or run
             lengths as the catalog does, "" for an annotated empty one.
         folder: only the images below this one, relative to the directory; masks may lie beside.
+        classes: "folders": the folder that an image lies in is its class (normal/, covid/), and
+            train/, valid/, test/ its split.
+        masks: name -> the folder whose files are masks, under the names of the images, e.g.
+            {"opacity": "masks"}.
 
     Raises:
         DataError: nothing to read, a mapping that does not fit, a cell that means nothing, a name
@@ -46,24 +52,47 @@ def load(
     archive = path.is_file()
     source = Source("folder", path.parent if archive else path)
     everything = _members(path, source) if archive else source.everything()
-    rows, masks = None, set[str]()
+    _check_options(table, columns, classes)
+    rows, drawn, placed = None, set[str](), None
     if table is not None:
         rows = _read(source.table(source.require(str(table)), []), columns or {}, source)
-        rows, masks = _with_masks(rows, everything, source)
-    files = _images(everything, folder.strip("/"), masks, source)
+        rows, drawn = _with_masks(rows, everything, source)
+    if masks:
+        placed, in_folders = trees.masks(masks, everything, KINDS, source)
+        drawn |= in_folders
+    files = _images(everything, folder.strip("/"), drawn, source)
     if files.empty:
         raise DataError(
             f"set 'folder': {path} holds none of the files looked for: "
             f"*{', *'.join(DICOM + IMAGES)}, or DICOM without a suffix"
         )
+    files = _with_folders(files, classes, placed, source)
     if rows is not None:
         files = _joined(files, rows, source)
+    elif not classes:
+        trees.hint(list(files["path"]), source)
     files = add_headers(files, source)
     names = files.pop("name").fillna(files["image_id"]) if rows is not None else files["image_id"]
     files = sidecar.fill(files, names, source)
     files["sex"] = values.sexes(files["sex"].fillna(""), source)
     files["patient"] = values.patients(files, source)
     return source.catalog(files)
+
+
+def _check_options(table: object, columns: object, classes: str) -> None:
+    if classes not in ("", "folders"):
+        raise DataError(f"set 'folder': classes={classes!r}; needed: classes=folders")
+    if columns and table is None:
+        raise DataError("set 'folder': columns are of a table: name it, table=labels.csv")
+
+
+def _with_folders(
+    files: pd.DataFrame, classes: str, masks: pd.DataFrame | None, source: Source
+) -> pd.DataFrame:
+    """Files with what the folders of the tree say of them."""
+    if classes:
+        files = files.merge(trees.labels(list(files["path"]), source), on="path", how="left")
+    return files if masks is None else files.merge(masks, on="path", how="left")
 
 
 def _members(path: Path, source: Source) -> list[str]:
@@ -207,8 +236,14 @@ def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataF
     """Files with their rows.
 
     Raises:
-        DataError: no row is of a file, or two of one file contradict each other.
+        DataError: no row is of a file, two of one file contradict each other, or folders say
+            the same.
     """
+    twice = sorted(({*files} & {*rows}) - {"image_id", "path", "name"})
+    if twice:
+        raise DataError(
+            f"set 'folder': {', '.join(twice)}: of the table and of folders; needed: one"
+        )
     here = Files(files["path"], source.root)
     by_id = dict(zip(files["image_id"], files["path"], strict=True))
     path = rows["name"].map(by_id).astype(object)

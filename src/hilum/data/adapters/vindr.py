@@ -22,7 +22,7 @@ from hilum.data.catalog import Catalog
 TABLES = ("train.csv", "annotations/annotations_train.csv", "annotations_train.csv")
 CORNER_NAMES = ("x_min", "y_min", "x_max", "y_max")
 FOLDERS = {"train": "train", "test": "test"}
-NO_FINDING = "No finding"
+NO_FINDING = "no-finding"
 SAME = 0.4  # intersection over union from which two readers' boxes mean the same finding
 
 # How many of an image's n readers must have seen a finding.
@@ -50,7 +50,7 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     source = Source("vindr", path)
     rows = source.table(source.require(*TABLES), ["image_id", "class_name", *CORNER_NAMES])
     rows["image_id"] = rows["image_id"].str.strip()
-    rows["label"] = _one_spelling(rows["class_name"].str.strip())
+    rows["label"] = rows["class_name"].map(short)  # of boxes as of images: lung-opacity
     if "rad_id" not in rows:
         rows["rad_id"] = "one"
         source.notes.append("no rad_id column: taken as one reader")
@@ -81,14 +81,6 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     return source.catalog(table)
 
 
-def _one_spelling(names: pd.Series[str]) -> pd.Series[str]:
-    """Names whose labels would be one ("no finding", "No Finding") as the first of them."""
-    first = {short(NO_FINDING): NO_FINDING}
-    return names.map(
-        {name: first.setdefault(short(str(name)), str(name)) for name in names.unique()}
-    )
-
-
 def _readers(rows: pd.DataFrame) -> pd.Series[int]:
     """Number of readers of each image."""
     return rows.groupby("image_id")["rad_id"].nunique()
@@ -102,7 +94,7 @@ def _labels(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
     out = counted.ge(needed, axis=0).astype("float32")
     if NO_FINDING in out and rule == "union":  # a finding of anyone outweighs "nothing" of another
         out[NO_FINDING] = (out.drop(columns=NO_FINDING).sum(axis=1) == 0).astype("float32")
-    return out.rename(columns=lambda name: f"label_{short(str(name))}").rename_axis(columns=None)
+    return out.add_prefix("label_").rename_axis(columns=None)
 
 
 def short(finding: str) -> str:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from hilum.core.look import GREY, INK, ORANGE, TEAL
 from hilum.data.explore import box_figures as boxes
@@ -148,6 +149,7 @@ def _age_bars(axes: Axes, ages: pd.DataFrame) -> None:
     )
     axes.set_title("Age")
     axes.set(xlabel="years", ylabel="images")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     if len(groups) > 1:
         axes.legend(fontsize=9)
 
