@@ -7,7 +7,6 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=${1:-runs/inference-variants}
 hilum=(python -m hilum)
-plain="plain"
 declare -A change=(
   [flip]='models.chest.views=[plain, flip]'
   [two-scales]='models.chest.views=[plain, {scale: 0.8}]'
@@ -23,11 +22,11 @@ for set in siim_covid_256 rsna_128; do
   [[ -e $held/catalog.parquet ]] || "${hilum[@]}" data convert "$HILUM_DATA" --set "$set" \
     --split "$here/recipes/splits/default.json" --part validation,test --to png --out "$held"
   files=()
-  for name in "$plain" "${order[@]}"; do
+  for name in plain "${order[@]}"; do
     run=$out/run/$set/$name
     files+=("$run/findings.json")
     options=(--threshold 0 --write "")
-    [[ $name == "$plain" ]] || options+=(--set "${change[$name]}")
+    [[ $name == plain ]] || options+=(--set "${change[$name]}")
     # 1: the gate refused images, which the report counts.
     "${hilum[@]}" predict "$held/images" "${options[@]}" --out "$run" || (($? == 1))
   done
