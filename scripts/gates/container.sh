@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Builds deploy/Containerfile and runs it as deploy/compose.yaml does: not root, read-only root, no
 # capability. Checks the configuration, analyses the sample radiograph, stops. Without a registry a
 # Debian bookworm with its own Python 3.11 stands for python:3.11-slim. Needs root and Debian's

@@ -1,7 +1,7 @@
 """What pixels alone tell of a picture's past: few grey levels, magnification, wide borders.
 
-Knows no file and no header. Limits lie apart from what 820 radiographs
-of 13 public sets have, which stands beside them.
+Knows no file and no header. Limits lie apart from what 820 radiographs of 13 public sets have,
+which stands beside them.
 """
 
 from __future__ import annotations
