@@ -130,16 +130,18 @@ def test_segmentations_turn_with_their_picture(tmp_path: Path) -> None:
     from hilum.data.formats.polygons import coco_counts
 
     stored(tmp_path / "a.png", bright(), 6)
-    raw = np.rot90(bright() > 100)
+    drawn = np.rot90(bright() > 100)  # as stored
+    beside = np.zeros_like(drawn)
+    beside[:10, 80:95] = True  # in the stored frame alone, so that tells which is meant
     entry = {"id": 1, "file_name": "a.png", "width": 100, "height": 40}
     coco(tmp_path / "x.json", [entry], [(1, [10, 26, 30, 10]), (1, [80, 0, 15, 10])])
     content = json.loads((tmp_path / "x.json").read_text())
-    for annotation in content["annotations"]:
-        annotation["segmentation"] = coco_counts(np.ascontiguousarray(raw))
+    for annotation, mask in zip(content["annotations"], (drawn, beside), strict=True):
+        annotation["segmentation"] = coco_counts(np.ascontiguousarray(mask))
     text(tmp_path / "x.json", json.dumps(content))
     catalog = load("coco", tmp_path)
     mask = open_mask(catalog.root, catalog.table["mask_opacity"].iat[0], 100, 40)
-    np.testing.assert_array_equal(mask, bright() > 100)
+    np.testing.assert_array_equal(mask, np.rot90(drawn | beside, -1))
 
 
 @pytest.mark.parametrize(
