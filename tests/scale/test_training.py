@@ -40,6 +40,11 @@ def workers_of(mark: str) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "HILUM_LONG_TESTS" not in os.environ,
+    reason="HILUM_LONG_TESTS=1 kills a worker of Ray, which takes minutes; "
+    "tests/train/test_ranks.py trains on two processes without Ray",
+)
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds workers in /proc")
 def test_a_run_whose_worker_is_killed_ends_as_an_unbroken_one(tmp_path: Path) -> None:
     data, out, file = yolo_set(tmp_path / "set"), tmp_path / "ray", tmp_path / "recipe.yaml"
