@@ -232,3 +232,19 @@ def test_a_detector_that_found_nothing_was_still_asked() -> None:
     points = {"operating_points": {"default": {"threshold": 0.4, "score": "box"}}}
     file = PredictionFile("findings", {"a.png": nothing}, {"pipeline": points})
     check_asked(_catalog(["a.png", "b.png"]), file, "opacity")
+
+
+@pytest.mark.parametrize(("threshold", "said"), [(0.25, True), (0.0, False)])
+def test_boxes_that_a_run_did_not_keep_are_told(threshold: float, said: bool) -> None:
+    paths = ["a.png", "b.png"]
+    points = {
+        "default": {"threshold": threshold, "score": "box"},
+        "sensitivity-95": {"threshold": 0.9, "score": "opacity"},  # hides nothing
+    }
+    whole = _perfect(paths, None)
+    run = PredictionFile("findings", whole.images, {"pipeline": {"operating_points": points}})
+    account = match_answers(_catalog(paths), run).account
+    told = [line for line in account.lines() if "no box below 0.25 was kept" in line]
+    assert bool(told) == said
+    assert account.to_json()["floor"] == threshold
+    assert match_answers(_catalog(paths), whole).account.floor == 0

@@ -92,6 +92,15 @@ def test_a_model_that_is_sure_of_nothing_is_an_error() -> None:
         Sure(present=0.2, absent=0.5, box=0.3)
 
 
+def test_a_run_that_dropped_the_boxes_asked_for_is_refused() -> None:
+    points = {"default": {"threshold": 0.4, "score": "box"}}
+    cut = PredictionFile(
+        "findings", _predictions().images, {"pipeline": {"operating_points": points}}
+    )
+    with pytest.raises(DataError, match=r"no box below 0\.4 was kept; needed: all from 0\.3 on"):
+        pseudo_labelled(_catalog(), cut, "opacity", SURE)
+
+
 def test_the_command_writes_a_catalog(tmp_path: Path) -> None:
     for name in _catalog().table["path"]:
         (tmp_path / name).write_bytes(b"")

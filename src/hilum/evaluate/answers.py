@@ -45,6 +45,7 @@ class Account:
     by_name: tuple[str, ...]  # predictions matched by file name: their folders differ
     scaled: int  # predictions of another size than the catalog's
     unstated: int  # predictions that do not say the size of their image
+    floor: float  # score below which the run kept no box; 0: all, or nobody says
 
     @property
     def unanswered(self) -> int:
@@ -71,7 +72,13 @@ class Account:
             (self.scaled, "prediction|made at another size, scaled to the catalog's", ()),
             (self.unstated, "prediction|without a stated size, taken in the catalog's pixels", ()),
         )
-        return [_sentence(n, words, names) for n, words, names in sentences if n]
+        lines = [_sentence(n, words, names) for n, words, names in sentences if n]
+        if self.floor:
+            lines.append(
+                f"no box below {self.floor:.3g} was kept: AP, FROC and curves of boxes end there, "
+                "and fall short; hilum predict --threshold 0 keeps all"
+            )
+        return lines
 
 
 def _sentence(count: int, words: str, names: Sequence[str]) -> str:
@@ -93,6 +100,7 @@ class Answers:
     scaled: NDArray[np.bool_]
     unstated: NDArray[np.bool_]
     unknown: tuple[str, ...]  # predictions of none of the whole catalog's images
+    floor: float = 0.0  # of the boxes' scores
 
     @property
     def answered(self) -> NDArray[np.bool_]:
@@ -115,6 +123,7 @@ class Answers:
             by_name=tuple(n for n in self.names if n in self.by_name),
             scaled=int(self.scaled.sum()),
             unstated=int(self.unstated.sum()),
+            floor=self.floor,
         )
 
     def only(self, ids: Collection[str]) -> Answers:
@@ -168,6 +177,7 @@ def match_answers(catalog: Catalog, predictions: PredictionFile) -> Answers:
             bool,
         ),
         unknown=tuple(dict.fromkeys(n for n in names if n not in used)),
+        floor=predictions.floor,
     )
 
 

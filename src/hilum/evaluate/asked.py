@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hilum.core.errors import DataError
-from hilum.core.manifest import BOX
 from hilum.data.catalog import Catalog
 from hilum.evaluate.prediction_files import PredictionFile
 
@@ -41,10 +40,7 @@ def check_asked(catalog: Catalog, predictions: PredictionFile, finding: str) -> 
 
 
 def _detects(predictions: PredictionFile) -> bool:
-    if predictions.form != "findings":
-        return True
-    points = (predictions.header.get("pipeline") or {}).get("operating_points") or {}
-    return any(point.get("score") == BOX for point in points.values())
+    return predictions.form != "findings" or bool(predictions.box_thresholds)
 
 
 def _check(known: Collection[str], finding: str, whose: str) -> None:

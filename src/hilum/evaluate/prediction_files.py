@@ -24,6 +24,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_text
 from hilum.core.findings import Findings, finding_ids
 from hilum.core.findings_schema import SCHEMA, check_document
+from hilum.core.manifest import BOX
 from hilum.core.results import read_mask
 from hilum.data.frames import same_shape
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
@@ -70,6 +71,18 @@ class PredictionFile:
     images: Mapping[str, ImagePredictions]
     header: Mapping[str, Any] = field(default_factory=dict)  # of findings.json
     folder: Path = Path()  # which the masks of findings.json are relative to
+
+    @property
+    def box_thresholds(self) -> tuple[float, ...]:
+        """Those below which `hilum predict` kept no box; none of a pipeline without boxes, or of a
+        CSV."""
+        points = (self.header.get("pipeline") or {}).get("operating_points") or {}
+        return tuple(float(p["threshold"]) for p in points.values() if p.get("score") == BOX)
+
+    @property
+    def floor(self) -> float:
+        """Score below which there is no box; 0 where all were kept, or nobody says."""
+        return max(self.box_thresholds, default=0.0)
 
 
 def open_mask(

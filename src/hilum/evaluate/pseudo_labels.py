@@ -46,8 +46,13 @@ def pseudo_labelled(
         predictions: made with a threshold of at most `sure.box`.
 
     Raises:
-        DataError: no image has an answer, or of none the model is sure.
+        DataError: no image has an answer, of none the model is sure, or boxes are missing.
     """
+    if predictions.floor > sure.box:
+        raise DataError(
+            f"no box below {predictions.floor:.3g} was kept; needed: all from {sure.box} on: "
+            "hilum predict --threshold 0"
+        )
     label = f"label_{finding}"
     table = catalog.table.copy()
     human = table["boxes"].notna().to_numpy(bool)

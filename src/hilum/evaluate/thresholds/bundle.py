@@ -111,10 +111,9 @@ def _check_source(bundle: Bundle, predictions: PredictionFile) -> None:
             f"the predictions are not of bundle {bundle.name} {bundle.sha256[:12]} alone; predict "
             "again with a pipeline of this one bundle"
         )
-    shown = [p["threshold"] for p in head.get("operating_points", {}).values() if p["score"] == BOX]
-    if shown and max(shown) > 0:
+    if predictions.floor > 0:
         raise ConfigError(
-            f"the predictions hold boxes from {max(shown):g} on only; predict again with "
+            f"the predictions hold boxes from {predictions.floor:g} on only; predict again with "
             "--threshold 0"
         )
 
