@@ -116,10 +116,8 @@ def mean(total: Tensor, count: Tensor | int) -> Tensor:
     """`total` / `count`, each summed over the ranks; 0 where nothing was counted."""
     counted = torch.as_tensor(count, device=total.device)
     if _state.together:
-        both, n = (
-            summed(torch.cat([total.reshape(-1), counted.reshape(-1).to(total)])),
-            total.numel(),
-        )
+        n = total.numel()
+        both = summed(torch.cat([total.reshape(-1), counted.reshape(-1).to(total)]))
         total, counted = both[:n].reshape(total.shape), both[n:].reshape(counted.shape)
     return total / torch.where(counted > 0, counted, torch.ones_like(counted))
 

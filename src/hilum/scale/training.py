@@ -21,6 +21,7 @@ from hilum.core.errors import ConfigError, HilumError
 from hilum.core.extras import require
 from hilum.scale.cluster import session
 from hilum.train.folder import RunFolder, locked
+from hilum.train.progress import beside
 from hilum.train.recipe import Recipe
 from hilum.train.run import run
 
@@ -28,9 +29,9 @@ log = logging.getLogger("hilum.train")
 
 RETRIES = 2  # from one saved state; a run that gets on may lose any number of processes
 WAIT_S = 24 * 3600  # of ranks for one another: the first evaluates alone. A death is told by Ray
+LOG = "log.txt"  # of the first worker
 # Names that a recipe has relative to where the command was given stay so; a busy machine may need
 # more than a minute to start processes.
-LOG = "log.txt"  # of the first worker
 SETTINGS = {"RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
 
 
@@ -130,9 +131,8 @@ def _until_done(job: dict[str, Any], workers: int, *, gpus: bool) -> None:
 @contextmanager
 def _shown(file: Path) -> Iterator[None]:
     """While this lasts, what the first worker logs is shown here; Ray would add all of its own."""
-    ended = threading.Event()
 
-    def show() -> None:
+    def show(ended: threading.Event) -> None:
         place, last = 0, False
         while not last:
             last = ended.wait(1)
@@ -142,13 +142,8 @@ def _shown(file: Path) -> Iterator[None]:
                     sys.stderr.write(stream.read())
                     place = stream.tell()
 
-    thread = threading.Thread(target=show, daemon=True, name="hilum-shown")
-    thread.start()
-    try:
+    with beside(show, "hilum-shown"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _line(error: BaseException) -> str:

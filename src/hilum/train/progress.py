@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -52,15 +52,22 @@ def counted(things: Iterable[Thing], words: str, total: int) -> Iterator[Thing]:
 def spoken(silence_s: float | None = None) -> Iterator[None]:
     """While this lasts, the log is never silent for longer than `silence_s` (SILENCE_S)."""
     longest = SILENCE_S if silence_s is None else silence_s
-    ended = threading.Event()
     _status.spoken = time.monotonic()
 
-    def watch() -> None:
+    def watch(ended: threading.Event) -> None:
         while not ended.wait(longest / 10):
             if time.monotonic() - _status.spoken >= longest and _status.words:
                 say("%s", _status.words)
 
-    thread = threading.Thread(target=watch, daemon=True, name="hilum-progress")
+    with beside(watch, "hilum-progress"):
+        yield
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+    """While this lasts, `work` runs in a thread, until the event that it is given is set."""
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), daemon=True, name=name)
     thread.start()
     try:
         yield

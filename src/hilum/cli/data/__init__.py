@@ -19,7 +19,7 @@ from hilum.cli.data import (
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Data sets: fetch, check, explore, catalog, split, convert, phantoms, preview.",
+    help="Data sets: fetch, check, explore, catalog, split, convert, label, phantoms, preview.",
 )
 app.command()(fetch.fetch)
 app.command()(phantom.phantom)
