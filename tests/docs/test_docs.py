@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_from_files_to_figures_runs_as_it_stands(tmp_path: Path) -> None:
             subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
             continue
         for line in block.splitlines():
-            command = [sys.executable, "-m", *line.split()]
+            command = [sys.executable, "-m", *shlex.split(line)]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "results" / "index.html").is_file()
