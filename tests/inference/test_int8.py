@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hilum.inference.session import session_options
+from hilum.inference import session as sessions
+from hilum.inference.session import EXACTLY, PRODUCTS, session_options
 
 CHANNELS = 64
 SCALE = 0.26  # of the output: the largest sum is 64, of 255 steps
@@ -50,3 +55,38 @@ def test_sums_of_bytes_never_saturate(lightest: int) -> None:
     (there,) = session.run(None, {"image": image})
     exact = np.einsum("oc,bcyx->boyx", weights.astype(np.int64), image.astype(np.int64))
     assert np.abs(there - exact / (255 * 127 * SCALE)).max() <= 0.5 + 1e-3  # rounding alone
+
+
+def test_the_trial_of_the_processor_is_a_product_of_bytes() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b"], ["y"])],
+        "g",
+        [
+            helper.make_tensor_value_info("a", TensorProto.UINT8, [8, 64]),
+            helper.make_tensor_value_info("b", TensorProto.INT8, [64, 16]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [8, 16])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    assert model.SerializeToString() == PRODUCTS
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_slower_way_is_taken_where_sums_saturate_and_only_there(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "adds_bytes_exactly", lambda: exact)
+    options = session_options(1)
+    if exact:
+        with pytest.raises(RuntimeError):  # ONNX Runtime knows no such entry
+            options.get_session_config_entry(EXACTLY)
+    else:
+        assert options.get_session_config_entry(EXACTLY) == "1"
+
+
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-user")
+def test_a_processor_without_vnni_is_told() -> None:
+    code = "from hilum.inference.session import adds_bytes_exactly as exact; print(exact())"
+    command = ["qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", code]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["False"]
