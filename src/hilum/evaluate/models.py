@@ -143,7 +143,7 @@ def evaluate_models(
         raise ConfigError(
             "--choose and --calibrate need --validation-split: never the evaluated one"
         )
-    predictions = [read_predictions(file) for file in files]
+    predictions = [read_predictions(file, settings.finding) for file in files]
     for file in predictions:
         check_asked(catalog, file, settings.finding)
     matched = [match_answers(catalog, one) for one in predictions]
@@ -292,7 +292,7 @@ def epoch_grids(
     part, kept = part_of(catalog, settings.validation_split or settings.split)
     every = []
     for file in files.values():
-        predictions = read_predictions(file)
+        predictions = read_predictions(file, settings.finding)
         own = match_answers(catalog, predictions).where(kept)
         every.append(join(part, predictions, settings.finding, answers=own))
     cases = answered_by_all(every)
