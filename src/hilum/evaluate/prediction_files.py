@@ -25,7 +25,8 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_text
 from hilum.core.findings import Findings, finding_ids
 from hilum.core.findings_schema import SCHEMA, check_document
-from hilum.core.manifest import BOX
+from hilum.core.manifest import BOX, OperatingPoint
+from hilum.core.options import checked
 from hilum.core.results import read_mask
 from hilum.data.frames import same_shape
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
@@ -83,11 +84,22 @@ class PredictionFile:
         return any(len(image.boxes) for image in self.images.values())
 
     @property
-    def box_thresholds(self) -> tuple[float, ...]:
-        """Those below which `hilum predict` kept no box; none of a pipeline without boxes, or of a
-        CSV."""
+    def operating_points(self) -> tuple[OperatingPoint, ...]:
+        """Those of the pipeline that made it; a CSV says none.
+
+        Raises:
+            DataError: one is none.
+        """
         points = (self.header.get("pipeline") or {}).get("operating_points") or {}
-        return tuple(float(p["threshold"]) for p in points.values() if p.get("score") == BOX)
+        return tuple(
+            checked(OperatingPoint, {"reason": "", **point}, f"operating point {name!r}", DataError)
+            for name, point in points.items()
+        )
+
+    @property
+    def box_thresholds(self) -> tuple[float, ...]:
+        """Those below which `hilum predict` kept no box; none of a pipeline without boxes."""
+        return tuple(p.threshold for p in self.operating_points if p.score == BOX)
 
     @property
     def floor(self) -> float:
