@@ -135,6 +135,7 @@ class MaskSpec(Strict):
 
 
 BOX, STUDY = "box", "study:"  # names of scores that are no image scores
+NO_DATA = "no data"  # on which a threshold was chosen that a user gave
 
 
 class OperatingPoint(Strict):
