@@ -82,8 +82,7 @@ class Recipe(Options):
         for name in self.train.average.stages:
             if name not in self.stages:
                 yield f"train.average.stages: {unknown('stage', name, self.stages)}"
-        if self.train.oversample is not None:
-            yield from self._clashes()
+        yield from self._clashes()
         weighted = [one.weight is not None for one in self.data]
         if any(weighted) and not all(weighted):
             yield "data: needed: a weight for every source, or for none"
@@ -92,9 +91,17 @@ class Recipe(Options):
             yield f"fold: {self.fold}; no source has so many folds"
 
     def _clashes(self) -> Iterator[str]:
-        """Stages whose images are drawn by something else than their classes."""
+        """Stages that name two ways to draw their images, of which one would be forgotten."""
         for name, stage in self.stages.items():
-            if self.mix_of(name) is not None or stage.positives or self.train.positives:
+            mix = self.mix_of(name) is not None
+            share = stage.positives or self.train.positives
+            if mix and share:
+                yield (
+                    f"positives: {share}: stage {name} draws its images by a mix or by weights, "
+                    "positive two times in five; needed: one of them (positives: null, or no mix "
+                    "and no weight)"
+                )
+            if self.train.oversample is not None and (mix or share):
                 yield (
                     f"train.oversample: stage {name} draws its images by a mix, by weights or by a "
                     "share of positives; needed: one of them (positives: null, no weight, no mix)"
