@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from hilum.core.results import ImageResult, PipelineInfo, read_mask
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.stored import StoredImage
 from hilum.report.writers.overlay import OverlayWriter
@@ -350,7 +351,8 @@ def _overlay(service: Service, result: Result) -> bytes:
             masks[kind.removeprefix("mask-")] = read_mask(path.parent, name, shape)
     radiograph = opened(service, result.image).radiograph(window=info.window)
     known = replace(known, findings=replace(known.findings, masks=masks))
-    return OverlayWriter()(None, radiograph, known, info)["overlay"]
+    image = Analysed(stored=None, radiograph=radiograph, result=known, pipeline=info)
+    return OverlayWriter()(image)["overlay"]
 
 
 @router.get("/images/{id}/heatmap", response_model=shapes.Heat)
