@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from hilum.core.options import Options
 
 BoxLoss: TypeAlias = Literal["smooth-l1", "giou", "diou", "ciou"]
+MaskLoss: TypeAlias = Literal["bce", "dice", "focal", "tversky"]
 
 
 class NetworkOptions(Options):
@@ -161,6 +162,10 @@ class ClassifierOptions(NetworkOptions):
         return self
 
 
+def _bce_and_dice() -> dict[MaskLoss, float]:
+    return {"bce": 1.0, "dice": 1.0}
+
+
 class SegmenterOptions(NetworkOptions):
     """E4, E9, through segmentation-models-pytorch. `loss` weighs the terms that are summed.
 
@@ -170,9 +175,7 @@ class SegmenterOptions(NetworkOptions):
     network: ClassVar[str] = "segmenter:Segmenter"
     kind: Literal["segmenter"]
     architecture: Literal["fpn", "unet", "unet++", "pspnet", "deeplabv3+"] = "fpn"
-    loss: dict[Literal["bce", "dice", "focal", "tversky"], float] = Field(
-        default_factory=lambda: {"bce": 1.0, "dice": 1.0}
-    )
+    loss: dict[MaskLoss, float] = Field(default_factory=_bce_and_dice)
     smooth: float = Field(default=1e-6, gt=0)  # in the fractions of Dice and Tversky
     tversky: tuple[float, float] = (0.3, 0.7)  # cost of false positives, of false negatives
     mask_weights: tuple[float, ...] | None = None  # one a mask
