@@ -25,6 +25,7 @@ discover.py  folders, zips, DICOMDIR -> items to read
 gate.py      is it a chest radiograph, by its own header
 dump.py      every element as text, identifiers hidden
 deidentify.py    an image without its identity (PS3.15 Annex E)
+copies.py        many such, in a folder
 confidential.py  which elements may stay in it
 pseudonyms.py    secret-keyed patients, UIDs, days
 codestream.py    blanks text inside compressed streams

@@ -27,9 +27,7 @@ def check(
 
     Example: hilum data check rsna/ --set rsna --out rsna-check --fix
     """
-    from rich.progress import track
-
-    from hilum.cli.common import SOME_REFUSED, cores, print_json
+    from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
     from hilum.data.check import findings
     from hilum.data.check.files import file_facts
@@ -38,9 +36,7 @@ def check(
     catalog = open_source(source, set_name, options)
     total = int((catalog.table["path"] != "").sum())
     facts = file_facts(catalog, out / "files.jsonl", workers or cores()) if files else iter(())
-    report = findings.check(
-        catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
-    )
+    report = findings.check(catalog, tracked(facts, "reading", total))
     write_text(out / "problems.csv", report.problems.to_csv(index=False))
     html = check_page(
         catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
