@@ -64,17 +64,23 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
             "split": rows["split"],
         }
     )
-    findings = [c for c in rows.columns if c not in (*NOT_FINDINGS, "split")]
-    for finding in findings:
-        text = rows[finding].str.strip().str.lower()
-        uncertain_here = text.isin(UNCERTAIN_CODES)
-        values = flags(text.where(~uncertain_here, ""), finding, table["image_id"])
-        values = values.where(values.notna(), UNMENTIONED[unmentioned])
-        values = values.where(~uncertain_here, UNCERTAIN[uncertain])
-        table[f"label_{'-'.join(finding.lower().split())}"] = values.astype("float32")
-    labels = [c for c in map(str, table) if c.startswith("label_")]
-    table = first_per_image(table, ["split", *labels], source)
+    labels = _labels(rows, table["image_id"], UNCERTAIN[uncertain], UNMENTIONED[unmentioned])
+    table = first_per_image(table.join(labels), ["split", *labels], source)
     return source.catalog(_with_files(table, source))
+
+
+def _labels(
+    rows: pd.DataFrame, images: pd.Series[str], uncertain: float, unmentioned: float
+) -> pd.DataFrame:
+    """label_<finding> of every column that is one: 1, 0, NaN."""
+    out = {}
+    for finding in (c for c in rows.columns if c not in (*NOT_FINDINGS, "split")):
+        text = rows[finding].str.strip().str.lower()
+        here = text.isin(UNCERTAIN_CODES)
+        values = flags(text.where(~here, ""), finding, images)
+        values = values.where(values.notna(), unmentioned).where(~here, uncertain)
+        out[f"label_{'-'.join(finding.lower().split())}"] = values.astype("float32")
+    return pd.DataFrame(out)
 
 
 def _with_files(table: pd.DataFrame, source: Source) -> pd.DataFrame:
