@@ -14,6 +14,7 @@ breakdown          which true boxes are found, by size, place and number
 classes, studies   exclusive classes; studies from their images
 segmentation       masks of a run against those of a catalog; the smallest component worth keeping
 compare, models    several models on the same images
+ensemble           several prediction files -> one
 thresholds/        operating points, calibration, conformal thresholds, sweeps, a new bundle
 pseudo_labels      a model's sure answers as annotations of images that have none
 epochs             unsuppressed predictions of a training's epochs, and heat-maps of thresholds
