@@ -153,8 +153,8 @@ def _counts(session: Session, ids: list[str]) -> dict[str, dict[str, Any]]:
         delivered.where(Delivery.image.in_(ids)).group_by(Delivery.image, Delivery.state)
     ):
         out[id]["deliveries"][state] = count
-    said = select(Feedback.image, func.count()).where(Feedback.image.in_(ids))
-    for id, count in session.execute(said.group_by(Feedback.image)):
+    counts = select(Feedback.image, func.count()).where(Feedback.image.in_(ids))
+    for id, count in session.execute(counts.group_by(Feedback.image)):
         out[id]["feedback"] = count
     return out
 
@@ -171,7 +171,9 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
             select(Result).where(Result.image == id, ~Result.shadow).order_by(Result.made)
         ).all()
         history = session.scalars(select(Event).where(Event.image == id).order_by(Event.number))
-        said = session.scalars(select(Feedback).where(Feedback.image == id).order_by(Feedback.id))
+        remarks = session.scalars(
+            select(Feedback).where(Feedback.image == id).order_by(Feedback.id)
+        )
         sent = session.scalars(select(Delivery).where(Delivery.image == id))
         fields = ("id", "destination", "object", "state", "reason")
         return shown(image) | {
@@ -180,7 +182,9 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
             "inverted": image.inverted,
             "results": {one.pipeline: one.document for one in results},
             "history": [{"at": one.at, "what": one.what} for one in history],
-            "feedback": [shapes.Feedback.model_validate(one, from_attributes=True) for one in said],
+            "feedback": [
+                shapes.Feedback.model_validate(one, from_attributes=True) for one in remarks
+            ],
             "deliveries": [{name: getattr(one, name) for name in fields} for one in sent],
         }
 
