@@ -320,6 +320,39 @@ def test_nothing_is_chosen_on_the_evaluation_patients(tmp_path: Path) -> None:
         )
 
 
+def test_a_report_takes_the_points_of_the_run_that_it_reports(tmp_path: Path) -> None:
+    _report(tmp_path)
+    document = json.loads((tmp_path / "f.json").read_text())
+    point = {"reason": "sensitivity >= 0.95", "chosen_on": "validation"}
+    points = {
+        "other": {**point, "threshold": 0.9, "score": "pneumothorax"},
+        "own": {**point, "threshold": 0.2, "score": "opacity"},
+        "given": {**point, "threshold": 0.0, "score": "box", "chosen_on": "no data"},
+    }
+    bundle = {"name": "b", "sha256": "0" * 64}
+    document["pipeline"] = {
+        **{"name": "p", "version": "1", "bundles": [bundle], "operating_points": points},
+        **{"calibrated_on": "", "fingerprint": "f"},
+    }
+    file, catalog, page = (tmp_path / name for name in ("g.json", "c.parquet", "page.html"))
+    file.write_text(json.dumps(document))
+    words = ["evaluate", "report", catalog, file, "--repeats", "2", "--out", page]
+
+    def of(*more: str) -> tuple[dict[str, Any], str]:
+        result = CliRunner().invoke(app, [str(a) for a in (*words, *more)], catch_exceptions=False)
+        model: dict[str, Any] = json.loads(page.with_suffix(".json").read_text())["models"][0]
+        return model, result.output
+
+    model, said = of()
+    assert (model["threshold"], model["image_threshold"]) == (0.5, 0.2)
+    assert [p["threshold"] for p in model["operating_points"]] == [0.2]
+    assert "boxes threshold: 0.5, as neither the run nor --threshold says one" in said
+    assert "image threshold" not in said
+    model, said = of("--threshold", "0.3")
+    assert (model["threshold"], model["image_threshold"]) == (0.3, 0.3)
+    assert "threshold:" not in said
+
+
 def test_a_report_does_not_overwrite_its_catalog(tmp_path: Path) -> None:
     _report(tmp_path)
     before = (tmp_path / "c.parquet").read_bytes()

@@ -130,6 +130,7 @@ class MaskSpec(Options):
 
 
 BOX, STUDY = "box", "study:"  # names of scores that are no image scores
+NO_DATA = "no data"  # on which a threshold was chosen that a user gave
 
 
 class OperatingPoint(Options):

@@ -2,6 +2,7 @@
 
 In the order of the flow:
 prediction_files   predictions on disk, in the challenges' forms and ours
+score_tables       tables of image scores by anybody's classifier
 truth              what a catalog says of an image
 asked              whether both sides speak of the finding that is asked for
 answers            which prediction is of which image, in the image's pixels; what was left out

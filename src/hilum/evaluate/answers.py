@@ -46,6 +46,7 @@ class Account:
     scaled: int  # predictions of another size than the catalog's
     unstated: int  # predictions that do not say the size of their image
     floor: float  # score below which the run kept no box; 0: all, or nobody says
+    columns: tuple[str, ...] = ()  # of a table of scores, that were not read
 
     @property
     def unanswered(self) -> int:
@@ -71,6 +72,7 @@ class Account:
             (len(self.by_name), "prediction|matched by file name alone", self.by_name),
             (self.scaled, "prediction|made at another size, scaled to the catalog's", ()),
             (self.unstated, "prediction|without a stated size, taken in the catalog's pixels", ()),
+            (len(self.columns), "column|of the table not read as scores", self.columns),
         )
         lines = [_sentence(n, words, names) for n, words, names in sentences if n]
         if self.floor:
@@ -101,6 +103,7 @@ class Answers:
     unstated: NDArray[np.bool_]
     unknown: tuple[str, ...]  # predictions of none of the whole catalog's images
     floor: float = 0.0  # of the boxes' scores
+    columns: tuple[str, ...] = ()  # of a table of scores, that were not read
 
     @property
     def answered(self) -> NDArray[np.bool_]:
@@ -124,6 +127,7 @@ class Answers:
             scaled=int(self.scaled.sum()),
             unstated=int(self.unstated.sum()),
             floor=self.floor,
+            columns=self.columns,
         )
 
     def only(self, ids: Collection[str]) -> Answers:
@@ -178,6 +182,7 @@ def match_answers(catalog: Catalog, predictions: PredictionFile) -> Answers:
         ),
         unknown=tuple(dict.fromkeys(n for n in names if n not in used)),
         floor=predictions.floor,
+        columns=predictions.left_out,
     )
 
 

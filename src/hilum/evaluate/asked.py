@@ -30,17 +30,13 @@ def check_asked(catalog: Catalog, predictions: PredictionFile, finding: str) -> 
     # A detector that found nothing anywhere wrote no label, and a challenge's table without boxes
     # holds the classes of studies only.
     boxes = {label for image in predictions.images.values() for label in image.labels}
-    if boxes or not _detects(predictions):
+    if boxes or not predictions.detects:
         others = {
             name
             for image in predictions.images.values()
             for name in (*image.whole, *(image.entry.get("masks") or ()))
         }
         _check({*boxes, *others}, finding, "the predictions are")
-
-
-def _detects(predictions: PredictionFile) -> bool:
-    return predictions.form != "findings" or bool(predictions.box_thresholds)
 
 
 def _check(known: Collection[str], finding: str, whose: str) -> None:

@@ -38,6 +38,7 @@ class Cases:
     label: Float  # 1 present, 0 absent, NaN not annotated
     score: Float  # image-level score
     account: Account | None = None  # what was left out of a catalog, and why
+    detects: bool = True  # whether the model gives boxes at all
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,6 +79,7 @@ def cases_of(
     catalog: str = "",
     rows: pd.DataFrame | None = None,
     account: Account | None = None,
+    detects: bool = True,
 ) -> Cases:
     """Cases of one finding: boxes of that label, and the image-level truth.
 
@@ -86,6 +88,7 @@ def cases_of(
     Args:
         truths, predictions: of the same images, in the same pixels.
         rows: what else is known of the images, for subgroups.
+        detects: False for a model that gives no boxes: numbers of boxes do not speak of it.
     """
     boxes = [truth.boxes(finding) for truth in truths]
     own = [_of_finding(image, finding) for image in predictions]
@@ -106,6 +109,7 @@ def cases_of(
         label=np.array([truth.label(finding) for truth in truths]),
         score=np.array(score),
         account=account,
+        detects=detects,
     )
 
 
@@ -136,6 +140,7 @@ def join(
         catalog=catalog.name,
         rows=subgroup_columns(part.table),
         account=matched.account,
+        detects=predictions.detects,
     )
 
 

@@ -119,7 +119,7 @@ def compare(
         (metric, a, b)
         for a, b in combinations(models, 2)
         for metric in metrics or COMPARED
-        if metric in own[a][1]
+        if metric in own[a][1] and metric in own[b][1]
     ]
     repeats = max(repeats, FINE * len(pairs))
     comparisons = [_pair(metric, a, b, own[a], own[b], repeats, seed) for metric, a, b in pairs]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.manifest import BOX
 from hilum.core.prediction import Boxes, Prediction
 from hilum.evaluate.answers import in_frame
 from hilum.evaluate.challenges.tables import same_ids
@@ -147,8 +146,7 @@ def _has_boxes(file: PredictionFile) -> bool:
     """False for a classifier's file: it found no box because it has none."""
     if any(len(image.scores) for image in file.images.values()):
         return True
-    points = (file.header.get("pipeline") or {}).get("operating_points") or {}
-    return any(point.get("score") == BOX for point in points.values())
+    return bool(file.box_thresholds)
 
 
 def _header(files: Mapping[str, PredictionFile], fuse: Fuse) -> dict[str, Any]:

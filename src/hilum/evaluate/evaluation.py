@@ -254,14 +254,14 @@ def evaluate_cases(
     for name, measure in measures(cases, at).items():
         values[measure.level][name] = interval(measure.metric, measure.rows)
     part = cases.where(cases.boxed)
-    some = any(len(t) for t in part.truth)
+    some = cases.detects and any(len(t) for t in part.truth)
     return Evaluation(
         threshold=at.boxes,
         image_threshold=at.image,
         **values,
         why_not=_why_not(cases, values),
         subgroups=_subgroups(cases, cases.labelled, interval) if values["image"] else (),
-        curve=froc(part.truth, part.predictions) if len(part) else None,
+        curve=froc(part.truth, part.predictions) if cases.detects and len(part) else None,
         grid=score_by_iou(part.truth, part.predictions) if some else None,
         confusion=_confusion(cases, at.image),
         parts=breakdown(cases, at.boxes, repeats=repeats, seed=seed) if some else (),
@@ -271,7 +271,9 @@ def evaluate_cases(
 def _why_not(cases: Cases, values: dict[str, dict[str, Interval]]) -> dict[str, str]:
     """Reasons of levels and numbers that are not there."""
     out = {}
-    if not values["boxes"]:
+    if not cases.detects:
+        out["boxes"] = "the model gives no boxes"
+    elif not values["boxes"]:
         out["boxes"] = f"nobody annotated boxes of {cases.finding} in these images"
     if not values["image"]:
         known = int(cases.labelled.sum())

@@ -106,7 +106,7 @@ def counts_of(truth: Bool, called: Bool, name: str) -> Reweighted:
 
 
 def _of_boxes(cases: Cases, threshold: float) -> dict[str, Measure]:
-    if not cases.boxed.any():
+    if not cases.detects or not cases.boxed.any():
         return {}
     part = cases.where(cases.boxed)
     shown = part.shown(threshold)
@@ -141,7 +141,7 @@ def _of_any_box(cases: Cases, threshold: float) -> dict[str, Measure]:
     """The detector as a classifier of images: the best box is the image's score."""
     part = cases.where(cases.boxed)
     label = np.array([len(t) > 0 for t in part.truth], np.bool_)
-    if not label.any() or label.all():
+    if not cases.detects or not label.any() or label.all():
         return {}
     score = np.array([float(s.max(initial=0.0)) for _, s in part.predictions])
     metrics = {"auc": auc_of(label, score)}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError
-from hilum.core.manifest import OperatingPoint
+from hilum.core.manifest import BOX, NO_DATA, OperatingPoint
 from hilum.data.catalog import Catalog
 from hilum.evaluate.answers import Answers, match_answers
 from hilum.evaluate.asked import check_asked
@@ -42,9 +42,11 @@ from hilum.evaluate.thresholds.sweep import (
     score_by_epoch,
     suppressed,
 )
+from hilum.evaluate.thresholds.validation import Level
 from hilum.evaluate.truth import truths_of
 
 Float = NDArray[np.float64]
+UNKNOWN = 0.5  # threshold where nobody says one
 EPOCH_NMS = 0.5  # IoU of suppression in the grids of score thresholds
 
 
@@ -57,7 +59,7 @@ class Settings:
     validation_split: str = ""
     choose: Sequence[str] = ()  # operating points by their aims
     calibrate: str = ""  # temperature, logistic or isotonic
-    thresholds: Sequence[float] = (0.5,)  # one, or one a model
+    thresholds: Sequence[float] = ()  # one, or one a model; () = the runs' own, else .5
     classes: Sequence[str] = ()  # exclusive ones; () = found where labels are exclusive
     compare: Sequence[str] = ()  # numbers in which models are compared; () = the usual ones
     repeats: int = 1000
@@ -73,7 +75,8 @@ class EvaluatedModel:
     masks: tuple[MaskEvaluation, ...] = ()
     studies: tuple[StudyEvaluation, ...] = ()
     classes: tuple[ClassEvaluation, ...] = ()  # of images and of studies
-    points: tuple[OperatingPoint, ...] = ()  # chosen on validation cases
+    points: tuple[OperatingPoint, ...] = ()  # chosen on validation cases, here or by the run
+    assumed: tuple[str, ...] = ()  # levels whose threshold nobody said
     before: Cases | None = None  # the same cases before calibration
 
     @property
@@ -94,6 +97,10 @@ class EvaluatedModel:
     def lines(self) -> list[str]:
         """What a terminal shows: what was left out, then every number, then why one is missing."""
         out = self.cases.account.lines() if self.cases.account else []
+        out += [
+            f"{level} threshold: {UNKNOWN:g}, as neither the run nor --threshold says one"
+            for level in self.assumed
+        ]
         sections = [("", self.evaluation.numbers), *_sections(self)]
         for heading, numbers in sections:
             out += [f"{heading}{name:20} {value}" for name, value in numbers.items()]
@@ -143,7 +150,7 @@ def evaluate_models(
         raise ConfigError(
             "--choose and --calibrate need --validation-split: never the evaluated one"
         )
-    predictions = [read_predictions(file) for file in files]
+    predictions = [read_predictions(file, settings.finding) for file in files]
     for file in predictions:
         check_asked(catalog, file, settings.finding)
     matched = [match_answers(catalog, one) for one in predictions]
@@ -160,8 +167,10 @@ def evaluate_models(
         for file, own in zip(predictions, matched, strict=True)
     ]
     settled = [
-        _settle(on, cases, settings, threshold)
-        for on, cases, threshold in zip(chosen_on, shared, thresholds, strict=True)
+        _settle(on, cases, settings, threshold, file)
+        for on, cases, threshold, file in zip(
+            chosen_on, shared, thresholds, predictions, strict=True
+        )
     ]
     ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
@@ -187,6 +196,7 @@ class _Settled:
     cases: Cases
     thresholds: Thresholds
     points: tuple[OperatingPoint, ...] = ()
+    assumed: tuple[str, ...] = ()
 
 
 def _validation(
@@ -199,17 +209,48 @@ def _validation(
     return join(part, file, settings.finding, answers=matched.where(kept))
 
 
-def _settle(on: Cases | None, cases: Cases, settings: Settings, threshold: float) -> _Settled:
-    if on is None:
-        return _Settled(cases=cases, thresholds=Thresholds.of(threshold))
-    validation.check_apart(on, cases)
-    where = f"{on.catalog}, {len(on)} validation images"
-    if settings.calibrate:
-        maps = validation.calibrate(on, settings.calibrate, where)
-        on, cases = validation.calibrated(on, maps), validation.calibrated(cases, maps)
-    points = tuple(validation.choose(text, on, where) for text in settings.choose)
-    boxes, image, _ = validation.thresholds_of(points, threshold)
-    return _Settled(cases=cases, thresholds=Thresholds(boxes=boxes, image=image), points=points)
+def _settle(
+    on: Cases | None,
+    cases: Cases,
+    settings: Settings,
+    threshold: float | None,
+    file: PredictionFile,
+) -> _Settled:
+    """Points by their aims; of a level without one the threshold given, else the run's own."""
+    points: tuple[OperatingPoint, ...] = ()
+    if on is not None:
+        validation.check_apart(on, cases)
+        where = f"{on.catalog}, {len(on)} validation images"
+        if settings.calibrate:
+            maps = validation.calibrate(on, settings.calibrate, where)
+            on, cases = validation.calibrated(on, maps), validation.calibrated(cases, maps)
+        points = tuple(validation.choose(text, on, where) for text in settings.choose)
+    if threshold is None and not settings.calibrate:  # the run's are of scores as they came
+        points += _own_points(file, settings.finding, points)
+    given = UNKNOWN if threshold is None else threshold
+    boxes, image, chosen = validation.thresholds_of(points, given)
+    levels: dict[Level, bool] = {"boxes": cases.detects, "image": bool(cases.labelled.any())}
+    silent = {level for level, there in levels.items() if there} - chosen.keys()
+    return _Settled(
+        cases=cases,
+        thresholds=Thresholds(boxes=boxes, image=image),
+        points=points,
+        assumed=tuple(sorted(silent)) if threshold is None else (),
+    )
+
+
+def _own_points(
+    file: PredictionFile, finding: str, chosen: Sequence[OperatingPoint]
+) -> tuple[OperatingPoint, ...]:
+    """The run's first points of boxes and of the finding's score that were chosen on data, of the
+    levels that have none."""
+    levels = {point.score == BOX for point in chosen}
+    own: dict[str, OperatingPoint] = {}
+    for point in file.operating_points:
+        asked = point.score in (BOX, finding) and (point.score == BOX) not in levels
+        if asked and point.chosen_on != NO_DATA:
+            own.setdefault(point.score, point)
+    return tuple(own.values())
 
 
 def _evaluated(
@@ -240,6 +281,7 @@ def _evaluated(
             if one is not None
         ),
         points=fixed.points,
+        assumed=fixed.assumed,
         before=cases if settings.calibrate else None,
     )
 
@@ -292,7 +334,7 @@ def epoch_grids(
     part, kept = part_of(catalog, settings.validation_split or settings.split)
     every = []
     for file in files.values():
-        predictions = read_predictions(file)
+        predictions = read_predictions(file, settings.finding)
         own = match_answers(catalog, predictions).where(kept)
         every.append(join(part, predictions, settings.finding, answers=own))
     cases = answered_by_all(every)
@@ -303,7 +345,7 @@ def epoch_grids(
     raw = {n: one.where(boxed).predictions for n, one in zip(files, cases, strict=True)}
     raw = dict(sorted(raw.items()))
     apart = {n: suppressed(one, suppress, EPOCH_NMS) for n, one in raw.items()}
-    threshold = settings.thresholds[0]
+    threshold = settings.thresholds[0] if settings.thresholds else UNKNOWN
     return (
         *(score_by_epoch(truth, apart, metric=name) for name in ("box_f1", "rsna_score")),
         *(
@@ -341,10 +383,12 @@ def part_of(catalog: Catalog, split: str) -> tuple[Catalog, NDArray[np.bool_]]:
     return catalog.where(keep), keep
 
 
-def _one_each(thresholds: Sequence[float], models: int) -> list[float]:
+def _one_each(thresholds: Sequence[float], models: int) -> list[float | None]:
+    if not thresholds:
+        return [None] * models
     if len(thresholds) not in (1, models):
         raise ConfigError(f"{len(thresholds)} thresholds for {models} models; needed: one, or each")
-    return list(thresholds) * (models // len(thresholds))
+    return [*thresholds] * (models // len(thresholds))
 
 
 def model_names(files: Sequence[Path]) -> list[str]:

@@ -1,6 +1,7 @@
-"""Prediction files of one run, read and written: RSNA and SIIM-COVID CSV, hilum findings.json.
+"""Prediction files of one run, read and written: RSNA and SIIM-COVID CSV, tables of image scores,
+hilum findings.json.
 
-All three become the same value, so that files of several models can be fused. Masks stay
+All become the same value, so that files of several models can be fused. Masks stay
 files beside findings.json. Knows nothing of how predictions are fused or evaluated.
 """
 
@@ -10,7 +11,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +25,15 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_text
 from hilum.core.findings import Findings, finding_ids
 from hilum.core.findings_schema import SCHEMA, check_document
-from hilum.core.manifest import BOX
+from hilum.core.manifest import BOX, OperatingPoint
+from hilum.core.options import checked
 from hilum.core.results import read_mask
 from hilum.data.frames import same_shape
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
+from hilum.evaluate.score_tables import ScoreTable, is_score_table, read_scores
 
 Float = NDArray[np.float64]
-Form = Literal["rsna", "siim-covid", "findings"]
+Form = Literal["rsna", "siim-covid", "scores", "findings"]
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]  # the box of study classes and `none`
 
@@ -48,7 +51,7 @@ class ImagePredictions:
 
     @property
     def status(self) -> str:
-        """ "analysed", "refused" or "failed"; a CSV knows answers only."""
+        """ "analysed", "refused" or "failed"; a challenge's CSV knows answers only."""
         return str(self.entry.get("status", "analysed"))
 
 
@@ -71,13 +74,32 @@ class PredictionFile:
     images: Mapping[str, ImagePredictions]
     header: Mapping[str, Any] = field(default_factory=dict)  # of findings.json
     folder: Path = Path()  # which the masks of findings.json are relative to
+    left_out: tuple[str, ...] = ()  # columns of a table of scores that say nothing here
+
+    @property
+    def detects(self) -> bool:
+        """Whether boxes are among its answers, so that none in an image is one."""
+        if self.form in ("rsna", "siim-covid") or self.box_thresholds:
+            return True
+        return any(len(image.boxes) for image in self.images.values())
+
+    @property
+    def operating_points(self) -> tuple[OperatingPoint, ...]:
+        """Those of the pipeline that made it; a CSV says none.
+
+        Raises:
+            DataError: one is none.
+        """
+        points = (self.header.get("pipeline") or {}).get("operating_points") or {}
+        return tuple(
+            checked(OperatingPoint, {"reason": "", **point}, f"operating point {name!r}", DataError)
+            for name, point in points.items()
+        )
 
     @property
     def box_thresholds(self) -> tuple[float, ...]:
-        """Those below which `hilum predict` kept no box; none of a pipeline without boxes, or of a
-        CSV."""
-        points = (self.header.get("pipeline") or {}).get("operating_points") or {}
-        return tuple(float(p["threshold"]) for p in points.values() if p.get("score") == BOX)
+        """Those below which `hilum predict` kept no box; none of a pipeline without boxes."""
+        return tuple(p.threshold for p in self.operating_points if p.score == BOX)
 
     @property
     def floor(self) -> float:
@@ -108,14 +130,17 @@ def open_mask(
     return np.asarray(resized > 0, np.bool_)
 
 
-def read_predictions(path: str | Path) -> PredictionFile:
+def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFile:
     """Read a prediction file; its form is seen from its content.
+
+    Args:
+        finding: which one a table's column of scores without a name is of.
 
     Raises:
         DataError: cannot be read, unknown columns or schema, malformed predictions, or boxes that
             are parts of the image instead of pixels.
     """
-    predictions = _read(Path(path))
+    predictions = _read(Path(path), finding)
     ends = [image.boxes.max() for image in predictions.images.values() if image.boxes.size]
     if ends and max(ends) <= 1:
         raise DataError(
@@ -124,24 +149,36 @@ def read_predictions(path: str | Path) -> PredictionFile:
     return predictions
 
 
-def _read(file: Path) -> PredictionFile:
+def _read(file: Path, finding: str) -> PredictionFile:
     if file.suffix.lower() == ".json":
         return _read_json(file)
     table = read_table(file, (), "predictions")
     forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
     key = next((column for column in forms if column in table.columns), None)
     if key is None or "PredictionString" not in table:
+        if is_score_table(table):
+            return _from_scores(read_scores(table, finding, str(file)))
         masks = " Masks as run lengths are scored by hilum evaluate challenge siim-acr."
         raise DataError(
             f"{file}: columns {', '.join(table.columns)}; needed: patientId or id, and "
-            "PredictionString; or findings.json of hilum predict."
-            + masks
-            * ("EncodedPixels" in table)
+            "PredictionString; or an image's name and its scores from 0 to 1, as in image,score; "
+            "or findings.json of hilum predict." + masks * ("EncodedPixels" in table)
         )
     read = _from_rsna if key == "patientId" else _from_siim
     ids = unique_ids(table[key], str(file))
     texts = zip(ids, table["PredictionString"], strict=True)
     return PredictionFile(forms[key], {name: read(text, name) for name, text in texts})
+
+
+def _from_scores(table: ScoreTable) -> PredictionFile:
+    """Image scores without any box; a row without a score is no answer."""
+    images = {
+        name: ImagePredictions(
+            np.zeros((0, 4)), np.zeros(0), (), own, {} if own else {"status": "failed"}
+        )
+        for name, own in table.scores.items()
+    }
+    return PredictionFile("scores", images, left_out=table.left_out)
 
 
 def document(predictions: PredictionFile) -> dict[str, Any]:
@@ -157,13 +194,24 @@ def write_predictions(path: str | Path, predictions: PredictionFile) -> None:
         text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
         write_text(path, text + "\n")
         return
-    rsna = predictions.form == "rsna"
+    rows = _score_rows(predictions) if predictions.form == "scores" else _string_rows(predictions)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["patientId" if rsna else "id", "PredictionString"])
-    for name, image in predictions.images.items():
-        writer.writerow([name, rsna_text(image) if rsna else siim_text(image)])
+    csv.writer(out, lineterminator="\n").writerows(rows)
     write_text(path, out.getvalue())
+
+
+def _string_rows(predictions: PredictionFile) -> Iterator[list[str]]:
+    rsna = predictions.form == "rsna"
+    yield ["patientId" if rsna else "id", "PredictionString"]
+    for name, image in predictions.images.items():
+        yield [name, rsna_text(image) if rsna else siim_text(image)]
+
+
+def _score_rows(predictions: PredictionFile) -> Iterator[list[str]]:
+    names = list(dict.fromkeys(n for image in predictions.images.values() for n in image.whole))
+    yield ["image", *(f"score_{name}" for name in names)]
+    for image, own in predictions.images.items():
+        yield [image, *(number_text(own.whole[n]) if n in own.whole else "" for n in names)]
 
 
 def _from_rsna(text: str, name: str) -> ImagePredictions:

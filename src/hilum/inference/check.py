@@ -76,10 +76,12 @@ def bundle_problems(
     for place, needs in needs_of(pipeline, flows):
         for model in needs.boxes:
             if not facts[model].manifest.has_boxes:
-                yield f"{place}: model {model!r} has no boxes and cannot have a voice there"
+                yield f"{place}: {facts[model].lacks('boxes')}; needed: a detector"
         for model, mask in needs.maps:
             known = facts[model].manifest.masks
-            if mask not in known:
+            if not known:
+                yield f"{place}: {facts[model].lacks('masks')}; needed: a segmenter"
+            elif mask not in known:
                 yield f"{place}: model {model!r}: {unknown('mask', mask, known)}"
         for name, at in needs.scores:
             try:
@@ -89,7 +91,7 @@ def bundle_problems(
                 yield f"{place}: {error}"
         for model in needs.answers:
             if not facts[model].manifest.image_scores:
-                yield f"{place}: model {model!r} has no image scores"
+                yield f"{place}: {facts[model].lacks('image scores')}; needed: a classifier"
     yield from _score_names(flows, facts)
     yield from _own_numbers(pipeline, flows, facts)
 

@@ -9,6 +9,7 @@ from hilum.core.errors import BundleError, ConfigError
 from hilum.inference.check import bundle_problems
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
+from hilum.inference.stages.base import gives
 from hilum.inference.text import ModelSpec
 
 
@@ -42,15 +43,12 @@ def examine(description: Pipeline) -> tuple[dict[str, list[dict[str, Any]]], lis
 
 def _gives(spec: ModelSpec, bundle: Bundle) -> dict[str, Any]:
     manifest = spec.adapted(bundle)
-    gives = [f"boxes of {', '.join(manifest.labels)}"] if manifest.has_boxes else []
-    gives += [f"mask {name}" for name in manifest.masks]
-    gives += [f"score {name}" for name in manifest.image_scores]
     return {
         "name": bundle.name,
         "version": bundle.version,
         "sha256": bundle.sha256,
         "size": manifest.preprocessing.size,
         "precision": spec.precision or manifest.default_precision,
-        "gives": gives,
+        "gives": gives(manifest),
         "operating_points": list(manifest.operating_points),
     }

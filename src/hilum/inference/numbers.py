@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hilum.core.errors import ConfigError
-from hilum.core.manifest import BOX, Calibration, OperatingPoint
+from hilum.core.manifest import BOX, NO_DATA, Calibration, OperatingPoint
 from hilum.core.options import unknown
 from hilum.inference.stages.base import Facts
 from hilum.inference.text import Flows, PipelineText
@@ -34,7 +34,7 @@ class Numbers:
             points[wanted.boxes] = self._point("boxes", wanted.boxes)
         elif self.flows.boxes:
             points["given"] = OperatingPoint(
-                threshold=float(wanted.boxes), reason="given", chosen_on="no data"
+                threshold=float(wanted.boxes), reason="given", chosen_on=NO_DATA
             )
         for name in wanted.images:
             points[name] = self._point("images", name)

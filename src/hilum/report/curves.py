@@ -54,8 +54,9 @@ def figures(models: Models, epochs: Sequence[Grid] = ()) -> list[Figure]:
 
 
 def _of_boxes(models: Models) -> Iterator[Figure]:
-    first = models[0].evaluation
-    if first.curve is not None and first.curve.lesions:
+    models = [model for model in models if model.cases.detects]
+    first = models[0].evaluation.curve if models else None
+    if first is not None and first.lesions:
         words = "Share of true boxes found at IoU .5 against false boxes per image."
         yield Figure("FROC", words, partial(_froc, models=models))
         words = (

@@ -7,8 +7,8 @@ passed on.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ def write_report(
         counts=_tiles(models[0].cases),
         accounts=_accounts(models),
         models=models,
+        detectors=[model for model in models if model.cases.detects],
+        levels=_levels(models),
         blocks={kind: _blocks(models, kind) for kind in ("classes", "masks", "studies")},
         compared=evaluated.compared,
         text=text,
@@ -125,6 +127,9 @@ def _model(m: EvaluatedModel) -> dict[str, Any]:
     }
 
 
+LEVELS = {"boxes": "Boxes", "any_box": "Images by their best box", "image": "Images"}
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Numbers of one kind, model by model, under a heading."""
@@ -132,6 +137,26 @@ class Block:
     heading: str
     notes: tuple[str, ...]  # what differs from model to model
     numbers: dict[str, tuple[Interval | None, ...]]  # name -> one a model
+    reasons: Mapping[str, str] = field(default_factory=dict)  # name -> why a model lacks it
+
+
+def _levels(models: Sequence[EvaluatedModel]) -> list[Block]:
+    """Boxes, images by their best box and images, with the reasons why numbers are not there."""
+    out = []
+    for level, heading in LEVELS.items():
+        has: list[dict[str, Interval]] = [getattr(m.evaluation, level) for m in models]
+        names = dict.fromkeys(name for own in has for name in own)
+        whys = [(m.name, m.evaluation.why_not) for m in models]
+        notes = [f"{_of(name, models)}not evaluated: {w[level]}" for name, w in whys if level in w]
+        if names or notes:
+            numbers = {name: tuple(own.get(name) for own in has) for name in names}
+            reasons = {n: w[n] for _, w in reversed(whys) for n in names if n in w}
+            out.append(Block(heading, tuple(notes), numbers, reasons))
+    return out
+
+
+def _of(name: str, models: Sequence[EvaluatedModel]) -> str:
+    return f"{name}: " if len(models) > 1 else ""
 
 
 def _blocks(models: Sequence[EvaluatedModel], kind: str) -> list[Block]:

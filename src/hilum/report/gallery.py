@@ -1,7 +1,7 @@
 """Pictures for the report: best, worst, missed, false alarms; truth and every model side by side.
 
 Puts radiographs into the page: only where the licence of the set allows it. Knows no metric of
-its own; which images are shown is decided by the first model.
+its own; which images are shown is decided by the first model that gives boxes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def galleries(catalog: Catalog, models: Sequence[EvaluatedModel], each: int) -> 
     ids = models[0].cases.rows["image_id"]
     readable = np.array([bool(place[name]) for name in ids], np.bool_)
     out = []
-    for title, rows in chosen(models[0].cases, models[0].evaluation.threshold).items():
+    first = next((model for model in models if model.cases.detects), models[0])
+    for title, rows in chosen(first.cases, first.evaluation.threshold).items():
         shots: list[Shot] = []
         unreadable = 0
         for row in [row for row in rows if readable[row]][: TRIED * each]:
@@ -122,7 +123,8 @@ def _shot(catalog: Catalog, path: str, models: Sequence[EvaluatedModel], row: in
         draw_boxes(picture, canvas, boxes[keep], PREDICTION)
         values = ", ".join(f"{s:.2f}" for s in sorted(scores[keep], reverse=True))
         top = f"image {model.cases.score[row]:.2f}"
-        panels.append(Panel(f"{model.name}: boxes {values or 'none'}; {top}", data_uri(picture)))
+        said = f"boxes {values or 'none'}" if model.cases.detects else "gives no boxes"
+        panels.append(Panel(f"{model.name}: {said}; {top}", data_uri(picture)))
     return Shot(str(record["image_id"]), tuple(panels))
 
 

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 def report(
     catalog: Path = typer.Argument(..., help="A catalog (Parquet)."),
     predictions: list[Path] = typer.Argument(
-        ..., help="findings.json, or an RSNA or SIIM-COVID CSV; of several models to compare them."
+        ...,
+        help="findings.json, an RSNA or SIIM-COVID CSV, or a table of image scores; of several "
+        "models to compare them.",
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The HTML file; .json, .parquet beside it."),
     finding: str = typer.Option("opacity", help="Which finding is evaluated."),
     split: str = typer.Option("", help="Only this split of the catalog."),
     threshold: list[float] = typer.Option(
-        [0.5], min=0, max=1, help="Operating point, chosen on other data; one, or one a model."
+        [],
+        min=0,
+        max=1,
+        help="Operating point, chosen on other data; one, or one a model. Else the run's, or .5.",
     ),
     validation_split: str = typer.Option(
         "", help="Split on which --choose and --calibrate settle things; give --split, too."

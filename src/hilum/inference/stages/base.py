@@ -70,12 +70,27 @@ class Stage(Options):
         return Needs()
 
 
+def gives(manifest: Manifest) -> list[str]:
+    """What a network answers, in words."""
+    boxes = [f"boxes of {', '.join(manifest.labels)}"] if manifest.has_boxes else []
+    masks = [f"mask {name}" for name in manifest.masks]
+    return [*boxes, *masks, *(f"score {name}" for name in manifest.image_scores)]
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a model before it is asked: its (first) bundle's manifest."""
 
     name: str
     manifest: Manifest
+
+    def lacks(self, what: str) -> str:
+        """That the model has none, and what its bundle gives instead."""
+        given = gives(self.manifest) or ["nothing"]
+        return (
+            f"model {self.name!r} has no {what}: its bundle {self.manifest.name!r} gives "
+            f"{', '.join(given)}"
+        )
 
     def score(self, name: str) -> str:
         """The image score that `model` or `model.score` means.
@@ -87,7 +102,7 @@ class Facts:
         if wanted in known:
             return wanted
         if not known:
-            raise ConfigError(f"model {self.name!r} has no image scores")
+            raise ConfigError(self.lacks("image scores"))
         if wanted:
             raise ConfigError(f"model {self.name!r}: {unknown('score', wanted, known)}")
         if self.manifest.positive_score is None:

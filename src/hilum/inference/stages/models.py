@@ -16,7 +16,7 @@ from hilum.core.prediction import Boxes, Prediction, logits_of
 from hilum.core.radiograph import Radiograph
 from hilum.inference.predictor import Model, Predictor
 from hilum.inference.session import RawOutputs
-from hilum.inference.stages.base import Stage
+from hilum.inference.stages.base import Stage, gives
 from hilum.inference.stages.boxes import Fusion
 from hilum.inference.stages.masks import mean_of_maps
 
@@ -80,7 +80,10 @@ class MeanMaps(Combine):
         for manifest in manifests:
             _no_boxes("mean-maps", manifest)
             if not manifest.masks:
-                raise ConfigError(f"mean-maps: bundle {manifest.name!r} has no masks")
+                raise ConfigError(
+                    f"mean-maps: bundle {manifest.name!r} has no masks; it gives "
+                    f"{', '.join(gives(manifest))}"
+                )
         _same("mean-maps", "masks", manifests, [set(one.masks) for one in manifests])
         _same("mean-maps", "image scores", manifests, [set(m.image_scores) for m in manifests])
 
