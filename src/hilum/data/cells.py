@@ -46,7 +46,7 @@ OTHERS = {  # how files begin that are called tables too, and are no CSV
     b"[{": "JSON",
 }
 _FORMULA = re.compile(r'="([^"]*)"|\'(\d+)')  # ="0012" and '0012: text that looks like a number
-_TOLD = re.compile(r"""\s*["']?sep=([,;\t|])["']?[,;\t|]*\r?\n""", re.IGNORECASE)
+_MARK = re.compile(r"""\s*["']?sep=([,;\t|])["']?[,;\t|]*\r?\n""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,11 +131,11 @@ def _rows(path: Path) -> list[list[str]]:
     """The rows that are not blank, the header first."""
     try:
         text = _decoded(_content(path))
-        told = _TOLD.match(text)  # how spreadsheets are told the delimiter: sep=;
-        text = text[told.end() :] if told else text
+        mark = _MARK.match(text)  # how spreadsheets are told the delimiter: sep=;
+        text = text[mark.end() :] if mark else text
         lines = text.lstrip("\r\n ").splitlines()
         header = next((line for line in lines if line[:1] != "#"), lines[0] if lines else "")
-        delimiter = told[1] if told else max(DELIMITERS, key=header.count)
+        delimiter = mark[1] if mark else max(DELIMITERS, key=header.count)
         csv.field_size_limit(MOST_BYTES)  # of the process; a mask's run lengths may be long
         # Strict: a quote that is not closed would swallow the rows behind it.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -30,9 +30,7 @@ def check(
 
     Example: hilum data check rsna/ --set rsna --out rsna-check --fix
     """
-    from rich.progress import track
-
-    from hilum.cli.common import SOME_REFUSED, cores, print_json
+    from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
@@ -49,9 +47,7 @@ def check(
         looks = Gate(check=pipeline.check_pixels, fingerprint=pipeline.fingerprint)
     memory = out / "files.jsonl"
     facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
-    report = findings.check(
-        catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
-    )
+    report = findings.check(catalog, tracked(facts, "reading", total))
     write_text(out / "problems.csv", report.problems.to_csv(index=False))
     html = check_page(
         catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
