@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import stat
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Literal
@@ -43,6 +45,33 @@ def test_a_file_is_replaced_whole_and_leaves_no_other(tmp_path: Path, write: obj
         write(target, content)  # type: ignore[operator]
         assert target.read_bytes() == content
         assert os.listdir(target.parent) == ["a.json"]
+
+
+def test_a_pipe_without_a_writer_is_empty_and_one_with_a_writer_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert read_at_most(pipe, 10) == b""
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"some text",))
+    writer.start()
+    deadline = time.monotonic() + 60
+    while not (content := read_at_most(pipe, 20)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # until the writer is there
+    writer.join()
+    assert content == b"some text"
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_an_error_of_the_disk_names_the_file_that_its_user_knows(
+    tmp_path: Path, write: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path if write is write_bytes else os, "replace", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(tmp_path / "a.json", b"one")  # type: ignore[operator]
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_breaks_while_it_is_written_leaves_the_old_file(tmp_path: Path) -> None:
