@@ -7,7 +7,8 @@ In the order of the flow:
     headers    DICOM headers and sizes of pictures
     turned     annotations of pictures that EXIF data turns
     boxes      rows of boxes -> columns of the catalog
+    mined      findings that reports mention, deny or doubt
     sidecar    hilum-images.csv: what an export of hilum keeps beside the annotations
 
-and the sets: rsna, siim_covid, siim_acr, nih, vindr, chexpert; coco, voc, yolo, folder.
+and the sets: rsna, siim_covid, siim_acr, nih, vindr, chexpert, mimic_cxr; coco, voc, yolo, folder.
 """
