@@ -9,7 +9,6 @@ import pickle
 import stat
 import sys
 import threading
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Literal
@@ -51,13 +50,10 @@ def test_a_pipe_without_a_writer_is_empty_and_one_with_a_writer_is_read(tmp_path
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert read_at_most(pipe, 10) == b""
-    writer = threading.Thread(target=pipe.write_bytes, args=(b"some text",))
-    writer.start()
-    deadline = time.monotonic() + 60
-    while not (content := read_at_most(pipe, 20)) and time.monotonic() < deadline:
-        time.sleep(0.01)  # until the writer is there
-    writer.join()
-    assert content == b"some text"
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, b"some text")
+    assert read_at_most(pipe, 8) == b"some text"
+    os.close(writer)
 
 
 @pytest.mark.parametrize("write", WRITERS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from pathlib import Path
 # of radiographs or objects about them, so that a second look at the same folder leaves them out.
 OWN_MARK = ".hilum"
 OWN_PICTURES = frozenset(("picture", "mask", "masks", "overlay", "sr", "seg", "gsps", "sc"))
+
+WRITER_S = 2.0  # how long a pipe waits for the first words of somebody who writes to it
 
 
 @contextmanager
@@ -84,6 +88,8 @@ def _without_waiting(path: str, flags: int) -> int:
     if not hasattr(os, "O_NONBLOCK"):  # Windows, whose pipes are no files
         return os.open(path, flags)
     handle = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        select.select([handle], [], [], WRITER_S)
     os.set_blocking(handle, True)  # who writes may be slow
     return handle
 
