@@ -128,7 +128,10 @@ def test_a_misfit_is_refused_with_its_reason(tmp_path: Path, text: str, message:
         ),
         ("boxes: [{use: boxes, of: seg}]\n", "'seg' has no boxes"),
         ("masks: {pneumothorax: [{use: map, of: seg}, threshold]}\n", "mask 'pneumothorax'"),
-        ("masks: {lungs: [{use: map, of: cls}, threshold]}\n", "'cls' has no masks: .*; needed: a segmenter"),
+        (
+            "masks: {lungs: [{use: map, of: cls}, threshold]}\n",
+            "'cls' has no masks: .*; needed: a segmenter",
+        ),
         ("scores: [{use: scores, of: seg}]\n", "'seg' has no image scores"),
         ("scores: [{use: scores, of: cls, only: [opaciti]}]\n", "Did you mean 'opacity'"),
         ("scores: [{use: scores, of: cls}, {use: scores, of: toy}]\n", "'normal' is there already"),
