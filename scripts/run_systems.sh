@@ -51,6 +51,6 @@ for system in "${systems[@]}"; do
     while IFS= read -r line <&3; do
       [[ -z $line || $line == \#* ]] || step "$line" || exit 1
     done 3< <(blocks "$document")
-  ) || echo "system $system did not end" >&2
+  ) || echo "system $system did not end; if its commands or their settings changed, begin it anew without $out/$system" >&2
 done
 "$python" "$here/scripts/systems_table.py" "$out" | tee "$out/table.md"

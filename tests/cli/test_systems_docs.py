@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,6 +46,30 @@ def test_every_command_of_a_system_is_one_of_ours(system: str) -> None:
         if "--pipeline" in words:
             changes = [after for word, after in pairwise(words) if word == "--set"]
             Pipeline.load(words[words.index("--pipeline") + 1], changes)
+
+
+@pytest.mark.parametrize("size", ["small", "whole"])
+@pytest.mark.parametrize("system", "abcde")
+def test_the_settings_of_both_sizes_fit_their_commands(system: str, size: str) -> None:
+    """As the script's shell expands them: recipes and pipelines load with all that is set."""
+    blocks = BLOCK.findall((DOCS / f"{system}.md").read_text())
+    settings = "".join(body for kind, body in blocks if kind.strip() == size)
+    lines = "\n".join(body for kind, body in blocks if not kind).splitlines()
+    shell = [settings, *(f"set -- {line}; printf '%s\\0' \"$@\" end" for line in lines if line)]
+    run = ["bash", "-c", "\n".join(shell)]
+    said = subprocess.run(
+        run, capture_output=True, text=True, check=True, env={"HILUM_DATA": "sets"}
+    )
+    trained = 0
+    for command in said.stdout.split("\0end\0")[:-1]:
+        words = command.split("\0")
+        changes = [after for word, after in pairwise(words) if word == "--set"]
+        if words[1] == "train":
+            load_recipe(words[2], tuple(changes))
+            trained += 1
+        elif "--pipeline" in words:
+            Pipeline.load(words[words.index("--pipeline") + 1], changes)
+    assert trained
 
 
 @pytest.mark.parametrize("system", "abcde")

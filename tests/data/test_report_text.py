@@ -147,3 +147,20 @@ def test_a_table_of_reports_becomes_weak_labels_with_their_sentences(tmp_path: P
     assert table.loc["c"].filter(like="label_").isna().all()
     again = CliRunner().invoke(app, words)
     assert isinstance(again.exception, ConfigError)  # never over labels that are there
+
+
+def test_a_wrapped_line_is_no_end_of_a_sentence() -> None:
+    text = (
+        "There is no focal consolidation, pleural effusion or\n pneumothorax.\nNo opacity\nEffusion"
+    )
+    says = {name: one.says for name, one in label_report(text).items()}
+    assert says["pneumothorax"] == says["opacity"] == "absent"
+    assert says["effusion"] == "present"  # lines without a full stop are sentences of their own
+
+
+def test_what_a_report_asks_and_compares_is_no_finding() -> None:
+    text = "INDICATION:  Cough. Pneumonia?\n\n COMPARISON: Pneumothorax on ___.\n\n"
+    assert label_report(text) == {}
+    for rest in ("FINDINGS: There is an effusion.", "There is an effusion."):
+        assert label_report(text + rest)["effusion"].says == "present"
+        assert set(label_report(text + rest)) == {"effusion"}

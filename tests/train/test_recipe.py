@@ -68,6 +68,8 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("stages.full.mix={rsna: 1}", "unknown group 'rsna'"),
         ("stages.full.learning_rate=0.1", "continues"),
         ("train.oversample=0.5", "positives: null, no weight, no mix"),
+        ("train.positives=0.7", "positives: 0.7: stage small draws its images by"),
+        ("stages.full.positives=0.7", "positives: 0.7: stage full draws its images by"),
         ("stages.small.continues=true", "nothing that it continues|continues"),
         ("stages.more.size=128", "preprocessing.size"),
         ("targets.positive=[opacities]", "which of the classes"),

@@ -22,6 +22,7 @@ ADAPTERS: dict[str, str] = {
     "nih": _OWN + "nih:load",
     "vindr": _OWN + "vindr:load",
     "chexpert": _OWN + "chexpert:load",
+    "mimic-cxr": _OWN + "mimic_cxr:load",
     "coco": _OWN + "coco:load",
     "voc": _OWN + "voc:load",
     "yolo": _OWN + "yolo:load",

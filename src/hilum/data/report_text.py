@@ -61,6 +61,18 @@ AFTER = {
 }
 PAST_LIFE = r"history of|prior episode of|previous episode of|family history|indication|clinical"
 # A clause ends here; "and" and "or" carry a negation on, a new verb or "but" does not.
+# A line that is wrapped is no sentence's end: the next goes on in small letters, or it was full.
+WRAPPED = re.compile(
+    r"(?<=[^.!?:;\n])[ \t]*\n[ \t]*(?=[a-z])|(?<=[,(])[ \t]*\n[ \t]*(?=\S)"
+    r"|(?<=[^\n]{60})(?<=[^.!?:;\s])[ \t]*\n[ \t]*(?=\S)|(?<=\b(?:or|no|of))[ \t]*\n[ \t]*(?=\S)"
+)
+# Sections that say why and how, not what is seen, up to a blank line or the next heading.
+ASIDE = re.compile(
+    r"(?:^[ \t]*|\b)(?:INDICATIONS?|(?:CLINICAL )?HISTORY|CLINICAL (?:INFORMATION|INDICATION)S?"
+    r"|REASON FOR (?:THIS |THE )?EXAM(?:INATION)?|TECHNIQUE|COMPARISONS?|EXAM(?:INATION)?)[ \t]*:"
+    r"\s*.*?(?=\n[ \t]*\n|\b[A-Z][A-Z /]{3,}:|\Z)",
+    re.DOTALL,
+)
 SENTENCE = re.compile(r"(?<=[.!;])\s+(?=[A-Z0-9(])|\n+|(?<=[a-z]\.)\s+(?=[A-Z])")
 BREAK = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|apart from|aside from|other than|which|yet"
@@ -107,8 +119,9 @@ def label_report(text: str, findings: Iterable[str] = tuple(TERMS)) -> dict[str,
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a report, blanks made single."""
-    return [" ".join(part.split()) for part in SENTENCE.split(text) if part and part.strip()]
+    """The sentences of a report's findings, blanks made single."""
+    seen = WRAPPED.sub(" ", ASIDE.sub("\n", text.replace("\r\n", "\n")))
+    return [" ".join(part.split()) for part in SENTENCE.split(seen) if part and part.strip()]
 
 
 def mentions(sentence: str) -> list[Mention]:

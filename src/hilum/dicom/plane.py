@@ -32,8 +32,12 @@ def view(header: Header) -> str | None:
     stored = header.code("ViewPosition")
     if stored or not header.items("ViewCodeSequence"):
         return stored
-    meaning = header.items("ViewCodeSequence")[0].text("CodeMeaning") or ""
-    return _MEANINGS.get(re.sub(r"[^A-Z]", "", meaning.upper()))
+    return view_meant(header.items("ViewCodeSequence")[0].text("CodeMeaning") or "")
+
+
+def view_meant(words: str) -> str | None:
+    """The ViewPosition that the meaning of a view's code says: "postero-anterior" is PA."""
+    return _MEANINGS.get(re.sub(r"[^A-Z]", "", words.upper()))
 
 
 def body_part(header: Header) -> str | None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hilum.augment.policy import policy
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import is_file
 from hilum.core.manifest import Decoding
-from hilum.core.options import MOST_NAME, assignment, unknown
+from hilum.core.options import MOST_NAME, Options, assignment, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
-from hilum.models.options import ModelOptions, OpacityNetOptions, Options
+from hilum.models.options import ModelOptions, OpacityNetOptions
 from hilum.train.options import (
     OptimiserOptions,
     PreprocessingOptions,
@@ -82,8 +81,7 @@ class Recipe(Options):
         for name in self.train.average.stages:
             if name not in self.stages:
                 yield f"train.average.stages: {unknown('stage', name, self.stages)}"
-        if self.train.oversample is not None:
-            yield from self._clashes()
+        yield from self._clashes()
         weighted = [one.weight is not None for one in self.data]
         if any(weighted) and not all(weighted):
             yield "data: needed: a weight for every source, or for none"
@@ -92,9 +90,17 @@ class Recipe(Options):
             yield f"fold: {self.fold}; no source has so many folds"
 
     def _clashes(self) -> Iterator[str]:
-        """Stages whose images are drawn by something else than their classes."""
+        """Stages that name two ways to draw their images, of which one would be forgotten."""
         for name, stage in self.stages.items():
-            if self.mix_of(name) is not None or stage.positives or self.train.positives:
+            mix = self.mix_of(name) is not None
+            share = stage.positives or self.train.positives
+            if mix and share:
+                yield (
+                    f"positives: {share}: stage {name} draws its images by a mix or by weights, "
+                    "positive two times in five; needed: one of them (positives: null, or no mix "
+                    "and no weight)"
+                )
+            if self.train.oversample is not None and (mix or share):
                 yield (
                     f"train.oversample: stage {name} draws its images by a mix, by weights or by a "
                     "share of positives; needed: one of them (positives: null, no weight, no mix)"
@@ -217,26 +223,9 @@ def parse(raw: dict[str, Any], source: str) -> Recipe:
 
 def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
-    if item["type"] != "extra_forbidden":
-        message = item["msg"].removeprefix("Value error, ").replace("valid tuple", "list, [A, B]")
-        return f"{where}: {message} (got {repr(item['input'])[:MOST_NAME]})"
-    key = str(item["loc"][-1])[:MOST_NAME]
-    close = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0)
-    return f"unknown key {where!r}; the nearest known one is {close[0]!r}"
-
-
-def _known_keys() -> list[str]:
-    """Every key that a recipe may hold, whichever section and kind of network it belongs to."""
-    waiting: list[Any] = [Recipe]
-    keys: dict[str, None] = {}
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            keys |= dict.fromkeys(part.model_fields)
-            waiting += [field.annotation for field in part.model_fields.values()]
-        else:
-            waiting += get_args(part)
-    return list(keys)
+    message = item["msg"].removeprefix("Value error, ").replace("valid tuple", "list, [A, B]")
+    came = "" if isinstance(item["input"], dict) else f" (got {repr(item['input'])[:MOST_NAME]})"
+    return f"{where + ': ' if where else ''}{message}{came}"
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False) -> dict[str, Any]:

@@ -146,7 +146,9 @@ def test_nih_counts(tables: Path, tmp_path: Path) -> None:
     assert again.notes == catalog.notes
 
 
-@pytest.mark.parametrize("name", ["rsna", "siim-covid", "siim-acr", "nih", "vindr", "chexpert"])
+@pytest.mark.parametrize(
+    "name", ["rsna", "siim-covid", "siim-acr", "nih", "vindr", "chexpert", "mimic-cxr"]
+)
 def test_wrong_directory_names_the_files_looked_for(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"looked for: .*\.csv"):
         load(name, tmp_path)

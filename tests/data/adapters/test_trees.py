@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 
+from helpers.trees import dicom, has_note, png, row, text
 from hilum.core.errors import DataError
-from hilum.data import Catalog, load
-from hilum.data.phantom.encode import dicom_bytes
-from hilum.data.phantom.phantom import phantom, write_png
+from hilum.data import load
 from hilum.data.pixels import open_mask, open_radiograph
-
-
-def dicom(path: Path, seed: int = 0, size: tuple[int, int] = (48, 40), **options: Any) -> None:
-    image = phantom(seed, *size, opacities=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dicom_bytes(image.pixels, seed=seed, **options))
-
-
-def png(path: Path, seed: int = 0, size: tuple[int, int] = (48, 40)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(phantom(seed, *size, opacities=0), path, 8)
-
-
-def text(path: Path, content: str, encoding: str = "utf-8") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, encoding=encoding)
-
-
-def row(catalog: Catalog, image: str) -> Any:
-    result = catalog.table[catalog.table["image_id"] == image]
-    assert len(result) == 1, f"{image} stands {len(result)} times"
-    return result.iloc[0]
-
-
-def has_note(catalog: Catalog, part: str) -> bool:
-    return any(part in note for note in catalog.notes)
-
 
 RSNA_LABELS = """patientId,x,y,width,height,Target
 a,10.0,5.0,20.0,30.0,1

@@ -173,6 +173,18 @@ def chexpert(d: Path) -> Tree:
     return {}, 9
 
 
+def mimic_cxr(d: Path) -> Tree:
+    images, found = ["dicom_id,subject_id,study_id,ViewPosition"], ["subject_id,study_id,Edema"]
+    for i in range(len(BOXES)):
+        dicom(d / f"files/p10/p1000{i // 2}/s5{i}/i{i}.dcm", i, **FILES[i])
+        images += [f"i{i},1000{i // 2},5{i},AP"] * 2
+        found += [f"1000{i // 2},5{i},{-1.0 if i % 2 else 1.0}"] * 2
+    table(d / "mimic-cxr-2.0.0-metadata.csv", *images, "lost,10009,59,PA")
+    table(d / "mimic-cxr-2.0.0-chexpert.csv", *found, "10009,59,")
+    dicom(d / "files/p10/p10010/s60/extra.dcm", 30)
+    return {}, 9
+
+
 def coco(d: Path) -> Tree:
     images: list[dict[str, Any]] = [{"id": 50, "file_name": "lost.png", "width": 9, "height": 9}]
     result: list[dict[str, Any]] = [{"id": 9, "image_id": 777, "category_id": 1, "bbox": [1] * 4}]
@@ -225,7 +237,7 @@ def folder(d: Path) -> Tree:
 
 TREES: dict[str, Callable[[Path], Tree]] = {
     f.__name__.replace("_", "-"): f
-    for f in (rsna, siim_covid, siim_acr, nih, vindr, chexpert, coco, voc, yolo, folder)
+    for f in (rsna, siim_covid, siim_acr, nih, vindr, chexpert, mimic_cxr, coco, voc, yolo, folder)
 }
 
 

@@ -258,6 +258,11 @@ _CHEXPERT = (
     "CheXpert-v1.0/train/patient1/study1/view1_frontal.jpg,Female,68,Frontal,AP,,1.0\n"
     "CheXpert-v1.0/train/patient2/study1/view1_frontal.jpg,Male,40,Frontal,PA,1.0,-1.0\n"
 )
+_MIMIC = (
+    "dicom_id,subject_id,study_id,ViewPosition,ViewCodeSequence_CodeMeaning\n"
+    "a,10000032,50414267,PA,postero-anterior\nb,10000764,57375967,,lateral\n"
+)
+_MIMIC_LABELS = "subject_id,study_id,Edema\n10000032,50414267,1.0\n10000764,57375967,-1.0\n"
 _COCO = {
     "images": [
         {"id": 1, "file_name": "a.png", "width": 64, "height": 48, "patient": "p"},
@@ -290,6 +295,10 @@ _SETS: dict[str, tuple[str, str, dict[str, str]]] = {
     "siim-acr": ("train-rle.csv", _SIIM_ACR_TABLE, {}),
     "nih": ("Data_Entry_2017.csv", _NIH, {}),
     "chexpert": ("train.csv", _CHEXPERT, {}),
+    "mimic-cxr": (
+        *("mimic-cxr-2.0.0-metadata.csv", _MIMIC),
+        {"mimic-cxr-2.0.0-chexpert.csv": _MIMIC_LABELS},
+    ),
     "coco": ("annotations/a.json", json.dumps(_COCO), {"a.png": "", "b.png": ""}),
     "voc": ("Annotations/a.xml", _VOC, {"a.png": ""}),
 }

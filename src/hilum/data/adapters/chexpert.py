@@ -8,16 +8,14 @@ import pandas as pd
 
 from hilum.core.errors import DataError
 from hilum.data.adapters.match import file_ids, join_files, stem
+from hilum.data.adapters.mined import check_policies, mined_labels
 from hilum.data.adapters.source import IMAGES, Source
-from hilum.data.adapters.values import ages, first_per_image, flags, sexes
+from hilum.data.adapters.values import ages, first_per_image, sexes
 from hilum.data.catalog import Catalog
 
 TABLES = {"train.csv": "train", "valid.csv": "validation"}
 FOLDERS = {"train": "train", "valid": "validation", "test": "test"}
 NOT_FINDINGS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
-UNCERTAIN = {"ones": 1.0, "zeros": 0.0, "ignore": float("nan")}
-UNMENTIONED = {"zeros": 0.0, "ignore": float("nan")}
-UNCERTAIN_CODES = ("-1", "-1.0", "u")
 
 
 def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> Catalog:
@@ -30,11 +28,7 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
     Raises:
         DataError: no table, or an unknown policy.
     """
-    if uncertain not in UNCERTAIN or unmentioned not in UNMENTIONED:
-        raise DataError(
-            f"uncertain={uncertain!r}, unmentioned={unmentioned!r}; known: "
-            f"{', '.join(UNCERTAIN)}; {', '.join(UNMENTIONED)}"
-        )
+    check_policies(uncertain, unmentioned)
     source = Source("chexpert", path)
     source.require(*TABLES)
     present = [(file, s) for name, s in TABLES.items() if (file := source.find(name))]
@@ -65,15 +59,8 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
         }
     )
     findings = [c for c in rows.columns if c not in (*NOT_FINDINGS, "split")]
-    for finding in findings:
-        text = rows[finding].str.strip().str.lower()
-        uncertain_here = text.isin(UNCERTAIN_CODES)
-        values = flags(text.where(~uncertain_here, ""), finding, table["image_id"])
-        values = values.where(values.notna(), UNMENTIONED[unmentioned])
-        values = values.where(~uncertain_here, UNCERTAIN[uncertain])
-        table[f"label_{'-'.join(finding.lower().split())}"] = values.astype("float32")
-    labels = [c for c in map(str, table) if c.startswith("label_")]
-    table = first_per_image(table, ["split", *labels], source)
+    found = mined_labels(rows, findings, table["image_id"], uncertain, unmentioned)
+    table = first_per_image(pd.concat([table, found], axis=1), ["split", *found], source)
     return source.catalog(_with_files(table, source))
 
 

@@ -102,7 +102,7 @@ def _exams(summary: Summary) -> Made:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK)
     return (
-        "Exams × target × class",
+        "Boxes in an exam, by class",
         "Exams (images) in which boxes are annotated, by class and target: 0 without a box, 1 with "
         "any. Colour: share of the class.",
         drawn,
