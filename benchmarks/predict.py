@@ -37,8 +37,8 @@ import reading
 
 from hilum.core.bundle import Bundle, default_bundle, load_bundle
 from hilum.core.prepare import prepare
-from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, PipelineInfo
+from hilum.core.results import ImageResult
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.read import read
 from hilum.inference.job import Job, Worker
@@ -58,10 +58,8 @@ SHARES = ("read", "decode", "prepare", "infer", "boxes", "masks", "write")
 class Discard:
     """A sink that writes nothing and tells the peak memory of its process."""
 
-    def __call__(
-        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
-    ) -> ImageResult:
-        return replace(result, files={"peak_mib": f"{peak_mib():.0f}"})
+    def __call__(self, image: Analysed) -> ImageResult:
+        return replace(image.result, files={"peak_mib": f"{peak_mib():.0f}"})
 
 
 def peak_mib() -> float:

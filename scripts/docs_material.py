@@ -24,7 +24,7 @@ from hilum.core.files import write_text
 from hilum.data.catalog import build
 from hilum.data.phantom.phantom import Phantom, phantom, write_dicom, write_png
 
-COUNT = 12
+COUNT = 24
 GRID = """recipe: rsna-yolo-small
 common: {train.epochs: 1, data.sample: 200, preprocessing.size: 64, train.precision: fp32}
 variants: {baseline: {}, light: {augment: light}}
@@ -75,12 +75,12 @@ def material(out: Path) -> None:
 
 
 def catalog(out: Path, images: list[Phantom]) -> None:
-    """Of the images, half of them for validation."""
+    """Of the images, half of them for validation: enough patients with boxes for five folds."""
     rows = pd.DataFrame(
         {
             "image_id": [f"i{k}" for k in range(COUNT)],
             "path": [f"images/i{k}.png" for k in range(COUNT)],
-            "patient": [f"p{k // 2}" for k in range(COUNT)],
+            "patient": [f"p{k}" for k in range(COUNT)],
             "split": ["validation" if k < COUNT // 2 else "test" for k in range(COUNT)],
             **{"width": 256, "height": 256},
             "boxes": [image.boxes_px.ravel().tolist() for image in images],

@@ -22,6 +22,7 @@ from pydicom import dcmread
 import hilum
 from hilum.core.errors import NotWritten
 from hilum.data.phantom.phantom import phantom, write_dicom
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.stored import open_stored
 from hilum.report.writers.dicom import KINDS, dicom_objects, to_bytes
 
@@ -53,12 +54,14 @@ def sources(folder: Path, more: list[str]) -> dict[str, Path]:
 def written(path: Path, threshold: float) -> tuple[dict[str, bytes], list[str]]:
     """Files by kind, and why others were not written."""
     stored = open_stored(path)
-    radiograph = stored.radiograph()
     run = hilum.predict(path, threshold=threshold)
+    image = Analysed(
+        stored=stored, radiograph=stored.radiograph(), result=run[0], pipeline=run.pipeline
+    )
     objects, refused = {}, []
     for kind in KINDS:
         try:
-            result = dicom_objects(stored, radiograph, run[0], [kind], run.pipeline)
+            result = dicom_objects(image, [kind])
             objects[kind] = to_bytes(result[kind])
         except NotWritten as error:
             refused.append(f"{kind}: {error}")

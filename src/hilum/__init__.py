@@ -16,6 +16,7 @@ explain/   what a score rests on: occlusion, gradients, pointing game
 scale/     the same inference over an archive, in shards, on Ray
 serve/     DICOM node, durable work, deliveries, HTTP, audit
 cli/       one thin file per verb
+client.py  a running service, from Python
 
 Research use only. Not a medical device: a qualified reader decides.
 """

@@ -157,8 +157,8 @@ class Client:
             "POST", "/images", files=files, data={"pipeline": pipeline} if pipeline else None
         ).json()
         if answer["refused"]:
-            said = "; ".join(f"{one['name']}: {one['problem']}" for one in answer["refused"])
-            raise NotAnalysed(said)
+            problems = "; ".join(f"{one['name']}: {one['problem']}" for one in answer["refused"])
+            raise NotAnalysed(problems)
         return [one["id"] for one in answer["images"]]
 
     def image(self, id: str) -> RemoteImage:

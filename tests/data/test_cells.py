@@ -77,3 +77,30 @@ def test_a_small_table_makes_no_large_one_unreadable(tmp_path: Path) -> None:
     read_cells(written(tmp_path, "a\n1\n"))
     long = "1 " * 100_000
     assert next(csv.reader([long])) == [long]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32"])
+def test_wide_text_is_read_with_its_mark_and_without(tmp_path: Path, encoding: str) -> None:
+    table = read_cells(written(tmp_path, "file,y\na.png,1\n".encode(encoding))).table
+    assert table.to_dict("list") == {"file": ["a.png"], "y": ["1"]}
+
+
+def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
+    for name, content in (("t.csv", gzip.compress(b"a,b\n1,2\n")), ("t.csv.gz", b"a,b\n1,2\n")):
+        assert read_cells(written(tmp_path, content, name)).table["b"].tolist() == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04rest", "a spreadsheet"),
+        (b"PAR1rest", "Parquet"),
+        (b"\xd0\xcf\x11\xe0rest", "xls"),
+        (b"BZh91AY", "bzip2"),
+        (b'[{"file": "a.png"}]', "JSON"),
+        (gzip.compress(b"PAR1rest"), "Parquet"),
+    ],
+)
+def test_a_table_of_another_kind_is_called_by_it(tmp_path: Path, content: bytes, kind: str) -> None:
+    with pytest.raises(DataError, match=f"it is .*{kind}.*needed: CSV"):
+        read_cells(written(tmp_path, content))

@@ -53,8 +53,8 @@ class Count(Options):
 
     suffix: ClassVar[str] = ".txt"
 
-    def __call__(self, stored, radiograph, result, pipeline):
-        return {"count": f"{len(result.findings.boxes_px)}".encode()}
+    def __call__(self, image):
+        return {"count": f"{len(image.result.findings.boxes_px)}".encode()}
 '''
 
 

@@ -1,10 +1,16 @@
 """The search over options, here of a fusion, on validation folds."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from hilum.core.errors import ConfigError, DataError
+from hilum.data.catalog import build
 from hilum.evaluate import detection_ap, search
+from hilum.evaluate.cases import Cases
+from hilum.evaluate.thresholds.fusion_search import patient_folds
 from hilum.fuse import weighted_boxes
 
 
@@ -42,3 +48,30 @@ def test_a_search_needs_folds_values_and_scores() -> None:
         search(lambda o, rows: 1.0, {"k": []}, [0, 1])
     with pytest.raises(DataError, match="no score"):
         search(lambda o, rows: float("nan"), {"k": [1]}, [0, 1])
+
+
+def test_no_patient_is_in_two_folds_and_true_boxes_are_in_all() -> None:
+    """However a patient's id is written."""
+    ids = [f"i{k}" for k in range(24)]
+    patients = [f"P-{k // 2:03d}" if k % 2 else f"p_{k // 2}" for k in range(24)]
+    boxes = [[0.0, 0, 10, 10] if k < 8 else [] for k in range(24)]
+    table = pd.DataFrame({"image_id": ids, "path": ids, "patient": patients, "boxes": boxes})
+    table["box_labels"] = [["opacity"] * (len(one) // 4) for one in boxes]
+    catalog = build("toy", table, Path())
+    truths = [np.reshape(one, (-1, 4)) for one in boxes]
+    nothing = [(np.zeros((0, 4)), np.zeros(0))] * 24
+    cases = Cases(
+        catalog="toy",
+        finding="opacity",
+        rows=table[["image_id", "patient"]],
+        truth=truths,
+        predictions=nothing,
+        boxed=np.ones(24, bool),
+        label=np.ones(24),
+        score=np.ones(24),
+    )
+    fold = patient_folds(catalog, cases, 4)
+    assert (fold[::2] == fold[1::2]).all()
+    assert len(set(fold[:8])) == 4
+    with pytest.raises(DataError, match="12 independent patients"):
+        patient_folds(catalog, cases, 13)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,7 +47,7 @@ class Archive:
     def _stored(self, contents: list[bytes]) -> Any:
         stored = []
         for content in contents:
-            uid = str(dcmread(BytesIO(content), stop_before_pixels=True).SOPInstanceUID)
+            uid = str(_header(content).SOPInstanceUID)
             if not self.lies:
                 stored.append({"00081155": {"vr": "UI", "Value": [uid]}})
             if not self.lies and not self.forgets:
@@ -54,7 +55,7 @@ class Archive:
         return {"00081199": {"vr": "SQ", "Value": stored}}
 
     def _asked(self, path: list[str], query: dict[str, str]) -> Any:
-        held = [(dcmread(BytesIO(c), stop_before_pixels=True), c) for c in [*self.objects.values()]]
+        held = [(_header(content), content) for content in [*self.objects.values()]]
         if len(path) > 1:
             held = [one for one in held if one[0].StudyInstanceUID == path[1]]
         if len(path) in (4, 6):  # WADO-RS of a series, of an instance
@@ -111,6 +112,11 @@ def _may_end(item: dict[str, Any], state: str) -> bool:
         return {"00404028", "00404050", "00404051", "00404019", "00404033"} <= set(done)
     (progress,) = item.get("00741002", {"Value": [{}]})["Value"]
     return state == "CANCELED" and {"00404052", "0074100E"} <= set(progress)
+
+
+@cache
+def _header(content: bytes) -> Dataset:
+    return dcmread(BytesIO(content), stop_before_pixels=True)
 
 
 def _short(ds: Any) -> Any:

@@ -18,7 +18,7 @@ from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
 from hilum.dicom.discover import discover
 from hilum.inference import bench, tuning
-from hilum.inference.bench import Limits, Setting, apart, judged, settings
+from hilum.inference.bench import Limits, Setting, apart, compared, settings
 from hilum.inference.pipeline import Pipeline
 from hilum.serve.config import Config
 from hilum.serve.pipelines import workers_of
@@ -80,7 +80,7 @@ def test_every_setting_fits_the_cores_and_all_cores_are_tried() -> None:
 )
 def test_only_near_answers_are_accepted(change: dict[str, object], why: str) -> None:
     other = replace(ONE, **change)  # type: ignore[arg-type]
-    assert judged(INT8, 1.0, [ONE, ONE], [ONE, other], Limits()).refused == why
+    assert compared(INT8, 1.0, [ONE, ONE], [ONE, other], Limits()).refused == why
 
 
 def test_a_box_more_or_less_is_far_away() -> None:

@@ -22,6 +22,7 @@ from hilum.core.manifest import OperatingPoint
 from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_results, masks_of
+from hilum.dicom.analysed import Analysed
 from hilum.report import overlay
 from hilum.report.page import data, page
 from hilum.report.results import ResultFolder, stem, to_csv
@@ -50,13 +51,17 @@ INFO = PipelineInfo("toy", "1", (("toy", "0" * 64),))
 BLANK = Radiograph(np.zeros((60, 80), np.float32))
 
 
+def analysed(radiograph: Radiograph, one: ImageResult | None = None) -> Analysed:
+    return Analysed(stored=None, radiograph=radiograph, result=one or result(), pipeline=INFO)
+
+
 def whole(*images: ImageResult) -> RunResult:
     studies = (StudyResult(None, {"opacity": 0.93}, (0,)),)
     return RunResult(INFO, images, studies)
 
 
 def written(folder: Path, text: str, one: ImageResult | None = None) -> ImageResult:
-    return ResultFolder(folder, parse(text))(None, BLANK, one or result(), INFO)
+    return ResultFolder(folder, parse(text))(analysed(BLANK, one))
 
 
 REFUSED = ImageResult(EVIL, "refused", "unreadable: it is <b>damaged</b>.")
@@ -162,7 +167,7 @@ def test_what_a_writer_cannot_write_is_a_warning_and_keeps_the_findings(tmp_path
         "seg": _Broken(ValueError("PATIENT^NAME")),
         **parse("picture"),
     }
-    after = ResultFolder(tmp_path, writers)(None, BLANK, result(), INFO)
+    after = ResultFolder(tmp_path, writers)(analysed(BLANK))
     assert after.findings is not None
     assert after.files.keys() == {"picture"}
     assert after.warnings[0] == "not-written: sr: it is no DICOM."
@@ -174,7 +179,7 @@ def test_what_a_writer_cannot_write_is_a_warning_and_keeps_the_findings(tmp_path
 def test_the_picture_is_never_larger_than_asked_and_shows_the_contrast() -> None:
     ramp = np.linspace(0.4, 0.6, 200, dtype=np.float32)[None].repeat(300, axis=0)
     for side, size in ((100, (100, 67)), (1024, (300, 200))):
-        content = make("picture", {"side": side})(None, Radiograph(ramp), result(), INFO)["picture"]
+        content = make("picture", {"side": side})(analysed(Radiograph(ramp)))["picture"]
         grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         assert grey.shape == size
         assert grey.min() < 5

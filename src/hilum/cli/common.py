@@ -6,10 +6,15 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
 
 if TYPE_CHECKING:
+    from hilum.core.results import RunResult
     from hilum.inference.pipeline import Pipeline
     from hilum.inference.tuning import Running
 
@@ -20,6 +25,10 @@ OUR_FAULT = f"this is a fault of hilum; run again with {TRACEBACK}=1 for the det
 
 CHOSEN = "as `hilum bench` chose here, else"
 PRECISION_HELP = f"fp32 or int8; {CHOSEN} the bundle's default."
+
+Step = TypeVar("Step")
+
+LISTED = 50  # lines about single images on a terminal
 
 DONE, SOME_REFUSED, USAGE, FAILED = 0, 1, 2, 3
 
@@ -74,6 +83,61 @@ def print_json(value: object) -> None:
     sys.stdout.write("\n")
 
 
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr; nothing where nobody looks. `total` None: nobody knows it."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn(f"[cyan]{what}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+def tracked(steps: Iterable[Step], what: str, total: int) -> Iterator[Step]:
+    """The same steps, with a progress bar."""
+    with progress(what, total) as advance:
+        for step in steps:
+            yield step
+            advance()
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """ "0.8,0.1,0.1" as numbers.
+
+    Raises:
+        ConfigError: something else stands there.
+    """
+    from hilum.core.errors import ConfigError
+
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} {text!r}: needed: numbers separated by commas") from None
+
+
+def words(text: str) -> list[str]:
+    """ "age, sex" as words; none in an empty text."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 def cores() -> int:
     """Cores this process may use, at most 8: what `--workers 0` stands for."""
     from hilum.inference.tuning import cores as usable
@@ -100,3 +164,37 @@ def running(pipeline: Pipeline, precision: str | None, workers: int, threads: in
     if how.why:
         print(how.why, file=sys.stderr)
     return how
+
+
+def exit_code(run: RunResult) -> int:
+    """Everything analysed, and every file written that was asked for?"""
+    from hilum.report.writers import NOT_WRITTEN
+
+    lost = any(text.startswith(NOT_WRITTEN) for image in run for text in image.warnings)
+    whole = run.counts["analysed"] == len(run) and not lost
+    return DONE if whole else SOME_REFUSED
+
+
+def summary(run: RunResult) -> None:
+    """How many of what, why some were not analysed, and warnings; never in silence."""
+    counted = ", ".join(f"{number} {status}" for status, number in run.counts.items() if number)
+    typer.echo(f"{len(run)} images: {counted or 'none'}.")
+    lines = [
+        (f"{image.status}: {image.reason}", image.name)
+        for image in run
+        if image.status != "analysed"
+    ]
+    lines += [(f"warning: {text}", image.name) for image in run for text in image.warnings]
+    if len(lines) > LISTED:
+        for kind, number in Counter(_kind(words) for words, _ in lines).most_common():
+            typer.echo(f"  {number} x {kind}")
+    for words, name in lines[:LISTED]:
+        kind, _, rest = words.partition(": ")
+        typer.echo(f"  {kind}: {name}: {rest}")
+    if len(lines) > LISTED:
+        typer.echo(f"  and {len(lines) - LISTED} more: see findings.csv and the page.")
+
+
+def _kind(words: str) -> str:
+    """ "refused: unreadable: it is ..." to "refused: unreadable"."""
+    return ": ".join(words.split(": ")[:2])

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from hilum.dicom.deidentify import Deidentified
+    from hilum.dicom.copies import Copied
+
+
+class Dates(StrEnum):
+    """What becomes of dates."""
+
+    REMOVED = "removed"
+    SHIFTED = "shifted"
+    KEPT = "kept"
+
 
 PATHS = typer.Argument(..., help="DICOM files, folders, zips, DICOMDIR.")
 OUT = typer.Option(..., "--out", help="Folder to write into: patient/study/instance.dcm.")
@@ -21,7 +31,7 @@ def deidentify(
     paths: list[Path] = PATHS,
     out: Path = OUT,
     secret: Path = SECRET,
-    dates: str = typer.Option("removed", help="removed, shifted (per patient), or kept."),
+    dates: Dates = typer.Option(Dates.REMOVED, help="Shifted: by other days for each patient."),
     keep_patient: bool = typer.Option(False, "--keep-patient", help="Keep sex, age, size, weight."),
     keep_device: bool = typer.Option(False, "--keep-device", help="Keep maker, model, serial."),
     keep_uids: bool = typer.Option(False, "--keep-uids", help="Keep valid UIDs."),
@@ -46,15 +56,13 @@ def deidentify(
     Example: hilum deidentify incoming/ --out research --secret study.key --dates shifted
     """
     from hilum.cli.common import SOME_REFUSED, print_json
-    from hilum.core.errors import ConfigError, InputRefused
-    from hilum.dicom.deidentify import Options, deidentify
+    from hilum.dicom.copies import write_copies
+    from hilum.dicom.deidentify import Options
     from hilum.dicom.discover import discover
     from hilum.dicom.pseudonyms import Pseudonyms, open_secret
 
-    if dates not in ("removed", "shifted", "kept"):
-        raise ConfigError(f"dates {dates!r}; known: removed, shifted, kept")
     options = Options(
-        dates=dates,  # type: ignore[arg-type]
+        dates=dates.value,
         patient=keep_patient,
         device=keep_device,
         uids=keep_uids,
@@ -62,52 +70,28 @@ def deidentify(
         burned_in=burned_in,
     )
     key, is_new = open_secret(secret)
-    pseudonyms = Pseudonyms(key)
     if is_new and not as_json:
         typer.echo(f"New secret in {secret}. Who has it can link the copies to the patients.")
-    rows: list[dict[str, Any]] = []
-    for number, item in enumerate(discover(paths), 1):
-        row: dict[str, Any] = {"number": number} | ({"source": item.name} if show_names else {})
-        try:
-            copy = deidentify(item.load(), pseudonyms, options)
-            row |= {"file": _write(out, copy), "warnings": list(copy.warnings)}
-        except InputRefused as error:
-            row |= {"refused": error.code, "reason": f"{error.reason} {error.remedy}".strip()}
-        rows.append(row)
+    done = []
+    for copied in write_copies(discover(paths), out, Pseudonyms(key), options):
+        done.append(copied)
         if not as_json:
-            _say(row)
-    refused = sum("refused" in row for row in rows)
+            _say(copied, show_names)
+    refused = sum(bool(one.refused) for one in done)
     if as_json:
-        print_json({"schema": "hilum.deidentify/1", "images": rows})
+        images = [one.to_json(named=show_names) for one in done]
+        print_json({"schema": "hilum.deidentify/1", "images": images})
     else:
-        warned = sum(bool(row.get("warnings")) for row in rows)
-        typer.echo(f"{len(rows) - refused} written, {refused} refused, {warned} with a warning.")
+        warned = sum(bool(one.warnings) for one in done)
+        typer.echo(f"{len(done) - refused} written, {refused} refused, {warned} with a warning.")
     if refused:
         raise typer.Exit(SOME_REFUSED)
 
 
-def _write(out: Path, copy: Deidentified) -> str:
-    """The new file's path below `out`; another object of the same id is never overwritten."""
-    from hilum.core.errors import UnsupportedRefused
-    from hilum.core.files import write_bytes
-
-    name = f"{copy.patient}/{copy.study}/{copy.instance}.dcm"
-    target = out / name
-    if not target.exists():
-        write_bytes(target, copy.data)
-    elif target.read_bytes() != copy.data:
-        raise UnsupportedRefused(
-            "",
-            "another object with its SOPInstanceUID (or other options) was written before.",
-            "Write into a new folder.",
-        )
-    return name
-
-
-def _say(row: dict[str, Any]) -> None:
+def _say(copied: Copied, named: bool) -> None:
     """Messages name sources by their number unless asked: file names hold people's names."""
-    name = row.get("source") or f"image {row['number']}"
-    if "refused" in row:
-        typer.echo(f"{name}: refused ({row['refused']}): {row['reason']}", err=True)
-    for warning in row.get("warnings", ()):
-        typer.echo(f"{name} -> {row['file']}: {warning}", err=True)
+    name = copied.source if named else f"image {copied.number}"
+    if copied.refused:
+        typer.echo(f"{name}: refused ({copied.refused}): {copied.reason}", err=True)
+    for warning in copied.warnings:
+        typer.echo(f"{name} -> {copied.file}: {warning}", err=True)

@@ -65,26 +65,30 @@ def ensemble(
 
     require("eval")
     from hilum.core.files import write_text
+    from hilum.core.options import assignment
     from hilum.evaluate.ensemble import fuse_files, member_names
     from hilum.evaluate.prediction_files import read_predictions
     from hilum.evaluate.thresholds.fusion_search import searched
     from hilum.inference.ensemble import Ensemble
+    from hilum.inference.stages import StageSpec
 
     if len(files) < 2:
         raise ConfigError("an ensemble needs two prediction files or more")
     if search is not None and weights:
         raise ConfigError("--search tries weights of its own; leave out --weights")
     names = member_names(files)
-    own, later, given = _options(option), [_stage(text) for text in then], _weights(weights, names)
+    own, later = dict(assignment(pair) for pair in option), [_stage(text) for text in then]
+    given = _weights(weights, names)
 
     def ensemble_of(tried: Mapping[str, Any]) -> Ensemble:
         options = own | {key: value for key, value in tried.items() if key != "weights"}
-        return Ensemble(tried.get("weights", given), _spec(method, options), later)
+        spec = StageSpec(use=method, options=options)
+        return Ensemble(tried.get("weights", given), spec, later)
 
     ensemble_of({})  # a wrong option is an error before anything is read
     parts = {name: read_predictions(file) for name, file in zip(names, files, strict=True)}
     _check_name(out, parts[names[0]].form)
-    summary: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     chosen: Mapping[str, Any] = {}
     if search is not None:
         best, document = searched(
@@ -94,26 +98,16 @@ def ensemble(
             catalog=search,
             split=search_split,
             folds=folds,
-            metric="rsna" if metric is Metric.RSNA else "ap50",
+            metric=metric.value,
             finding=finding,
         )
         chosen = best.options
-        summary = {k: document[k] for k in ("metric", "options", "score", "nested", "fold_scores")}
+        found = {k: document[k] for k in ("metric", "options", "score", "nested", "fold_scores")}
         write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
     fused = fuse_files(parts, ensemble_of(chosen))
     _write(out, fused.file)
-    summary |= {
-        "method": method,
-        "files": len(parts),
-        "images": len(fused.file.images),
-        "boxes_in": sum(len(i.scores) for part in parts.values() for i in part.images.values()),
-        "boxes_out": sum(len(image.scores) for image in fused.file.images.values()),
-        "without_boxes": list(fused.silent),
-        "scaled": fused.scaled,
-        "unstated": fused.unstated,
-        "partial": fused.partial,
-        "out": str(out),
-    }
+    whose = {"method": method, "files": len(parts), "out": str(out)}
+    summary = found | whose | fused.to_json()
     if as_json:
         common.print_json(summary)
     else:
@@ -165,34 +159,17 @@ def _write(out: Path, fused: PredictionFile) -> None:
         write_predictions(out, fused)
 
 
-def _spec(use: str, options: Mapping[str, Any]) -> StageSpec:
-    from hilum.inference.stages import StageSpec
-
-    return StageSpec(use=use, options=dict(options))
-
-
 def _stage(text: str) -> StageSpec:
     """A stage as it stands in a pipeline."""
+    from hilum.core.documents import parse_yaml
+    from hilum.core.errors import ConfigError, DocumentError
     from hilum.core.options import checked
     from hilum.inference.stages import StageSpec
 
-    return checked(StageSpec, _yaml(text, "--then"), f"--then {text!r}")
-
-
-def _options(pairs: Sequence[str]) -> dict[str, Any]:
-    from hilum.core.options import assignment
-
-    return dict(assignment(pair) for pair in pairs)
-
-
-def _yaml(text: str, option: str) -> Any:
-    from hilum.core.documents import parse_yaml
-    from hilum.core.errors import ConfigError, DocumentError
-
     try:
-        return parse_yaml(text)
+        return checked(StageSpec, parse_yaml(text), f"--then {text!r}")
     except DocumentError as error:
-        raise ConfigError(f"{option} {text!r}: {error}") from error
+        raise ConfigError(f"--then {text!r}: {error}") from error
 
 
 def _weights(text: str, names: Sequence[str]) -> dict[str, float]:
@@ -200,10 +177,7 @@ def _weights(text: str, names: Sequence[str]) -> dict[str, float]:
 
     if not text:
         return dict.fromkeys(names, 1.0)
-    try:
-        values = [float(word) for word in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"weights {text!r}: needed: numbers separated by commas") from None
+    values = common.numbers(text, "--weights")
     if len(values) != len(names):
-        raise ConfigError(f"weights {text!r}: needed: {len(names)} numbers, one a file")
+        raise ConfigError(f"--weights {text!r}: needed: {len(names)} numbers, one a file")
     return dict(zip(names, values, strict=True))

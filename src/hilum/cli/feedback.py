@@ -18,7 +18,7 @@ def feedback(
     url: str = typer.Option("http://127.0.0.1:8080", help="The service."),
     user: str | None = typer.Option(None, help=f"An admin; the password is in {PASSWORD}."),
 ) -> None:
-    """Fetch the images that readers have judged, with the boxes that hold after their verdicts.
+    """Fetch the images with feedback of readers, with the boxes that hold after their verdicts.
 
     An image counts once somebody spoke of the whole of it, or of every finding on it. The images
     come as they were received, with their headers: treat the folder like them.

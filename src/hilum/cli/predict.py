@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from hilum.cli import common
 from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
 
-if TYPE_CHECKING:
-    from hilum.core.results import RunResult
-
-
 WRITE_HELP = (
     "Files of each image, after each its options: picture, mask, overlay, sr, seg, gsps, sc. "
     "Such as picture:side=1536,mask,overlay; an empty text for findings only."
 )
-LISTED = 50  # lines about single images on a terminal
 
 
 def predict(
@@ -71,7 +61,7 @@ def predict(
     described = Pipeline.load(pipeline, change).with_named(bundle)
     how = common.running(described, precision, workers, threads)
     inputs = list(discover(paths))
-    with progress("analysing", len(inputs)) as advance:
+    with common.progress("analysing", len(inputs)) as advance:
         run = analyse(
             inputs,
             described.changed(precision=how.precision, threshold=threshold, window=window),
@@ -86,68 +76,6 @@ def predict(
     if as_json:
         common.print_json(run.to_json())
     else:
-        summary(run)
+        common.summary(run)
         typer.echo(f"Look at {out / 'index.html'}. {common.NOTICE}")
-    raise typer.Exit(exit_code(run))
-
-
-def exit_code(run: RunResult) -> int:
-    """Everything analysed, and every file written that was asked for?"""
-    from hilum.report.writers import NOT_WRITTEN
-
-    lost = any(text.startswith(NOT_WRITTEN) for image in run for text in image.warnings)
-    whole = run.counts["analysed"] == len(run) and not lost
-    return common.DONE if whole else common.SOME_REFUSED
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn(f"[cyan]{what}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
-
-
-def summary(run: RunResult) -> None:
-    """How many of what, why some were not analysed, and warnings; never in silence."""
-    words = ", ".join(f"{number} {status}" for status, number in run.counts.items() if number)
-    typer.echo(f"{len(run)} images: {words or 'none'}.")
-    lines = [
-        (f"{image.status}: {image.reason}", image.name)
-        for image in run
-        if image.status != "analysed"
-    ]
-    lines += [(f"warning: {text}", image.name) for image in run for text in image.warnings]
-    if len(lines) > LISTED:
-        for kind, number in Counter(_kind(words) for words, _ in lines).most_common():
-            typer.echo(f"  {number} x {kind}")
-    for words, name in lines[:LISTED]:
-        kind, _, rest = words.partition(": ")
-        typer.echo(f"  {kind}: {name}: {rest}")
-    if len(lines) > LISTED:
-        typer.echo(f"  and {len(lines) - LISTED} more: see findings.csv and the page.")
-
-
-def _kind(words: str) -> str:
-    """ "refused: unreadable: it is ..." to "refused: unreadable"."""
-    return ": ".join(words.split(": ")[:2])
+    raise typer.Exit(common.exit_code(run))

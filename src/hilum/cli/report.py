@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common
-from hilum.cli.predict import WRITE_HELP, exit_code, progress, summary
+from hilum.cli.predict import WRITE_HELP
 
 
 def report(
@@ -35,12 +35,12 @@ def report(
     from hilum.report.writers import parse
 
     results = ResultFolder(folder.resolve(), parse(write))
-    with progress("writing", len(load_results(folder))) as advance:
+    with common.progress("writing", len(load_results(folder))) as advance:
         reading = Reading(full_range=full_range, untrusted=untrusted)
         run = rewrite(results, source or None, reading=reading, advance=advance)
     if as_json:
         common.print_json(run.to_json())
     else:
-        summary(run)
+        common.summary(run)
         typer.echo(f"Look at {folder / 'index.html'}. {common.NOTICE}")
-    raise typer.Exit(exit_code(run))
+    raise typer.Exit(common.exit_code(run))

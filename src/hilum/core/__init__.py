@@ -1,11 +1,12 @@
 """Values and contracts that travel between the stages. Knows none of them.
 
 errors, extras, files, jit, look, options, labels    what everything uses
+documents      JSON, YAML and TOML -> plain data
 radiograph     pixels in [0, 1] and what the header said
-percentiles, prepare, geometry    radiograph -> the square that a network sees, and back
+percentiles, shrink, prepare, geometry    radiograph -> the square that a network sees, and back
 anchors        anchors and box coding: the contract between training and decoding
 prediction     what one model says of one image
 findings, outlines    what is shown of it
-results        answers of a run as JSON, and back
+results, findings_schema    answers of a run as JSON, and back
 manifest, bundle, calibration    the self-describing model
 """

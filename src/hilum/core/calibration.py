@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from hilum.core.errors import ConfigError, DataError
+from hilum.core.options import Options
 
 Float = NDArray[np.float64]
 
@@ -24,9 +25,7 @@ Slope = Annotated[float, Field(ge=LEAST_SLOPE, le=1 / LEAST_SLOPE)]
 Shift = Annotated[float, Field(ge=-1e3, le=1e3)]
 
 
-class _Map(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+class _Map(Options):
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
 

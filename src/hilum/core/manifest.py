@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.anchors import AnchorGrid
 from hilum.core.calibration import ScoreMap, Shift, Slope
 from hilum.core.labels import VOCABULARY
+from hilum.core.options import Options
 from hilum.core.prepare import Preprocessing
 
 SCHEMA = "hilum.bundle/1"
@@ -30,13 +31,7 @@ REQUIRED_FILES = ("card.md", "LICENSE.md")
 Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
 
 
-class Strict(BaseModel):
-    """Frozen, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class PreprocessingSpec(Strict):
+class PreprocessingSpec(Options):
     """The fields of core.prepare.Preprocessing, as stored."""
 
     size: int = Field(ge=32, le=4096)
@@ -54,7 +49,7 @@ class PreprocessingSpec(Strict):
         return Preprocessing(self.size, self.mean, self.std, self.stretch, self.window)
 
 
-class AnchorSpec(Strict):
+class AnchorSpec(Options):
     """The fields of core.anchors.AnchorGrid, as stored."""
 
     levels: tuple[int, ...] = Field(min_length=1, max_length=16)
@@ -73,13 +68,13 @@ class AnchorSpec(Strict):
         return AnchorGrid(self.levels, self.ratios, self.scales, self.box_weights)
 
 
-class ProposalSpec(Strict):
+class ProposalSpec(Options):
     """How the deltas on the graph's own proposals are coded: divided by these, as on anchors."""
 
     box_weights: tuple[Factor, Factor, Factor, Factor] = (0.1, 0.1, 0.2, 0.2)
 
 
-class Outputs(Strict):
+class Outputs(Options):
     """Names in the graph of the input and of each raw output; None where a head is absent.
 
     Shapes: image (B, 1, S, S); class_logits (B, N, K); box_deltas (B, N, 4); proposals (B, N, 4)
@@ -97,7 +92,7 @@ class Outputs(Strict):
     global_logits: str | None = "global_logits"
 
 
-class Decoding(Strict):
+class Decoding(Options):
     """From raw outputs to boxes.
 
     A candidate's score is multiplied by the mean probability of a mask inside its box, to the
@@ -124,7 +119,7 @@ class Decoding(Strict):
         return weights
 
 
-class MaskSpec(Strict):
+class MaskSpec(Options):
     """Which channel of which output is a mask, and where it is cut."""
 
     output: str = "mask_logits"
@@ -138,7 +133,7 @@ BOX, STUDY = "box", "study:"  # names of scores that are no image scores
 NO_DATA = "no data"  # on which a threshold was chosen that a user gave
 
 
-class OperatingPoint(Strict):
+class OperatingPoint(Options):
     """A threshold with its aim, chosen on validation data: positive at score >= threshold.
 
     `achieved` is what it reached where it was chosen, and is optimistic.
@@ -161,7 +156,7 @@ class OperatingPoint(Strict):
         return f"{self.threshold:.2f} ({self.reason}, chosen on {self.chosen_on})"
 
 
-class Calibration(Strict):
+class Calibration(Options):
     """From a model's numbers to probabilities.
 
     On logits, before decoding: divided by the temperature, then the bias is added. On finished
@@ -190,7 +185,7 @@ class Calibration(Strict):
         return values
 
 
-class Provenance(Strict):
+class Provenance(Options):
     """How the weights came to be, enough to make them again."""
 
     recipe: str
@@ -203,7 +198,7 @@ class Provenance(Strict):
     notes: str = ""
 
 
-class DataLicence(Strict):
+class DataLicence(Options):
     """One data set or set of pretrained weights the bundle learnt from."""
 
     name: str
@@ -213,7 +208,7 @@ class DataLicence(Strict):
     attribution: str = ""
 
 
-class Figure(Strict):
+class Figure(Options):
     """A measured number with its 95 % interval."""
 
     value: float
@@ -223,7 +218,7 @@ class Figure(Strict):
     on: str = ""
 
 
-class Manifest(Strict):
+class Manifest(Options):
     """The whole manifest. `files` maps every other file of the bundle to its SHA-256."""
 
     schema_: Literal["hilum.bundle/1"] = Field(default="hilum.bundle/1", alias="schema")
@@ -254,12 +249,7 @@ class Manifest(Strict):
     files: dict[str, str]
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
+        validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
     )
 
     @field_validator("files")

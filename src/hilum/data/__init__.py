@@ -16,10 +16,15 @@ In the order of the flow:
     check/       what is wrong with a set, and a cleaned copy
     duplicates   which images are the same picture
     explore/     what is in a set: numbers, figures, one page
+    cells        tables as text -> rows of cells
+    report_text, report_table    reports -> weak labels
+    feedback     what readers said of results -> a catalog
     split        parts by patient, with their proof; sampling: which rows an epoch sees
     convert      annotations -> formats/
+    box_masks    boxes as a mask column
     images       radiographs -> PNG or WebP of any size, annotations along
     enrich       augmented copies beside them
+    export       both, their catalog, and what was left out
     resume       one piece of work a file, remembered
 
 Imported on demand: phantoms and run lengths need no pandas.

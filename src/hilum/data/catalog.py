@@ -191,8 +191,8 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
             f"{path} is a Parquet file, but not a hilum catalog; hilum data catalog writes one"
         )
     try:
-        told = checked_options(
-            _Told,
+        beside = checked_options(
+            _Beside,
             {
                 "name": decoded(own["name"]),
                 "root": decoded(own["root"]),
@@ -203,17 +203,17 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
             DataError,
         )
         return Catalog(
-            name=told.name,
+            name=beside.name,
             table=table,
-            root=Path(root) if root else Path(path).parent / told.root,
-            notes=tuple(told.notes),
-            skips=told.skips,
+            root=Path(root) if root else Path(path).parent / beside.root,
+            notes=tuple(beside.notes),
+            skips=beside.skips,
         )
     except (DataError, DocumentError) as error:
         raise DataError(f"{path}: {error}") from error
 
 
-class _Told(BaseModel):
+class _Beside(BaseModel):
     """What travels beside the table."""
 
     model_config = ConfigDict(strict=True)

@@ -24,6 +24,7 @@ from hilum.core.files import read_at_most
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30  # inflated
+UTF32_MARKS = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 # First cell of rows that a spreadsheet puts below a table.
 TOTALS = frozenset(
     (
@@ -31,8 +32,21 @@ TOTALS = frozenset(
         *("gesamt", "summe", "mittelwert", "durchschnitt", "moyenne", "somme"),
     )
 )
+GZIP = b"\x1f\x8b"
+OTHERS = {  # how files begin that are called tables too, and are no CSV
+    b"PK\x03\x04": "a zip or a spreadsheet (xlsx)",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet (xls)",
+    b"PAR1": "Parquet",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"%PDF": "PDF",
+    b"{": "JSON",
+    b"[{": "JSON",
+}
 _FORMULA = re.compile(r'="([^"]*)"|\'(\d+)')  # ="0012" and '0012: text that looks like a number
-_TOLD = re.compile(r"""\s*["']?sep=([,;\t|])["']?[,;\t|]*\r?\n""", re.IGNORECASE)
+_MARK = re.compile(r"""\s*["']?sep=([,;\t|])["']?[,;\t|]*\r?\n""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,11 +131,11 @@ def _rows(path: Path) -> list[list[str]]:
     """The rows that are not blank, the header first."""
     try:
         text = _decoded(_content(path))
-        told = _TOLD.match(text)  # how spreadsheets are told the delimiter: sep=;
-        text = text[told.end() :] if told else text
+        mark = _MARK.match(text)  # how spreadsheets are told the delimiter: sep=;
+        text = text[mark.end() :] if mark else text
         lines = text.lstrip("\r\n ").splitlines()
         header = next((line for line in lines if line[:1] != "#"), lines[0] if lines else "")
-        delimiter = told[1] if told else max(DELIMITERS, key=header.count)
+        delimiter = mark[1] if mark else max(DELIMITERS, key=header.count)
         csv.field_size_limit(MOST_BYTES)  # of the process; a mask's run lengths may be long
         # Strict: a quote that is not closed would swallow the rows behind it.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -137,9 +151,12 @@ def _tidy(cell: str) -> str:
 
 def _content(path: Path) -> bytes:
     content = read_at_most(path, MOST_BYTES)
-    if path.suffix == ".gz":
+    if content.startswith(GZIP):
         with gzip.open(io.BytesIO(content)) as stream:
             content = b"".join(_pieces(stream))
+    kind = next((kind for mark, kind in OTHERS.items() if content.startswith(mark)), None)
+    if kind:
+        raise DataError(f"it is {kind}; needed: CSV, plain or gzipped. Unpack it, or export it so")
     if len(content) > MOST_BYTES:
         raise DataError(f"{path} is larger than {MOST_BYTES} bytes; split it")
     return content
@@ -154,8 +171,13 @@ def _pieces(stream: gzip.GzipFile) -> Iterator[bytes]:
 
 
 def _decoded(content: bytes) -> str:
+    if content[:4] in UTF32_MARKS:
+        return _text(content.decode("utf-32"))
     if content[:2] in UTF16_MARKS:  # what spreadsheets call Unicode text
         return _text(content.decode("utf-16"))
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):  # without its mark
+        if len(content) > 2 and not any(content[start:100:2]):
+            return _text(content.decode(encoding))
     try:
         return _text(content.decode("utf-8-sig"))
     except UnicodeDecodeError:

@@ -7,10 +7,11 @@ header or photometric interpretation. A file that cannot be read has no key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
@@ -31,6 +32,29 @@ def picture_keys(catalog: Catalog, workers: int = 2) -> Iterator[str | None]:
 
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(key, catalog.table["path"])
+
+
+def compared(
+    catalog: Catalog, workers: int = 2, advance: Callable[[], None] = lambda: None
+) -> tuple[Catalog, pd.Series[str], list[str]]:
+    """The catalog without files that cannot be read, its picture keys, and those files.
+
+    Args:
+        advance: called after each image.
+
+    Raises:
+        DataError: the folder of the catalog is not there.
+    """
+    catalog.need_files()
+    found = []
+    for key in picture_keys(catalog, workers):
+        found.append(key)
+        advance()
+    keys = pd.Series(found, dtype=object)
+    unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
+    left = catalog.table.loc[unread, "path"].tolist()
+    kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
+    return kept, keys[~unread].reset_index(drop=True), left
 
 
 def picture_key(radiograph: Radiograph) -> str:

@@ -38,7 +38,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ImageFeedback:
     """An image, what was found on it, and all that was said of it, oldest first."""
 
     id: str
@@ -53,30 +53,30 @@ class Said:
     verdicts: Sequence[Verdict]
 
 
-def boxes_after(said: Said, label: str) -> list[Marked] | None:
+def boxes_after(image: ImageFeedback, label: str) -> list[Marked] | None:
     """The boxes that hold; None where somebody has still to speak of a finding.
 
     Args:
         label: of boxes drawn without one.
     """
-    open_, held = set(said.found), {id: [mark] for id, mark in said.found.items()}
+    open_, held = set(image.found), {id: [mark] for id, mark in image.found.items()}
     added, spoken = "added", False
-    for one in said.verdicts:
+    for one in image.verdicts:
         if one.verdict == "comment":
             continue
-        each = [_drawn(said, one.label or label, box) for box in one.boxes]
+        each = [_drawn(image, one.label or label, box) for box in one.boxes]
         drawn = [mark for mark in each if mark is not None]
         if one.verdict == "add":
             held.setdefault(added, []).extend(drawn)
             spoken = True
             continue
-        if one.finding is None or one.finding not in said.found:
+        if one.finding is None or one.finding not in image.found:
             open_, spoken = set(), True
             if one.verdict != "accept":
                 held = {"": drawn}
             continue
         open_.discard(one.finding)
-        mark = said.found[one.finding]
+        mark = image.found[one.finding]
         kept: dict[str, list[Marked]] = {"accept": [mark], "reject": [], "redraw": drawn}
         held[one.finding] = kept[one.verdict]
         spoken = True
@@ -84,7 +84,7 @@ def boxes_after(said: Said, label: str) -> list[Marked] | None:
 
 
 def feedback_catalog(
-    images: Iterable[Said], label: str = "opacity", root: Path = Path()
+    images: Iterable[ImageFeedback], label: str = "opacity", root: Path = Path()
 ) -> Catalog:
     """A catalog that every recipe takes as a source.
 
@@ -92,30 +92,30 @@ def feedback_catalog(
         DataError: of no image everything is said.
     """
     rows, skipped = [], 0
-    for said in images:
-        marks = boxes_after(said, label)
+    for image in images:
+        marks = boxes_after(image, label)
         if marks is None:
             skipped += 1
         else:
-            rows.append(_row(said, marks, label))
+            rows.append(_row(image, marks, label))
     notes = (f"{len(rows)} images annotated by readers' feedback",)
     columns = ["image_id", "path", "patient"]
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
     return build(NAME, table, root, notes, {"not-all-said": skipped} if skipped else {})
 
 
-def _row(said: Said, marks: list[Marked], label: str) -> dict[str, object]:
+def _row(image: ImageFeedback, marks: list[Marked], label: str) -> dict[str, object]:
     fields = ("path", "patient", "study", "view", "modality", "width", "height")
-    row: dict[str, object] = {name: getattr(said, name) for name in fields}
-    row |= {"image_id": said.id, "source": NAME}
+    row: dict[str, object] = {name: getattr(image, name) for name in fields}
+    row |= {"image_id": image.id, "source": NAME}
     row["boxes"] = [float(v) for mark in marks for v in mark.box]
     row["box_labels"] = [mark.label for mark in marks]
     row[f"label_{label}"] = float(any(mark.label == label for mark in marks))
     return row
 
 
-def _drawn(said: Said, label: str, box: Box) -> Marked | None:
+def _drawn(image: ImageFeedback, label: str, box: Box) -> Marked | None:
     """A box cut to the image; None where nothing of it lies there."""
     x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
-    x2, y2 = min(box[2], float(said.width)), min(box[3], float(said.height))
+    x2, y2 = min(box[2], float(image.width)), min(box[3], float(image.height))
     return Marked(label=label, box=(x1, y1, x2, y2)) if x1 < x2 and y1 < y2 else None

@@ -43,10 +43,10 @@ def label_table(reports: Path, out: Path, *, text: str = "report", key: str = ""
     rows = pd.DataFrame({own: table[own], "weak": 1})
     counts: dict[str, Counter[str]] = {}
     for name in TERMS:
-        said = [one.get(name) for one in found]
-        rows[f"label_{name}"] = [None if one is None else one.value for one in said]
-        rows[f"said_{name}"] = ["" if one is None else one.sentence for one in said]
-        counts[name] = Counter(one.says for one in said if one is not None)
+        readings = [one.get(name) for one in found]
+        rows[f"label_{name}"] = [None if one is None else one.value for one in readings]
+        rows[f"said_{name}"] = ["" if one is None else one.sentence for one in readings]
+        counts[name] = Counter(one.says for one in readings if one is not None)
     write_text(out, rows.to_csv(index=False))
     return {
         "reports": len(table),

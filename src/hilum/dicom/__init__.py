@@ -19,11 +19,13 @@ stream.py    what a compressed frame says of itself: codec, bits, sign, size
 depth.py     which bits of a frame are its values, where header and pixels disagree
 frames.py    the pixel element -> one grey frame, whatever its transfer syntax says
 read.py      both halves of stored.py in one step
+analysed.py  an analysed image with its source: what writers of results take
 reading.py   how a run reads its inputs: one value that travels to every worker
 discover.py  folders, zips, DICOMDIR -> items to read
 gate.py      is it a chest radiograph, by its own header
 dump.py      every element as text, identifiers hidden
 deidentify.py    an image without its identity (PS3.15 Annex E)
+copies.py        many such, in a folder
 confidential.py  which elements may stay in it
 pseudonyms.py    secret-keyed patients, UIDs, days
 codestream.py    blanks text inside compressed streams

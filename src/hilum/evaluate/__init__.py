@@ -2,6 +2,7 @@
 
 In the order of the flow:
 prediction_files   predictions on disk, in the challenges' forms and ours
+score_tables       tables of image scores by anybody's classifier
 truth              what a catalog says of an image
 asked              whether both sides speak of the finding that is asked for
 answers            which prediction is of which image, in the image's pixels; what was left out
@@ -14,6 +15,7 @@ breakdown          which true boxes are found, by size, place and number
 classes, studies   exclusive classes; studies from their images
 segmentation       masks of a run against those of a catalog; the smallest component worth keeping
 compare, models    several models on the same images
+ensemble           several prediction files -> one
 thresholds/        operating points, calibration, conformal thresholds, sweeps, a new bundle
 pseudo_labels      a model's sure answers as annotations of images that have none
 epochs             unsuppressed predictions of a training's epochs, and heat-maps of thresholds

@@ -30,10 +30,24 @@ class Fused:
     """The fused file and what a reader must know of it."""
 
     file: PredictionFile
+    boxes_in: int  # of all files
     silent: tuple[str, ...]  # files without any box: no voice in the fusion of boxes
     scaled: int  # predictions made at another size than the first file's
     unstated: int  # predictions with boxes and no size, beside others that state one
     partial: int  # images that some files refused or failed on
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts, and the files without a voice."""
+        images = self.file.images.values()
+        return {
+            "images": len(images),
+            "boxes_in": self.boxes_in,
+            "boxes_out": sum(len(image.scores) for image in images),
+            "without_boxes": list(self.silent),
+            "scaled": self.scaled,
+            "unstated": self.unstated,
+            "partial": self.partial,
+        }
 
 
 def member_names(paths: Sequence[str | Path]) -> tuple[str, ...]:
@@ -73,6 +87,7 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
         images[name] = _image(name, answers, size, fuse, boxed)
     return Fused(
         file=PredictionFile(first.form, images, _header(files, fuse)),
+        boxes_in=sum(len(one.scores) for part in parts for one in part.images.values()),
         silent=tuple(name for name in files if name not in boxed),
         scaled=scaled,
         unstated=unstated,

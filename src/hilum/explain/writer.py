@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from hilum.core.options import Options
 
 if TYPE_CHECKING:
-    from hilum.core.radiograph import Radiograph
-    from hilum.core.results import ImageResult, PipelineInfo
+    from hilum.dicom.analysed import Analysed
     from hilum.inference.predictor import Predictor
 
 
@@ -24,16 +23,15 @@ class ExplainWriter(Options):
     score: str | None = None
     steps: int = Field(default=14, ge=4, le=64)
 
-    def __call__(
-        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
-    ) -> Mapping[str, bytes]:
+    def __call__(self, image: Analysed) -> Mapping[str, bytes]:
         from hilum.explain.occlusion import occlusion
         from hilum.report.drawing import encoded
         from hilum.report.explanation import explanation
 
+        radiograph, findings = image.radiograph, image.result.findings
         heat = occlusion(predictor(self.bundle), radiograph, self.score, steps=self.steps)
         words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        boxes = result.findings.boxes_px if result.findings is not None else None
+        boxes = findings.boxes_px if findings is not None else None
         return {"explain": encoded(explanation(radiograph, heat.shown(), words, boxes))}
 
 

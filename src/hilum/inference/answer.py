@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hilum.core.errors import HilumError, InputRefused, ModelOutputError
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, PipelineInfo
+from hilum.core.results import ImageResult
+from hilum.dicom.analysed import Analysed, Sink
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.inference.loaded import LoadedPipeline
 
@@ -30,21 +31,6 @@ class Item(Protocol):
     def name(self) -> str: ...
 
     def load(self) -> bytes: ...
-
-
-class Sink(Protocol):
-    """Called in the worker with each analysed image; may write files and name them.
-
-    `stored` is None for a radiograph that was made in memory.
-    """
-
-    def __call__(
-        self,
-        stored: StoredImage | None,
-        radiograph: Radiograph,
-        result: ImageResult,
-        pipeline: PipelineInfo,
-    ) -> ImageResult: ...
 
 
 Input = Item | Radiograph
@@ -105,7 +91,10 @@ def _analyse(
     findings = loaded.findings(radiograph, masks=masks)
     result = replace(out.result, status="analysed", findings=findings)
     if sink is not None:
-        result = sink(stored, radiograph, result, loaded.info).light()
+        analysed = Analysed(
+            stored=stored, radiograph=radiograph, result=result, pipeline=loaded.info
+        )
+        result = sink(analysed).light()
     out.result = result
 
 

@@ -69,7 +69,7 @@ def bench(
     rounds: int = ROUNDS,
     advance: Callable[[Measured], None] = lambda _: None,
 ) -> list[Measured]:
-    """Every setting, measured and judged; the first is what the others are held against.
+    """Every setting, measured and compared; the first is what the others are held against.
 
     Args:
         items: radiographs that the pipeline analyses; shown again until there are `images`.
@@ -101,7 +101,7 @@ def bench(
             )
         else:
             reference = reference or answers
-            one = judged(setting, speed, reference, answers, limits or Limits())
+            one = compared(setting, speed, reference, answers, limits or Limits())
         measured.append(one)
         advance(one)
     return measured
@@ -152,7 +152,7 @@ def settings(precisions: Sequence[str], cores: int) -> Iterator[Setting]:
                     yield Setting(precision=precision, workers=workers, threads=threads)
 
 
-def judged(
+def compared(
     setting: Setting,
     files_per_s: float,
     reference: Sequence[Findings],

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult, conflicting
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.reading import DEFAULT_READING, Reading
-from hilum.inference.answer import Input, Sink, content_sha256
+from hilum.inference.answer import Input, content_sha256
 from hilum.inference.job import Job
 from hilum.inference.journal import Journal
 from hilum.inference.loaded import LoadedPipeline
@@ -28,7 +29,7 @@ from hilum.inference.run import run
 FEW = 4  # images that are done before a second process has started
 
 
-class Results(Sink, Protocol):
+class Results(Protocol):
     """Where the answers go: files of each image in the workers, those of the run at its end."""
 
     @property
@@ -38,6 +39,8 @@ class Results(Sink, Protocol):
     def settings(self) -> dict[str, Any]:
         """What decides the files; other settings start anew."""
         ...
+
+    def __call__(self, image: Analysed) -> ImageResult: ...
 
     def finish(self, run: RunResult) -> None: ...
 

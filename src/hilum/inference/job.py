@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hilum.core.results import ImageResult
+from hilum.dicom.analysed import Sink
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.dicom.stored import check_window
-from hilum.inference.answer import Input, Sink, answer
+from hilum.inference.answer import Input, answer
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 

@@ -106,6 +106,16 @@ class LoadedPipeline:
             if gate.of_header:
                 gate(given)
 
+    def check_pixels(self, radiograph: Radiograph) -> None:
+        """The gates that look at pixels.
+
+        Raises:
+            InputRefused: it is not to be analysed.
+        """
+        for gate in self.gates:
+            if not gate.of_header:
+                gate(radiograph)
+
     def findings(self, radiograph: Radiograph, *, masks: bool = True) -> Findings:
         """As calling, for an image whose header was checked.
 
@@ -113,9 +123,7 @@ class LoadedPipeline:
             InputRefused: a gate that looks at pixels refuses it.
             ModelOutputError: a model gave numbers that mean nothing.
         """
-        for gate in self.gates:
-            if not gate.of_header:
-                gate(radiograph)
+        self.check_pixels(radiograph)
         image = self._asked(radiograph, masks)
         makers = {
             name: partial(self._mask, name, image, radiograph.valid)

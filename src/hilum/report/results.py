@@ -14,16 +14,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hilum.core.files import write_quickly, write_text
 from hilum.core.outlines import svg_path
-from hilum.core.radiograph import Radiograph
-from hilum.core.results import FINDINGS, ImageResult, PipelineInfo, RunResult
+from hilum.core.results import FINDINGS, ImageResult, RunResult
+from hilum.dicom.analysed import Analysed
 from hilum.report.writers import Writer, write_all
-
-if TYPE_CHECKING:
-    from hilum.dicom.stored import StoredImage
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -49,24 +46,19 @@ class ResultFolder:
         """What decides the files of an image."""
         return {"write": {name: repr(writer) for name, writer in self.writers.items()}}
 
-    def __call__(
-        self,
-        stored: StoredImage | None,
-        radiograph: Radiograph,
-        result: ImageResult,
-        pipeline: PipelineInfo,
-    ) -> ImageResult:
+    def __call__(self, image: Analysed) -> ImageResult:
         """The analysed image with its outlines and the names of its files.
 
         What a writer cannot write, or breaks at, is a warning: the findings are kept.
         """
+        result = image.result
         if result.findings is None:
             return result
         # First, because it makes every mask: one that cannot be made fails the image, and no file
         # of it is left behind.
         outlines = {key: svg_path(mask) for key, mask in result.findings.masks.items()}
         masks, files = dict(result.masks), dict(result.files)
-        written, warnings = write_all(self.writers, stored, radiograph, result, pipeline)
+        written, warnings = write_all(self.writers, image)
         for file in written:
             path = f"{file.writer}/{stem(result.name)}{file.ending}"
             # A file that power loss leaves empty is made again when the run goes on.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hilum.core.errors import DataError, InputRefused, NotWritten
 from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_results, masks_of
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.discover import Item, discover
 from hilum.dicom.reading import DEFAULT_READING, Reading
 from hilum.dicom.stored import StoredImage
@@ -80,8 +81,9 @@ def _again(
         radiograph = reading.decode(stored)
     except (InputRefused, NotWritten, DataError) as error:
         return replace(image, warnings=(*kept, *(f"{mark}{error}" for mark in marks)))
-    full = replace(image, findings=replace(image.findings, masks=masks), warnings=kept)
-    again = results(stored, radiograph, replace(full, ids=stored.ids), pipeline)
+    findings = replace(image.findings, masks=masks)
+    full = replace(image, findings=findings, warnings=kept, ids=stored.ids)
+    again = results(Analysed(stored=stored, radiograph=radiograph, result=full, pipeline=pipeline))
     return replace(again.light(), ids=image.ids)
 
 

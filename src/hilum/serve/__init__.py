@@ -21,6 +21,7 @@ commitment what archives report of objects that they were asked to keep
 priors     earlier images of the patient, whose absence delays nothing
 ups        UPS-RS: work items searched for, claimed, ended
 worklist   the work items that are ours, step by step
+peers, tls another DICOM node and what we ask it; TLS of both sides
 node       the DICOM node (pynetdicom)
 actions    what people ask for: retry, other pipelines, priority
 logs       without identifiers

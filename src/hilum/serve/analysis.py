@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from hilum.core.errors import InputRefused
 from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, PipelineInfo, RunResult
+from hilum.core.results import ImageResult, RunResult
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
@@ -162,19 +163,13 @@ class _Collected:
 
     writers: dict[str, Writer]
     files: list[File] = field(default_factory=list)
-    stored: StoredImage | None = None
     radiograph: Radiograph | None = None
 
-    def __call__(
-        self,
-        stored: StoredImage | None,
-        radiograph: Radiograph,
-        result: ImageResult,
-        pipeline: PipelineInfo,
-    ) -> ImageResult:
+    def __call__(self, image: Analysed) -> ImageResult:
+        result = image.result
         assert result.findings is not None
-        self.stored, self.radiograph = stored, radiograph
-        self.files, warnings = write_all(self.writers, stored, radiograph, result, pipeline)
+        self.radiograph = image.radiograph
+        self.files, warnings = write_all(self.writers, image)
         return replace(
             result,
             outlines={name: svg_path(mask) for name, mask in result.findings.masks.items()},

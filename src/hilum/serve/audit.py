@@ -97,10 +97,10 @@ class Audit:
         session.add(entry)
         session.flush()
 
-    def tell(self, event: str, **said: str | None) -> None:
+    def tell(self, event: str, **details: str | None) -> None:
         """`add` in a transaction of its own."""
         with self._records.write() as session:
-            self.add(session, event, **said)  # type: ignore[arg-type]
+            self.add(session, event, **details)  # type: ignore[arg-type]
 
     def analysed(self, session: Session, image: Image) -> None:
         """An image came to an end."""

@@ -133,16 +133,26 @@ def mixed(groups: Mapping[str, Sequence[PreparedImage]], mix: Mapping[str, float
 
 def passes(images: Sequence[PreparedImage], seed: int) -> Sampler:
     """Passes over all images, each once a pass, in a new order every time."""
+    return _in_passes(images, len(images), seed, lambda rng: rng.permutation(len(images)))
+
+
+def _in_passes(
+    images: Sequence[PreparedImage],
+    length: int,
+    seed: int,
+    drawn: Callable[[np.random.Generator], NDArray[np.intp]],
+) -> Sampler:
+    """Passes of `length` images, of which `drawn` gives the places in the order of a pass."""
 
     @lru_cache(maxsize=2)
     def order(turn: int) -> NDArray[np.intp]:
-        return np.random.default_rng((seed, turn, len(images))).permutation(len(images))
+        return drawn(np.random.default_rng((seed, turn, len(images))))
 
     def draw(number: int, _: np.random.Generator) -> PreparedImage:
-        turn, place = divmod(number, len(images))
+        turn, place = divmod(number, length)
         return images[int(order(turn)[place])]
 
-    return Sampler(draw, len(images))
+    return Sampler(draw, length)
 
 
 def enriched(images: Sequence[PreparedImage], share: float, seed: int) -> Sampler:
@@ -161,17 +171,11 @@ def enriched(images: Sequence[PreparedImage], share: float, seed: int) -> Sample
             "needed: some of both"
         )
 
-    @lru_cache(maxsize=2)
-    def order(turn: int) -> NDArray[np.intp]:
-        rng = np.random.default_rng((seed, turn, len(images)))
+    def order(rng: np.random.Generator) -> NDArray[np.intp]:
         drawn = rng.choice(others, wanted) if wanted else others[:0]
         return rng.permutation(np.concatenate([known, drawn]))
 
-    def draw(number: int, _: np.random.Generator) -> PreparedImage:
-        turn, place = divmod(number, len(known) + wanted)
-        return images[int(order(turn)[place])]
-
-    return Sampler(draw, len(known) + wanted)
+    return _in_passes(images, len(known) + wanted, seed, order)
 
 
 def oversampled(images: Sequence[PreparedImage], share: float, seed: int) -> Sampler:
@@ -185,17 +189,11 @@ def oversampled(images: Sequence[PreparedImage], share: float, seed: int) -> Sam
     ends = np.cumsum(factors)
     length = int(np.ceil(ends[-1] - 1e-9))
 
-    @lru_cache(maxsize=2)
-    def order(turn: int) -> NDArray[np.intp]:
-        rng = np.random.default_rng((seed, turn, len(images)))
+    def order(rng: np.random.Generator) -> NDArray[np.intp]:
         at = (np.arange(length) + rng.random()) * ends[-1] / length
         return rng.permutation(np.searchsorted(ends, at, side="right").clip(max=len(images) - 1))
 
-    def draw(number: int, _: np.random.Generator) -> PreparedImage:
-        turn, place = divmod(number, length)
-        return images[int(order(turn)[place])]
-
-    return Sampler(draw, length)
+    return _in_passes(images, length, seed, order)
 
 
 def _presence(images: Sequence[PreparedImage]) -> NDArray[np.float64]:

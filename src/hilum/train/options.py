@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hilum.core.options import Options
 from hilum.data.sets import NIH_FINDINGS
-from hilum.models.options import Options
 
 # A list of names; one alone need not stand in brackets.
 Names = Annotated[

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hilum.augment.policy import policy
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import is_file
 from hilum.core.manifest import Decoding
-from hilum.core.options import MOST_NAME, assignment, unknown
+from hilum.core.options import MOST_NAME, Options, assignment, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
-from hilum.models.options import ModelOptions, OpacityNetOptions, Options
+from hilum.models.options import ModelOptions, OpacityNetOptions
 from hilum.train.options import (
     OptimiserOptions,
     PreprocessingOptions,
@@ -224,26 +223,9 @@ def parse(raw: dict[str, Any], source: str) -> Recipe:
 
 def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
-    if item["type"] != "extra_forbidden":
-        message = item["msg"].removeprefix("Value error, ").replace("valid tuple", "list, [A, B]")
-        return f"{where}: {message} (got {repr(item['input'])[:MOST_NAME]})"
-    key = str(item["loc"][-1])[:MOST_NAME]
-    close = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0)
-    return f"unknown key {where!r}; the nearest known one is {close[0]!r}"
-
-
-def _known_keys() -> list[str]:
-    """Every key that a recipe may hold, whichever section and kind of network it belongs to."""
-    waiting: list[Any] = [Recipe]
-    keys: dict[str, None] = {}
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            keys |= dict.fromkeys(part.model_fields)
-            waiting += [field.annotation for field in part.model_fields.values()]
-        else:
-            waiting += get_args(part)
-    return list(keys)
+    message = item["msg"].removeprefix("Value error, ").replace("valid tuple", "list, [A, B]")
+    came = "" if isinstance(item["input"], dict) else f" (got {repr(item['input'])[:MOST_NAME]})"
+    return f"{where + ': ' if where else ''}{message}{came}"
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False) -> dict[str, Any]:

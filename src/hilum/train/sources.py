@@ -237,13 +237,7 @@ def _check_names(recipe: Recipe, sources: list[Source]) -> None:
 
 def learnt(recipe: Recipe) -> list[tuple[str, str]]:
     """(kind of annotation, name) of everything that the recipe's network has a head for."""
-    targets, model = recipe.names, recipe.model
-    kinds = {
-        "classifier": (str(getattr(model, "target", "classes")),),
-        "segmenter": ("masks",),
-        "opacity-net": ("labels", "masks", "classes", "findings"),
-    }.get(model.kind, ("labels",))
-    return [(kind, name) for kind in kinds for name in getattr(targets, kind)]
+    return [(kind, name) for kind in recipe.model.learns for name in getattr(recipe.names, kind)]
 
 
 def _shown(source: Source, kind: str, name: str) -> int:

@@ -157,8 +157,8 @@ def _own_parts(members: list[Source], sources: Sequence[Source]) -> pd.Series[An
 def _splits(source: Source) -> bool:
     """Whether somebody of it is held out: the recipe says so, or the catalog itself."""
     options = source.options
-    said = options.hold_out is not None or options.folds is not None
-    return said or _own_parts([source], [source]) is not None
+    by_recipe = options.hold_out is not None or options.folds is not None
+    return by_recipe or _own_parts([source], [source]) is not None
 
 
 def _share(held: HoldOut | None) -> float:

@@ -25,6 +25,7 @@ from hilum.core.errors import ConfigError, InputRefused, NotWritten
 from hilum.core.findings import Findings
 from hilum.core.manifest import OperatingPoint
 from hilum.core.results import ImageResult, PipelineInfo
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.gate import check_chest_header
 from hilum.dicom.stored import StoredImage, open_stored
 from hilum.report.writers import make
@@ -96,11 +97,20 @@ def result(source: StoredImage, found: bool = True) -> ImageResult:
     return ImageResult(source.source, "analysed", findings=findings, ids=source.ids)
 
 
+def analysed(
+    source: StoredImage, answer: ImageResult | None = None, pipeline: PipelineInfo = PIPELINE
+) -> Analysed:
+    return Analysed(
+        stored=source,
+        radiograph=source.radiograph(),
+        result=answer or result(source),
+        pipeline=pipeline,
+    )
+
+
 def write(source: StoredImage, *kinds: str, found: bool = True) -> dict[str, Dataset]:
     """The objects as an archive would read them."""
-    objects = dicom_objects(
-        source, source.radiograph(), result(source, found), kinds or KINDS, PIPELINE, WHEN
-    )
+    objects = dicom_objects(analysed(source, result(source, found)), kinds or KINDS, WHEN)
     return {kind: dcmread(BytesIO(to_bytes(ds))) for kind, ds in objects.items()}
 
 
@@ -184,7 +194,7 @@ def test_what_is_outlined_without_a_box_is_not_said_to_be_absent(kind: str) -> N
     source, said = cr(), result(cr())
     assert said.findings is not None
     outlined = replace(said, findings=said.findings.above(2.0))
-    objects = dicom_objects(source, source.radiograph(), outlined, (kind,), PIPELINE, WHEN)
+    objects = dicom_objects(analysed(source, outlined), (kind,), WHEN)
     assert "No target finding above" not in str(objects[kind])
     if kind == "sr":
         comments = [item.TextValue for item in named(objects[kind], "121106")]
@@ -291,9 +301,7 @@ def test_once_lossy_is_lossy_for_ever(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_retry_gives_the_same_bytes(kind: str) -> None:
     def once() -> bytes:
-        source = cr()
-        args = (source, source.radiograph(), result(source), [kind], PIPELINE, WHEN)
-        return to_bytes(dicom_objects(*args)[kind])
+        return to_bytes(dicom_objects(analysed(cr()), [kind], WHEN)[kind])
 
     assert once() == once()
 
@@ -302,7 +310,7 @@ def test_identifiers_follow_from_source_pipeline_and_kind() -> None:
     source = cr()
 
     def uid(source: StoredImage, kind: str = "gsps", pipeline: PipelineInfo = PIPELINE) -> str:
-        outcome = dicom_objects(source, source.radiograph(), result(source), [kind], pipeline)
+        outcome = dicom_objects(analysed(source, pipeline=pipeline), [kind])
         return str(outcome[kind].SOPInstanceUID)
 
     moved = {"default": OperatingPoint(threshold=0.5, reason="given")}
@@ -319,7 +327,7 @@ def test_identifiers_follow_from_source_pipeline_and_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_own_results_are_known_and_never_analysed(kind: str) -> None:
-    outcome = dicom_objects(cr(), cr().radiograph(), result(cr()), [kind], PIPELINE)
+    outcome = dicom_objects(analysed(cr()), [kind])
     own = open_stored(("own.dcm", to_bytes(outcome[kind])))
     assert own.own_result
     with pytest.raises(InputRefused):
@@ -340,11 +348,11 @@ def test_own_results_are_known_and_never_analysed(kind: str) -> None:
 )
 def test_a_source_without_valid_identity_gets_no_object(elements: dict[str, Any]) -> None:
     source = cr(**elements)
-    answer, shown = result(source), source.radiograph()
+    image = analysed(source)
     for kind in KINDS:
         missing = next(iter(elements)).replace("SOPClassUID", "SOP class")
         with pytest.raises(NotWritten, match=missing):
-            dicom_objects(source, shown, answer, [kind], PIPELINE)
+            dicom_objects(image, [kind])
 
 
 def test_pictures_and_images_that_were_not_analysed_get_no_object() -> None:
@@ -352,13 +360,13 @@ def test_pictures_and_images_that_were_not_analysed_get_no_object() -> None:
 
     png = open_stored(("a.png", bytes(imagecodecs.png_encode(GREY))))
     with pytest.raises(NotWritten, match="PNG"):
-        dicom_objects(png, png.radiograph(), result(png), ["sr"], PIPELINE)
+        dicom_objects(analysed(png), ["sr"])
     with pytest.raises(NotWritten, match="memory"):
-        dicom_objects(None, png.radiograph(), result(png), ["sr"], PIPELINE)
+        dicom_objects(replace(analysed(png), stored=None), ["sr"])
     for status in ("refused", "failed"):
         answer = ImageResult("a", status)  # type: ignore[arg-type]
         with pytest.raises(NotWritten, match=status):
-            dicom_objects(cr(), cr().radiograph(), answer, ["sr"], PIPELINE)
+            dicom_objects(analysed(cr(), answer), ["sr"])
 
 
 def test_kinds_that_the_result_or_the_source_cannot_fill_say_so() -> None:
@@ -367,12 +375,12 @@ def test_kinds_that_the_result_or_the_source_cannot_fill_say_so() -> None:
     assert answer.findings is not None
     bare = replace(answer, findings=replace(answer.findings, masks={}))
     with pytest.raises(NotWritten, match="no masks"):
-        dicom_objects(source, source.radiograph(), bare, ["seg"], PIPELINE)
+        dicom_objects(analysed(source, bare), ["seg"])
     colour = cr(np.repeat(GREY[..., None], 3, axis=2))
     with pytest.raises(NotWritten, match="colour"):
-        dicom_objects(colour, colour.radiograph(), result(colour), ["gsps"], PIPELINE)
+        dicom_objects(analysed(colour), ["gsps"])
     with pytest.raises(ConfigError, match="gsps"):
-        dicom_objects(source, source.radiograph(), answer, ["gps"], PIPELINE)
+        dicom_objects(analysed(source, answer), ["gps"])
 
 
 def test_invalid_values_are_left_out_and_named() -> None:
@@ -410,7 +418,7 @@ from hilum.core.errors import MissingExtraError
 from hilum.report.writers import parse
 writer = parse("sr:document=comprehensive,seg,gsps,sc")["sr"]
 try:
-    writer(None, None, None, None)
+    writer(None)
 except MissingExtraError as error:
     print(error)
 """
@@ -421,10 +429,10 @@ except MissingExtraError as error:
 def test_the_registry_knows_the_writers() -> None:
     source = cr()
     for name in ("sr", "seg", "gsps", "sc"):
-        files = make(name)(source, source.radiograph(), result(source), PIPELINE)
+        files = make(name)(analysed(source))
         assert open_stored(("own", files[name])).own_result
     flat = make("sr", {"document": "comprehensive"})
-    content = flat(source, source.radiograph(), result(source), PIPELINE)["sr"]
+    content = flat(analysed(source))["sr"]
     assert dcmread(BytesIO(content)).SOPClassUID == uids.ComprehensiveSRStorage
 
 
@@ -433,9 +441,7 @@ def test_dciodvfy_finds_no_error(name: str, found: bool, tmp_path: Path) -> None
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy is not installed (Debian: dicom3tools)")
     source = SOURCES[name]()
-    for kind, ds in dicom_objects(
-        source, source.radiograph(), result(source, found), KINDS, PIPELINE
-    ).items():
+    for kind, ds in dicom_objects(analysed(source, result(source, found)), KINDS).items():
         path = tmp_path / f"{kind}.dcm"
         path.write_bytes(to_bytes(ds))
         done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from helpers.service import Parts, radiograph_file
 from hilum.client import Client, NotAnalysed, NotHeld
 from hilum.data.catalog import open_catalog
-from hilum.data.feedback import Marked, Said, Verdict, boxes_after
+from hilum.data.feedback import ImageFeedback, Marked, Verdict, boxes_after
 
 API = "/api/v1"
 
@@ -87,9 +87,9 @@ A, B = (Marked(label="opacity", box=(i, i, i + 9.0, i + 9.0)) for i in (0.0, 20.
 C = Marked(label="opacity", box=(1.0, 1.0, 2.0, 2.0))
 
 
-def said(*verdicts: Verdict) -> Said:
+def said(*verdicts: Verdict) -> ImageFeedback:
     facts = {"id": "1", "path": "p", "patient": "x", "study": "y", "view": "PA", "modality": "CR"}
-    return Said(**facts, width=50, height=50, found={"a": A, "b": B}, verdicts=verdicts)
+    return ImageFeedback(**facts, width=50, height=50, found={"a": A, "b": B}, verdicts=verdicts)
 
 
 @pytest.mark.parametrize(

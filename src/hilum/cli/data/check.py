@@ -18,6 +18,9 @@ def check(
     options: list[str] = OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
+    gate: bool = typer.Option(
+        True, help="Look at the pixels as `hilum predict` does: no chest, lateral, several in one."
+    ),
     workers: int = typer.Option(0, min=0, help="Files read at once; 0: one a core."),
     as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
 ) -> None:
@@ -27,20 +30,24 @@ def check(
 
     Example: hilum data check rsna/ --set rsna --out rsna-check --fix
     """
-    from rich.progress import track
-
-    from hilum.cli.common import SOME_REFUSED, cores, print_json
+    from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
     from hilum.data.check import findings
-    from hilum.data.check.files import file_facts
+    from hilum.data.check.files import Gate, file_facts
+    from hilum.inference.loaded import LoadedPipeline
+    from hilum.inference.pipeline import Pipeline
     from hilum.report.check import check_page
 
     catalog = open_source(source, set_name, options)
     total = int((catalog.table["path"] != "").sum())
-    facts = file_facts(catalog, out / "files.jsonl", workers or cores()) if files else iter(())
-    report = findings.check(
-        catalog, track(facts, "Reading", total=total, transient=True, disable=as_json or not files)
-    )
+    looks = None
+    if files and gate:
+        pipeline = LoadedPipeline(Pipeline.load(None))
+        _ = pipeline.gates  # opened before threads ask
+        looks = Gate(check=pipeline.check_pixels, fingerprint=pipeline.fingerprint)
+    memory = out / "files.jsonl"
+    facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
+    report = findings.check(catalog, tracked(facts, "reading", total))
     write_text(out / "problems.csv", report.problems.to_csv(index=False))
     html = check_page(
         catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)

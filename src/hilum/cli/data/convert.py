@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, SPLIT, ledger, open_source
 
-if TYPE_CHECKING:
-    from hilum.data import Catalog
-    from hilum.data.enrich import Enrichment
-    from hilum.data.images import Pictures
+
+class MasksFrom(StrEnum):
+    """What masks are made of."""
+
+    MASKS = "masks"
+    BOXES = "boxes"
+
 
 OUT = typer.Option(..., "--out", help="Folder to write into; new, empty, or of a run to go on.")
 
@@ -34,8 +37,8 @@ def convert(
     ),
     workers: int = typer.Option(0, min=0, help="Pictures: files at once; 0: one a core."),
     mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
-    source_of_masks: str = typer.Option(
-        "masks", "--from", help="masks, or boxes: filled, those of label --mask or all."
+    masks_from: MasksFrom = typer.Option(
+        MasksFrom.MASKS, "--from", help="Boxes: filled, those of label --mask or all."
     ),
     split: Path | None = SPLIT,
     part: str = PART,
@@ -64,78 +67,48 @@ def convert(
     Example: hilum data convert siim/ --set siim-acr --split split.json --to png --size 512
     --enrich pneumothorax --label pneumothorax --out siim-512
     """
-    from hilum.cli.common import SOME_REFUSED, print_json
+    from hilum.cli import common
     from hilum.core.errors import ConfigError
     from hilum.data.convert import convert as write
     from hilum.data.enrich import Enrichment
+    from hilum.data.export import LEFT_OUT, export
     from hilum.data.images import FORMS, Pictures
 
+    boxes = masks_from is MasksFrom.BOXES
     if bool(enrich) != bool(label):
         raise ConfigError("--enrich POLICY and --label NAME belong together")
-    counts: dict[str, Any]
-    if source_of_masks not in ("masks", "boxes"):
-        raise ConfigError(f"--from {source_of_masks}; known: masks, boxes")
-    if to in FORMS:
-        if source_of_masks == "boxes":
-            raise ConfigError(f"--from boxes belongs to masks, rle and the segments, not to {to}")
-        wanted = Pictures(to, bits, size, window)
-        more = Enrichment(enrich, label, seed) if enrich else None
-        catalog = open_source(source, set_name, options, split, part=part)
-        result, refused = _pictures(catalog, wanted, more, out, workers, as_json)
-        added = int((result.table["copy_of"] != "").sum()) if more else 0
-        written = len(result) - added
-        counts = {"images": written, "left_out": refused}
-        text = f"{written} images in {out}; {refused} left out" + (
-            f", see {out / 'left_out.csv'}" if refused else ""
+    if to in FORMS and boxes:
+        raise ConfigError(f"--from boxes belongs to masks, rle and the segments, not to {to}")
+    if to not in FORMS and (size or bits != 8 or window or enrich):
+        raise ConfigError(
+            f"--size, --bits, --window and --enrich belong to {' and '.join(FORMS)}, not to {to}"
         )
-        if more:
-            counts["augmented_copies"] = added
-            text += f"; {added} augmented copies added"
+    wanted = Pictures(to, bits, size, window) if to in FORMS else None
+    more = Enrichment(enrich, label, seed) if enrich else None
+    catalog = open_source(source, set_name, options, split, part=part)
+    if wanted is None:
+        written = write(catalog, to, out, mask, from_boxes=boxes)
+        counts = {"images": written.images, "left_out": written.left_out}
+        text, refused = f"{written.left_out} without annotation left out", 0
     else:
-        if size or bits != 8 or window or enrich:
-            raise ConfigError(
-                "--size, --bits, --window and --enrich belong to "
-                f"{' and '.join(FORMS)}, not to {to}"
+        with common.progress("writing", len(catalog)) as advance:
+            exported = export(
+                catalog,
+                wanted,
+                out,
+                enrichment=more,
+                workers=workers or common.cores(),
+                advance=advance,
             )
-        result = open_source(source, set_name, options, split, part=part)
-        export = write(result, to, out, mask, from_boxes=source_of_masks == "boxes")
-        refused = 0
-        counts = {"images": export.images, "left_out": export.left_out}
-        text = f"{export.images} images in {out}; {export.left_out} without annotation left out"
+        catalog, refused = exported.catalog, len(exported.left_out)
+        counts = {"images": exported.images, "left_out": refused}
+        text = f"{refused} left out" + (f", see {out / LEFT_OUT}" if refused else "")
+        if more:
+            counts["augmented_copies"] = exported.copies
+            text += f"; {exported.copies} augmented copies added"
     if as_json:
-        print_json(counts | ledger(result))
+        common.print_json(counts | ledger(catalog))
     else:
-        typer.echo(text)
+        typer.echo(f"{counts['images']} images in {out}; {text}")
     if refused:
-        raise typer.Exit(SOME_REFUSED)
-
-
-def _pictures(
-    catalog: Catalog,
-    wanted: Pictures,
-    more: Enrichment | None,
-    out: Path,
-    workers: int,
-    quiet: bool,
-) -> tuple[Catalog, int]:
-    """The catalog of what was written, augmented copies at its end, and how many could not be."""
-    from rich.progress import Progress, track
-
-    from hilum.cli.common import cores
-    from hilum.core.files import write_text
-    from hilum.data.enrich import enrich
-    from hilum.data.images import CATALOG, finish, write_pictures
-
-    if more:
-        more.check(catalog)  # before hours of writing
-    total = int((catalog.table["path"] != "").sum())
-    steps = write_pictures(catalog, wanted, out, workers or cores())
-    facts = list(track(steps, "Writing", total=total, transient=True, disable=quiet))
-    copies, left = finish(catalog, facts, out)
-    write_text(out / "left_out.csv", left.to_csv(index=False))
-    if more:
-        with Progress(transient=True, disable=quiet) as progress:
-            progress.add_task("Enriching", total=None)
-            copies = enrich(copies, more, wanted, workers or cores())
-    copies.save(out / CATALOG)
-    return copies, len(left)
+        raise typer.Exit(common.SOME_REFUSED)

@@ -25,17 +25,14 @@ def explore(
 
     Example: hilum data explore rsna/ --set rsna --out rsna-explored
     """
-    from rich.progress import Progress
-
-    from hilum.cli.common import print_json
+    from hilum.cli.common import print_json, progress
     from hilum.core.files import write_bytes, write_text
     from hilum.data.explore.explore import NO_FILES, Summary, read_files, sampled
     from hilum.data.explore.figures import plots
     from hilum.report.explore import explore_page
 
     catalog = open_source(source, set_name, options)
-    with Progress(transient=True, disable=as_json) as progress:
-        progress.add_task("Reading and drawing", total=None)
+    with progress("reading and drawing"):
         facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
         summary = Summary(catalog, facts)
         figures = list(plots(summary))

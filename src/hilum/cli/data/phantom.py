@@ -29,9 +29,7 @@ def phantom(
 
     Example: hilum data phantom --out phantoms --count 3 --syntax jpeg-2000 --size 2048x2500
     """
-    from rich.progress import track
-
-    from hilum.cli.common import print_json
+    from hilum.cli.common import print_json, tracked
     from hilum.data.phantom.sets import PhantomSet
 
     wanted = PhantomSet.parse(
@@ -45,7 +43,7 @@ def phantom(
         sop_class=sop_class,
     )
     steps = wanted.write(out, range(seed, seed + count))
-    for _ in track(steps, "Phantoms", total=count, transient=True, disable=as_json):
+    for _ in tracked(steps, "phantoms", count):
         pass
     if as_json:
         print_json({"images": count, "out": str(out), "truth": str(out / "truth.json")})

@@ -23,8 +23,6 @@ def preview(
 
     Example: hilum data preview default --set augment=covid/yolo --data $HILUM_DATA --out sheet.png
     """
-    from rich.progress import Progress
-
     from hilum.cli import common
     from hilum.core.extras import require
     from hilum.core.files import write_bytes
@@ -34,8 +32,7 @@ def preview(
     from hilum.train.recipe import load_recipe
 
     chosen = load_recipe(recipe, tuple(change))
-    with Progress(transient=True) as progress:
-        progress.add_task("Reading and drawing", total=None)
+    with common.progress("reading and drawing"):
         sheet = drawing.preview(chosen, data, images=images, samples=samples, seed=seed)
     write_bytes(out, sheet.png)
     summary = {

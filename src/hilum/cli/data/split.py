@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -29,60 +30,42 @@ def split(
 
     Example: hilum data split rsna/ --set rsna --out split.json --folds 5 --stratify age,sex
     """
-    import pandas as pd
-    from rich.progress import track
-
-    from hilum.cli.common import cores, print_json
-    from hilum.core.errors import ConfigError, DataError
+    from hilum.cli import common
     from hilum.data import split as splitting
-    from hilum.data.duplicates import picture_keys
+    from hilum.data.duplicates import compared
 
     splitting.need_new(out)  # before minutes of reading
     catalog = splitting.known(open_source(source, set_name, options))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
-    try:
-        shares = [float(part) for part in fractions.split(",")]
-    except ValueError:
-        raise ConfigError(f"fractions {fractions!r}: needed: numbers with commas") from None
-    strata = [name.strip() for name in stratify.split(",") if name.strip()]
-    keys, left = None, []
+    shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)
+    keys, left = None, list[str]()
     if pictures and (catalog.table["path"] != "").any():
-        catalog.need_files()
-        read = track(
-            picture_keys(catalog, workers or cores()),
-            "Comparing pictures",
-            total=len(catalog),
-            transient=True,
-            disable=as_json,
-        )
-        keys = pd.Series(list(read), dtype=object)
-        unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
-        left = catalog.table.loc[unread, "path"].tolist()
-        catalog = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-        keys = keys[~unread].reset_index(drop=True)
+        with common.progress("comparing pictures", len(catalog)) as advance:
+            catalog, keys, left = compared(catalog, workers or common.cores(), advance)
     parts = (
         splitting.folds(catalog, folds, seed, strata, keys)
         if folds
         else splitting.hold_out(catalog, shares, seed, strata, keys)
     )
-    proof = parts.proof(catalog)
-    shared = [*proof["patients_in_both"].values(), *proof["pictures_in_both"].values()]
-    if any(shared):
-        raise DataError(f"the split tears patients or pictures apart: {proof}; nothing is written")
     parts.save(out)
+    proof = parts.proof(catalog)
     if as_json:
-        print_json(proof | {"left_out": left} | ledger(catalog))
+        common.print_json(proof | {"left_out": left} | ledger(catalog))
         return
     for path in left:
         typer.echo(f"cannot be read, in no part: {path}")
     withheld = catalog.skips.get("withheld", 0)
     if withheld:
         typer.echo(f"{withheld} test images without truth are in no part.")
-    for part in parts.parts:
-        typer.echo(f"{part}: {proof['images'][part]} images, {proof['patients'][part]} patients")
-    same = proof["pictures_that_stand_twice"]
-    compared = f"none of {proof['pictures_compared']} compared ({same} stand twice)"
-    typer.echo(f"Patients in two parts: {sum(proof['patients_in_both'].values()) or 'none'}.")
-    typer.echo(f"Pictures in two parts: {compared if keys is not None else 'not compared'}.")
+    _tell(proof)
     typer.echo(f"Written: {out}")
+
+
+def _tell(proof: dict[str, Any]) -> None:
+    for part, images in proof["images"].items():
+        typer.echo(f"{part}: {images} images, {proof['patients'][part]} patients")
+    count, same = proof["pictures_compared"], proof["pictures_that_stand_twice"]
+    compared = f"none of {count} compared ({same} stand twice)" if count else "not compared"
+    typer.echo(f"Patients in two parts: {sum(proof['patients_in_both'].values()) or 'none'}.")
+    typer.echo(f"Pictures in two parts: {compared}.")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from hilum.cli import common
+
+if TYPE_CHECKING:
+    from hilum.evaluate.models import EvaluatedModels
 
 
 def report(
@@ -81,7 +85,7 @@ def report(
         choose=choose,
         calibrate=calibrate,
         thresholds=threshold,
-        classes=tuple(name for name in classes.split(",") if name),
+        classes=tuple(common.words(classes)),
         compare=compare,
         repeats=repeats,
     )
@@ -95,11 +99,15 @@ def report(
     )
     if as_json:
         common.print_json(document)
-        return
+    else:
+        _tell(evaluated)
+        typer.echo(f"written: {out}")
+
+
+def _tell(evaluated: EvaluatedModels) -> None:
     for model in evaluated.models:
         typer.echo(f"{model.name}: {len(model.cases)} images evaluated")
         for line in model.lines():
             typer.echo(f"  {line}")
     for pair in evaluated.compared:
         typer.echo(f"{pair.metric}, {pair.first} - {pair.second}: {pair.verdict}")
-    typer.echo(f"written: {out}")

@@ -5,6 +5,7 @@ In the order of the flow:
     values     cells -> labels, ages, sexes, splits, patients
     match      which file an annotation means; ids of images
     headers    DICOM headers and sizes of pictures
+    trees      what the folders of a tree say of its images
     turned     annotations of pictures that EXIF data turns
     boxes      rows of boxes -> columns of the catalog
     mined      findings that reports mention, deny or doubt

@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import sidecar, trees, values
+from hilum.data.adapters import box_table, sidecar, trees, values
 from hilum.data.adapters.headers import add_headers
 from hilum.data.adapters.match import Files, file_ids, match, restored
 from hilum.data.adapters.source import DICOM, IMAGES, NOT_FOLDERS, OTHER_IMAGES, Source
@@ -20,6 +20,7 @@ from hilum.data.formats import runs
 from hilum.data.references import archive_and_member
 
 RLE = "rle:"
+ANNOTATIONS = (".csv", ".csv.gz", ".tsv", ".xlsx", ".parquet", ".json", ".xml", ".txt")
 KINDS = (*IMAGES, *OTHER_IMAGES)  # that masks may be stored as
 
 
@@ -30,6 +31,7 @@ def load(
     folder: str = "",
     classes: str = "",
     masks: Mapping[str, str] | None = None,
+    unit: str = "pixels",
 ) -> Catalog:
     """Every image below a directory or in a zip; ids are paths without their suffix.
 
@@ -38,12 +40,15 @@ def load(
         columns: catalog column -> CSV column, e.g. {"image_id": "file", "patient": "pid",
             "label_opacity": "y"}. image_id is needed; its values may be paths or names, with or
             without suffix. mask_<name> holds files (whose images are then no radiographs) or run
-            lengths as the catalog does, "" for an annotated empty one.
+            lengths as the catalog does, "" for an annotated empty one. Boxes, a row each: x1, y1,
+            x2, y2, or x, y, w, h, or xc, yc (the centre), w, h, and box_label; blank cells say
+            that the image has none.
         folder: only the images below this one, relative to the directory; masks may lie beside.
         classes: "folders": the folder that an image lies in is its class (normal/, covid/), and
             train/, valid/, test/ its split.
         masks: name -> the folder whose files are masks, under the names of the images, e.g.
             {"opacity": "masks"}.
+        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the picture.
 
     Raises:
         DataError: nothing to read, a mapping that does not fit, a cell that means nothing, a name
@@ -53,9 +58,12 @@ def load(
     source = Source("folder", path.parent if archive else path)
     everything = _members(path, source) if archive else source.everything()
     _check_options(table, columns, classes)
-    rows, drawn, placed = None, set[str](), None
+    rows, drawn, placed, boxes = None, set[str](), None, None
     if table is not None:
-        rows = _read(source.table(source.require(str(table)), []), columns or {}, source)
+        cells = source.table(source.require(str(table)), [])
+        rows = _read(cells, columns or {}, source)
+        if box_table.KEYS & {*(columns or {})}:
+            boxes = box_table.read_boxes(cells, columns or {}, unit)
         rows, drawn = _with_masks(rows, everything, source)
     if masks:
         placed, in_folders = trees.masks(masks, everything, KINDS, source)
@@ -68,15 +76,29 @@ def load(
         )
     files = _with_folders(files, classes, placed, source)
     if rows is not None:
-        files = _joined(files, rows, source)
-    elif not classes:
-        trees.hint(list(files["path"]), source)
+        rows = _placed(files, rows, source)
+        files = _joined(files, rows, source, boxes is not None)
+    else:
+        _tell_annotations(everything, source)
+        if not classes:
+            trees.hint(list(files["path"]), source)
     files = add_headers(files, source)
+    if boxes is not None and rows is not None:
+        ids = rows["path"].map(files.set_index("path")["image_id"])
+        own = box_table.box_columns(boxes.loc[rows.index].assign(image_id=ids), files, unit, source)
+        files = files.join(own[[c for c in own if c not in files]])  # a label of the table counts
     names = files.pop("name").fillna(files["image_id"]) if rows is not None else files["image_id"]
     files = sidecar.fill(files, names, source)
     files["sex"] = values.sexes(files["sex"].fillna(""), source)
     files["patient"] = values.patients(files, source)
     return source.catalog(files)
+
+
+def _tell_annotations(everything: Sequence[str], source: Source) -> None:
+    beside = [p for p in everything if p.lower().endswith(ANNOTATIONS)]
+    text = "tables or annotations lie there and are not read: name a table (table=labels.csv)"
+    first = f"or their form (--set coco, voc, yolo) (first: {next(iter(beside), '')!r})"
+    source.note(len(beside), f"{text}, {first}")
 
 
 def _check_options(table: object, columns: object, classes: str) -> None:
@@ -153,17 +175,20 @@ def _read(cells: pd.DataFrame, columns: Mapping[str, str], source: Source) -> pd
     for own, theirs in columns.items():
         if theirs not in cells:
             raise DataError(f"the CSV has no column {theirs!r}; it has {', '.join(cells.columns)}")
-        if own not in known and not own.startswith(PREFIXES):
+        if own not in (*known, *box_table.KEYS) and not own.startswith(PREFIXES):
             raise DataError(
                 f"{own!r} is no catalog column; known: {', '.join(known)}, "
                 + ", ".join(f"{p}*" for p in PREFIXES)
+                + f"; of boxes: {', '.join(sorted(box_table.KEYS))}"
             )
     for own in {"image_id", "patient", "study"} & set(columns):
         values.check_ids(cells[columns[own]], columns[own])
+    if cells.empty:
+        raise DataError("the CSV has no rows below its header; needed: one an image")
     names = cells[columns["image_id"]].str.strip()
     out = {"name": names}
     for own, theirs in columns.items():
-        if own != "image_id":
+        if own != "image_id" and own not in box_table.KEYS:
             out[own] = _values(own, theirs, cells[theirs], names, source)
     return pd.DataFrame(out)
 
@@ -232,18 +257,12 @@ def _check_rle(image: str, text: str) -> None:
         raise DataError(f"set 'folder', image {image!r}: mask {text!r:.50}: {error}") from error
 
 
-def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """Files with their rows.
+def _placed(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """The rows that have a file, with its path.
 
     Raises:
-        DataError: no row is of a file, two of one file contradict each other, or folders say
-            the same.
+        DataError: no row is of a file.
     """
-    twice = sorted(({*files} & {*rows}) - {"image_id", "path", "name"})
-    if twice:
-        raise DataError(
-            f"set 'folder': {', '.join(twice)}: of the table and of folders; needed: one"
-        )
     here = Files(files["path"], source.root)
     by_id = dict(zip(files["image_id"], files["path"], strict=True))
     path = rows["name"].map(by_id).astype(object)
@@ -258,11 +277,26 @@ def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source) -> pd.DataF
             f"set 'folder': no row of the table names a file: {next(iter(lost), '')!r} is none of "
             f"{len(files)} like {files['path'].iat[0]!r}; is that the column of image_id?"
         )
+    return rows
+
+
+def _joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source, boxed: bool) -> pd.DataFrame:
+    """Files with their rows, of which those of a table of boxes repeat their image.
+
+    Raises:
+        DataError: two rows of one file contradict each other, or folders say the same.
+    """
+    twice = sorted(({*files} & {*rows}) - {"image_id", "path", "name"})
+    if twice:
+        raise DataError(
+            f"set 'folder': {', '.join(twice)}: of the table and of folders; needed: one"
+        )
     rows = rows.assign(image_id=rows["path"])
     columns = [c for c in map(str, rows) if c not in ("image_id", "path", "name")]
     before = len(rows)
     rows = values.first_per_image(rows, columns, source).drop(columns="image_id")
-    source.note(before - len(rows), "rows repeat an image and were left out")
+    repeats = 0 if boxed else before - len(rows)
+    source.note(repeats, "rows repeat an image and were left out")
     without = files[~files["path"].isin(rows["path"])]
     first = next(iter(without["path"]), "")
     source.skip("no-row", len(without), "files have no row in the table", first)

@@ -24,6 +24,7 @@ OTHER_IMAGES = (
     *(".tif", ".tiff", ".bmp", ".gif", ".jp2", ".jxl", ".heic", ".avif", ".jpe", ".jfif", ".npy"),
     *(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
 )
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 NOT_FOLDERS = ("__MACOSX", "@eaDir")  # what systems put beside the user's own files
 
 
@@ -35,6 +36,7 @@ class Source:
     root: Path
     notes: list[str] = field(default_factory=list)
     skips: Counter[str] = field(default_factory=Counter)
+    _passed: set[str] = field(default_factory=set)  # files that were counted as of no use
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
@@ -125,8 +127,13 @@ class Source:
         return sorted(self._walk([self.root]))
 
     def skip_kinds(self, paths: Iterable[str]) -> None:
-        """Count those that are images of kinds that hilum does not read."""
-        lower = (path.lower() for path in paths)
+        """Count those that are images of kinds that hilum does not read, and tell of archives."""
+        new = sorted(set(paths) - self._passed)
+        self._passed.update(new)
+        packed = [path for path in new if path.lower().endswith(ARCHIVES)]
+        text = "archives are not looked into: unpack those that hold images"
+        self.note(len(packed), f"{text} (first: {next(iter(packed), '')!r})")
+        lower = [path.lower() for path in new]
         kinds = Counter(os.path.splitext(p)[1] for p in lower if p.endswith(OTHER_IMAGES))
         text = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         self.skip("unread-kind", kinds.total(), f"files are of kinds that are not read: {text}")

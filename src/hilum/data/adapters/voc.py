@@ -23,7 +23,8 @@ MARKS = ("1", "-1", "0")  # of a class in ImageSets/Main/CLASS_train.txt
 
 
 def load(path: Path) -> Catalog:
-    """A directory with Annotations/**/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt.
+    """A directory with Annotations/**/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt;
+    without a folder of annotations each may stand beside its image.
 
     An annotation is of the image of its own name in its own folder, or of its <filename>, in
     <folder> where several have that name.
@@ -34,10 +35,14 @@ def load(path: Path) -> Catalog:
             in two lists.
     """
     source = Source("voc", path)
-    folder = path / "Annotations" if (path / "Annotations").is_dir() else path / "annotations"
+    places = (path / "Annotations", path / "annotations")
+    folder = next((place for place in places if place.is_dir()), path)
     files = sorted(f for f in folder.rglob("*.xml") if f.name[0] != ".")
     if not files:
-        raise DataError(f"set 'voc': {path} holds none of the files looked for: Annotations/*.xml")
+        raise DataError(
+            f"set 'voc': {path} holds none of the files looked for: Annotations/*.xml, or *.xml "
+            "beside the images"
+        )
     parsed = [_parse(file, file.relative_to(folder).as_posix()) for file in files]
     images = pd.DataFrame([image for image, _ in parsed])
     table = _with_files(images, source)
@@ -65,6 +70,10 @@ def _parse(file: Path, place: str) -> tuple[dict[str, Any], list[tuple[Any, ...]
         root = ElementTree.fromstring(content)  # noqa: S314  entities are refused above
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"set 'voc': {file} is not a VOC annotation: {error}") from error
+    if root.tag != "annotation":  # a tool's own XML would be an image without any box
+        raise DataError(
+            f"set 'voc': {file} is <{root.tag}>, not VOC's <annotation>; export it as VOC or COCO"
+        )
     boxes = [
         (name, text_of(item.findtext("name")), *_corners(item)) for item in root.iter("object")
     ]

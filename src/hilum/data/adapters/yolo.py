@@ -21,23 +21,25 @@ from hilum.data.formats import runs as rle
 from hilum.data.formats.polygons import mask_of_outlines
 
 NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
+LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # one name a line: labelImg, darknet
 NAN = float("nan")
 
 
 def load(path: Path) -> Catalog:
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
-    The folders may stand below those of the splits too (train/images). A picture without a label
-    file has no object, as YOLO understands it, where its split has label files at all; both are
-    noted. Without the picture, boxes have no size and stay unknown. Polygons become boxes and
-    masks.
+    The folders may stand below those of the splits too (train/images); without any labels/ each
+    label file stands beside its picture. A list of names (classes.txt, obj.names) will do. A
+    picture without a label file has no object, as YOLO understands it, where its split has label
+    files at all; both are noted. Without the picture, boxes have no size and stay unknown.
+    Polygons become boxes and masks.
 
     Raises:
         DataError: no class names, no labels folder, a damaged line, or two pictures of one label
             file.
     """
     source = Source("yolo", path)
-    names = _names(source.require(*NAMES))
+    names = _names(source.require(*NAMES, *LISTS))
     table = _pairs(source)
     texts = table.pop("text")
     facts = headers.read_headers(table["path"], source)
@@ -69,16 +71,19 @@ def _pairs(source: Source) -> pd.DataFrame:
     First the pictures, then label files without one.
     """
     files = source.files((*IMAGES, *DICOM))
-    texts = [
-        p
-        for p in source.files((".txt",))
-        if "labels" in p.split("/")[:-1] and not p.endswith("/classes.txt")  # labelImg's own list
-    ]
+    written = [p for p in source.files((".txt",)) if not f"/{p}".endswith("/classes.txt")]
+    texts = [p for p in written if "labels" in p.split("/")[:-1]]
+    flat = not texts and not {f"{stem(p)}.txt" for p in files}.isdisjoint(written)
+    if flat:
+        texts = [p for p in written if p in {f"{stem(p)}.txt" for p in files}]
     exported = sidecar.paths(source)
     by_path = {exported[_name(t)]: t for t in texts if exported.get(_name(t))}
-    images = [p for p in files if p in by_path or "images" in p.split("/")[:-1]]
+    images = [p for p in files if flat or p in by_path or "images" in p.split("/")[:-1]]
     if not images and not texts:
-        raise DataError(f"set 'yolo': {source.root} holds no folders images/ and labels/")
+        raise DataError(
+            f"set 'yolo': {source.root} holds no folders images/ and labels/, and no label file "
+            "beside a picture"
+        )
     there, owner = set(texts), dict[str, str]()
     rows = []
     for image, own in zip(images, file_ids(images), strict=True):
@@ -97,18 +102,20 @@ def _pairs(source: Source) -> pd.DataFrame:
 
 
 def _label_files(image: str) -> Iterator[str]:
-    """Where the labels of a picture may be: one of its folders images/ is labels/."""
+    """Where the labels of a picture may be: one of its folders images/ is labels/, or beside."""
     parts = image.split("/")
     for i in [i for i, part in enumerate(parts[:-1]) if part == "images"][::-1]:
         below = "/".join([*parts[:i], "labels", *parts[i + 1 :]])
         yield f"{stem(below)}.txt"
         yield f"{below}.txt"  # as hilum tells a.png and a.jpg apart
+    yield f"{stem(image)}.txt"
 
 
 def _name(text: str) -> str:
     """A label file's path without labels/ and suffix."""
     parts = text.removesuffix(".txt").split("/")
-    parts.remove("labels")
+    if "labels" in parts:
+        parts.remove("labels")
     return "/".join(parts)
 
 
@@ -142,6 +149,9 @@ def _masks(
 
 
 def _names(file: Path) -> dict[int, str]:
+    if file.suffix in (".txt", ".names"):
+        lines = map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())
+        return dict(enumerate(filter(None, lines)))
     content = read_document(file, parse_yaml, DataError)
     try:
         names = content["names"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from hilum.data.pixels import mask_levels, open_mask, open_radiograph
 from hilum.data.resume import each_file, stamp
 from hilum.dicom.gate import chest_header_reason
 
-FACTS = ("reason", "key", "width", "height", "photometric", "reading", "header", "part", "drawn")
+FACTS = (
+    *("reason", "key", "width", "height", "photometric", "reading", "header", "part", "drawn"),
+    "gate",
+)
 FILLED = 0.95  # of the picture
 LABELS = 8  # values up to which a mask is a map of labels, not a blurred or uncertain one
 FIELDS = (*FACTS, "mark")
@@ -26,7 +30,17 @@ FIELDS = (*FACTS, "mark")
 CHEST = re.compile(r"CHEST|T.{0,2}RAX|PECHO|PEITO|POITRINE|BRUST|LUNG|PULM|CXR|PORTABLE")
 
 
-def file_facts(catalog: Catalog, memory: Path, workers: int = 2) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Looks at pixels, and raises InputRefused where they are of no frontal chest radiograph."""
+
+    check: Callable[[Radiograph], None]
+    fingerprint: str  # what it said is remembered under this
+
+
+def file_facts(
+    catalog: Catalog, memory: Path, workers: int = 2, gate: Gate | None = None
+) -> Iterator[dict[str, Any]]:
     """`FIELDS` and the path of each row that has a file; `memory` as `each_file`.
 
     Raises:
@@ -42,10 +56,11 @@ def file_facts(catalog: Catalog, memory: Path, workers: int = 2) -> Iterator[dic
     }
 
     def mark(path: str) -> list[str]:
-        return [f"{r} {stamp(catalog.root, r)}" for r in masks[path].values()]
+        own = [f"{r} {stamp(catalog.root, r)}" for r in masks[path].values()]
+        return own if gate is None else [*own, f"gate {gate.fingerprint}"]
 
     def work(path: str) -> dict[str, Any]:
-        facts = _facts(catalog.root, path, masks[path])
+        facts = _facts(catalog.root, path, masks[path], gate)
         return dict.fromkeys(FIELDS) | facts | {"mark": mark(path)}
 
     def holds(facts: dict[str, Any]) -> bool:
@@ -54,7 +69,7 @@ def file_facts(catalog: Catalog, memory: Path, workers: int = 2) -> Iterator[dic
     return each_file(catalog.root, catalog.table["path"], work, memory, workers, holds)
 
 
-def _facts(root: Path, path: str, masks: dict[str, str]) -> dict[str, Any]:
+def _facts(root: Path, path: str, masks: dict[str, str], gate: Gate | None) -> dict[str, Any]:
     try:
         radiograph = open_radiograph(root, path)
     except InputRefused as refusal:
@@ -70,7 +85,17 @@ def _facts(root: Path, path: str, masks: dict[str, str]) -> dict[str, Any]:
         "header": _suspicion(radiograph),
         "part": _other_part(radiograph),
         "drawn": _mask_problems(root, masks, radiograph),
+        "gate": _refusal(gate, radiograph),
     }
+
+
+def _refusal(gate: Gate | None, radiograph: Radiograph) -> str | None:
+    try:
+        if gate is not None:
+            gate.check(radiograph)
+    except InputRefused as refusal:
+        return refusal.reason
+    return None
 
 
 def _mask_problems(

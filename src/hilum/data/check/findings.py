@@ -23,6 +23,7 @@ from hilum.data.check.masks import mask_problems
 from hilum.data.columns import PREFIXES
 from hilum.data.frames import same_shape
 from hilum.data.split import STAND_INS, person
+from hilum.dicom.plane import LATERAL
 
 Bool = NDArray[np.bool_]
 
@@ -34,6 +35,7 @@ REMEDIES = {
     "wrong-shape": "left out",
     "duplicate": "left out but for one",
     "duplicate-differs": "kept: decide which annotation is right",
+    "not-chest-by-pixels": "kept: look at it, hilum predict refuses it",
     "other-body-part": "kept: look at it",
     "reading": "kept: look at it",
     "no-label": "kept: for pretraining only",
@@ -149,9 +151,13 @@ def _files(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
     has_file = (table["path"] != "").to_numpy()
     if has_file.any():  # a set of tables alone is not a set whose files are lost
         yield from _say(table, ~has_file, "no-file", "labelled, but there is no such file")
+    said = table["path"].map(facts["header"]).notna() if len(facts) else False
+    lateral = table["view"].str.upper().isin(LATERAL) & ~pd.Series(said, index=table.index)
+    yield from _say(table, lateral.to_numpy(bool), "not-chest", "a lateral view by the set's table")
     if not len(facts):
         return
     codes = {"reason": "unreadable", "header": "not-chest", "part": "other-body-part"}
+    codes["gate"] = "not-chest-by-pixels"
     codes["reading"] = "reading"  # what a file contradicts itself in, as it is read
     for name, code in codes.items():
         values = table["path"].map(facts[name])

@@ -2,6 +2,10 @@
 
 Each reader takes the data folder. Nothing here decodes pixels. Patients that run through several
 sets have one name, so a split by patient over all of them is a split by patient.
+
+common              what the readers share
+nih, covid, lungs   by origin, and those whose annotation is one lung mask
+gate                pictures that are no frontal chest radiograph
 """
 
 from __future__ import annotations

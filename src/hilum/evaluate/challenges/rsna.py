@@ -5,6 +5,7 @@ Knows boxes in memory; the challenge's files are read in `hilum.evaluate.challen
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from hilum.core import jit
 from hilum.core.errors import ConfigError
-from hilum.core.geometry import iou_matrix
 from hilum.evaluate.metrics.boxes import BoxTable, Predictions, Truth, box_table
 
 Float = NDArray[np.float64]
@@ -91,8 +91,8 @@ def rsna_per_image(
     order = np.lexsort((*table.boxes.T[::-1], -table.scores, table.image_of_box))
     count = jit.choose(_hits_loop, _hits_numpy, len(table.truth) + len(table.boxes))
     hits = count(
-        *(table.truth, table.truth_start, table.boxes[order], table.start),
-        *(limits, match == "truth"),
+        *replace(table, boxes=table.boxes[order]).overlaps(),
+        *(table.truth_start, table.start, limits, match == "truth"),
     )
     return _image_scores(hits, table)
 
@@ -107,36 +107,22 @@ def _image_scores(hits: Int, table: BoxTable) -> Float:
 
 
 def _hits_loop(
-    truth: Float, truth_start: Int, boxes: Float, start: Int, limits: Float, by_truth: bool
+    iou: Float, begin: Int, truth_start: Int, start: Int, limits: Float, by_truth: bool
 ) -> Int:
     """True positives (n, thresholds) of boxes sorted within images; for numba."""
     images = len(start) - 1
     hits = np.zeros((images, len(limits)), np.int64)
-    most_t = most_p = 0
     for i in range(images):
-        most_t = max(most_t, truth_start[i + 1] - truth_start[i])
-        most_p = max(most_p, start[i + 1] - start[i])
-    iou = np.empty((most_t, most_p))
-    used_t, used_p = np.empty(most_t, np.bool_), np.empty(most_p, np.bool_)
-    for i in range(images):
-        t0, p0 = truth_start[i], start[i]
-        nt, np_ = truth_start[i + 1] - t0, start[i + 1] - p0
-        for g in range(nt):
-            x1, y1, x2, y2 = truth[t0 + g]
-            area = (x2 - x1) * (y2 - y1)
-            for j in range(np_):
-                b = boxes[p0 + j]
-                w, h = min(x2, b[2]) - max(x1, b[0]), min(y2, b[3]) - max(y1, b[1])
-                overlap = max(w, 0.0) * max(h, 0.0)
-                union = area + (b[2] - b[0]) * (b[3] - b[1]) - overlap
-                iou[g, j] = overlap / union if union > 0 else 0.0
+        nt, np_ = truth_start[i + 1] - truth_start[i], start[i + 1] - start[i]
+        own = iou[begin[i] : begin[i + 1]].reshape(np_, nt)
+        used_t, used_p = np.empty(nt, np.bool_), np.empty(np_, np.bool_)
         for m in range(len(limits)):
-            used_t[:nt] = False
-            used_p[:np_] = False
+            used_t[:] = False
+            used_p[:] = False
             if by_truth:
                 for g in range(nt):
                     for j in range(np_):
-                        if not used_p[j] and iou[g, j] >= limits[m]:
+                        if not used_p[j] and own[j, g] >= limits[m]:
                             used_p[j] = True
                             hits[i, m] += 1
                             break
@@ -144,8 +130,8 @@ def _hits_loop(
                 for j in range(np_):
                     best = -1
                     for g in range(nt):
-                        free = not used_t[g] and iou[g, j] >= limits[m]
-                        if free and (best < 0 or iou[g, j] > iou[best, j]):
+                        free = not used_t[g] and own[j, g] >= limits[m]
+                        if free and (best < 0 or own[j, g] > own[j, best]):
                             best = g
                     if best >= 0:
                         used_t[best] = True
@@ -154,16 +140,14 @@ def _hits_loop(
 
 
 def _hits_numpy(
-    truth: Float, truth_start: Int, boxes: Float, start: Int, limits: Float, by_truth: bool
+    iou: Float, begin: Int, truth_start: Int, start: Int, limits: Float, by_truth: bool
 ) -> Int:
     """The same without numba."""
     hits = np.zeros((len(start) - 1, len(limits)), np.int64)
-    both = (np.diff(truth_start) > 0) & (np.diff(start) > 0)
-    for i in np.flatnonzero(both):
-        own = boxes[start[i] : start[i + 1]]
-        iou = iou_matrix(truth[truth_start[i] : truth_start[i + 1]], own)
-        reach = iou[None] >= limits[:, None, None]  # (thresholds, truths, boxes)
-        hits[i] = _take_by_truth(reach) if by_truth else _take_by_prediction(reach, iou)
+    for i in np.flatnonzero(np.diff(begin)):
+        own = iou[begin[i] : begin[i + 1]].reshape(start[i + 1] - start[i], -1).T
+        reach = own[None] >= limits[:, None, None]  # (thresholds, truths, boxes)
+        hits[i] = _take_by_truth(reach) if by_truth else _take_by_prediction(reach, own)
     return hits
 
 

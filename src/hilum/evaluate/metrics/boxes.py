@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.core import jit
 from hilum.core.errors import DataError, GeometryError
-from hilum.core.geometry import check_boxes
+from hilum.core.geometry import check_boxes, iou_matrix
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -63,6 +64,40 @@ class BoxTable:
             scores=self.scores[order],
             start=self.start,
         )
+
+    def overlaps(self) -> tuple[Float, Int]:
+        """IoU of each predicted box with each true box of its image, flat: image i owns the
+        (boxes, truths) block that begins at the second value's i."""
+        begin = np.concatenate([[0], np.cumsum(self.boxes_per_image * self.truths_per_image)])
+        fill = jit.choose(_overlaps_loop, _overlaps_numpy, len(self.truth) + len(self.boxes))
+        return fill(self.truth, self.truth_start, self.boxes, self.start, begin), begin
+
+
+def _overlaps_loop(truth: Float, truth_start: Int, boxes: Float, start: Int, begin: Int) -> Float:
+    """For numba."""
+    out = np.empty(begin[-1])
+    for i in range(len(start) - 1):
+        at = begin[i]
+        for j in range(start[i], start[i + 1]):
+            x1, y1, x2, y2 = boxes[j]
+            area = (x2 - x1) * (y2 - y1)
+            for g in range(truth_start[i], truth_start[i + 1]):
+                b = truth[g]
+                w, h = min(x2, b[2]) - max(x1, b[0]), min(y2, b[3]) - max(y1, b[1])
+                overlap = max(w, 0.0) * max(h, 0.0)
+                union = area + (b[2] - b[0]) * (b[3] - b[1]) - overlap
+                out[at] = overlap / union if union > 0 else 0.0
+                at += 1
+    return out
+
+
+def _overlaps_numpy(truth: Float, truth_start: Int, boxes: Float, start: Int, begin: Int) -> Float:
+    """The same without numba."""
+    out = np.empty(begin[-1])
+    for i in np.flatnonzero(np.diff(begin)):
+        own = boxes[start[i] : start[i + 1]], truth[truth_start[i] : truth_start[i + 1]]
+        out[begin[i] : begin[i + 1]] = iou_matrix(*own).reshape(-1)
+    return out
 
 
 def box_table(truth: Truth, predictions: Predictions) -> BoxTable:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core import jit
-from hilum.core.geometry import iou_matrix
 from hilum.evaluate.metrics.boxes import BoxTable
 
 Float = NDArray[np.float64]
@@ -62,7 +61,8 @@ def match(
     ignored_truth, outside = _outside(table.truth, areas), _outside(table.boxes, areas)
     loop = jit.choose(_match_loop, _match_numpy, len(table.truth) + len(table.boxes))
     verdict = loop(
-        *(table.truth, table.truth_start, table.boxes, table.start),
+        *table.overlaps(),
+        *(table.truth_start, table.start),
         *(np.minimum(thresholds, 1 - 1e-10), ignored_truth, outside),
     )
     before = np.concatenate([np.zeros((len(areas), 1), np.int64), (~ignored_truth).cumsum(1)], 1)
@@ -75,12 +75,10 @@ def found_truths(table: BoxTable, iou: float) -> Bool:
     table = table.best_first()
     free = np.ones(len(table.truth), np.bool_)
     limit = min(iou, 1 - 1e-10)
-    for i in np.flatnonzero((table.truths_per_image > 0) & (table.boxes_per_image > 0)):
-        true_rows = slice(table.truth_start[i], table.truth_start[i + 1])
-        left = free[true_rows]  # a view
-        for row in iou_matrix(
-            table.boxes[table.start[i] : table.start[i + 1]], table.truth[true_rows]
-        ):
+    overlaps, begin = table.overlaps()
+    for i in np.flatnonzero(np.diff(begin)):
+        left = free[table.truth_start[i] : table.truth_start[i + 1]]  # a view
+        for row in overlaps[begin[i] : begin[i + 1]].reshape(-1, len(left)):
             value = np.where(left, row, -1.0)
             best = len(value) - 1 - int(value[::-1].argmax())  # of equals the last
             if value[best] >= limit:
@@ -95,9 +93,9 @@ def _outside(boxes: Float, areas: Float) -> Bool:
 
 
 def _match_loop(
-    truth: Float,
+    iou: Float,
+    begin: Int,
     truth_start: Int,
-    boxes: Float,
     start: Int,
     thresholds: Float,
     ignored_truth: Bool,
@@ -105,28 +103,15 @@ def _match_loop(
 ) -> Int8:
     """Verdicts (areas, thresholds, p) of boxes sorted within images; for numba."""
     areas, many = len(outside), len(thresholds)
-    verdict = np.zeros((areas, many, len(boxes)), np.int8)
-    most_t = most_p = 0
-    for i in range(len(start) - 1):
-        most_t = max(most_t, truth_start[i + 1] - truth_start[i])
-        most_p = max(most_p, start[i + 1] - start[i])
-    iou = np.empty((most_p, most_t))
-    used = np.empty(most_t, np.bool_)
+    verdict = np.zeros((areas, many, start[-1]), np.int8)
     for i in range(len(start) - 1):
         t0, p0 = truth_start[i], start[i]
         nt, np_ = truth_start[i + 1] - t0, start[i + 1] - p0
-        for j in range(np_):
-            x1, y1, x2, y2 = boxes[p0 + j]
-            area = (x2 - x1) * (y2 - y1)
-            for g in range(nt):
-                b = truth[t0 + g]
-                w, h = min(x2, b[2]) - max(x1, b[0]), min(y2, b[3]) - max(y1, b[1])
-                overlap = max(w, 0.0) * max(h, 0.0)
-                union = area + (b[2] - b[0]) * (b[3] - b[1]) - overlap
-                iou[j, g] = overlap / union if union > 0 else 0.0
+        own = iou[begin[i] : begin[i + 1]].reshape(np_, nt)
+        used = np.empty(nt, np.bool_)
         for a in range(areas):
             for m in range(many):
-                used[:nt] = False
+                used[:] = False
                 for j in range(np_):
                     best = -1
                     for wanted in (False, True):  # true boxes that count come first
@@ -134,8 +119,8 @@ def _match_loop(
                         for g in range(nt):
                             if used[g] or ignored_truth[a, t0 + g] != wanted:
                                 continue
-                            if iou[j, g] >= limit:
-                                best, limit = g, iou[j, g]
+                            if own[j, g] >= limit:
+                                best, limit = g, own[j, g]
                         if best >= 0:
                             break
                     if best >= 0:
@@ -147,9 +132,9 @@ def _match_loop(
 
 
 def _match_numpy(
-    truth: Float,
+    iou: Float,
+    begin: Int,
     truth_start: Int,
-    boxes: Float,
     start: Int,
     thresholds: Float,
     ignored_truth: Bool,
@@ -158,16 +143,15 @@ def _match_numpy(
     """The same without numba."""
     shape = (len(outside), len(thresholds))
     verdict = np.repeat(np.where(outside, IGNORED, FALSE)[:, None], shape[1], 1).astype(np.int8)
-    both = (np.diff(truth_start) > 0) & (np.diff(start) > 0)
-    for i in np.flatnonzero(both):
-        rows, true_rows = (slice(s[i], s[i + 1]) for s in (start, truth_start))
-        iou = iou_matrix(boxes[rows], truth[true_rows])
-        ignored = np.broadcast_to(ignored_truth[:, None, true_rows], (*shape, iou.shape[1]))
-        free = np.ones((*shape, iou.shape[1]), np.bool_)
-        for j in range(len(iou)):
-            reach = free & (iou[j] >= thresholds[:, None])
+    for i in np.flatnonzero(np.diff(begin)):
+        own = iou[begin[i] : begin[i + 1]].reshape(start[i + 1] - start[i], -1)
+        ignored = ignored_truth[:, None, truth_start[i] : truth_start[i + 1]]
+        ignored = np.broadcast_to(ignored, (*shape, own.shape[1]))
+        free = np.ones((*shape, own.shape[1]), np.bool_)
+        for j in range(len(own)):
+            reach = free & (own[j] >= thresholds[:, None])
             counts = (reach & ~ignored).any(axis=2, keepdims=True)
-            value = np.where(reach & (ignored != counts), iou[j], -1)
+            value = np.where(reach & (ignored != counts), own[j], -1)
             best = value.shape[2] - 1 - value[..., ::-1].argmax(axis=2)  # of equals the last
             at = (*np.indices(shape), best)
             hit = value[at] >= 0

@@ -6,6 +6,7 @@ Knows no fusion: the caller brings it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
+from hilum.data import split as splitting
 from hilum.data.catalog import Catalog, open_catalog
 from hilum.evaluate.answers import match_answers
 from hilum.evaluate.asked import check_asked
@@ -84,32 +86,35 @@ def searched(
             rsna_score(true, predictions) if metric == "rsna" else detection_ap(true, predictions)
         )
 
-    result = search(score, grid, patient_folds(first, folds))
+    result = search(score, grid, patient_folds(truth, first, folds))
+    asked = {"method": method, "metric": metric, "catalog": truth.name, "split": split}
+    return result, asked | {"images": len(first), "folds": folds} | _document(result)
+
+
+def _document(result: Searched) -> dict[str, Any]:
     best = result.tried.index(result.options)
-    document = {
-        **{"method": method, "metric": metric, "catalog": truth.name, "split": split},
-        **{"images": len(first), "folds": folds, "options": dict(result.options)},
-        **{"score": result.score, "nested": result.nested},
+    return {
+        "options": dict(result.options),
+        "score": result.score,
+        "nested": result.nested,
         "fold_scores": result.table[best].tolist(),
         "tried": [
             {"options": dict(options), "fold_scores": row.tolist()}
             for options, row in zip(result.tried, result.table, strict=True)
         ],
     }
-    return result, document
 
 
-def patient_folds(cases: Cases, folds: int, seed: int = 0) -> Int:
-    """(n,) fold of each image: whole patients, those with a true box spread evenly."""
-    patients = cases.rows["patient"].to_numpy()
-    sick = set(patients[[len(t) > 0 for t in cases.truth]])
-    rng = np.random.default_rng(seed)
-    fold: dict[str, int] = {}
-    for wanted in (True, False):
-        names = sorted(p for p in set(patients) if (p in sick) == wanted)
-        for place, index in enumerate(rng.permutation(len(names))):
-            fold[names[index]] = place % folds
-    return np.array([fold[p] for p in patients])
+def patient_folds(truth: Catalog, cases: Cases, count: int) -> NDArray[Any]:
+    """(n,) fold of each case: whole patients, those with a true box spread evenly.
+
+    Raises:
+        DataError: fewer patients than folds.
+    """
+    rows = truth.table.set_index("image_id").loc[cases.rows["image_id"]].reset_index()
+    boxed = [float(len(boxes) > 0) for boxes in cases.truth]
+    whole = replace(truth, table=rows.assign(**{"label_true-box": boxed}))
+    return splitting.folds(whole, count).table["part"].to_numpy(object)
 
 
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:

@@ -85,8 +85,8 @@ def answer(evidence: Evidence) -> tuple[Answered, ...]:
 
     def of(item: Item) -> Answer:
         found = {name: facts[name] for name in item.facts}
-        said = tuple(fact for fact in found.values() if fact is not None)
-        return Answer(item, said, tuple(name for name, fact in found.items() if fact is None))
+        known = tuple(fact for fact in found.values() if fact is not None)
+        return Answer(item, known, tuple(name for name, fact in found.items() if fact is None))
 
     return tuple(Answered(own, tuple(of(item) for item in own.items)) for own in CHECKLISTS)
 

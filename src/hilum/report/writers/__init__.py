@@ -22,9 +22,7 @@ from hilum.core.errors import ConfigError, HilumError
 from hilum.core.options import Options, checked, unknown
 
 if TYPE_CHECKING:
-    from hilum.core.radiograph import Radiograph
-    from hilum.core.results import ImageResult, PipelineInfo
-    from hilum.dicom.stored import StoredImage
+    from hilum.dicom.analysed import Analysed
 
 log = logging.getLogger(__name__)
 NOT_WRITTEN = "not-written: "  # how a warning about a missing file begins
@@ -47,18 +45,8 @@ class Writer(Protocol):
 
     suffix: ClassVar[str]  # of its files, e.g. ".png"
 
-    def __call__(
-        self,
-        stored: StoredImage | None,
-        radiograph: Radiograph,
-        result: ImageResult,
-        pipeline: PipelineInfo,
-    ) -> Mapping[str, bytes]:
+    def __call__(self, image: Analysed) -> Mapping[str, bytes]:
         """The files of one analysed image.
-
-        Args:
-            stored: where the pixels came from; None for a radiograph made in memory.
-            result: analysed; its findings hold masks at source size.
 
         Returns:
             Contents by what they are: the writer's own name for a single file, another word for
@@ -114,18 +102,12 @@ class File:
         return ("" if self.key == self.writer else f"-{self.key}") + self.suffix
 
 
-def write_all(
-    writers: Mapping[str, Writer],
-    stored: StoredImage | None,
-    radiograph: Radiograph,
-    result: ImageResult,
-    pipeline: PipelineInfo,
-) -> tuple[list[File], list[str]]:
+def write_all(writers: Mapping[str, Writer], image: Analysed) -> tuple[list[File], list[str]]:
     """The files of every writer, and a warning for each that cannot write or breaks at it."""
     files, warnings = list[File](), list[str]()
     for name, writer in writers.items():
         try:
-            contents = writer(stored, radiograph, result, pipeline)
+            contents = writer(image)
         except Exception as error:
             log.debug("writing %s", name, exc_info=True)
             warnings.append(f"{NOT_WRITTEN}{name}: {_why(error)}")

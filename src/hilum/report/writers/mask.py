@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from hilum.core.options import Options
 
 if TYPE_CHECKING:
-    from hilum.core.radiograph import Radiograph
-    from hilum.core.results import ImageResult, PipelineInfo
+    from hilum.dicom.analysed import Analysed
 
 
 class MaskWriter(Options):
@@ -22,10 +21,8 @@ class MaskWriter(Options):
 
     suffix: ClassVar[str] = ".png"
 
-    def __call__(
-        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
-    ) -> Mapping[str, bytes]:
-        masks = result.findings.masks if result.findings else {}
+    def __call__(self, image: Analysed) -> Mapping[str, bytes]:
+        masks = image.result.findings.masks if image.result.findings else {}
         return {name: png(mask) for name, mask in masks.items()}
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import cv2
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from hilum.core.options import Options
+from hilum.report.drawing import encoded
 
 if TYPE_CHECKING:
-    from hilum.core.radiograph import Radiograph
-    from hilum.core.results import ImageResult, PipelineInfo
+    from hilum.dicom.analysed import Analysed
 
 
 class OverlayWriter(Options):
@@ -20,16 +17,10 @@ class OverlayWriter(Options):
 
     suffix: ClassVar[str] = ".png"
 
-    def __call__(
-        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
-    ) -> Mapping[str, bytes]:
+    def __call__(self, image: Analysed) -> Mapping[str, bytes]:
         from hilum.report.overlay import draw
 
-        if result.findings is None:
+        if image.result.findings is None:
             return {}
-        drawn = draw(radiograph, result.findings, pipeline.operating_points)
-        # Level 1 is three times as fast as the default and a tenth larger.
-        options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        bgr = np.ascontiguousarray(drawn[:, :, ::-1])
-        _, content = cv2.imencode(".png", bgr, options)
-        return {"overlay": content.tobytes()}
+        points = image.pipeline.operating_points
+        return {"overlay": encoded(draw(image.radiograph, image.result.findings, points))}

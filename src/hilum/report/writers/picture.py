@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from hilum.report.drawing import contrast
 
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
-    from hilum.core.results import ImageResult, PipelineInfo
+    from hilum.dicom.analysed import Analysed
 
 
 class PictureWriter(Options):
@@ -25,10 +25,8 @@ class PictureWriter(Options):
     side: int = Field(default=1024, ge=64, le=8192)  # longest, px
     quality: int = Field(default=80, ge=1, le=100)
 
-    def __call__(
-        self, stored: Any, radiograph: Radiograph, result: ImageResult, pipeline: PipelineInfo
-    ) -> Mapping[str, bytes]:
-        grey = picture(radiograph, self.side)
+    def __call__(self, image: Analysed) -> Mapping[str, bytes]:
+        grey = picture(image.radiograph, self.side)
         _, content = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
         return {"picture": content.tobytes()}
 

@@ -19,14 +19,14 @@ def agreement(service: Service) -> dict[str, Any]:
             query.group_by(Feedback.pipeline, Feedback.verdict)
         ):
             counts.setdefault(name or service.pipelines.default, {})[verdict] = int(n)
-    return {name: said | _share(said) for name, said in counts.items()}
+    return {name: verdicts | _share(verdicts) for name, verdicts in counts.items()}
 
 
-def _share(said: dict[str, int]) -> dict[str, Any]:
-    total = sum(said.get(one, 0) for one in ("accept", "reject", "redraw"))
+def _share(verdicts: dict[str, int]) -> dict[str, Any]:
+    total = sum(verdicts.get(one, 0) for one in ("accept", "reject", "redraw"))
     if not total:
         return {"accepted": None, "interval": None}
-    share = said.get("accept", 0) / total
+    share = verdicts.get("accept", 0) / total
     return {"accepted": share, "interval": wilson(share, total)}
 
 

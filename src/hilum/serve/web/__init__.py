@@ -9,11 +9,15 @@ oidc       what an OpenID provider says of them
 login      log in and out
 shapes     what the REST interface takes and answers
 images     images: listed, received, looked at, analysed
+upload     files of an upload -> the intake
+previews   small pictures for readers, kept
 feedback   what readers say, and the catalog that training reads
 admin      users, rules in force, destinations, the audit trail
 stream     server-sent progress
 dicomweb   STOW-RS, QIDO-RS, WADO-RS
 multipart  multipart/related in and out
 held       the DICOM objects that are held, own results included
+monitor    what the monitor says
+status     what this service can do, whether it lives
 metrics    Prometheus
 """

@@ -6,6 +6,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -204,27 +205,34 @@ def _found(
     request: Request, where: Mapping[str, str], level: str, attributes: tuple[str, ...]
 ) -> Response:
     """One answer per study, series or instance; 204 for none (PS3.18 section 10.6.3.3)."""
-    limit, offset, wanted, extra = _query(request)
+    query = _query(request)
     narrowed = dict(where)
     for keyword, name in _NARROWING.items():
-        if re.fullmatch(r"[^*?,\\\0]+", wanted.get(keyword, "")):
-            narrowed.setdefault(name, wanted[keyword])
+        if re.fullmatch(r"[^*?,\\\0]+", query.wanted.get(keyword, "")):
+            narrowed.setdefault(name, query.wanted[keyword])
     groups: dict[str, list[Dataset]] = {}
     for held in readable(objects(service_of(request), narrowed)):
-        if _matches(held.dataset, wanted):
+        if _matches(held.dataset, query.wanted):
             groups.setdefault(str(held.dataset.get(_KEYS[level], "")), []).append(held.dataset)
-        if len(groups) > limit + offset:
+        if len(groups) > query.limit + query.offset:
             break
     base = str(request.url_for("find_studies"))
-    chosen = list(groups.values())[offset : offset + limit]
-    answers = [_answer(group, (*attributes, *extra), level, base) for group in chosen]
+    chosen = list(groups.values())[query.offset : query.offset + query.limit]
+    answers = [_answer(group, (*attributes, *query.attributes), level, base) for group in chosen]
     if not answers:
         return Response(status_code=204)
     return Response(json.dumps([one.to_json_dict() for one in answers]), media_type=JSON)
 
 
-def _query(request: Request) -> tuple[int, int, dict[str, str], tuple[str, ...]]:
-    """limit, offset, conditions by keyword, further attributes."""
+@dataclass(frozen=True, slots=True)
+class _Query:
+    limit: int
+    offset: int
+    wanted: Mapping[str, str]  # values by keyword
+    attributes: tuple[str, ...]  # asked for beside the usual ones
+
+
+def _query(request: Request) -> _Query:
     wanted, extra = dict[str, str](), list[str]()
     numbers = {"limit": MOST, "offset": 0}
     for name, value in request.query_params.multi_items():
@@ -236,7 +244,12 @@ def _query(request: Request) -> tuple[int, int, dict[str, str], tuple[str, ...]]
             extra += [_keyword(one) for one in value.split(",") if one != "all"]
         elif name != "fuzzymatching":
             wanted[_keyword(name)] = value
-    return min(numbers["limit"], MOST), numbers["offset"], wanted, tuple(filter(None, extra))
+    return _Query(
+        limit=min(numbers["limit"], MOST),
+        offset=numbers["offset"],
+        wanted=wanted,
+        attributes=tuple(filter(None, extra)),
+    )
 
 
 def _keyword(name: str) -> str:

@@ -30,40 +30,40 @@ KINDS = {"csv": "text/csv", "parquet": "application/octet-stream", "zip": "appli
 
 
 @router.post("/images/{id}/feedback", status_code=201, response_model=shapes.Feedback)
-def say(request: Request, id: Id, said: shapes.Said, user: Reader) -> Any:
+def say(request: Request, id: Id, remark: shapes.Remark, user: Reader) -> Any:
     """Accept, reject, redraw or comment a finding or the whole image; add what was missed."""
     service = service_of(request)
     with service.records.write() as session:
         image = session.get(Image, id)
         if image is None:
             raise gone("image")
-        _check(session, image, said)
-        row = Feedback(image=id, at=service.clock(), by=user.name, **said.model_dump(mode="json"))
-        row.label, row.comment = plain(said.label), plain(said.comment, 4000)
-        row.finding = plain(said.finding)
+        _check(session, image, remark)
+        row = Feedback(image=id, at=service.clock(), by=user.name, **remark.model_dump(mode="json"))
+        row.label, row.comment = plain(remark.label), plain(remark.comment, 4000)
+        row.finding = plain(remark.finding)
         session.add(row)
-        service.records.say(session, id, image.state, f"feedback by {user.name}: {said.verdict}")
+        service.records.say(session, id, image.state, f"feedback by {user.name}: {remark.verdict}")
         service.audit.add(session, "changed", user=user.name, image=id, text="feedback")
     return shapes.Feedback.model_validate(row, from_attributes=True)
 
 
-def _check(session: Session, image: Image, said: shapes.Said) -> None:
+def _check(session: Session, image: Image, remark: shapes.Remark) -> None:
     """A finding must be there; boxes must lie on the image."""
-    if said.verdict == "comment" and said.finding is None:
+    if remark.verdict == "comment" and remark.finding is None:
         return
-    result = _result(session, image, said.pipeline)
+    result = _result(session, image, remark.pipeline)
     if result is None:
         raise HTTPException(409, "there is no result of this pipeline to speak of")
-    if said.finding is not None and said.finding not in _found(result):
+    if remark.finding is not None and remark.finding not in _found(result):
         raise HTTPException(422, "the result has no finding of this id")
     size = result.document["images"][0]
-    for x1, y1, _, _ in said.boxes or ():
+    for x1, y1, _, _ in remark.boxes or ():
         if x1 >= size["width"] or y1 >= size["height"]:
             raise HTTPException(422, "a box lies beside the image")
 
 
 @router.get("/images/{id}/feedback", response_model=list[shapes.Feedback])
-def said(request: Request, id: Id, _: Reader) -> Any:
+def remarks(request: Request, id: Id, _: Reader) -> Any:
     """All that was said of an image, oldest first."""
     with service_of(request).records.read() as session:
         if session.get(Image, id) is None:
@@ -93,7 +93,7 @@ def catalog(
 def _written(service: Service, folder: Path, form: str) -> Path:
     from hilum.data.feedback import feedback_catalog
 
-    made = feedback_catalog(said_of(service), root=folder)
+    made = feedback_catalog(feedback_of(service), root=folder)
     if form == "csv":
         made.table.to_csv(folder / "feedback.csv", index=False)
         return folder / "feedback.csv"
@@ -107,22 +107,22 @@ def _written(service: Service, folder: Path, form: str) -> Path:
     return folder / "feedback.zip"
 
 
-def said_of(service: Service) -> Iterator[Any]:
-    """Every image of which something was said (`data.feedback.Said`)."""
-    from hilum.data.feedback import Said, Verdict
+def feedback_of(service: Service) -> Iterator[Any]:
+    """Every image with feedback (`data.feedback.ImageFeedback`)."""
+    from hilum.data.feedback import ImageFeedback, Verdict
 
     with service.records.read() as session:
         images = select(Image).where(Image.id.in_(select(Feedback.image))).order_by(Image.id)
         for image in session.scalars(images):
             rows = select(Feedback).where(Feedback.image == image.id).order_by(Feedback.id)
-            said = session.scalars(rows).all()
-            named = next((one.pipeline for one in reversed(said) if one.pipeline), None)
+            verdicts = session.scalars(rows).all()
+            named = next((one.pipeline for one in reversed(verdicts) if one.pipeline), None)
             result = _result(session, image, named)
             if result is None:
                 continue
-            of_it = [one for one in said if (one.pipeline or named) == named]
+            of_it = [one for one in verdicts if (one.pipeline or named) == named]
             size = result.document["images"][0]
-            yield Said(
+            yield ImageFeedback(
                 id=image.id,
                 path=f"images/{image.id}",
                 patient=hashed("patient", image.patient or image.id),

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from hilum.core.results import ImageResult, PipelineInfo, read_mask
+from hilum.dicom.analysed import Analysed
 from hilum.dicom.guard import open_guarded
 from hilum.dicom.stored import StoredImage
 from hilum.report.writers.overlay import OverlayWriter
@@ -152,8 +153,8 @@ def _counts(session: Session, ids: list[str]) -> dict[str, dict[str, Any]]:
         delivered.where(Delivery.image.in_(ids)).group_by(Delivery.image, Delivery.state)
     ):
         out[id]["deliveries"][state] = count
-    said = select(Feedback.image, func.count()).where(Feedback.image.in_(ids))
-    for id, count in session.execute(said.group_by(Feedback.image)):
+    counts = select(Feedback.image, func.count()).where(Feedback.image.in_(ids))
+    for id, count in session.execute(counts.group_by(Feedback.image)):
         out[id]["feedback"] = count
     return out
 
@@ -170,7 +171,9 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
             select(Result).where(Result.image == id, ~Result.shadow).order_by(Result.made)
         ).all()
         history = session.scalars(select(Event).where(Event.image == id).order_by(Event.number))
-        said = session.scalars(select(Feedback).where(Feedback.image == id).order_by(Feedback.id))
+        remarks = session.scalars(
+            select(Feedback).where(Feedback.image == id).order_by(Feedback.id)
+        )
         sent = session.scalars(select(Delivery).where(Delivery.image == id))
         fields = ("id", "destination", "object", "state", "reason")
         return shown(image) | {
@@ -179,7 +182,9 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
             "inverted": image.inverted,
             "results": {one.pipeline: one.document for one in results},
             "history": [{"at": one.at, "what": one.what} for one in history],
-            "feedback": [shapes.Feedback.model_validate(one, from_attributes=True) for one in said],
+            "feedback": [
+                shapes.Feedback.model_validate(one, from_attributes=True) for one in remarks
+            ],
             "deliveries": [{name: getattr(one, name) for name in fields} for one in sent],
         }
 
@@ -350,7 +355,8 @@ def _overlay(service: Service, result: Result) -> bytes:
             masks[kind.removeprefix("mask-")] = read_mask(path.parent, name, shape)
     radiograph = opened(service, result.image).radiograph(window=info.window)
     known = replace(known, findings=replace(known.findings, masks=masks))
-    return OverlayWriter()(None, radiograph, known, info)["overlay"]
+    image = Analysed(stored=None, radiograph=radiograph, result=known, pipeline=info)
+    return OverlayWriter()(image)["overlay"]
 
 
 @router.get("/images/{id}/heatmap", response_model=shapes.Heat)

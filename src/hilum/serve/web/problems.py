@@ -62,8 +62,8 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # Places and reasons only: the values may be names of patients.
-    said = (f"{'.'.join(map(str, one['loc'][:2]))}: {one['msg']}" for one in error.errors()[:5])
-    return problem(422, "; ".join(said))
+    problems = (f"{'.'.join(map(str, one['loc'][:2]))}: {one['msg']}" for one in error.errors()[:5])
+    return problem(422, "; ".join(problems))
 
 
 async def _ours(_: Request, error: Exception) -> JSONResponse:

@@ -33,7 +33,7 @@ class Change(Asked):
     priority: Priority = Field(examples=["stat"])
 
 
-class Said(Asked):
+class Remark(Asked):
     """What a reader says of a finding, or of the image (`finding` null): `accept` and `reject`
     all that was found, `redraw` it anew, `add` what was missed, `comment`."""
 
@@ -45,7 +45,7 @@ class Said(Asked):
     comment: str | None = Field(default=None, max_length=4000)
 
     @model_validator(mode="after")
-    def _fits(self) -> Said:
+    def _fits(self) -> Remark:
         if self.verdict == "redraw" and self.boxes is None:
             raise ValueError("redraw needs `boxes`: [[x1, y1, x2, y2], ...], none: []")
         if self.verdict == "add" and (not self.boxes or self.finding is not None):

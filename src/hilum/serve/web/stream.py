@@ -35,11 +35,11 @@ async def events(
     if state.streams >= STREAMS:
         raise HTTPException(503, "too many listen already", {"Retry-After": "30"})
     after = int(last_event_id) if last_event_id else None
-    told = _told(service_of(request).events, after, request)
-    return StreamingResponse(told, media_type="text/event-stream")
+    stream = _stream(service_of(request).events, after, request)
+    return StreamingResponse(stream, media_type="text/event-stream")
 
 
-async def _told(events: Events, after: int | None, request: Request) -> AsyncIterator[str]:
+async def _stream(events: Events, after: int | None, request: Request) -> AsyncIterator[str]:
     state, silent = request.app.state, 0.0
     state.streams += 1
     try:

@@ -39,12 +39,12 @@ def selection_of_rows(known: Evidence) -> Fact | None:
     left = left_out(known)
     if not rules and left is None:
         return None
-    said = [listed(rules)] if rules else []
+    parts = [listed(rules)] if rules else []
     where = ["recipe.yaml, data"] if rules else []
     if left:
-        said.append(left.text)
+        parts.append(left.text)
         where.append(left.source)
-    return Fact("\n\n".join(said), "; ".join(where))
+    return Fact("\n\n".join(parts), "; ".join(where))
 
 
 def left_out(known: Evidence) -> Fact | None:

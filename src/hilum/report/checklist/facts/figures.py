@@ -40,14 +40,14 @@ def intervals(known: Evidence) -> Fact | None:
 
 def robustness(known: Evidence) -> Fact | None:
     """Checks of what scores lean on, and of the precision."""
-    said = []
+    checks = []
     if "Shortcuts" in known.card:
-        said.append(
+        checks.append(
             "Scores with the lungs hidden, with the border alone, by source (card.md, Shortcuts)."
         )
     if known.manifest and len(known.manifest.precisions) > 1:
-        said.append(f"Numbers in {' and '.join(known.manifest.precisions)} (card.md, Numbers).")
-    return Fact(" ".join(said), "card.md") if said else None
+        checks.append(f"Numbers in {' and '.join(known.manifest.precisions)} (card.md, Numbers).")
+    return Fact(" ".join(checks), "card.md") if checks else None
 
 
 def internal_test(known: Evidence) -> Fact | None:

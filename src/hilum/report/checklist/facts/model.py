@@ -53,22 +53,22 @@ def task(known: Evidence) -> Fact | None:
 
 def architecture(known: Evidence) -> Fact | None:
     """Layers, inputs, outputs."""
-    said = []
+    sentences = []
     family = technology(known)
     if family:
-        said.append(family.text)
+        sentences.append(family.text)
     if known.manifest:
         own = known.manifest
         size = own.preprocessing.size
         outputs = [
             name for key, name in own.outputs.model_dump().items() if name and key != "image"
         ]
-        said.append(
+        sentences.append(
             f"Input: 1 × {size} × {size} px; raw outputs: {', '.join(outputs)}; every layer with "
             f"its weights: {', '.join(own.precisions.values())} (ONNX)."
         )
-        return Fact(" ".join(said), "manifest.json, outputs, precisions")
-    return Fact(said[0], family.source, "the exported graph") if family else None
+        return Fact(" ".join(sentences), "manifest.json, outputs, precisions")
+    return Fact(sentences[0], family.source, "the exported graph") if family else None
 
 
 def software(known: Evidence) -> Fact | None:

@@ -29,9 +29,7 @@ from pydicom.filewriter import dcmwrite
 from hilum.core.errors import ConfigError, NotWritten
 from hilum.core.extras import require
 from hilum.core.options import unknown
-from hilum.core.radiograph import Radiograph
-from hilum.core.results import ImageResult, PipelineInfo
-from hilum.dicom.stored import StoredImage
+from hilum.dicom.analysed import Analysed
 from hilum.report.writers.dicom.analysis import Analysis
 from hilum.report.writers.dicom.source import source_of
 
@@ -46,19 +44,12 @@ KINDS = {
 
 
 def dicom_objects(
-    stored: StoredImage | None,
-    radiograph: Radiograph,
-    result: ImageResult,
-    kinds: Iterable[str],
-    pipeline: PipelineInfo,
-    created: datetime | None = None,
+    image: Analysed, kinds: Iterable[str], created: datetime | None = None
 ) -> dict[str, Dataset]:
     """One DICOM object of each kind about an analysed image.
 
     Args:
-        stored: the source, for its header.
-        radiograph: the source, decoded; drawn into the secondary capture.
-        result: an analysed image with its masks in memory.
+        image: its masks are in memory.
         kinds: names of `KINDS`.
         created: when the image was analysed; now by default. With it a retry is the same, byte
             by byte; the UIDs are the same in any case.
@@ -72,17 +63,18 @@ def dicom_objects(
     """
     require("dicom")
     builders = {kind: _builder(kind) for kind in kinds}
+    result = image.result
     if result.status != "analysed" or result.findings is None:
         raise NotWritten(f"The image is {result.status}; needed: one that is analysed.")
-    source = source_of(stored, radiograph)
+    source = source_of(image.stored, image.radiograph)
     logging.getLogger("highdicom").setLevel(logging.WARNING)  # its notes quote identifiers
     analysis = Analysis(
         source=source.image,
         patient=source.patient,
         left_out=source.left_out,
-        radiograph=radiograph,
+        radiograph=image.radiograph,
         findings=result.findings,
-        pipeline=pipeline,
+        pipeline=image.pipeline,
         created=created or datetime.now(),
     )
     return {kind: build(analysis) for kind, build in builders.items()}

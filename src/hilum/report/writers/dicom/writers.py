@@ -9,9 +9,7 @@ from hilum.core.options import Options
 from hilum.report.writers.dicom import dicom_objects, to_bytes
 
 if TYPE_CHECKING:
-    from hilum.core.radiograph import Radiograph
-    from hilum.core.results import ImageResult, PipelineInfo
-    from hilum.dicom.stored import StoredImage
+    from hilum.dicom.analysed import Analysed
 
 
 class DicomWriter(Options):
@@ -25,15 +23,8 @@ class DicomWriter(Options):
         """A key of `report.writers.dicom.KINDS`."""
         return self.name
 
-    def __call__(
-        self,
-        stored: StoredImage | None,
-        radiograph: Radiograph,
-        result: ImageResult,
-        pipeline: PipelineInfo,
-    ) -> Mapping[str, bytes]:
-        objects = dicom_objects(stored, radiograph, result, [self.kind], pipeline)
-        return {self.name: to_bytes(objects[self.kind])}
+    def __call__(self, image: Analysed) -> Mapping[str, bytes]:
+        return {self.name: to_bytes(dicom_objects(image, [self.kind])[self.kind])}
 
 
 class SrWriter(DicomWriter):

@@ -12,6 +12,44 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _audit()
+    _events()
+    _images()
+    _notes()
+    _sessions()
+    _work()
+    _deliveries()
+    _feedback()
+    _results()
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_results_image"), table_name="results")
+    op.drop_table("results")
+    op.drop_index(op.f("ix_feedback_image"), table_name="feedback")
+    op.drop_table("feedback")
+    op.drop_index(op.f("ix_deliveries_state"), table_name="deliveries")
+    op.drop_index(op.f("ix_deliveries_image"), table_name="deliveries")
+    op.drop_table("deliveries")
+    op.drop_index("work_due", table_name="work")
+    op.drop_index(op.f("ix_work_subject"), table_name="work")
+    op.drop_index(op.f("ix_work_owner"), table_name="work")
+    op.drop_table("work")
+    op.drop_table("sessions")
+    op.drop_table("notes")
+    op.drop_index(op.f("ix_images_study"), table_name="images")
+    op.drop_index(op.f("ix_images_sop"), table_name="images")
+    op.drop_index(op.f("ix_images_score"), table_name="images")
+    op.drop_index(op.f("ix_images_patient"), table_name="images")
+    op.drop_index("images_state", table_name="images")
+    op.drop_index("images_received", table_name="images")
+    op.drop_table("images")
+    op.drop_index(op.f("ix_events_image"), table_name="events")
+    op.drop_table("events")
+    op.drop_table("audit")
+
+
+def _audit() -> None:
     op.create_table(
         "audit",
         sa.Column("number", sa.Integer(), nullable=False),
@@ -21,6 +59,9 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("number"),
     )
+
+
+def _events() -> None:
     op.create_table(
         "events",
         sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
@@ -31,6 +72,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_index(op.f("ix_events_image"), "events", ["image"], unique=False)
+
+
+def _images() -> None:
     op.create_table(
         "images",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -73,12 +117,18 @@ def upgrade() -> None:
     op.create_index(op.f("ix_images_score"), "images", ["score"], unique=False)
     op.create_index(op.f("ix_images_sop"), "images", ["sop"], unique=False)
     op.create_index(op.f("ix_images_study"), "images", ["study"], unique=False)
+
+
+def _notes() -> None:
     op.create_table(
         "notes",
         sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _sessions() -> None:
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -88,6 +138,9 @@ def upgrade() -> None:
         sa.Column("expires", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+
+
+def _work() -> None:
     op.create_table(
         "work",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -107,6 +160,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_work_owner"), "work", ["owner"], unique=False)
     op.create_index(op.f("ix_work_subject"), "work", ["subject"], unique=False)
     op.create_index("work_due", "work", ["state", "priority", "due"], unique=False)
+
+
+def _deliveries() -> None:
     op.create_table(
         "deliveries",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -127,6 +183,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_deliveries_image"), "deliveries", ["image"], unique=False)
     op.create_index(op.f("ix_deliveries_state"), "deliveries", ["state"], unique=False)
+
+
+def _feedback() -> None:
     op.create_table(
         "feedback",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -146,6 +205,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_feedback_image"), "feedback", ["image"], unique=False)
+
+
+def _results() -> None:
     op.create_table(
         "results",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -164,29 +226,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_results_image"), "results", ["image"], unique=False)
-
-
-def downgrade() -> None:
-    op.drop_index(op.f("ix_results_image"), table_name="results")
-    op.drop_table("results")
-    op.drop_index(op.f("ix_feedback_image"), table_name="feedback")
-    op.drop_table("feedback")
-    op.drop_index(op.f("ix_deliveries_state"), table_name="deliveries")
-    op.drop_index(op.f("ix_deliveries_image"), table_name="deliveries")
-    op.drop_table("deliveries")
-    op.drop_index("work_due", table_name="work")
-    op.drop_index(op.f("ix_work_subject"), table_name="work")
-    op.drop_index(op.f("ix_work_owner"), table_name="work")
-    op.drop_table("work")
-    op.drop_table("sessions")
-    op.drop_table("notes")
-    op.drop_index(op.f("ix_images_study"), table_name="images")
-    op.drop_index(op.f("ix_images_sop"), table_name="images")
-    op.drop_index(op.f("ix_images_score"), table_name="images")
-    op.drop_index(op.f("ix_images_patient"), table_name="images")
-    op.drop_index("images_state", table_name="images")
-    op.drop_index("images_received", table_name="images")
-    op.drop_table("images")
-    op.drop_index(op.f("ix_events_image"), table_name="events")
-    op.drop_table("events")
-    op.drop_table("audit")
