@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
+from torchvision.models.detection import (
+    MaskRCNN,
+    fasterrcnn_resnet50_fpn,
+    maskrcnn_resnet50_fpn,
+)
 from torchvision.models.detection.image_list import ImageList
 
 from hilum.core.errors import ConfigError
@@ -20,24 +25,27 @@ from hilum.models.two_stage import TwoStage
 from hilum.models.weights import Account, read_weights
 
 SIZE = 128  # px
-CLASSES = {"head.classes", "head.deltas", "mask_head.1.mask_fcn_logits"}
+CLASSES = {"head.classes", "head.deltas"}
+MASKS = {"mask_head.1.mask_fcn_logits"}
 
 
 def start(net: Model, file: Path) -> Account:
     return load_weights(net, read_weights(str(file)), str(file))
 
 
-def test_all_but_the_class_predictors_fit() -> None:
-    theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+@pytest.mark.parametrize("kind", ["faster-rcnn", "mask-rcnn"])
+def test_all_but_the_class_predictors_fit(kind: Literal["faster-rcnn", "mask-rcnn"]) -> None:
+    network = maskrcnn_resnet50_fpn if kind == "mask-rcnn" else fasterrcnn_resnet50_fpn
+    theirs = network(weights=None, weights_backbone=None).state_dict()
     assert is_torchvision(theirs)
-    options = TwoStageOptions(kind="mask-rcnn", encoder="resnet50", pretrained=False)
+    options = TwoStageOptions(kind=kind, encoder="resnet50", pretrained=False)
     with torch.device("meta"):
         own = build_model(options, 128, Targets(), 0).state_dict()
     found = from_torchvision(theirs)
     assert not is_torchvision(found)
     assert set(found) == set(own)  # every layer has its name, none is left over
     unfit = {name.rsplit(".", 1)[0] for name in own if own[name].shape != found[name].shape}
-    assert unfit == CLASSES
+    assert unfit == CLASSES | (MASKS if kind == "mask-rcnn" else set())
     old = {
         name.replace("rpn.head.conv.0.0.", "rpn.head.conv.").replace(
             "_blocks.0.0.", "_blocks.0."

@@ -62,6 +62,14 @@ def test_runs_of_one_epoch_are_points_of_a_sweeps_curves() -> None:
     assert {line.get_marker() for line in axes.get_lines()} == {"o"}
 
 
+def test_a_run_of_one_epoch_has_its_page_without_a_warning() -> None:
+    rate = 1.0000000000000001e-07  # of which Matplotlib makes a range of nothing
+    rows = _rows()[:1].assign(learning_rate=rate)
+    assert 'aria-label="Learning rate"' in _page(rows)
+    curves = {(v, "a"): rows for v in ("base", "other")}
+    assert not any("each run" in f.caption.lower() for f in sweep_figures("ap50", curves))
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_sweep_draws_every_component_group_by_group(grouped: bool) -> None:
     curves = {(v, str(s)): _rows(s) for v in ("a light", "a heavy", "b light") for s in (0, 1)}

@@ -262,7 +262,7 @@ def test_a_sweep_says_when_no_difference_is_shown() -> None:
     # Student's interval of .50, .54, .52: sd .02, t(2) = 4.3027
     assert table.loc["base", "high"] - 0.52 == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
     alone = sweep.compare(runs[runs["repeat"] == "a"], "ap50").set_index("variant")
-    assert alone.loc["worse", "verdict"] == "no difference shown"  # one seed shows nothing
+    assert alone.loc["worse", "verdict"] == "not tested: one run"
 
 
 def test_every_recipe_of_a_sweep_reads() -> None:

@@ -313,11 +313,11 @@ def test_variants_are_compared_run_by_run_with_students_interval(seed: int) -> N
     assert turned.loc["base"]["difference"] == pytest.approx(-gaps.mean())
 
 
-def test_one_run_a_variant_shows_no_difference() -> None:
+def test_one_run_a_variant_tests_nothing() -> None:
     rows = [("base", "a", 0.1), ("other", "a", 0.9), ("third", "b", 0.9)]
     runs = pd.DataFrame(rows, columns=["variant", "repeat", "ap50"])
     table = compare(runs, "ap50").set_index("variant")
-    assert table.loc["other"]["verdict"] == "no difference shown"
+    assert table.loc["other"]["verdict"] == "not tested: one run"
     assert table.loc["third"]["verdict"] == "has no ap50"  # nothing to pair it with
     assert math.isnan(table.loc["other"]["low"])
 

@@ -118,10 +118,11 @@ def _of_groups(
     title = text(name) if name.startswith("val_") else f"{text(name)} on validation"
     values = pd.concat([rows[name] for rows in curves.values() if name in rows])
     limits = (float(values.min()), float(values.max())) if len(groups) > 1 else None
+    several = len({variant for variant, _ in curves}) < len(curves)
     return [
         Figure(
             f"{title}: {group}" if group else title,
-            "Each run thin, the mean of a variant's runs thick.",
+            "Each run thin, the mean of a variant's runs thick." if several else "",
             partial(
                 _variants,
                 curves={key: rows for key, rows in curves.items() if key[0] in variants},
@@ -214,6 +215,9 @@ def _log(axes: Axes) -> None:
     """Logarithmic, with plain numbers (2.5, not 2.5 × 10⁰) where they span no decade."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+    low, high = axes.dataLim.intervaly
+    if low == high > 0:  # one value: no range to choose from
+        axes.set_ylim(low / 2, high * 2)
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high < 10 * low:

@@ -313,7 +313,7 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
     first.
 
     Columns: variant, runs, value, low, high, difference, difference_low, difference_high, verdict.
-    With one run a variant there is no interval, and no difference is shown. Runs on folds share
+    With one run a variant there is no interval, and nothing is tested. Runs on folds share
     training images, so their interval is too narrow (Nadeau and Bengio 2003).
     """
     first = str(runs["variant"].iloc[0])
@@ -331,6 +331,8 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
             row["verdict"] = ("higher" if mean > 0 else "lower") if sure else "no difference shown"
             if not len(paired):
                 row["verdict"] = f"has no {metric}"
+            elif len(paired) == 1:
+                row["verdict"] = "not tested: one run"
         rows.append(row)
     return pd.DataFrame(rows)
 
