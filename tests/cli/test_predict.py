@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.cli.main import app
+from hilum.core.errors import ConfigError
 from hilum.dicom.guard import _Child
 from hilum.inference.journal import NAME
 
@@ -41,6 +42,35 @@ def findings(out: Path) -> dict[str, object]:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     return write_toy_pipeline(tmp_path)
+
+
+def test_results_beside_the_images_are_neither_read_nor_written_over_them(
+    tmp_path: Path, pipeline: Path
+) -> None:
+    images = tmp_path / "images"
+    write_png(images / "a.png", 1, 96, 80)
+    (images / "b.png").symlink_to("a.png")
+    arguments = ("predict", images, "--out", images, "--pipeline", pipeline, "--workers", "1")
+    for _ in range(2):
+        code, text = hilum(*arguments)
+        assert code == 0, text
+        assert "1 more names of the same files were passed over" in text
+        assert [Path(one["path"]).name for one in findings(images)["images"]] == ["a.png"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["findings.csv", "mask/a.png", "index.html"])
+def test_results_are_not_mixed_with_files_of_their_names(
+    tmp_path: Path, pipeline: Path, name: str
+) -> None:
+    write_png(tmp_path / "images" / "a.png", 1, 96, 80)
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    arguments = ("predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline)
+    with pytest.raises(ConfigError, match="not made by a run of hilum"):
+        CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert mine.read_text() == "mine"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(name).parts[0]]
 
 
 def test_an_untrusted_file_that_kills_its_reader_costs_itself(

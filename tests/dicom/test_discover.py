@@ -18,7 +18,8 @@ from pydicom.sequence import Sequence
 
 from helpers.dicom_files import image, stored, to_bytes
 from hilum.core.errors import InputRefused, LimitRefused, NotFoundRefused, UnreadableRefused
-from hilum.dicom.discover import Item, discover
+from hilum.core.files import OWN_MARK
+from hilum.dicom.discover import Item, discover, distinct
 from hilum.dicom.limits import Limits
 
 FILE = image(stored())
@@ -53,6 +54,36 @@ def test_folders_are_walked_sorted_and_sidecars_left_out(tmp_path: Path) -> None
         path.write_bytes(b"text")
     result = [Path(n).relative_to(tmp_path).as_posix() for n in names(tmp_path)]
     assert result == ["a.png", "b.dcm", "z.jpg", "sub/c", "sub/deep/d.dicom"]
+
+
+def test_a_file_counts_once_however_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(FILE)
+    (tmp_path / "b.dcm").symlink_to("a.dcm")
+    (tmp_path / "c.dcm").hardlink_to(tmp_path / "a.dcm")
+    (tmp_path / "d.dcm").write_bytes(FILE)  # a copy is a file of its own
+    (tmp_path / "gone.dcm").symlink_to("nowhere")
+    zipped = pack(tmp_path / "e.zip", {"x.dcm": FILE, "y.dcm": FILE})
+    (tmp_path / "f.zip").symlink_to("e.zip")
+    once, again = distinct(discover([tmp_path / "a.dcm", tmp_path, zipped]))
+    own = [Path(item.name).name for item in once]
+    assert own == ["a.dcm", "d.dcm", "e.zip!x.dcm", "e.zip!y.dcm", "gone.dcm"]
+    short = {Path(name).name: Path(first).name for name, first in again.items()}
+    assert short == {
+        **dict.fromkeys(("a.dcm", "b.dcm", "c.dcm"), "a.dcm"),
+        **{f"{z}.zip!{name}.dcm": f"e.zip!{name}.dcm" for z in "ef" for name in "xy"},
+    }
+
+
+def test_pictures_of_results_are_no_inputs_when_named_themselves(tmp_path: Path) -> None:
+    for name in ("picture", "mask"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(PNG)
+    assert len(names(tmp_path / "picture")) == 1  # anybody's folder
+    (tmp_path / OWN_MARK).mkdir()
+    (item,) = discover([tmp_path / "picture"])
+    assert "pictures that hilum made" in reason(item, NotFoundRefused)
+    (item,) = discover([os.path.relpath(tmp_path / "mask")])
+    assert "pictures that hilum made" in reason(item, NotFoundRefused)
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def predict(
 
     Example: hilum predict studies/ more.zip --out results --write picture,mask,overlay
     """
-    from hilum.dicom.discover import discover
+    from hilum.dicom.discover import discover, distinct
     from hilum.dicom.reading import Reading
     from hilum.inference.folder import analyse
     from hilum.inference.pipeline import Pipeline
@@ -60,7 +60,11 @@ def predict(
     results = ResultFolder(out.resolve(), parse(write))
     described = Pipeline.load(pipeline, change).with_named(bundle)
     how = common.running(described, precision, workers, threads)
-    inputs = list(discover(paths))
+    inputs, again = distinct(discover(paths))
+    if again:
+        name, first = next(iter(again.items()))
+        known = f"{name} is {first}" if name != first else f"{name}, named twice"
+        typer.echo(f"{len(again)} more names of the same files were passed over: {known}", err=True)
     with common.progress("analysing", len(inputs)) as advance:
         run = analyse(
             inputs,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hilum.core.errors import (
     InputRefused,
@@ -90,6 +91,34 @@ def discover(
             yield from _file(name, limits)
 
 
+def distinct(items: Iterable[Item]) -> tuple[list[Item], dict[str, str]]:
+    """Each file once, by its first name, however often it was named or linked to.
+
+    Returns:
+        The items; each other name -> the first.
+    """
+    first: dict[tuple[Any, str | None], str] = {}
+    once, again = list[Item](), dict[str, str]()
+    for item in items:
+        key = _same_file(item.path), item.member
+        if key in first:
+            again[item.name] = first[key]
+        else:
+            first[key] = item.name
+            once.append(item)
+    return once, again
+
+
+def _same_file(path: str) -> Any:
+    """Equal for links to one file; the path itself of what is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return path
+    # Windows knows no number of some files.
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
+
+
 def is_sidecar(name: str) -> bool:
     """Whether a file of this name is met in folders and zips only to be left out."""
     base = name.rsplit("/", 1)[-1]
@@ -102,7 +131,18 @@ def _is_dicomdir(name: str) -> bool:
     return _plain(name).partition(".")[0] == "dicomdir"
 
 
+def _is_own(folder: str) -> bool:
+    """Whether hilum put the pictures of its results there."""
+    parent, name = os.path.split(os.path.abspath(folder))
+    return name in OWN_PICTURES and os.path.isdir(os.path.join(parent, OWN_MARK))
+
+
 def _folder(root: str, limits: Limits) -> Iterator[Item]:
+    if _is_own(root):
+        problem = "it holds pictures that hilum made of its results."
+        refusal = NotFoundRefused(root, problem, "Name the folder of the images.")
+        yield Item(root, root, refusal=refusal)
+        return
     any_file, seen = False, {os.path.realpath(root)}
     closed: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=closed.append, followlinks=True):

@@ -42,6 +42,10 @@ class Results(Protocol):
 
     def __call__(self, image: Analysed) -> ImageResult: ...
 
+    def check(self) -> None:
+        """Raises ConfigError where answers cannot go there."""
+        ...
+
     def finish(self, run: RunResult) -> None: ...
 
 
@@ -69,6 +73,7 @@ def analyse(
     """
     from hilum import __version__
 
+    results.check()
     loaded = LoadedPipeline(pipeline)
     settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
     settings["full_range"] = reading.full_range

@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hilum.core.files import write_quickly, write_text
+from hilum.core.errors import ConfigError
+from hilum.core.files import OWN_MARK, OWN_PICTURES, write_quickly, write_text
 from hilum.core.outlines import svg_path
 from hilum.core.results import FINDINGS, ImageResult, RunResult
 from hilum.dicom.analysed import Analysed
 from hilum.report.writers import Writer, write_all
 
+TABLE, PAGE = "findings.csv", "index.html"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -40,6 +42,17 @@ class ResultFolder:
 
     path: Path
     writers: Mapping[str, Writer]
+
+    def check(self) -> None:
+        """Raises ConfigError where somebody's own files have the names of results."""
+        if (self.path / OWN_MARK).is_dir():
+            return
+        names = (FINDINGS, TABLE, PAGE, *sorted(OWN_PICTURES))
+        if taken := [name for name in names if (self.path / name).exists()]:
+            raise ConfigError(
+                f"{self.path}: {', '.join(taken)} there, and not made by a run of hilum; needed: a "
+                "folder where results are not mixed with your files, choose another --out"
+            )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,7 +90,7 @@ class ResultFolder:
         from hilum.report.page import write_page
 
         write_text(self.path / FINDINGS, to_text(run))
-        write_text(self.path / "findings.csv", to_csv(run))
+        write_text(self.path / TABLE, to_csv(run))
         write_page(self.path, run)
 
 
