@@ -138,6 +138,15 @@ def test_a_number_is_short_and_true_to_six_digits(value: float) -> None:
 # --- fused files ---
 
 
+def test_an_image_that_one_file_lacks_is_named_with_both_files() -> None:
+    one, two = (
+        PredictionFile("rsna", {name: predictions(0) for name in names}) for names in ("ab", "b")
+    )
+    for files in ({"x": one, "y": two}, {"y": two, "x": one}):
+        with pytest.raises(DataError, match="1 images of x are not in y, 'a' first"):
+            fuse_files(files, lambda _: Prediction(width=0, height=0))
+
+
 def test_files_are_fused_image_by_image_in_the_first_ones_pixels() -> None:
     box = np.array([[10.0, 20, 30, 40]])
 

@@ -112,6 +112,8 @@ def ensemble(
         common.print_json(summary)
     else:
         _tell(summary)
+        if _is_table(out, fused.file):
+            typer.echo("a table of boxes; for a challenge's file: --out x.json, then hilum submit")
 
 
 def _tell(summary: Mapping[str, Any]) -> None:
@@ -153,10 +155,14 @@ def _write(out: Path, fused: PredictionFile) -> None:
     from hilum.evaluate.prediction_files import document, write_predictions
     from hilum.report.results import to_csv
 
-    if fused.form == "findings" and out.suffix.lower() == ".csv":
+    if _is_table(out, fused):
         write_text(out, to_csv(RunResult.from_json(document(fused))))
     else:
         write_predictions(out, fused)
+
+
+def _is_table(out: Path, fused: PredictionFile) -> bool:
+    return fused.form == "findings" and out.suffix.lower() == ".csv"
 
 
 def _stage(text: str) -> StageSpec:

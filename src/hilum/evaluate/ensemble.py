@@ -17,7 +17,6 @@ import numpy as np
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.prediction import Boxes, Prediction
 from hilum.evaluate.answers import in_frame
-from hilum.evaluate.challenges.tables import same_ids
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
 from hilum.evaluate.truth import Size
 
@@ -71,8 +70,7 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
     first = parts[0]
     if len({part.form for part in parts}) > 1:
         raise ConfigError(f"files are {', '.join(p.form for p in parts)}; needed: one form")
-    for part in parts[1:]:
-        same_ids(first.images, part.images)
+    _check_images(files)
     _check_labels(files)
     boxed = {name for name, part in files.items() if _has_boxes(part)}
     images, scaled, unstated, partial = dict[str, ImagePredictions](), 0, 0, 0
@@ -93,6 +91,19 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
         unstated=unstated,
         partial=partial,
     )
+
+
+def _check_images(files: Mapping[str, PredictionFile]) -> None:
+    """Raises DataError for an image that one file has and another lacks."""
+    first, *others = files
+    for other in others:
+        for has, lacks in ((first, other), (other, first)):
+            lost = files[has].images.keys() - files[lacks].images.keys()
+            if lost:
+                raise DataError(
+                    f"{len(lost)} images of {has} are not in {lacks}, {min(lost)!r} first; needed: "
+                    "files of the same images"
+                )
 
 
 def _check_labels(files: Mapping[str, PredictionFile]) -> None:
