@@ -140,7 +140,8 @@ def wado(content: bytes) -> bytes:
 
 
 def c_store(path: Path) -> bool:
-    command = ["storescu", "-q", "-R", "-aec", "ORTHANC", "127.0.0.1", DICOM, str(path)]
+    # dcmtk's: pynetdicom brings another program of this name, with other options.
+    command = ["/usr/bin/storescu", "-q", "-R", "-aec", "ORTHANC", "127.0.0.1", DICOM, str(path)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

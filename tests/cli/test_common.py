@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 import typer
 
@@ -40,6 +43,17 @@ def test_what_the_disk_refuses_is_no_fault_of_ours(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "hilum: out/a.png: No space left on device\n"
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_is_no_fault_of_ours_when_a_library_names_no_file(
+    capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    def app() -> None:
+        raise OSError(code, "Error writing bytes to file. Detail: [errno ..]")
+
+    assert guarded(app) == 3
+    assert capsys.readouterr().err == f"hilum: {os.strerror(code)}\n"
+
+
 def test_an_interrupt_says_what_is_kept(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,8 +64,8 @@ def test_an_interrupt_says_what_is_kept(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", ["hilum"])
-    assert guarded(app) == 3
-    assert "run again to go on" in capsys.readouterr().err
+    assert guarded(app) == 130
+    assert "what was finished is kept. Run the same command again" in capsys.readouterr().err
 
 
 def test_an_unforeseen_error_is_ours_and_shows_its_place_when_asked(

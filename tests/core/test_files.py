@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import stat
@@ -43,6 +44,30 @@ def test_a_file_is_replaced_whole_and_leaves_no_other(tmp_path: Path, write: obj
         write(target, content)  # type: ignore[operator]
         assert target.read_bytes() == content
         assert os.listdir(target.parent) == ["a.json"]
+
+
+def test_a_pipe_without_a_writer_is_empty_and_one_with_a_writer_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert read_at_most(pipe, 10) == b""
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, b"some text")
+    assert read_at_most(pipe, 8) == b"some text"
+    os.close(writer)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_an_error_of_the_disk_names_the_file_that_its_user_knows(
+    tmp_path: Path, write: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path if write is write_bytes else os, "replace", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(tmp_path / "a.json", b"one")  # type: ignore[operator]
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_breaks_while_it_is_written_leaves_the_old_file(tmp_path: Path) -> None:

@@ -36,6 +36,14 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
         load(written(tmp_path, "[node]\nae_titel = 'X'\n"), {})
 
 
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    text = "workers = 'two'\nlog_level = 'loud'\n[node]\nprot = 1\nhots = 'a'\n"
+    with pytest.raises(ConfigError) as wrong:
+        load(written(tmp_path, text), {})
+    for part in ("workers: ", "log_level: ", "mean 'port'", "mean 'host'"):
+        assert part in str(wrong.value)
+
+
 def test_a_rule_cannot_name_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="destination of a rule 'pacs'"):
         load(written(tmp_path, "[[rules]]\ndestinations = ['pacs']\n"), {})

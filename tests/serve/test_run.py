@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from helpers.archive import archive
 from helpers.service import Parts, radiograph_file, toy_pipeline
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError
@@ -100,6 +101,29 @@ def test_check_says_what_to_change(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     only = problems(config(tmp_path / "file" / "below"))
     assert [one.partition(" ")[0] for one in only] == ["folder"]  # and not the database in it
+
+
+def test_check_asks_every_peer_and_looks_for_rules_that_are_never_reached(tmp_path: Path) -> None:
+    nobody = {"host": "127.0.0.1", "port": 1, "ae_title": "OLD"}
+    peers = {
+        "destinations": {"old": {"dicom": nobody}, "pacs": {"web": {"url": "http://127.0.0.1:1"}}},
+        "priors": {"dicom": nobody},
+    }
+    rules = [{"view": "PA"}, {"view": "AP"}, {"view": "pa", "sender": "ICU*"}]
+    away = problems(config(tmp_path, rules=rules, **peers))
+    told = [one.partition(":")[0] for one in away]
+    assert told[0].startswith("rule 3 is never reached")
+    assert told[1:] == ["destination old", "destination pacs", "[priors]"]
+    with (
+        Running(config(tmp_path, node={"port": 0, "ae_title": "OLD"})) as other,
+        archive() as pacs,
+    ):
+        assert other.node is not None
+        there = nobody | {"port": other.node.port}
+        peers["destinations"] = {"old": {"dicom": there}, "pacs": {"web": {"url": pacs.url}}}
+        peers["priors"] = {"dicom": there}
+        elsewhere = config(tmp_path / "b", node={"port": 0, "ae_title": "HILUM"}, **peers)
+        assert problems(elsewhere) == []
 
 
 def test_the_command_checks_and_verifies(tmp_path: Path) -> None:

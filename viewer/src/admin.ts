@@ -17,7 +17,7 @@ export class Admin {
       const [known, monitor] = await Promise.all([api.administration(), api.monitor()]);
       fill(this.root, head(),
         part("Destinations", ...this.destinations(known)),
-        part("Rules in force", h("p", { class: "quiet" }, "The first rule that fits an image decides. They stand in the configuration."), h("ol", { class: "rules" }, ...rules(known))),
+        part("Rules in force", h("p", { class: "quiet" }, "The first rule that fits an image decides. They stand in the configuration."), h("ol", { class: "rules" }, ...known.rules.map(rule))),
         part("Pipelines in shadow", ...this.shadows(monitor.shadow)),
         part("Monitoring", ...this.monitoring(monitor)),
         part("Users", ...users(known)),
@@ -108,16 +108,10 @@ function card(title: string, more: string | null, ...facts: ([string, string | H
     h("dl", {}, ...facts.filter((one) => one !== null).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
-/** What stands behind a rule without conditions is never reached. */
-function rules({ rules }: Administration): HTMLElement[] {
-  const last = rules.findIndex(({ when }) => !Object.keys(when).length);
-  return rules.map((one, index) => rule(one, index > last));
-}
-
-function rule({ when, pipelines, shadow, destinations, priority }: Administration["rules"][number], never: boolean): HTMLElement {
+function rule({ when, pipelines, shadow, destinations, priority, reached }: Administration["rules"][number]): HTMLElement {
   const conditions = Object.entries(when).map(([name, pattern]) => `${name} ${pattern}`).join(", ");
   const does = [pipelines.length ? `analysed by ${pipelines.join(", ")}` : "kept, not analysed", shadow.length ? `in shadow ${shadow.join(", ")}` : "", destinations.length ? `sent to ${destinations.join(", ")}` : "sent nowhere", priority === "routine" ? "" : `priority ${priority}`];
-  return h("li", {}, h("b", {}, conditions || "Everything else"), ` → ${does.filter(Boolean).join("; ")}`, never ? h("span", { class: "bad" }, " ▲ never reached") : null);
+  return h("li", {}, h("b", {}, conditions || "Everything else"), ` → ${does.filter(Boolean).join("; ")}`, reached ? null : h("span", { class: "bad" }, " ▲ never reached"));
 }
 
 function users({ users, provider }: Administration): HTMLElement[] {

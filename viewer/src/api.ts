@@ -64,7 +64,7 @@ export interface Heat { bundle: string; method: string; score: string; value: nu
 /** What an administrator is shown. */
 export interface Administration {
   users: { name: string; role: string; configured: boolean }[]; provider: string | null;
-  rules: { when: Record<string, string>; pipelines: string[]; shadow: string[]; destinations: string[]; priority: Priority }[];
+  rules: { when: Record<string, string>; pipelines: string[]; shadow: string[]; destinations: string[]; priority: Priority; reached: boolean }[];
   destinations: {
     name: string; address: string; objects: string[]; deidentified: boolean; verified_by: string;
     deliveries: { waiting: number; delivered: number; dead: number }; last_delivered: Time; waits_s: number | null; reason: string | null;

@@ -77,8 +77,11 @@ export function shortClock(time: Time): string {
 /** DICOM's YYYYMMDD as YYYY-MM-DD; anything else as it is. */
 export const dicomDate = (text: string | null): string | null => text?.replace(/^(\d{4})(\d{2})(\d{2})$/, "$1-$2-$3") || null;
 
+/** A PN: its alphabetic, ideographic and phonetic groups (PS3.5 6.2.1), parts by spaces. */
+const personName = (name: string): string => name.split("=").map((group) => group.replace(/\^+/g, " ").trim()).filter(Boolean).join(" · ");
+
 export const title = (image: Pick<Summary, "name" | "patient" | "id">): string =>
-  image.patient?.name?.replace(/\^+/g, " ").trim() || image.patient?.id || image.name?.split("/").pop() || `Image ${image.id.slice(0, 8)}`;
+  personName(image.patient?.name ?? "") || image.patient?.id || image.name?.split("/").pop() || `Image ${image.id.slice(0, 8)}`;
 
 /** Where a box lies, in px of the stored matrix. */
 export const place = ([x1, y1, x2, y2]: Box): string => `x ${Math.round(x1)}–${Math.round(x2)}, y ${Math.round(y1)}–${Math.round(y2)} px`;

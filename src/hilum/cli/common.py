@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -31,9 +32,13 @@ Step = TypeVar("Step")
 LISTED = 50  # lines about single images on a terminal
 
 DONE, SOME_REFUSED, USAGE, FAILED = 0, 1, 2, 3
+INTERRUPTED = 130  # what typer makes of Ctrl-C, and shells of SIGINT
+KEPT = (
+    "hilum: interrupted; what was finished is kept. Run the same command again: it goes on where "
+    "it can, else begins anew"
+)
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
-KEPT = "hilum: interrupted; what was finished is kept, run again to go on"
+OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 def guarded(app: Callable[..., Any]) -> int:
@@ -45,8 +50,10 @@ def guarded(app: Callable[..., Any]) -> int:
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             print(KEPT, file=sys.stderr)
-            return FAILED
         return stop.code if isinstance(stop.code, int) else DONE
+    except KeyboardInterrupt:  # a second one, while the first was being answered
+        print(KEPT, file=sys.stderr)
+        return INTERRUPTED
     except InputRefused as error:
         print(f"hilum: refused: {error}", file=sys.stderr)
         return SOME_REFUSED
@@ -57,13 +64,20 @@ def guarded(app: Callable[..., Any]) -> int:
         print(f"hilum: {error}", file=sys.stderr)
         return FAILED
     except OSError as error:
-        if not (error.strerror and error.filename):
-            return _ours(error)
-        print(f"hilum: {os.fspath(error.filename)}: {error.strerror}", file=sys.stderr)
-        return FAILED
+        return _refused_by_system(error)
     except Exception as error:  # noqa: BLE001  the last border
         return _ours(error)
     return DONE
+
+
+def _refused_by_system(error: OSError) -> int:
+    """Of a file whose name is known, or of a disk: libraries tell its errors without a name."""
+    if not error.strerror or not (error.filename or error.errno in OF_A_DISK):
+        return _ours(error)
+    name = f"{os.fspath(error.filename)}: " if error.filename else ""
+    words = os.strerror(error.errno) if error.errno in OF_A_DISK else error.strerror
+    print(f"hilum: {name}{words}", file=sys.stderr)
+    return FAILED
 
 
 def _ours(error: Exception) -> int:

@@ -72,5 +72,6 @@ def _root(
 
 
 def run() -> None:
-    """Entry point: exit codes 0 done, 1 some inputs refused, 2 usage, 3 failed."""
+    """Entry point: exit codes 0 done, 1 some inputs refused, 2 usage, 3 failed,
+    130 interrupted."""
     sys.exit(common.guarded(app))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,28 +16,44 @@ from pathlib import Path
 OWN_MARK = ".hilum"
 OWN_PICTURES = frozenset(("picture", "mask", "masks", "overlay", "sr", "seg", "gsps", "sc"))
 
+WRITER_S = 2.0  # how long a pipe waits for the first words of somebody who writes to it
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends without an error."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
-    )
-    os.close(handle)
-    temporary = Path(name)
+    prefix = f".{target.stem}-"
+    with called(target):
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes 0600; results are ordinary files.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def called(target: Path) -> Iterator[None]:
+    """Errors of the system inside that name no file, or a temporary one beside `target`, name
+    `target`, which its user knows."""
     try:
-        yield temporary
-        # mkstemp makes 0600; results are ordinary files.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        name = Path(os.fsdecode(error.filename or ""))
+        temporary = name.parent == target.parent and name.name.startswith(f".{target.stem}")
+        if error.errno is not None and (error.filename is None or temporary):
+            error.filename, error.filename2 = os.fspath(target), None
+        raise
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
@@ -50,11 +68,12 @@ def read_at_most(path: str | os.PathLike[str], limit: int) -> bytes:
     """The content, or one byte more than `limit` of it where there is more.
 
     Asked for `limit` bytes at once, Python would map memory for them whatever the file's size.
+    A pipe that nobody writes to is empty; opened as files are, it would block for ever.
 
     Raises:
         OSError, ValueError: it cannot be read.
     """
-    with Path(path).open("rb") as stream:
+    with open(path, "rb", opener=_without_waiting) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size:
             return stream.read(min(size, limit) + 1)
@@ -63,6 +82,16 @@ def read_at_most(path: str | os.PathLike[str], limit: int) -> bytes:
             parts.append(part)
             left -= len(part)
         return b"".join(parts)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    if not hasattr(os, "O_NONBLOCK"):  # Windows, whose pipes are no files
+        return os.open(path, flags)
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        select.select([handle], [], [], WRITER_S)
+    os.set_blocking(handle, True)  # who writes may be slow
+    return handle
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -80,9 +109,10 @@ def write_quickly(path: str | os.PathLike[str], content: bytes) -> None:
     temporary = os.path.join(folder, f".{name}-{os.getpid()}-{threading.get_ident()}")
     os.makedirs(folder, exist_ok=True)
     try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
+        with called(Path(path)):
+            with open(temporary, "wb") as stream:
+                stream.write(content)
+            os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

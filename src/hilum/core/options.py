@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from hilum.core.documents import parse_yaml
 from hilum.core.errors import ConfigError, DocumentError, HilumError
 
+MOST_SAID = 8  # things that are wrong, of one text
 MOST_NAME = 100  # characters of an unknown name that are looked at
 
 
@@ -35,9 +37,9 @@ class Options(BaseModel):
     def _known_keys(cls, value: Any) -> Any:
         if isinstance(value, dict):
             known = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in value:
-                if key not in known:
-                    raise ValueError(unknown("key", key, known))
+            wrong = [unknown("key", key, known) for key in value if key not in known]
+            if wrong:
+                raise ValueError(" ".join(wrong[:MOST_SAID]))
         return value
 
 
@@ -90,12 +92,16 @@ def checked(
     """`value` as a validated `kind`.
 
     Raises:
-        ConfigError, or `error`: one line: the source, where in it, and what is wrong.
+        ConfigError, or `error`: one line: the source, and where in it what is wrong.
     """
     try:
         return kind.model_validate(value)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise error(f"{source}: {where + ': ' if where else ''}{message}") from problem
+        wrong = [_said(one) for one in problem.errors()]
+        more = f"; and {len(wrong) - MOST_SAID} more" if len(wrong) > MOST_SAID else ""
+        raise error(f"{source}: {'; '.join(wrong[:MOST_SAID])}{more}") from problem
+
+
+def _said(wrong: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in wrong["loc"])
+    return f"{where + ': ' if where else ''}{wrong['msg'].removeprefix('Value error, ')}"

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
+from hilum.core.processes import deaf_children
 from hilum.core.radiograph import Radiograph, Window
 from hilum.dicom import codecs
 from hilum.dicom.limits import Limits
@@ -198,12 +199,13 @@ class _Child:
             self.end()
         if self._process is None:
             self._files = 0
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(self.memory_bytes)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
-            )
+            with deaf_children():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _CHILD, str(self.memory_bytes)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
+                )
             _received(self._process.stdout, _START_S)
         self._files += 1
         return self._process

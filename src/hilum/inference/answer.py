@@ -129,5 +129,7 @@ def _failure(error: Exception) -> str:
         return f"model-output: {error}"
     if isinstance(error, HilumError):
         return f"failed: {error}"
+    if isinstance(error, OSError) and error.strerror:  # its file's name may tell of a patient
+        return f"system: {error.strerror}. Run again when that is mended."
     # Messages of foreign exceptions may quote the input; their type is enough here.
     return f"internal: {type(error).__name__}; please report it with the file's properties."

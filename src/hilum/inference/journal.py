@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 
 from hilum.core.documents import parse_json
 from hilum.core.errors import ConfigError, HilumError
-from hilum.core.files import OWN_MARK
+from hilum.core.files import OWN_MARK, called
 from hilum.core.results import ImageResult
 
 SCHEMA = "hilum.journal/2"
@@ -59,8 +59,8 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.fsync(self._stream.fileno())
-        self._stream.close()
+        with called(self.path), self._stream:
+            os.fsync(self._stream.fileno())
 
     def __len__(self) -> int:
         return len(self._done)
@@ -86,11 +86,12 @@ class Journal:
 
     def _write(self, record: dict[str, Any]) -> None:
         line = json.dumps(record | {SEAL: self._seal(record)}, ensure_ascii=False)
-        self._stream.write(line.encode() + b"\n")
-        self._stream.flush()
-        if time.monotonic() - self._synced >= SYNC_S:
-            os.fsync(self._stream.fileno())
-            self._synced = time.monotonic()
+        with called(self.path):
+            self._stream.write(line.encode() + b"\n")
+            self._stream.flush()
+            if time.monotonic() - self._synced >= SYNC_S:
+                os.fsync(self._stream.fileno())
+                self._synced = time.monotonic()
 
     def _seal(self, record: dict[str, Any]) -> str:
         text = json.dumps(record, sort_keys=True)

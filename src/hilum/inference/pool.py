@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from hilum.core.errors import HilumError
+from hilum.core.processes import deaf_children
 from hilum.core.results import ImageResult
 from hilum.inference.answer import Input, name_of
 from hilum.inference.job import Job
@@ -87,7 +88,8 @@ class Pool:
     def _hire(self) -> _Hand:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, self._job), daemon=True)
-        process.start()
+        with deaf_children():  # the parent decides when to stop
+            process.start()
         theirs.close()
         return _Hand(process, ours)
 
@@ -160,7 +162,6 @@ def _cause(code: int | None) -> str:
 
 def _serve(pipe: Connection, job: Job) -> None:
     """The worker process: one answer for each input, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     import cv2
 
     import hilum.dicom.stored  # noqa: F401  before the clock of the first input runs

@@ -7,13 +7,16 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 from hilum.core.errors import ConfigError, HilumError
+from hilum.dicom.web import WebArchive, WebPeer
 from hilum.report.writers import parse
-from hilum.serve.config import Config, Tls, is_loopback
+from hilum.serve.config import Config, DicomPeer, Tls, is_loopback
+from hilum.serve.peers import DicomArchive
 from hilum.serve.pipelines import NotLoaded, Pipelines
 from hilum.serve.records import Records
+from hilum.serve.routing import reached
 from hilum.serve.store import Store
 from hilum.serve.tls import server_context
 from hilum.serve.users import Users
@@ -32,7 +35,8 @@ def problems(config: Config, *, ports: bool = True) -> list[str]:
         *_folder(config),
         *_database(config),
         *_pipelines(config),
-        *_secrets(config),
+        *_rules(config),
+        *_peers(config),
         *_provider(config),
         *(_ports(config) if ports else ()),
     ]
@@ -121,12 +125,43 @@ def _pipelines(config: Config) -> Iterator[str]:
             yield f"pipeline {name}: {error}"
 
 
-def _secrets(config: Config) -> Iterator[str]:
+def _rules(config: Config) -> Iterator[str]:
+    for number, it_is in enumerate(reached(config.rules), 1):
+        if not it_is:
+            yield (
+                f"rule {number} is never reached: an earlier one takes all that fits it; needed: "
+                "the narrower rule first"
+            )
+
+
+def _peers(config: Config) -> Iterator[str]:
+    """Of every other system: is it there, and does it let us in? All are asked at once."""
+    named: list[tuple[str, WebPeer | DicomPeer | None]] = []
     for name, destination in config.destinations.items():
-        if destination.web is not None:
-            for path in (destination.web.password_file, destination.web.token_file):
-                if isinstance(path, Path) and not os.access(path, os.R_OK):
-                    yield f"destination {name}: {path} cannot be read"
+        named.append((f"destination {name}", destination.web or destination.dicom))
+    if config.priors is not None:
+        named.append(("[priors]", config.priors.web or config.priors.dicom))
+    if config.worklist is not None:
+        named += [("[worklist] web", config.worklist.web)]
+        named += [("[worklist] images", config.worklist.images)]
+    asked = [(name, peer) for name, peer in named if peer is not None]
+    with ThreadPoolExecutor(max(1, len(asked))) as threads:
+        answers = threads.map(lambda one: _asked(config, one[1]), asked)
+        for (name, _), problem in zip(asked, answers, strict=True):
+            if problem:
+                yield f"{name}: {problem}"
+
+
+def _asked(config: Config, peer: WebPeer | DicomPeer) -> str | None:
+    try:
+        if isinstance(peer, DicomPeer):
+            DicomArchive(peer, config.node.ae_title).echo()
+        else:
+            WebArchive(peer).query("/studies", {"limit": "1"})
+    except HilumError as error:
+        address = peer.url if isinstance(peer, WebPeer) else f"{peer.host}:{peer.port}"
+        return f"{address}: {error}"
+    return None
 
 
 def _provider(config: Config) -> Iterator[str]:

@@ -62,6 +62,19 @@ class DicomArchive:
             if sending.is_established:
                 sending.release()
 
+    def echo(self) -> None:
+        """C-ECHO.
+
+        Raises:
+            PeerFailed: it is not reached, does not know us, or answers a failure.
+        """
+        from pynetdicom.sop_class import Verification
+
+        with self._association([(str(Verification), [])]) as asking:
+            status = int(asking.send_c_echo().get("Status", 0x0122))
+        if status:
+            raise PeerFailed(f"the node answers C-ECHO with 0x{status:04X}")
+
     def store(self, content: bytes) -> None:
         """C-STORE of one object, in its own transfer syntax.
 

@@ -5,7 +5,7 @@ Knows headers and configuration only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -57,6 +57,23 @@ def plan(
 def in_force(config: Config, rule: Rule, accepted: Collection[str] = ()) -> Plan:
     """What a rule says, with the shadows that were accepted."""
     return _planned(rule, _pipelines(config, rule, accepted))
+
+
+def conditions(rule: Rule) -> dict[str, str]:
+    """Those that a rule has: patterns. None: it fits everything."""
+    names = ("sender", "origin", "description", "view", "modality")
+    return {name: getattr(rule, name) for name in names if getattr(rule, name) != "*"}
+
+
+def reached(rules: Sequence[Rule]) -> list[bool]:
+    """Of each rule: does no earlier one take all that fits it?
+
+    Told by equal conditions and missing ones; that one pattern holds another is not looked at.
+    """
+    wanted = [{(name, text.lower()) for name, text in conditions(rule).items()} for rule in rules]
+    return [
+        not any(earlier <= one for earlier in wanted[:number]) for number, one in enumerate(wanted)
+    ]
 
 
 def _pipelines(config: Config, rule: Rule, accepted: Collection[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from hilum.core.processes import deaf_children
 from hilum.serve.config import Config
 from hilum.serve.pipelines import workers_of
 from hilum.serve.records import RecordsUnavailable
@@ -94,9 +95,10 @@ class Supervisor:
 
     def _begin(self, place: _Place, now: float) -> None:
         place.owner, place.started = new_owner(), now
-        place.process = subprocess.Popen(
-            [sys.executable, "-m", "hilum.serve.worker"], stdin=subprocess.PIPE
-        )
+        with deaf_children():  # a terminal's Ctrl-C: the supervisor decides
+            place.process = subprocess.Popen(
+                [sys.executable, "-m", "hilum.serve.worker"], stdin=subprocess.PIPE
+            )
         assert place.process.stdin is not None
         line = f"{place.owner} {self._config.model_dump_json()}\n"
         place.process.stdin.write(line.encode())

@@ -138,7 +138,6 @@ def main() -> None:
     configure(config.log_level)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the supervisor decides
     threading.Thread(target=_watch, daemon=True).start()
     service = Service(config)
     _warm(service)

@@ -241,6 +241,24 @@ def test_vindr_readers_as_union_majority_and_consensus(tmp_path: Path) -> None:
         load("vindr", tmp_path, readers="vote")
 
 
+def test_vindr_test_part_is_what_its_readers_agreed_on(tmp_path: Path) -> None:
+    text(tmp_path / "annotations/annotations_train.csv", VINDR)
+    consensus = "image_id,class_name,x_min,y_min,x_max,y_max\nt1,Consolidation,1,2,9,8\n"
+    text(tmp_path / "annotations/annotations_test.csv", consensus + "t2,No finding,,,,\n")
+    for name in ("train/v1", "test/t1", "test/t2"):
+        dicom(tmp_path / f"{name}.dicom", len(name))
+    for rule in ("union", "majority", "consensus"):
+        catalog = load("vindr", tmp_path, readers=rule)
+        own = row(catalog, "t1")
+        assert (own["path"], own["split"], own["boxes"]) == ("test/t1.dicom", "test", [1, 2, 9, 8])
+        assert row(catalog, "t2")["boxes"] == []
+        assert row(catalog, "v1")["split"] == "train"
+        assert not catalog.withheld.any()
+    text(tmp_path / "annotations/annotations_test.csv", consensus.replace("t1", "v1"))
+    with pytest.raises(DataError, match="'v1' has two different values of split"):
+        load("vindr", tmp_path)
+
+
 CHEXPERT = """Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Lung Opacity,Edema
 CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,1.0,,
 CheXpert-v1.0-small/train/patient00002/study2/view1_frontal.jpg,Male,87,Frontal,PA,,-1.0,0.0

@@ -329,12 +329,18 @@ def test_text_of_a_file_is_never_markup(visit: Open, rg1: bytes) -> None:
 
 
 def test_nothing_is_wider_than_a_telephone(visit: Open, rg1: bytes) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(rg1))
+    dataset.PatientName, dataset.SpecificCharacterSet = "A" * 50 + "^Tarou=山田^太郎", "ISO_IR 192"
+    out = io.BytesIO()
+    dataset.save_as(out)
     page = visit("anna", width=390)
-    dropped(page, rg1)
+    dropped(page, out.getvalue())
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.click(".back")
-    page.wait_for_selector(".image.analysed")
+    row = page.wait_for_selector(".image.analysed")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert "A Tarou · 山田 太郎" in row.inner_text()
+    assert row.query_selector(".answer").bounding_box()["width"] < row.bounding_box()["width"]
 
 
 def test_an_administrator_sees_users_and_rules_and_verifies_the_trail(visit: Open) -> None:

@@ -73,6 +73,7 @@ def test_the_rules_are_those_in_force(
         "shadow": ["new"],
         "destinations": ["pacs"],
         "priority": "high",
+        "reached": True,
     }
     assert (rest["when"], rest["pipelines"], rest["destinations"]) == ({}, ["default"], [])
     monkeypatch.setattr(shadow, "LEAST", 0)

@@ -16,10 +16,12 @@ from hilum.data.adapters.boxes import CORNERS, group_boxes, proper
 from hilum.data.adapters.headers import add_headers
 from hilum.data.adapters.match import join_files, within
 from hilum.data.adapters.source import DICOM, IMAGES, Source
-from hilum.data.adapters.values import numbers, patients
+from hilum.data.adapters.values import first_per_image, numbers, patients
 from hilum.data.catalog import Catalog
 
 TABLES = ("train.csv", "annotations/annotations_train.csv", "annotations_train.csv")
+# PhysioNet's test part: what five readers agreed on, without their names.
+TEST_TABLES = ("annotations/annotations_test.csv", "annotations_test.csv")
 CORNER_NAMES = ("x_min", "y_min", "x_max", "y_max")
 FOLDERS = {"train": "train", "test": "test"}
 NO_FINDING = "no-finding"
@@ -48,20 +50,17 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     if readers not in NEEDED:
         raise DataError(f"readers={readers!r}; known: {', '.join(NEEDED)}")
     source = Source("vindr", path)
-    rows = source.table(source.require(*TABLES), ["image_id", "class_name", *CORNER_NAMES])
-    rows["image_id"] = rows["image_id"].str.strip()
+    rows = _rows(source)
     rows["label"] = rows["class_name"].map(short)  # of boxes as of images: lung-opacity
-    if "rad_id" not in rows:
-        rows["rad_id"] = "one"
-        source.notes.append("no rad_id column: taken as one reader")
     for own, theirs in zip(CORNERS, CORNER_NAMES, strict=True):
         rows[own] = numbers(rows[theirs])
     twice = rows.duplicated(["image_id", "rad_id", "label", *CORNERS])
     source.note(int(twice.sum()), "rows repeat another and were left out")
     rows = rows[~twice].reset_index(drop=True)
-    images = pd.DataFrame({"image_id": rows["image_id"].unique(), "split": "train"})
+    images = first_per_image(rows[["image_id", "split"]], ["split"], source)
+    parts = images["split"].tolist()
     files = source.files(DICOM + IMAGES, *FOLDERS)
-    table = join_files(images, files, source, FOLDERS, lambda i: (within("train"),))
+    table = join_files(images, files, source, FOLDERS, lambda i: (within(parts[i]),))
     table = table.join(_labels(rows, readers), on="image_id")
     nothing = rows["label"] == NO_FINDING
     drawn = nothing & rows[list(CORNERS)].notna().any(axis=1)
@@ -79,6 +78,22 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
         table = add_headers(table, source)
     table["patient"] = patients(table, source)
     return source.catalog(table)
+
+
+def _rows(source: Source) -> pd.DataFrame:
+    """The rows of the training part and, where it is there, of the test part, with their split."""
+    files = {"train": source.require(*TABLES), "test": source.find(*TEST_TABLES)}
+    out = []
+    for split, file in files.items():
+        if file is None:
+            continue
+        rows = source.table(file, ["image_id", "class_name", *CORNER_NAMES]).assign(split=split)
+        if "rad_id" not in rows:
+            rows["rad_id"] = "one"
+            source.notes.append(f"{file.name} has no rad_id column: taken as one reader")
+        out.append(rows)
+    rows = pd.concat(out, ignore_index=True)
+    return rows.assign(image_id=rows["image_id"].str.strip())
 
 
 def _readers(rows: pd.DataFrame) -> pd.Series[int]:

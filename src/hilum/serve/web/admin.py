@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from hilum.serve.audit import TrailBroken
 from hilum.serve.config import Config, Destination, Rule
 from hilum.serve.monitor import shadow
-from hilum.serve.routing import in_force
+from hilum.serve.routing import conditions, in_force, reached
 from hilum.serve.service import Service
 from hilum.serve.tables import Delivery
 from hilum.serve.users import Users
@@ -41,7 +41,7 @@ def administration(request: Request, _: Admin) -> Any:
     return {
         "users": _users(config),
         "provider": urlsplit(config.web.oidc.issuer).netloc if config.web.oidc else None,
-        "rules": [_rule(service, rule, accepted) for rule in _rules(config)],
+        "rules": _rules(service, accepted),
         "destinations": destinations,
         "dead_letters": letters,
     }
@@ -70,22 +70,22 @@ def _users(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _rules(config: Config) -> tuple[Rule, ...]:
+def _rules(service: Service, accepted: frozenset[str]) -> list[dict[str, Any]]:
     """With the one for what none fits, where something is left for it."""
-    every = any(not _conditions(rule) for rule in config.rules)
-    return config.rules if every else (*config.rules, Rule())
-
-
-def _conditions(rule: Rule) -> dict[str, str]:
-    names = ("sender", "origin", "description", "view", "modality")
-    return {name: getattr(rule, name) for name in names if getattr(rule, name) != "*"}
+    rules = service.config.rules
+    if all(conditions(rule) for rule in rules):
+        rules = (*rules, Rule())
+    return [
+        _rule(service, rule, accepted) | {"reached": it_is}
+        for rule, it_is in zip(rules, reached(rules), strict=True)
+    ]
 
 
 def _rule(service: Service, rule: Rule, accepted: frozenset[str]) -> dict[str, Any]:
     """Conditions as they are written; pipelines as they are in force."""
     plan = in_force(service.config, rule, accepted)
     return {
-        "when": _conditions(rule),
+        "when": conditions(rule),
         "pipelines": plan.pipelines,
         "shadow": plan.shadow,
         "destinations": plan.destinations,

@@ -226,6 +226,7 @@ class RuleInForce(BaseModel):
     shadow: list[str]
     destinations: list[str]
     priority: Priority
+    reached: bool  # no earlier rule takes all that fits it
 
 
 class DestinationState(BaseModel):
