@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torchvision.models.detection import (
     MaskRCNN,
     fasterrcnn_resnet50_fpn,
+    fasterrcnn_resnet50_fpn_v2,
     maskrcnn_resnet50_fpn,
 )
 from torchvision.models.detection.image_list import ImageList
@@ -53,6 +54,13 @@ def test_all_but_the_class_predictors_fit(kind: Literal["faster-rcnn", "mask-rcn
         for name, v in theirs.items()
     }
     assert set(from_torchvision(old)) == set(own)
+
+
+def test_a_pyramid_with_batch_norm_is_refused() -> None:
+    with torch.device("meta"):
+        theirs = fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None).state_dict()
+    with pytest.raises(ConfigError, match="_v2"):
+        from_torchvision(theirs)
 
 
 def test_a_grey_picture_excites_the_first_layer_as_its_three_equal_channels_did() -> None:

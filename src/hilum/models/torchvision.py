@@ -11,6 +11,7 @@ import re
 
 from torch import Tensor
 
+from hilum.core.errors import ConfigError
 from hilum.core.prepare import Preprocessing
 
 # Ours for theirs, in the order tried; files of before torchvision 0.13 lack the inner ".0".
@@ -28,6 +29,7 @@ NAMES = (
     (r"roi_heads\.mask_head\.(\d)\.0\.(.+)", r"mask_head.0.\1.0.\2"),
     (r"roi_heads\.mask_predictor\.(.+)", r"mask_head.1.\1"),
 )
+NORMED = re.compile(r"backbone\.fpn\.(inner|layer)_blocks\.\d\.1\.")
 _OURS = Preprocessing(size=32)
 INPUT_MEAN, INPUT_STD = _OURS.mean, _OURS.std
 # What their first layer was trained with.
@@ -46,7 +48,16 @@ def from_torchvision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors under our names, the first layer made one for grey; others keep theirs.
 
     Their boxes are one a class, ours one for all: of a network of one class its boxes are taken.
+
+    Raises:
+        ConfigError: the `_v2` networks, whose pyramid has the batch norm that ours has not: half of
+            its layers would fit, and say nothing.
     """
+    if any(NORMED.match(name) for name in weights):
+        raise ConfigError(
+            "weights of one of torchvision's _v2 detectors, whose pyramid has batch norm; needed: "
+            "those of fasterrcnn_resnet50_fpn or maskrcnn_resnet50_fpn"
+        )
     out = {_ours(name): value for name, value in weights.items()}
     for layer, rows in BACKGROUND.items():
         for name in (f"{layer}weight", f"{layer}bias"):
