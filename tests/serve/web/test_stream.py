@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from helpers.service import Parts, radiograph_file
-from hilum.serve.web.stream import _told
+from hilum.serve.web.stream import _stream
 
 
 def listened(parts: Parts, after: int | None, count: int) -> list[str]:
@@ -21,7 +21,7 @@ def listened(parts: Parts, after: int | None, count: int) -> list[str]:
     request: Any = SimpleNamespace(app=SimpleNamespace(state=state), is_disconnected=connected)
 
     async def listen() -> list[str]:
-        told = _told(parts.service.events, after, request)
+        told = _stream(parts.service.events, after, request)
         texts = [await anext(told)]
         parts.receive(radiograph_file("1.2.9"))
         while len(texts) < count:
