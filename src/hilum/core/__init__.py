@@ -1,6 +1,7 @@
 """Values and contracts that travel between the stages. Knows none of them.
 
 errors, extras, files, jit, look, options, labels    what everything uses
+processes      how children are started
 documents      JSON, YAML and TOML -> plain data
 radiograph     pixels in [0, 1] and what the header said
 percentiles, shrink, prepare, geometry    radiograph -> the square that a network sees, and back

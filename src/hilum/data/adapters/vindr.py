@@ -61,7 +61,8 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     parts = images["split"].tolist()
     files = source.files(DICOM + IMAGES, *FOLDERS)
     table = join_files(images, files, source, FOLDERS, lambda i: (within(parts[i]),))
-    table = table.join(_labels(rows, readers), on="image_id")
+    if len(table):  # pandas joins no empty column of text
+        table = table.join(_labels(rows, readers), on="image_id")
     nothing = rows["label"] == NO_FINDING
     drawn = nothing & rows[list(CORNERS)].notna().any(axis=1)
     text, first = (

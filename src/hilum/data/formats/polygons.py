@@ -56,7 +56,7 @@ def mask_of_coco(segmentation: Any, height: int, width: int) -> Bool:
     Raises:
         DataError: empty, damaged or of another size.
     """
-    if not 0 < height * width <= MOST_PIXELS:
+    if min(height, width) < 1 or height * width > MOST_PIXELS:
         raise DataError(f"a mask of {height}×{width} px; needed: the size of an image")
     if isinstance(segmentation, dict):
         size = segmentation.get("size")
@@ -75,8 +75,9 @@ def extent_of_coco(segmentation: Any) -> Float64:
         DataError: damaged, or empty.
     """
     if isinstance(segmentation, dict):
-        size = segmentation.get("size")
-        if not isinstance(size, list) or len(size) != 2:
+        size: Any = segmentation.get("size")
+        two = isinstance(size, list) and len(size) == 2
+        if not two or not all(isinstance(side, int) for side in size):
             raise DataError("run lengths without a size")
         rows, columns = np.nonzero(mask_of_coco(segmentation, *size))
         points = np.stack([columns, rows], axis=1)
