@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,7 @@ def copied(paths: Sequence[Path], folder: Path, copies: int) -> list[Path]:
         (folder / f"{number}").mkdir(parents=True)
         for path in paths:
             out.append(folder / f"{number}" / path.name)
-            out[-1].hardlink_to(path)
+            shutil.copy(path, out[-1])  # a link would count as the same file
     return out
 
 
@@ -237,8 +239,8 @@ def shares(worker: Worker, items: Sequence[Item], folder: ResultFolder) -> dict[
     for item in items:
         data = timed("read", item.load)
         radiograph = timed("decode", lambda d=data, n=item.name: read((n, d)))
-        image, box = timed("prepare", lambda r=radiograph: prepare(r, predictor.preprocessing))
-        raw = timed("infer", lambda i=image: predictor.session.run(i))
+        square, box = timed("prepare", lambda r=radiograph: prepare(r, predictor.preprocessing))
+        raw = timed("infer", lambda i=square: predictor.session.run(i))
         answer = timed("boxes", lambda r=raw, b=box: decoder(r, b))
         timed("masks", lambda a=answer: [one.cut() for one in a.maps.values()])
         found = worker.loaded.findings(radiograph)
@@ -249,7 +251,10 @@ def shares(worker: Worker, items: Sequence[Item], folder: ResultFolder) -> dict[
             width=found.width,
             height=found.height,
         )
-        timed("write", lambda r=radiograph, a=result: folder(None, r, a, worker.loaded.info))
+        image = Analysed(
+            stored=None, radiograph=radiograph, result=result, pipeline=worker.loaded.info
+        )
+        timed("write", partial(folder, image))
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
