@@ -89,16 +89,14 @@ def test_several_radiographs_in_one_picture_are_refused(grid: tuple[int, int]) -
     assert "several frontal chest radiographs" in result.reason
 
 
-def test_two_squeezed_side_by_side_are_refused_and_one_alone_is_not(hilum_data: Path) -> None:
-    catalog = load_set("covid_adult_512", hilum_data)
-    paths = catalog.table["path"]
-    # Its upper and its lower half look like chests each.
-    single = open_radiograph(catalog.root, paths[paths.str.contains("fig5-day0")].iat[0]).pixels
-    assert _said(single).status == "analysed"
-    catalog = load_set("siim_unlabelled_512", hilum_data)
-    paths = catalog.table["path"]
-    pictures = [open_radiograph(catalog.root, paths.iat[row]).pixels for row in range(0, 200, 20)]
-    narrow = [cv2.resize(one, (256, 512), interpolation=cv2.INTER_AREA) for one in pictures]
-    pairs = [np.hstack(pair) for pair in zip(narrow[::2], narrow[1::2], strict=True)]
-    said = [str(_said(pair).reason) for pair in pairs]
-    assert sum("several frontal chest" in words for words in said) >= 3
+def test_one_whose_halves_look_like_chests_is_not_taken_for_two(hilum_data: Path) -> None:
+    halves = {  # upper and lower; left and right
+        "covid_adult_512": ("fig5-day0",),
+        "siim_covid_256": ("4fc5d350c335", "0b4a60630af2", "8408a0a09a25"),
+    }
+    for name, parts in halves.items():
+        catalog = load_set(name, hilum_data)
+        paths = catalog.table["path"]
+        for part in parts:
+            path = paths[paths.str.contains(part)].iat[0]
+            assert _said(open_radiograph(catalog.root, path).pixels).status == "analysed", part

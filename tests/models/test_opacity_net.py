@@ -8,7 +8,7 @@ import torch
 
 from hilum.models.baselines import TorchvisionRetinaNet
 from hilum.models.dense import flattened
-from hilum.models.model import Batch, Targets
+from hilum.models.model import Batch, Targets, evaluating
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions, TorchvisionRetinaNetOptions
 
@@ -84,5 +84,9 @@ def test_baselines_train_on_the_same_batches(kind: str) -> None:
     parts = baseline.train().loss(one)
     assert set(parts) == {"classification", "bbox_regression"}
     assert all(torch.isfinite(value) for value in parts.values())
+    with evaluating(baseline), torch.no_grad():  # as for validation
+        there = baseline.loss(one)
+    assert set(there) == set(parts)
+    assert all(torch.isfinite(value) for value in there.values())
     findings = baseline.predict(one.image_B1SS)
     assert len(findings) == 3

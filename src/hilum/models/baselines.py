@@ -85,7 +85,11 @@ class TorchvisionRetinaNet(Model):
             assert boxes is not None
             assert classes is not None
             targets.append({"boxes": boxes, "labels": classes + 1})
-        parts = self.net(images, targets)
+        # What its forward does in training alone: validation has losses too.
+        images, targets = self.net.transform(images, targets)
+        features = list(self.net.backbone(images.tensors).values())
+        anchors = self.net.anchor_generator(images, features)
+        parts = self.net.compute_loss(targets, self.net.head(features), anchors)
         return {name: ranks.pooled(parts[name], len(keep)) for name in PARTS}
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
