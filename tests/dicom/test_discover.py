@@ -67,11 +67,19 @@ def test_a_file_counts_once_however_it_is_named(tmp_path: Path) -> None:
     once, again = distinct(discover([tmp_path / "a.dcm", tmp_path, zipped]))
     own = [Path(item.name).name for item in once]
     assert own == ["a.dcm", "d.dcm", "e.zip!x.dcm", "e.zip!y.dcm", "gone.dcm"]
-    short = {Path(name).name: Path(first).name for name, first in again.items()}
-    assert short == {
-        **dict.fromkeys(("a.dcm", "b.dcm", "c.dcm"), "a.dcm"),
-        **{f"{z}.zip!{name}.dcm": f"e.zip!{name}.dcm" for z in "ef" for name in "xy"},
-    }
+    short = sorted((Path(name).name, Path(first).name) for name, first in again)
+    assert short == [
+        *((f"{name}.dcm", "a.dcm") for name in "abc"),
+        *((f"{z}.zip!{name}.dcm", f"e.zip!{name}.dcm") for z in "ef" for name in "xy"),
+    ]
+
+
+def test_every_missing_file_of_a_medium_counts_also_beside_its_folder(tmp_path: Path) -> None:
+    path = directory(tmp_path, [["GONE"], ["LOST"], ["..", "OUT"]])
+    once, again = distinct(discover([path, tmp_path]))
+    told = [item.name.removeprefix(f"{path}!") for item in once[:3]]
+    assert told == ["GONE", "LOST", "../OUT"]
+    assert len(again) == 3  # the same three, told of again when the folder is walked
 
 
 def test_pictures_of_results_are_no_inputs_when_named_themselves(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def table(path: Path, header: str, row: str = "i{n}.png,{score}") -> Path:
         ("path;y_pred;label", "elsewhere/i{n}.jpg;{score};1"),
         ("file_name,prob_opacity,prob_normal", "i{n}.dcm,{score},{other}"),
         ("prob,id,patient,age,fold", "{score},i{n},p{n},0.5,1"),
+        ("img,p_id,pred_label,p_opacity", "i{n}.png,p{n},1,{score}"),
     ],
 )
 def test_the_usual_tables_of_scores_are_read(tmp_path: Path, header: str, row: str) -> None:

@@ -62,7 +62,7 @@ def predict(
     how = common.running(described, precision, workers, threads)
     inputs, again = distinct(discover(paths))
     if again:
-        name, first = next(iter(again.items()))
+        name, first = again[0]
         known = f"{name} is {first}" if name != first else f"{name}, named twice"
         typer.echo(f"{len(again)} more names of the same files were passed over: {known}", err=True)
     with common.progress("analysing", len(inputs)) as advance:

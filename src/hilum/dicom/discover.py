@@ -91,18 +91,21 @@ def discover(
             yield from _file(name, limits)
 
 
-def distinct(items: Iterable[Item]) -> tuple[list[Item], dict[str, str]]:
+def distinct(items: Iterable[Item]) -> tuple[list[Item], list[tuple[str, str]]]:
     """Each file once, by its first name, however often it was named or linked to.
 
+    Items that are refused before they are read are told apart by name: several may have the path
+    of the zip or DICOMDIR that speaks of them.
+
     Returns:
-        The items; each other name -> the first.
+        The items; of each that was passed over its name and that of the first.
     """
     first: dict[tuple[Any, str | None], str] = {}
-    once, again = list[Item](), dict[str, str]()
+    once, again = list[Item](), list[tuple[str, str]]()
     for item in items:
-        key = _same_file(item.path), item.member
+        key = (item.name if item.refusal else _same_file(item.path)), item.member
         if key in first:
-            again[item.name] = first[key]
+            again.append((item.name, first[key]))
         else:
             first[key] = item.name
             once.append(item)

@@ -92,7 +92,7 @@ def _id_column(table: pd.DataFrame) -> str | None:
 
 def _score_columns(table: pd.DataFrame) -> list[str]:
     """Those that are called scores, else those whose every cell is a number from 0 to 1."""
-    called = [c for c in table.columns if _plain(c) in SCORES or PREFIX.match(c)]
+    called = [c for c in table.columns if _is_called_score(_plain(c))]
     if called:
         return called
     free = [
@@ -101,6 +101,11 @@ def _score_columns(table: pd.DataFrame) -> list[str]:
         if _plain(column) not in BESIDE and not _plain(column).startswith(TRUTHS)
     ]
     return [column for column in free if _are_scores(table[column])]
+
+
+def _is_called_score(plain: str) -> bool:
+    """pred_label and p_id are none, whatever they begin with."""
+    return plain in SCORES or bool(PREFIX.match(plain) and PREFIX.sub("", plain) not in BESIDE)
 
 
 def _are_scores(cells: pd.Series[str]) -> bool:
