@@ -348,6 +348,10 @@ def test_a_report_takes_the_points_of_the_run_that_it_reports(tmp_path: Path) ->
     assert [p["threshold"] for p in model["operating_points"]] == [0.2]
     assert "boxes threshold: 0.5, as neither the run nor --threshold says one" in said
     assert "image threshold" not in said
+    whole = open_catalog(catalog)
+    bare = whole.table.assign(boxes=None, label_opacity=[float(n % 2 == 0) for n in range(40)])
+    Catalog(whole.name, bare, whole.root).save(catalog)
+    assert "threshold:" not in of()[1]  # of boxes that nobody annotated none is needed
     model, said = of("--threshold", "0.3")
     assert (model["threshold"], model["image_threshold"]) == (0.3, 0.3)
     assert "threshold:" not in said

@@ -229,7 +229,10 @@ def _settle(
         points += _own_points(file, settings.finding, points)
     given = UNKNOWN if threshold is None else threshold
     boxes, image, chosen = validation.thresholds_of(points, given)
-    levels: dict[Level, bool] = {"boxes": cases.detects, "image": bool(cases.labelled.any())}
+    levels: dict[Level, bool] = {
+        "boxes": cases.detects and bool(cases.boxed.any()),
+        "image": bool(cases.labelled.any()),
+    }
     silent = {level for level, there in levels.items() if there} - chosen.keys()
     return _Settled(
         cases=cases,
