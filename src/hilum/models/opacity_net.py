@@ -17,7 +17,7 @@ from hilum.core.anchors import AnchorGrid
 from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv, upsampled
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import mask_loss, masked_bce, partial_class_loss
-from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.model import Batch, HeadsModel, Prediction, Targets
 from hilum.models.options import OpacityNetOptions
 
 LOSS_WEIGHTS = {"focal": 1.0, "box": 1.0, "mask": 1.0, "global": 0.1, "finding": 0.5}
@@ -49,7 +49,7 @@ class GlobalHead(nn.Module):
         return self.classes(pooled), findings
 
 
-class OpacityNet(Model):
+class OpacityNet(HeadsModel):
     """Raw heads only; the bundle's decoding is NumPy (hilum.inference.decode)."""
 
     def __init__(self, options: OpacityNetOptions, size: int, targets: Targets):
@@ -101,9 +101,9 @@ class OpacityNet(Model):
             "finding_logits": findings,
         }
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is what is minimised."""
-        raw = {name: value.float() for name, value in self(batch.image_B1SS).items()}
+        raw = {name: value.float() for name, value in raw.items()}
         focal, box = self.boxes.loss(
             raw["class_logits"], raw["box_deltas"], batch, box_loss=self.box_loss
         )

@@ -20,7 +20,7 @@ from hilum.models.bifpn import BiFPN, separable
 from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import partial_class_loss
-from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.model import Batch, HeadsModel, Prediction, Targets
 from hilum.models.opacity_net import GlobalHead
 from hilum.models.options import RetinaNetOptions
 
@@ -59,7 +59,7 @@ def _pyramid(options: RetinaNetOptions, sides: list[int], levels: Sequence[int])
     return pyramid
 
 
-class RetinaNet(Model):
+class RetinaNet(HeadsModel):
     """Focal and box loss over all anchors, and a global class head on the encoder's last level."""
 
     def __init__(self, options: RetinaNetOptions, size: int, targets: Targets):
@@ -99,8 +99,8 @@ class RetinaNet(Model):
             raw["global_logits"] = self.global_head(features[-1])[0]
         return raw
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        raw = {name: value.float() for name, value in self(batch.image_B1SS).items()}
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        raw = {name: value.float() for name, value in raw.items()}
         focal, box = self.boxes.loss(
             raw["class_logits"],
             raw["box_deltas"],
