@@ -17,7 +17,7 @@ from hilum.core.errors import ModelOutputError
 from hilum.core.geometry import Letterbox, clip_boxes
 from hilum.core.manifest import BOX, Calibration, Manifest
 from hilum.core.prediction import Boxes, Prediction, ProbabilityMap, logit, sigmoid
-from hilum.fuse.suppress import keep_best
+from hilum.fuse.suppress import keep_best, keep_voted
 from hilum.fuse.weighted import weighted_boxes
 from hilum.inference.session import RawOutputs
 
@@ -153,14 +153,22 @@ class Decoder:
         alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(axis=1)  # outside the image, or a sliver
         boxes, scores, label = boxes[alive], scores[alive], label[alive]
         scores = self._weighted(scores, boxes, raw, classes)
-        kept = keep_best(boxes, scores, label, iou=self.manifest.decoding.nms_iou)
-        kept = kept[: self.manifest.decoding.max_boxes]
-        boxes, scores, label = self._with_components(
-            boxes[kept], scores[kept], label[kept], raw, box
-        )
+        boxes, scores, label = self._suppressed(boxes, scores, label)
+        boxes, scores, label = self._with_components(boxes, scores, label, raw, box)
         source = box.boxes_to_source(boxes).reshape(-1, 4)
         source = clip_boxes(source, box.width, box.height).astype(np.float32)
         return source, scores, label
+
+    def _suppressed(
+        self, boxes: Float32, scores: Float32, label: NDArray[np.int64]
+    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+        spec = self.manifest.decoding
+        if spec.vote_iou is None:
+            kept = keep_best(boxes, scores, label, iou=spec.nms_iou)[: spec.max_boxes]
+            return boxes[kept], scores[kept], label[kept]
+        kept, voted = keep_voted(boxes, scores, label, iou=spec.nms_iou, vote=spec.vote_iou)
+        few = kept[: spec.max_boxes]
+        return voted[: spec.max_boxes].astype(np.float32), scores[few], label[few]
 
     def _with_components(
         self,

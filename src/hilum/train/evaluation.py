@@ -188,7 +188,8 @@ def _manifest(
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide = {"score_floor": floor, "nms_iou": 1.0, "max_boxes": MOST, "component_weights": {}}
+    wide = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST, "component_weights": {}}
+    wide |= {"score_floor": floor}
     return decoding.model_copy(update=wide)
 
 
