@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,7 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
     record, frame = catalog.table.iloc[row], image.frame
-    drawn = boxes_of(source, catalog, row, frame.width, frame.height)
+    drawn = boxes_of(source, catalog, row, (frame.width, frame.height))
     labels = {n: label_of(record, n) for n in (*targets.classes, *targets.findings)}
     if len(targets.positive) > 1:
         labels[SUM] = float(np.max([labels.get(name, np.nan) for name in targets.positive]))
@@ -103,7 +103,7 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
 
 
 def evaluate(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, keep: Keep | None = None
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, keep: Keep | None = None
 ) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name.
 
@@ -188,8 +188,8 @@ def _manifest(
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST, "component_weights": {}}
-    wide |= {"score_floor": floor}
+    wide: dict[str, Any] = {"score_floor": floor, "max_boxes": MOST, "component_weights": {}}
+    wide |= {"nms_iou": 1.0, "vote_iou": None}
     return decoding.model_copy(update=wide)
 
 
