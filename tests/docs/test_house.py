@@ -93,6 +93,46 @@ def test_no_value_is_built_of_many_alike_by_place() -> None:
     assert not wrong, "name the values: " + ", ".join(wrong)
 
 
+MANY = 4  # values by place that a reader can follow
+
+
+def test_no_function_of_ours_is_called_with_many_values_by_place() -> None:
+    trees = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+    ours = {
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not _takes_any_number(node)
+    } - TABLES
+    wrong = [
+        f"{name}:{node.lineno} {called}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and positional(node) > MANY
+        if (called := _name(node)) in ours
+    ]
+    assert not wrong, "name the values: " + ", ".join(wrong)
+
+
+def test_no_function_returns_different_things_without_names() -> None:
+    """Three or more of one type are corners, a colour or a shape."""
+    wrong = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None
+        for one in ast.walk(node.returns)
+        if isinstance(one, ast.Subscript) and ast.unparse(one.value) == "tuple"
+        if isinstance(one.slice, ast.Tuple) and len(one.slice.elts) > 2
+        if len({ast.unparse(part) for part in one.slice.elts}) > 1
+    ]
+    assert not wrong, "a NamedTuple has names: " + ", ".join(wrong)
+
+
+def _takes_any_number(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.args.vararg is not None
+
+
 def _is_field(node: ast.AST) -> TypeGuard[ast.AnnAssign]:
     return isinstance(node, ast.AnnAssign)
 

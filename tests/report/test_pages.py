@@ -34,7 +34,15 @@ def _rows(seed: int = 0) -> pd.DataFrame:
 def _page(rows: pd.DataFrame) -> str:
     data = {"set": "<i>rsna</i>", "images": {"train": 9}, "sha256": "ab" * 32}
     results = {"validation": {"ap50": 0.5, "rsna_score": 0.25}, "test": {"ap50": float("nan")}}
-    return run_page("r", "About <b>it</b>.", rows, "seed: <0>", data, results, [])
+    return run_page(
+        "r",
+        rows,
+        about="About <b>it</b>.",
+        settings="seed: <0>",
+        data=data,
+        results=results,
+        samples=[],
+    )
 
 
 def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -94,7 +102,7 @@ def test_a_sweep_draws_every_component_group_by_group(grouped: bool) -> None:
             },
         ]
     )
-    html = sweep_page("recipe", "ap50", "test", table, figures, same_parts=grouped)
+    html = sweep_page("recipe", table, figures, watched="ap50", part="test", same_parts=grouped)
     assert ("All runs have the same parts" in html) == grouped
     assert ("draws its own split" in html) != grouped
     assert "baseline" in html

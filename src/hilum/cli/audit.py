@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import common
+from hilum.cli.options import CONFIG, JSON
 
 if TYPE_CHECKING:
     from hilum.serve.audit import Audit
 
 app = typer.Typer(help="The audit trail of the service.", no_args_is_help=True)
-CONFIG = typer.Option(
-    None, "--config", "-c", envvar="HILUM_SERVE_CONFIG", help="The TOML file of the service."
-)
 
 
 @app.command()
 def verify(
     config: Path | None = CONFIG,
     head: str = typer.Option("", help="An earlier end, NUMBER:HASH, which must be there still."),
-    as_json: bool = typer.Option(False, "--json", help="Number and hash of the last entry."),
+    as_json: bool = JSON,
 ) -> None:
     """Go through the whole chain; the last entry's number and hash, to be noted elsewhere.
 

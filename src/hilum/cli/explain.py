@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hilum.cli import common
+from hilum.cli.options import JSON, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ def explain(
     paths: list[Path] = typer.Argument(
         ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the pictures."),
+    out: Path = output("Folder of the pictures."),
     bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
     run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
@@ -33,7 +34,7 @@ def explain(
     sanity: bool = typer.Option(
         False, help="Also randomise the run's weights: the map must change (gradient methods)."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print numbers as JSON."),
+    as_json: bool = JSON,
 ) -> None:
     """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
     disease is.
@@ -44,7 +45,7 @@ def explain(
     how = method or ("hirescam" if run is not None else "occlusion")
     ask, spread = _asking(how, bundle, run, score)
     if game:
-        content = _game(paths, ask, sample, out, how)
+        content = _game(paths, ask, sample, out=out, how=how)
     else:
         content = _pictures(paths, ask, spread if sanity else None, out)
     (out / "explain.json").write_text(json.dumps(content, indent=1))
@@ -83,7 +84,7 @@ def _asking(
 
     def ask(radiograph: Radiograph, one: Any = net) -> Heat:
         image, frame = prepare(radiograph, recipe.spec)
-        return heat_of(one, recipe.names, image, frame, score, how)
+        return heat_of(one, recipe.names, image, frame=frame, score=score, method=how)
 
     def spread(radiograph: Radiograph) -> dict[str, float]:
         parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
@@ -154,7 +155,9 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
             patients.append(str(catalog.table["patient"].iat[row]))
             if len(points) <= 12:
                 words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-                drawn = explanation(radiograph, heat.shown(), words, None, known[0])
+                drawn = explanation(
+                    radiograph, heat.shown(), words, boxes_px=None, truth_px=known[0]
+                )
                 with atomic_path(out / f"{len(points):02d}.png") as temporary:
                     temporary.write_bytes(encoded(drawn))
     if not points:

@@ -7,41 +7,43 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common
-from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
-
-WRITE_HELP = (
-    "Files of each image, after each its options: picture, mask, overlay, sr, seg, gsps, sc. "
-    "Such as picture:side=1536,mask,overlay; an empty text for findings only."
+from hilum.cli.options import (
+    BUNDLES,
+    CHANGES,
+    FRESH,
+    FULL_RANGE,
+    JSON,
+    NO_MASKS,
+    PIPELINE,
+    PRECISION,
+    THREADS,
+    UNTRUSTED,
+    WINDOW,
+    WORKERS,
+    WRITE_HELP,
+    output,
 )
 
 
 def predict(
     paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
-    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
-    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
-    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
-    precision: str | None = typer.Option(None, help=common.PRECISION_HELP),
-    workers: int = typer.Option(
-        0, min=0, help=f"Processes; 0: {common.CHOSEN} one a core, at most 8."
-    ),
-    threads: int = typer.Option(0, min=0, help=f"Threads of each process; 0: {common.CHOSEN} 1."),
+    out: Path = output("Folder of the results."),
+    pipeline: str = PIPELINE,
+    bundle: list[str] = BUNDLES,
+    change: list[str] = CHANGES,
+    precision: str | None = PRECISION,
+    workers: int = WORKERS,
+    threads: int = THREADS,
     threshold: float | None = typer.Option(
         None, min=0, max=1, help="Show boxes from this score; else the bundle's operating point."
     ),
-    no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
+    no_masks: bool = NO_MASKS,
     write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
-    window: tuple[float, float] | None = typer.Option(
-        None, help="Centre and width for reading, instead of each file's own window."
-    ),
-    full_range: bool = typer.Option(
-        False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
-    ),
-    untrusted: bool = typer.Option(
-        False, "--untrusted", help="Open files in a child process with limits of time and memory."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
-    fresh: bool = typer.Option(False, "--fresh", help="Analyse again what is already there."),
+    window: tuple[float, float] | None = WINDOW,
+    full_range: bool = FULL_RANGE,
+    untrusted: bool = UNTRUSTED,
+    as_json: bool = JSON,
+    fresh: bool = FRESH,
 ) -> None:
     """Find lung opacities on chest radiographs. Research use only: a qualified reader decides.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common
-from hilum.cli.predict import WRITE_HELP
+from hilum.cli.options import FULL_RANGE, JSON, UNTRUSTED, WRITE_HELP
 
 
 def report(
@@ -16,13 +16,9 @@ def report(
     source: list[Path] | None = typer.Option(
         None, help="Where the analysed files lie now (by content); else where they lay."
     ),
-    full_range: bool = typer.Option(
-        False, "--full-range", help="Read as the run did: without windows and VOI LUTs."
-    ),
-    untrusted: bool = typer.Option(
-        False, "--untrusted", help="Open files in a child process with limits of time and memory."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
+    full_range: bool = FULL_RANGE,
+    untrusted: bool = UNTRUSTED,
+    as_json: bool = JSON,
 ) -> None:
     """Write tables, page and, with --write, further files of a finished run; no model is asked.
 

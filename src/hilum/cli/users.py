@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common
-from hilum.cli.serve import CONFIG, configuration
+from hilum.cli.options import CONFIG, JSON
+from hilum.cli.serve import configuration
 
 app = typer.Typer(help="Who may log in to the service.", no_args_is_help=True)
 
@@ -61,7 +62,7 @@ def remove(
 @app.command("list")
 def list_(
     config: Path | None = CONFIG,
-    as_json: bool = typer.Option(False, "--json", help="Names and roles."),
+    as_json: bool = JSON,
 ) -> None:
     """Who may log in, and as what.
 

@@ -46,7 +46,9 @@ class PreprocessingSpec(Options):
         return self
 
     def value(self) -> Preprocessing:
-        return Preprocessing(self.size, self.mean, self.std, self.stretch, self.window)
+        return Preprocessing(
+            size=self.size, mean=self.mean, std=self.std, stretch=self.stretch, window=self.window
+        )
 
 
 class AnchorSpec(Options):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,10 +35,18 @@ def picture_keys(catalog: Catalog, workers: int = 2) -> Iterator[str | None]:
         yield from pool.map(key, catalog.table["path"])
 
 
+class Compared(NamedTuple):
+    """A catalog whose pictures were read."""
+
+    catalog: Catalog  # without files that cannot be read
+    keys: pd.Series[str]  # of its pictures: equal ones have one key
+    unreadable: list[str]  # files
+
+
 def compared(
     catalog: Catalog, workers: int = 2, advance: Callable[[], None] = lambda: None
-) -> tuple[Catalog, pd.Series[str], list[str]]:
-    """The catalog without files that cannot be read, its picture keys, and those files.
+) -> Compared:
+    """Read every picture.
 
     Args:
         advance: called after each image.
@@ -54,7 +63,7 @@ def compared(
     unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-    return kept, keys[~unread].reset_index(drop=True), left
+    return Compared(kept, keys[~unread].reset_index(drop=True), left)
 
 
 def picture_key(radiograph: Radiograph) -> str:

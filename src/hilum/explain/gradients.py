@@ -75,7 +75,13 @@ def heat_of(
     if method == "grad-cam":
         weights = weights.mean(dim=(1, 2), keepdim=True)
     grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
-    return Heat(name, float(torch.sigmoid(logit.detach())), method, grid, frame)
+    return Heat(
+        score_name=name,
+        score=float(torch.sigmoid(logit.detach())),
+        method=method,
+        grid=grid,
+        frame=frame,
+    )
 
 
 def last_map(net: nn.Module) -> nn.Module:

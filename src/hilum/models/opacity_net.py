@@ -8,6 +8,8 @@ Legend: B batch, A anchors, K box labels, M masks, C global classes, S input sid
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ def conv_block(channels: int, out: int | None = None) -> nn.Sequential:
 class GlobalHead(nn.Module):
     """A6: max-pool, 3x3 convolution, average + max pooling, dropout, linear."""
 
-    def __init__(self, channels: int, width: int, classes: int, findings: int, dropout: float):
+    def __init__(self, channels: int, width: int, *, classes: int, findings: int, dropout: float):
         super().__init__()
         self.conv = conv_block(channels, width)
         self.dropout = nn.Dropout(dropout)
@@ -69,7 +71,11 @@ class OpacityNet(HeadsModel):
             conv_block(channels), nn.Conv2d(channels, len(targets.masks), 1)
         )
         self.global_head = GlobalHead(
-            sides[-1], 256, len(targets.classes), len(targets.findings), options.dropout
+            sides[-1],
+            256,
+            classes=len(targets.classes),
+            findings=len(targets.findings),
+            dropout=options.dropout,
         )
         self.boxes = DenseBoxes(self.grid, size)
 
@@ -127,5 +133,6 @@ class OpacityNet(HeadsModel):
         findings = raw["finding_logits"].float().sigmoid()
         masks = upsampled(raw["mask_logits"], self.boxes.size)
         return [
-            Prediction(*boxes, classes[i], findings[i], masks[i]) for i, boxes in enumerate(dense)
+            replace(one, classes=classes[i], findings=findings[i], masks=masks[i])
+            for i, one in enumerate(dense)
         ]

@@ -6,6 +6,7 @@ Legend: B batch, A anchors, K box labels, C global classes, S input side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
 
@@ -81,7 +82,9 @@ class RetinaNet(HeadsModel):
         self.class_logit = output_conv(channels, self.grid.per_cell * self.box_labels, PRIOR_LOGIT)
         self.box_delta = output_conv(channels, self.grid.per_cell * 4, 0.0)
         self.global_head = (
-            GlobalHead(sides[-1], 256, len(targets.classes), 0, options.dropout)
+            GlobalHead(
+                sides[-1], 256, classes=len(targets.classes), findings=0, dropout=options.dropout
+            )
             if options.global_head
             else None
         )
@@ -118,6 +121,6 @@ class RetinaNet(HeadsModel):
         raw = self(image_B1SS)
         dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         if self.global_head is None:
-            return [Prediction(*boxes) for boxes in dense]
+            return dense
         classes = raw["global_logits"].float().softmax(dim=1)
-        return [Prediction(*boxes, classes[i]) for i, boxes in enumerate(dense)]
+        return [replace(one, classes=classes[i]) for i, one in enumerate(dense)]

@@ -32,8 +32,9 @@ GROUPS = {
 
 def run_page(
     name: str,
-    about: str,
     rows: pd.DataFrame,
+    *,
+    about: str,
     settings: str,
     data: Mapping[str, Any],
     results: Mapping[str, Mapping[str, float]],
@@ -146,11 +147,11 @@ OWN_PARTS = "Each seed draws its own split, order and weights."
 
 def sweep_page(
     recipe: str,
-    watched: str,
-    part: str,
     table: pd.DataFrame,
     figures: Sequence[Figure],
     *,
+    watched: str,
+    part: str,
     same_parts: bool,
 ) -> str:
     """A sweep on one page: the table of its variants, and figures.
@@ -254,6 +255,7 @@ def _epochs(axes: Axes) -> None:
 
 def _variants(
     axes: Axes,
+    *,
     curves: Mapping[tuple[str, str], pd.DataFrame],
     names: Mapping[str, str],
     name: str,

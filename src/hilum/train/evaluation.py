@@ -83,7 +83,7 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
     record, frame = catalog.table.iloc[row], image.frame
-    drawn = boxes_of(source, catalog, row, frame.width, frame.height)
+    drawn = boxes_of(source, catalog, row, (frame.width, frame.height))
     labels = {n: label_of(record, n) for n in (*targets.classes, *targets.findings)}
     if len(targets.positive) > 1:
         labels[SUM] = float(np.max([labels.get(name, np.nan) for name in targets.positive]))
@@ -103,7 +103,7 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
 
 
 def evaluate(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, keep: Keep | None = None
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, keep: Keep | None = None
 ) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name.
 

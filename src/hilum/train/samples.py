@@ -116,7 +116,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     if (label == 1).any():
         label[label != 1] = 0  # one class is true, so the others are not
     size = radiograph.width, radiograph.height
-    drawn = boxes_of(source, catalog, row, *size)
+    drawn = boxes_of(source, catalog, row, size)
     names = () if drawn is None else drawn[1]
     boxes: NDArray[np.float32] | None = None
     if drawn is not None:

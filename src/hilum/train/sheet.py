@@ -29,17 +29,17 @@ FLOOR = 0.3  # boxes below this score are not drawn
 
 
 def draw_samples(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, folder: Path, epoch: int
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, out: Path, epoch: int
 ) -> None:
-    """`folder/epoch-NNN.png` for the first and every fifth epoch; positives first."""
+    """`out/epoch-NNN.png` for the first and every fifth epoch; positives first."""
     if epoch != 1 and epoch % EVERY:
         return
     chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
     chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]
     answers = predictions(net, chosen, recipe, spec)
     tiles = [_tile(one, own, recipe) for one, own in zip(chosen, answers, strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / f"epoch-{epoch:03d}.png", encoded(sheet(tiles, COLUMNS)))
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(out / f"epoch-{epoch:03d}.png", encoded(sheet(tiles, COLUMNS)))
 
 
 def _tile(image: PreparedImage, findings: Findings, recipe: Recipe) -> Picture:
@@ -57,7 +57,7 @@ def _tile(image: PreparedImage, findings: Findings, recipe: Recipe) -> Picture:
     places = image.frame.boxes_to_square(findings.boxes_px)
     for box, score in zip(places, findings.scores, strict=True):
         if score >= FLOOR:
-            draw_box(picture, canvas, box, PREDICTION, f"{score:.2f}")
+            draw_box(picture, canvas, box, colour=PREDICTION, words=f"{score:.2f}")
     classes = {
         n: findings.image_scores[n] for n in recipe.names.classes if n in findings.image_scores
     }

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
-
-OUT = typer.Option(..., "--out", help="Folder for problems.csv, index.html and the memory.")
+from hilum.cli.data.sources import ledger, open_source
+from hilum.cli.options import JSON, OPTIONS, READERS, SET_NAME, SOURCE, output
 
 
 def check(
     source: Path = SOURCE,
-    out: Path = OUT,
+    out: Path = output("Folder for problems.csv, index.html and the memory."),
     set_name: str = SET_NAME,
     options: list[str] = OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
@@ -21,8 +20,8 @@ def check(
     gate: bool = typer.Option(
         True, help="Look at the pixels as `hilum predict` does: no chest, lateral, several in one."
     ),
-    workers: int = typer.Option(0, min=0, help="Files read at once; 0: one a core."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    workers: int = READERS,
+    as_json: bool = JSON,
 ) -> None:
     """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
 
@@ -50,7 +49,11 @@ def check(
     report = findings.check(catalog, tracked(facts, "reading", total))
     write_text(out / "problems.csv", report.problems.to_csv(index=False))
     html = check_page(
-        catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
+        catalog,
+        report.problems,
+        report.counts(),
+        remedies=findings.REMEDIES,
+        read=len(report.facts),
     )
     write_text(out / "index.html", html)
     if fix:

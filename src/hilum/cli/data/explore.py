@@ -6,20 +6,19 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
-
-OUT = typer.Option(..., "--out", help="Folder for index.html and figures/*.png.")
+from hilum.cli.data.sources import ledger, open_source
+from hilum.cli.options import JSON, OPTIONS, SEED, SET_NAME, SOURCE, output
 
 
 def explore(
     source: Path = SOURCE,
-    out: Path = OUT,
+    out: Path = output("Folder for index.html and figures/*.png."),
     set_name: str = SET_NAME,
     options: list[str] = OPTIONS,
     files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
     samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
-    seed: int = typer.Option(0, min=0, help="The same seed samples the same files."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    seed: int = SEED,
+    as_json: bool = JSON,
 ) -> None:
     """Draw classes, boxes, people and files of a data set into one page that needs no network.
 

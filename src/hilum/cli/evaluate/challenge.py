@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common
+from hilum.cli.options import JSON
 
 
 class Challenge(StrEnum):
@@ -28,7 +29,7 @@ def challenge(
         "images that were held out of the challenge's training set.",
     ),
     submission: Path = typer.Option(..., help="The submission file."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    as_json: bool = JSON,
 ) -> None:
     """Score a submission exactly as its challenge does.
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common
+from hilum.cli.options import JSON, output
 
 
 def checklist(
     sources: list[Path] = typer.Argument(
         ..., help="A bundle, the folder of a run, or both of one model."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The Markdown file to complete."),
-    as_json: bool = typer.Option(False, "--json", help="Print answers and gaps as JSON."),
+    out: Path = output("The Markdown file to complete."),
+    as_json: bool = JSON,
 ) -> None:
     """Answer the reporting checklists of imaging AI and prediction models from what files say.
 
