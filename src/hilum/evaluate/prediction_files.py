@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +27,7 @@ from hilum.core.findings_schema import SCHEMA, check_document
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.options import checked
 from hilum.core.results import read_mask
-from hilum.data.frames import same_shape
+from hilum.data.frames import resized, same_shape
 from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
 from hilum.evaluate.score_tables import ScoreTable, is_score_table, read_scores
 
@@ -123,12 +122,7 @@ class PredictionFile:
                 f"mask {reference!r} is {columns} × {rows} px, its image {stated[0]} × "
                 f"{stated[1]}; needed: one of the image's shape"
             )
-        if mask.shape == (height, width):
-            return mask
-        resized = cv2.resize(
-            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
-        )
-        return np.asarray(resized > 0, np.bool_)
+        return resized(mask, height, width)
 
 
 def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFile:

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.core.orientation import SIDEWAYS, turn_boxes
 from hilum.data.adapters import headers
 from hilum.data.adapters.boxes import CORNERS, group_boxes
 from hilum.data.adapters.source import Source
-from hilum.data.frames import SIDEWAYS, Size, same_shape, turn_boxes
+from hilum.data.frames import Size, same_shape
 
 SLACK_PX = 0.5  # rounded corners may leave the frame by so much
 
