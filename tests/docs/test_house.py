@@ -98,19 +98,19 @@ MANY = 4  # values by place that a reader can follow
 
 def test_no_function_of_ours_is_called_with_many_values_by_place() -> None:
     trees = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
-    ours = {
-        node.name
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not _takes_any_number(node)
-    } - TABLES
-    wrong = [
-        f"{name}:{node.lineno} {called}"
-        for name, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and positional(node) > MANY
-        if (called := _name(node)) in ours
-    ]
+    own = {name: {one.name for one in tree.body if _is_called(one)} for name, tree in trees.items()}
+    wrong = []
+    for name, tree in trees.items():
+        known = set(own[name])  # and what it imports of others
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in own:
+                known |= {one.name for one in node.names} & own[node.module]
+        wrong += [
+            f"{name}:{node.lineno} {_name(node)}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and positional(node) > MANY
+            if _name(node) in known - TABLES
+        ]
     assert not wrong, "name the values: " + ", ".join(wrong)
 
 
@@ -129,8 +129,11 @@ def test_no_function_returns_different_things_without_names() -> None:
     assert not wrong, "a NamedTuple has names: " + ", ".join(wrong)
 
 
-def _takes_any_number(node: ast.FunctionDef | ast.ClassDef) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.args.vararg is not None
+def _is_called(node: ast.AST) -> TypeGuard[ast.FunctionDef | ast.ClassDef]:
+    """A class, or a function that does not take any number of values."""
+    if isinstance(node, ast.FunctionDef):
+        return node.args.vararg is None
+    return isinstance(node, ast.ClassDef)
 
 
 def _is_field(node: ast.AST) -> TypeGuard[ast.AnnAssign]:

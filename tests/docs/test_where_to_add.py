@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from helpers.dicom_files import image, stored
+from hilum import cli
 from hilum.augment import policy
 from hilum.cli.common import add_verbs
 from hilum.cli.main import app
@@ -185,12 +186,12 @@ def test_an_augmentation_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained, exported and asked by way of a recipe that names it."""
     pytest.importorskip("torch", reason="training is not installed")
-    import hilum.models
     from helpers.phantom_set import CHANGES, catalog
+    from hilum import models
     from hilum.models import options
 
     (tmp_path / "toy.py").write_text(NETWORK)
-    monkeypatch.setattr(hilum.models, "__path__", [*hilum.models.__path__, str(tmp_path)])
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     monkeypatch.setitem(options.NETWORKS, "toy", "toy:ToyOptions")
     catalog(tmp_path, "own", 12)
     plain = [change for change in CHANGES if not change.startswith("model.")]
@@ -204,10 +205,8 @@ def test_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import hilum.cli
-
     (tmp_path / "toy.py").write_text(VERB)
-    monkeypatch.setattr(hilum.cli, "__path__", [*hilum.cli.__path__, str(tmp_path)])
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
     own = typer.Typer()
     add_verbs(own, "hilum.cli", ("toy", "report"))
     result = CliRunner().invoke(own, ["toy", "lung"])

@@ -207,7 +207,7 @@ def _of_kind(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value.get("kind", "")
-    if kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS:
         raise ValueError(unknown("kind", kind, NETWORKS))
     module, _, name = NETWORKS[kind].partition(":")
     return getattr(import_module(f"hilum.models.{module}"), name).model_validate(value)
