@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import CONFIG, JSON
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.serve.audit import Audit
@@ -18,9 +17,9 @@ app = typer.Typer(help="The audit trail of the service.", no_args_is_help=True)
 
 @app.command()
 def verify(
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
     head: str = typer.Option("", help="An earlier end, NUMBER:HASH, which must be there still."),
-    as_json: bool = JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Go through the whole chain; the last entry's number and hash, to be noted elsewhere.
 
@@ -41,7 +40,7 @@ def verify(
 
 @app.command()
 def export(
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
     after: int = typer.Option(0, min=0, help="Entries after this number."),
 ) -> None:
     """The messages (XML, DICOM PS3.15 A.5), one a line.

@@ -11,20 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import (
-    BUNDLES,
-    CHANGES,
-    FRESH,
-    JSON,
-    NO_MASKS,
-    PIPELINE,
-    PRECISION,
-    THREADS,
-    UNTRUSTED,
-    WORKERS,
-    output,
-)
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.scale.batch import Summary
@@ -37,21 +24,21 @@ SOURCE_HELP = (
 
 def batch(
     source: str = typer.Argument(..., help=SOURCE_HELP),
-    out: Path = output("Folder of the shards, seen by all nodes."),
-    pipeline: str = PIPELINE,
-    bundle: list[str] = BUNDLES,
-    change: list[str] = CHANGES,
-    precision: str | None = PRECISION,
+    out: Path = options.output("Folder of the shards, seen by all nodes."),
+    pipeline: str = options.PIPELINE,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    precision: str | None = options.PRECISION,
     shards: int = typer.Option(
         64, min=1, help="Parquet files; a killed run repeats the open ones."
     ),
-    workers: int = WORKERS,
-    threads: int = THREADS,
+    workers: int = options.WORKERS,
+    threads: int = options.THREADS,
     address: str | None = typer.Option(None, help="A Ray cluster; else Ray starts here."),
-    no_masks: bool = NO_MASKS,
-    untrusted: bool = UNTRUSTED,
-    as_json: bool = JSON,
-    fresh: bool = FRESH,
+    no_masks: bool = options.NO_MASKS,
+    untrusted: bool = options.UNTRUSTED,
+    as_json: bool = options.JSON,
+    fresh: bool = options.FRESH,
 ) -> None:
     """Analyse an archive into Parquet shards. Research use only: a qualified reader decides.
 

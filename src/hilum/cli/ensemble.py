@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import FINDING, JSON, output
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.evaluate.prediction_files import PredictionFile
@@ -30,7 +29,7 @@ class Metric(StrEnum):
 
 def ensemble(
     files: list[Path] = typer.Argument(..., help="Two or more prediction files of one form."),
-    out: Path = output("The fused file, in the same form; of findings.json also a .csv."),
+    out: Path = options.output("The fused file, in the same form; of findings.json also a .csv."),
     method: str = typer.Option(
         "weighted-boxes", help="A fusion of pipelines: weighted-boxes, nms, union, vote ..."
     ),
@@ -49,8 +48,8 @@ def ensemble(
     search_split: str = typer.Option("validation", help="The split to search on."),
     folds: int = typer.Option(5, min=2, help="Folds of its patients."),
     metric: Metric = typer.Option(Metric.AP50, help="What the search makes high."),
-    finding: str = FINDING,
-    as_json: bool = JSON,
+    finding: str = options.FINDING,
+    as_json: bool = options.JSON,
 ) -> None:
     """Fuse the predictions of several models: RSNA or SIIM-COVID CSV, or findings.json.
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import JSON, output
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,7 @@ def explain(
     paths: list[Path] = typer.Argument(
         ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
     ),
-    out: Path = output("Folder of the pictures."),
+    out: Path = options.output("Folder of the pictures."),
     bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
     run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
@@ -34,7 +33,7 @@ def explain(
     sanity: bool = typer.Option(
         False, help="Also randomise the run's weights: the map must change (gradient methods)."
     ),
-    as_json: bool = JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
     disease is.

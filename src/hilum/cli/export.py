@@ -6,13 +6,12 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import output
+from hilum.cli import common, options
 
 
 def export(
     run: Path = typer.Argument(help="Folder of a finished `hilum train`."),
-    out: Path = output("The bundle: a new folder, or .zip."),
+    out: Path = options.output("The bundle: a new folder, or .zip."),
     data: Path | None = typer.Option(
         None, help="Where the run's data lies now, if it was moved since."
     ),

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import BUNDLES, CHANGES, JSON
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.inference.pipeline import Pipeline
@@ -19,7 +18,7 @@ NAME = typer.Argument("default", help="A pipeline's YAML file, or a shipped name
 
 
 @app.command("list")
-def list_(as_json: bool = JSON) -> None:
+def list_(as_json: bool = options.JSON) -> None:
     """List the pipelines that come with hilum.
 
     Example: hilum pipeline list
@@ -37,11 +36,11 @@ def list_(as_json: bool = JSON) -> None:
 @app.command()
 def show(
     name: str = NAME,
-    bundle: list[str] = BUNDLES,
-    change: list[str] = CHANGES,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
     svg: Path | None = typer.Option(None, help="Draw it into this .svg file as well."),
     png: Path | None = typer.Option(None, help="Draw it into this .png file as well."),
-    as_json: bool = JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Show what a pipeline does: gates, models, flows, results.
 
@@ -64,9 +63,9 @@ def show(
 @app.command()
 def check(
     name: str = NAME,
-    bundle: list[str] = BUNDLES,
-    change: list[str] = CHANGES,
-    as_json: bool = JSON,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    as_json: bool = options.JSON,
 ) -> None:
     """Say what is missing or wrong: bundles, masks, scores, operating points, graphs.
 

@@ -6,44 +6,28 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import (
-    BUNDLES,
-    CHANGES,
-    FRESH,
-    FULL_RANGE,
-    JSON,
-    NO_MASKS,
-    PIPELINE,
-    PRECISION,
-    THREADS,
-    UNTRUSTED,
-    WINDOW,
-    WORKERS,
-    WRITE_HELP,
-    output,
-)
+from hilum.cli import common, options
 
 
 def predict(
     paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
-    out: Path = output("Folder of the results."),
-    pipeline: str = PIPELINE,
-    bundle: list[str] = BUNDLES,
-    change: list[str] = CHANGES,
-    precision: str | None = PRECISION,
-    workers: int = WORKERS,
-    threads: int = THREADS,
+    out: Path = options.output("Folder of the results."),
+    pipeline: str = options.PIPELINE,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    precision: str | None = options.PRECISION,
+    workers: int = options.WORKERS,
+    threads: int = options.THREADS,
     threshold: float | None = typer.Option(
         None, min=0, max=1, help="Show boxes from this score; else the bundle's operating point."
     ),
-    no_masks: bool = NO_MASKS,
-    write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
-    window: tuple[float, float] | None = WINDOW,
-    full_range: bool = FULL_RANGE,
-    untrusted: bool = UNTRUSTED,
-    as_json: bool = JSON,
-    fresh: bool = FRESH,
+    no_masks: bool = options.NO_MASKS,
+    write: str = typer.Option("picture,mask", "--write", "-w", help=options.WRITE_HELP),
+    window: tuple[float, float] | None = options.WINDOW,
+    full_range: bool = options.FULL_RANGE,
+    untrusted: bool = options.UNTRUSTED,
+    as_json: bool = options.JSON,
+    fresh: bool = options.FRESH,
 ) -> None:
     """Find lung opacities on chest radiographs. Research use only: a qualified reader decides.
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 from hilum.cli.evaluate.challenge import Challenge
-from hilum.cli.options import JSON, output
 
 
 def submit(
@@ -16,7 +15,7 @@ def submit(
     predictions: Path = typer.Argument(
         ..., help="findings.json of hilum predict, or an RSNA or SIIM-COVID CSV."
     ),
-    out: Path = output("The submission (CSV)."),
+    out: Path = options.output("The submission (CSV)."),
     sample: Path | None = typer.Option(
         None,
         help="The challenge's sample submission: its ids, in its order. Or a catalog (.parquet) of "
@@ -30,7 +29,7 @@ def submit(
         "best-box",
         help="siim-covid: `none` is 1 - best box, an image score by its name, or not:NAME.",
     ),
-    as_json: bool = JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Write predictions as a challenge wants them, checked as it reads them.
 

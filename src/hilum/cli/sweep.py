@@ -6,14 +6,13 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import DATA, output
+from hilum.cli import common, options
 
 
 def sweep(
     grid: Path = typer.Argument(help="YAML: recipe, and grid, variants or search; seeds, metric."),
-    data: Path = DATA,
-    out: Path = output("Folder of the runs; rerun to go on."),
+    data: Path = options.DATA,
+    out: Path = options.output("Folder of the runs; rerun to go on."),
     split: Path | None = typer.Option(None, help="One split for every run."),
     change: list[str] = typer.Option(
         [],

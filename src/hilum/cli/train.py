@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import DATA, RECIPE_CHANGES
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.train.recipe import Recipe
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def train(
     recipe: str = typer.Argument(help="A recipe's name (default) or a YAML file."),
-    data: Path = DATA,
+    data: Path = options.DATA,
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder of the run (runs/RECIPE); a run there goes on."
     ),
@@ -32,7 +31,7 @@ def train(
     address: str | None = typer.Option(
         None, help="A Ray cluster, of which all nodes see --data and --out; else Ray starts here."
     ),
-    change: list[str] = RECIPE_CHANGES,
+    change: list[str] = options.RECIPE_CHANGES,
 ) -> None:
     """Train a recipe. A killed run goes on where it was when the same command is given again.
 

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
-from hilum.cli.options import JSON, OPTIONS, READERS, SET_NAME, SOURCE, output
 
 
 def check(
-    source: Path = SOURCE,
-    out: Path = output("Folder for problems.csv, index.html and the memory."),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder for problems.csv, index.html and the memory."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
     gate: bool = typer.Option(
         True, help="Look at the pixels as `hilum predict` does: no chest, lateral, several in one."
     ),
-    workers: int = READERS,
-    as_json: bool = JSON,
+    workers: int = options.READERS,
+    as_json: bool = options.JSON,
 ) -> None:
     """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
 
@@ -37,7 +37,7 @@ def check(
     from hilum.inference.pipeline import Pipeline
     from hilum.report.check import check_page
 
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     total = int((catalog.table["path"] != "").sum())
     looks = None
     if files and gate:

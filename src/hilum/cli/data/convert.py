@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 from hilum.cli.data.sources import ledger, open_source
-from hilum.cli.options import (
-    JSON,
-    OPTIONS,
-    PART,
-    READERS,
-    SEED,
-    SET_NAME,
-    SOURCE,
-    SPLIT,
-    WINDOW,
-    output,
-)
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
@@ -37,31 +25,31 @@ class MasksFrom(StrEnum):
 
 
 def convert(
-    source: Path = SOURCE,
-    out: Path = output("Folder to write into; new, empty, or of a run to go on."),
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder to write into; new, empty, or of a run to go on."),
     to: str = typer.Option(
         ...,
         help="Pictures: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
         "masks, rle.",
     ),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
     bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
-    window: tuple[float, float] | None = WINDOW,
-    workers: int = READERS,
+    window: tuple[float, float] | None = options.WINDOW,
+    workers: int = options.READERS,
     mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
     masks_from: MasksFrom = typer.Option(
         MasksFrom.MASKS, "--from", help="Boxes: filled, those of label --mask or all."
     ),
-    split: Path | None = SPLIT,
-    part: str = PART,
+    split: Path | None = options.SPLIT,
+    part: str = options.PART,
     enrich: str = typer.Option(
         "", help="Pictures: add augmented copies by this policy to the training part."
     ),
     label: str = typer.Option("", help="--enrich: make positives and negatives of it equal."),
-    seed: int = SEED,
-    as_json: bool = JSON,
+    seed: int = options.SEED,
+    as_json: bool = options.JSON,
 ) -> None:
     """Write a data set's radiographs as PNG or WebP, or its annotations for another tool.
 
@@ -96,7 +84,7 @@ def convert(
         )
     pictures = Pictures(to, bits, size, window) if to in FORMS else None
     more = Enrichment(enrich, label, seed) if enrich else None
-    catalog = open_source(source, set_name, options, split, part=part)
+    catalog = open_source(source, set_name, option, split, part=part)
     if pictures is None:
         written = _annotations(catalog, to, out, mask=mask, from_boxes=boxes)
     else:

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
-from hilum.cli.options import JSON, OPTIONS, SEED, SET_NAME, SOURCE, output
 
 
 def explore(
-    source: Path = SOURCE,
-    out: Path = output("Folder for index.html and figures/*.png."),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder for index.html and figures/*.png."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
     samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
-    seed: int = SEED,
-    as_json: bool = JSON,
+    seed: int = options.SEED,
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw classes, boxes, people and files of a data set into one page that needs no network.
 
@@ -30,7 +30,7 @@ def explore(
     from hilum.data.explore.figures import plots
     from hilum.report.explore import explore_page
 
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     with progress("reading and drawing"):
         facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
         summary = Summary(catalog, facts)

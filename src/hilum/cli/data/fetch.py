@@ -6,18 +6,18 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.options import JSON, output
+from hilum.cli import options
 
 NAME = typer.Argument(..., help="rsna, siim-covid, siim-acr, nih, vindr.")
 
 
 def fetch(
     name: str = NAME,
-    out: Path = output("New folder for the set; one that is there is verified."),
+    out: Path = options.output("New folder for the set; one that is there is verified."),
     accept_licence: bool = typer.Option(
         False, "--accept-licence", help="Accept the set's terms, which are shown."
     ),
-    as_json: bool = JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Download a set, unpack and verify it; a rerun goes on where the download broke off.
 

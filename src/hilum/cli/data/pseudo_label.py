@@ -6,21 +6,21 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
-from hilum.cli.options import FINDING, JSON, OPTIONS, SET_NAME, SOURCE, output
 
 
 def pseudo_label(
-    source: Path = SOURCE,
+    source: Path = options.SOURCE,
     predictions: Path = typer.Argument(..., help="findings.json of these images."),
-    out: Path = output("The catalog to write (Parquet)."),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
-    finding: str = FINDING,
+    out: Path = options.output("The catalog to write (Parquet)."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
+    finding: str = options.FINDING,
     present: float = typer.Option(0.8, help="Image score from which on the finding is there."),
     absent: float = typer.Option(0.05, help="Image score up to which it is not."),
     box: float = typer.Option(0.3, help="Score of a box from which on it is taken."),
-    as_json: bool = JSON,
+    as_json: bool = options.JSON,
 ) -> None:
     """Annotate unannotated images by a model's sure answers, to train on (self-training).
 
@@ -37,7 +37,7 @@ def pseudo_label(
     from hilum.evaluate.pseudo_labels import Sure, pseudo_labelled
 
     sure = Sure(present=present, absent=absent, box=box)
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     made = pseudo_labelled(catalog, read_predictions(predictions), finding, sure)
     made.need_files()
     made.save(out)

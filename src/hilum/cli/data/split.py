@@ -7,23 +7,23 @@ from typing import Any
 
 import typer
 
+from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
-from hilum.cli.options import JSON, OPTIONS, READERS, SEED, SET_NAME, SOURCE, output
 
 
 def split(
-    source: Path = SOURCE,
-    out: Path = output("JSON file to write; never overwritten."),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("JSON file to write; never overwritten."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
     folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
-    seed: int = SEED,
+    seed: int = options.SEED,
     stratify: str = typer.Option("", help="Beside the classes: age, sex, view (commas)."),
     sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
     pictures: bool = typer.Option(True, help="Read every picture; equal ones stay together."),
-    workers: int = READERS,
-    as_json: bool = JSON,
+    workers: int = options.READERS,
+    as_json: bool = options.JSON,
 ) -> None:
     """Split a data set by patient; refuses to tear a patient apart or to overwrite.
 
@@ -34,7 +34,7 @@ def split(
     from hilum.data.duplicates import compared
 
     splitting.need_new(out)  # before minutes of reading
-    catalog = splitting.known(open_source(source, set_name, options))
+    catalog = splitting.known(open_source(source, set_name, option))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
     shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)

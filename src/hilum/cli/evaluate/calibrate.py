@@ -6,26 +6,25 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import CATALOG, FINDING, JSON, STUDY, output
+from hilum.cli import common, options
 
 USUAL = ["sensitivity=.95", "false-positives=.1", "best-f1", "best-f2", "best-mcc", "false-boxes=1"]
 
 
 def calibrate(
     bundle: str = typer.Argument(..., help="A bundle (folder or .zip), or: default."),
-    catalog: Path = CATALOG,
+    catalog: Path = options.CATALOG,
     predictions: Path = typer.Argument(
         ..., help="What the bundle predicted: findings.json of `hilum predict --threshold 0`."
     ),
-    out: Path = output("The new bundle: a new folder, or .zip."),
+    out: Path = options.output("The new bundle: a new folder, or .zip."),
     split: str = typer.Option("validation", help="The split of the catalog to choose on."),
     kind: str = typer.Option("logistic", help="temperature, logistic, isotonic or none."),
     choose: list[str] = typer.Option(USUAL, help="Operating points by their aims; repeatable."),
     default: str = typer.Option("best-boxes-f1", help="Aim of the boxes that are shown."),
-    finding: str = FINDING,
-    study: str = STUDY,
-    as_json: bool = JSON,
+    finding: str = options.FINDING,
+    study: str = options.STUDY,
+    as_json: bool = options.JSON,
 ) -> None:
     """Choose operating points and calibrate scores on validation data; write a new bundle.
 

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.options import JSON, output
+from hilum.cli import common, options
 
 
 def checklist(
     sources: list[Path] = typer.Argument(
         ..., help="A bundle, the folder of a run, or both of one model."
     ),
-    out: Path = output("The Markdown file to complete."),
-    as_json: bool = JSON,
+    out: Path = options.output("The Markdown file to complete."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Answer the reporting checklists of imaging AI and prediction models from what files say.
 
