@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hilum.core.bundle import Bundle, load_bundle, write_bundle
@@ -26,19 +27,17 @@ from hilum.train.export.figures import (
 )
 from hilum.train.export.onnx import answers
 from hilum.train.export.settings import settle
+from hilum.train.images import RunData
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe, load_recipe
-from hilum.train.run import prepare
-from hilum.train.sources import open_sources
-from hilum.train.splits import split_sources
 
 
 def held_out(recipe: Recipe, data: Path, split: Path | None, cache: Path) -> dict[str, Held]:
     """The recipe's validation and test images, as its bundle sees them."""
-    sources = open_sources(recipe, data)
-    rows = split_sources(recipe, sources, split).rows(sources, recipe.fold)
-    rows["train"] = {name: [] for name in rows["train"]}
-    return prepare(recipe, sources, rows, recipe.preprocessing.size, cache).held
+    whole = RunData.read(recipe, data, cache=cache, split=split)
+    nothing = {name: list[int]() for name in whole.rows["train"]}
+    held = replace(whole, rows={**whole.rows, "train": nothing})
+    return held.images(recipe.preprocessing.size).held
 
 
 def renewed(card: str, sections: dict[str, str], title: str, about: str) -> str:
@@ -115,7 +114,7 @@ def settled(
     figures = {
         key: value
         for file, parts in raw.items()
-        for key, value in figures_of(final, held, parts, recipe, PRECISIONS[file]).items()
+        for key, value in figures_of(final, held, parts, recipe=recipe, by=PRECISIONS[file]).items()
     }
     if beside is not None:
         figures |= figures_beside(load_bundle(beside), held, recipe)

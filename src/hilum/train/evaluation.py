@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -188,8 +188,8 @@ def _manifest(
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST, "component_weights": {}}
-    wide |= {"score_floor": floor}
+    wide: dict[str, Any] = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST}
+    wide |= {"component_weights": {}, "score_floor": floor}
     return decoding.model_copy(update=wide)
 
 
