@@ -35,8 +35,9 @@ from hilum.train.recipe import Recipe, load_recipe
 def held_out(recipe: Recipe, data: Path, split: Path | None, cache: Path) -> dict[str, Held]:
     """The recipe's validation and test images, as its bundle sees them."""
     whole = RunData.read(recipe, data, cache=cache, split=split)
-    rows = {**whole.rows, "train": {name: [] for name in whole.rows["train"]}}
-    return replace(whole, rows=rows).images(recipe.preprocessing.size).held
+    nothing = {name: list[int]() for name in whole.rows["train"]}
+    held = replace(whole, rows={**whole.rows, "train": nothing})
+    return held.images(recipe.preprocessing.size).held
 
 
 def renewed(card: str, sections: dict[str, str], title: str, about: str) -> str:
@@ -113,7 +114,7 @@ def settled(
     figures = {
         key: value
         for file, parts in raw.items()
-        for key, value in figures_of(final, held, parts, recipe, PRECISIONS[file]).items()
+        for key, value in figures_of(final, held, parts, recipe=recipe, by=PRECISIONS[file]).items()
     }
     if beside is not None:
         figures |= figures_beside(load_bundle(beside), held, recipe)

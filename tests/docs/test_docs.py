@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from hilum.cli.main import app
+from hilum.report.writers import WRITERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -64,6 +65,11 @@ def test_an_option_means_the_same_in_every_command() -> None:
             said[flag].add(own[flag].help)
     assert said.keys() == SHARED
     assert {flag: texts for flag, texts in said.items() if len(texts) > 1} == {}
+
+
+def test_predict_names_every_writer() -> None:
+    (write,) = (one for one in verbs()["predict"].params if "--write" in one.opts)
+    assert not [name for name in WRITERS if not re.search(rf"\b{name}\b", write.help)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

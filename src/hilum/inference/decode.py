@@ -168,22 +168,20 @@ class Decoder:
         alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(axis=1)  # outside the image, or a sliver
         boxes, scores, label = boxes[alive], scores[alive], label[alive]
         scores = self._weighted(scores, boxes, raw, classes)
-        found = self._suppressed(_Decoded(boxes, scores, label))
-        found = self._with_components(found, raw, box)
-        source = box.boxes_to_source(found.boxes).reshape(-1, 4)
+        own = self._suppressed(_Decoded(boxes, scores, label))
+        own = self._with_components(own, raw, box)
+        source = box.boxes_to_source(own.boxes).reshape(-1, 4)
         source = clip_boxes(source, box.width, box.height).astype(np.float32)
-        return found._replace(boxes=source)
+        return own._replace(boxes=source)
 
-    def _suppressed(self, every: _Decoded) -> _Decoded:
-        """The best of those that overlap, moved by their votes where these count."""
+    def _suppressed(self, own: _Decoded) -> _Decoded:
         spec, most = self.manifest.decoding, self.manifest.decoding.max_boxes
         if spec.vote_iou is None:
-            kept, boxes = keep_best(*every, iou=spec.nms_iou), None
-        else:
-            kept, boxes = keep_voted(*every, iou=spec.nms_iou, vote=spec.vote_iou)
-        rows = kept[:most]
-        own = every.boxes[rows] if boxes is None else boxes[:most].astype(np.float32)
-        return _Decoded(own, every.scores[rows], every.labels[rows])
+            kept = keep_best(*own, iou=spec.nms_iou)[:most]
+            return _Decoded(own.boxes[kept], own.scores[kept], own.labels[kept])
+        kept, voted = keep_voted(*own, iou=spec.nms_iou, vote=spec.vote_iou)
+        few = kept[:most]
+        return _Decoded(voted[:most].astype(np.float32), own.scores[few], own.labels[few])
 
     def _with_components(self, own: _Decoded, raw: RawOutputs, box: Letterbox) -> _Decoded:
         """The detector's boxes fused with those around the components of the masks."""

@@ -188,8 +188,8 @@ def _manifest(
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide: dict[str, Any] = {"score_floor": floor, "max_boxes": MOST, "component_weights": {}}
-    wide |= {"nms_iou": 1.0, "vote_iou": None}
+    wide: dict[str, Any] = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST}
+    wide |= {"component_weights": {}, "score_floor": floor}
     return decoding.model_copy(update=wide)
 
 

@@ -33,7 +33,7 @@ def calibrate(
 
     Example: hilum evaluate calibrate default hospital.parquet run/findings.json --out own.zip
     """
-    from hilum.core.bundle import default_bundle, load_bundle
+    from hilum.core.bundle import open_bundle
     from hilum.core.extras import require
 
     require("eval")
@@ -42,9 +42,8 @@ def calibrate(
     from hilum.evaluate.thresholds.bundle import Aims, calibrate_bundle
     from hilum.fuse import combine_by
 
-    old = default_bundle() if bundle == "default" else load_bundle(bundle)
     result = calibrate_bundle(
-        old,
+        open_bundle(bundle),
         open_catalog(catalog),
         read_predictions(predictions),
         split=split,

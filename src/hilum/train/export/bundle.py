@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from hilum.core.bundle import Bundle, load_bundle, write_bundle
+from hilum.core.bundle import Bundle, load_bundle, open_bundle, write_bundle
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding, Figure, Manifest
 from hilum.core.options import checked
@@ -284,7 +284,7 @@ def _figures(
     for file, parts in raw.items():
         figures |= figures_of(manifest, held, parts, recipe=recipe, by=PRECISIONS[file])
     if choice.beside is not None:
-        figures |= figures_beside(load_bundle(choice.beside), held, recipe)
+        figures |= figures_beside(open_bundle(choice.beside), held, recipe)
     return figures
 
 
