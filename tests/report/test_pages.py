@@ -58,6 +58,19 @@ def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> N
     assert "RSNA score of the boxes shown" in html
 
 
+def test_a_number_of_one_label_stands_beside_that_of_all_where_it_differs() -> None:
+    """With one label of boxes both are the same number; of three classes each has its own."""
+    data = {"set": "s", "images": {}, "sha256": "ab" * 32}
+    numbers = {"ap50": 0.5, "ap50_opacity": 0.5, "auc": 0.8, "auc_opacity": 0.8, "auc_normal": 0.9}
+    zeros = {"ap50": 0.0, "ap50_95": 0.0}
+    results = {"untrained": zeros, "validation": numbers}
+    html = run_page("r", "", pd.DataFrame(), "", data, results, [])
+    assert "AP at IoU .5, opacity" not in html
+    assert "AUC, opacity" not in html
+    assert "AUC, normal" in html
+    assert "AP at IoU .5 to .95" in html
+
+
 def test_a_run_without_an_epoch_has_a_page() -> None:
     assert "Curves" not in _page(pd.DataFrame())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hilum.cli import common, options
+from hilum.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +41,11 @@ def explain(
 
     Example: hilum explain study.dcm --out maps
     """
-    out.mkdir(parents=True, exist_ok=True)
     how = method or ("hirescam" if run is not None else "occlusion")
     ask, spread = _asking(how, bundle, run, score)
+    if sanity and (game or spread is None):
+        raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
+    out.mkdir(parents=True, exist_ok=True)
     if game:
         content = _game(paths, ask, sample, out=out, how=how)
     else:
@@ -60,15 +63,16 @@ def _asking(
 ) -> tuple[Explain, Callable[[Radiograph], dict[str, float]] | None]:
     """What explains a radiograph, and what randomises its network."""
     if how == "occlusion":
+        if run is not None:
+            raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
         from hilum.explain.occlusion import occlusion
         from hilum.explain.writer import predictor
 
         return (lambda radiograph: occlusion(predictor(bundle), radiograph, score)), None
-    from hilum.core.errors import ConfigError
     from hilum.core.extras import require
 
-    if run is None:
-        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
+    if run is None or bundle:
+        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run, no --bundle")
     require("train")
     from hilum.core.prepare import prepare
     from hilum.explain.gradients import METHODS, heat_of

@@ -91,7 +91,7 @@ def epoch_figures(grids: Sequence[Grid], *, nms: float, score: float) -> list[Fi
 def _of_epochs(grid: Grid) -> Figure:
     words = f"{_short(grid.metric)} {EPOCHS[grid.rows[0]]} The best is framed; shown, not chosen."
     title = f"{ROWS[grid.rows[0]]} × epoch: {_short(grid.metric)}"
-    width = max(4.8, 1.3 + 0.34 * len(grid.columns[1]))
+    width = max(4.8, 1.3 + 0.4 * len(grid.columns[1]))
     return Figure(title, words, partial(heat, grid=grid, best=True), width=width)
 
 

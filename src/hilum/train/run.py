@@ -28,7 +28,7 @@ from hilum.train.loop import FINISHED, average_weights, fit, some_images
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 from hilum.train.samples import PreparedImage
-from hilum.train.sheet import draw_samples
+from hilum.train.sheet import draw_samples, shows
 from hilum.train.stage import STATE, Plan, save_weights
 
 
@@ -107,7 +107,9 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
             return evaluate(one, held, recipe, plan.spec, keep=keep)
 
         def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
-            draw_samples(one, held, recipe, plan.spec, out=out / "samples", epoch=epoch)
+            if shows(epoch):
+                file = out / "samples" / f"epoch-{epoch:03d}.png"
+                draw_samples(one, held, recipe, plan.spec, file)
             folder.write_page()
 
         validates = bool(held.images)
@@ -142,6 +144,9 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
         if held.images and part not in folder.results:
             doing(f"{recipe.name}: evaluating the {part} part")
             folder.record(part, evaluate(net, held, recipe, recipe.spec))
+    file = folder.path / "samples" / "finished-network.png"
+    if images.held["validation"].images and not file.is_file():
+        draw_samples(net, images.held["validation"], recipe, recipe.spec, file)
     save_weights(net.state_dict(), folder.path / WEIGHTS)
     folder.write_page(now=True)
     for name in recipe.stages:

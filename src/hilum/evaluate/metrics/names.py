@@ -82,7 +82,7 @@ def metric(name: str) -> Metric | None:
         return METRICS[name]
     if name.startswith("val_") or name.endswith("_loss"):
         return METRICS["val_loss"]
-    return METRICS.get(_base(name))
+    return METRICS.get(base(name))
 
 
 def text(name: str) -> str:
@@ -91,9 +91,8 @@ def text(name: str) -> str:
         return METRICS[name].text
     if name.startswith("val_"):
         return f"Validation loss, {_spaced(name.removeprefix('val_'))}"
-    base = _base(name)
-    if base:
-        return f"{METRICS[base].text}, {_spaced(name.removeprefix(base + '_'))}"
+    if own := base(name):
+        return f"{METRICS[own].text}, {_spaced(name.removeprefix(own + '_'))}"
     return _spaced(name)
 
 
@@ -103,7 +102,7 @@ def higher_is_better(name: str) -> bool:
     return known is None or not known.lower_is_better
 
 
-def _base(name: str) -> str:
+def base(name: str) -> str:
     """The longest known name that a label was appended to."""
     return max((m for m in METRICS if name.startswith(m + "_")), key=len, default="")
 
