@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -32,6 +33,25 @@ def f_beta(truth: ArrayLike, prediction: ArrayLike, beta: float = 1.0) -> float:
     hits, square = int((t & p).sum()), beta**2
     below = square * int(t.sum()) + int(p.sum())
     return (1 + square) * hits / below if below else 1.0
+
+
+def overlaps(truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
+    """Dice, IoU and F2 of one image; `dice_positive` is Dice, NaN where nothing is true."""
+    own = dice(truth, prediction)
+    return {
+        "dice": own,
+        "dice_positive": own if np.any(truth) else float("nan"),
+        "iou": iou(truth, prediction),
+        "f2_mask": f_beta(truth, prediction, 2),
+    }
+
+
+def resized(mask: Bool, height: int, width: int) -> Bool:
+    """(height, width), nearest neighbour."""
+    if mask.shape == (height, width):
+        return mask
+    new = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(new > 0, np.bool_)
 
 
 def hausdorff(
