@@ -50,7 +50,7 @@ def test_every_command_of_a_system_is_one_of_ours(
 
 
 def _load_pipeline(words: list[str]) -> None:
-    """The pipeline of a command with what is swapped; what a command writes is there for the next."""
+    """The pipeline of a command with what is swapped; what is tuned is there for the next one."""
     after = {word: words[place + 1] for place, word in enumerate(words[:-1])}
     name = words[3] if words[1] == "pipeline" else after.get("--pipeline")
     if name is None:

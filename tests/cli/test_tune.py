@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from helpers.toy import write_segmenter, write_text
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError, DataError
+from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import build
 from hilum.inference.loaded import load_pipeline
 from hilum.inference.pipeline import Pipeline
@@ -84,8 +85,6 @@ def test_what_is_written_runs_without_naming_bundles(tmp_path: Path) -> None:
     pixels = np.zeros((128, 128), np.float32)
     pixels[4:20, 100:116] = 1
     loaded = load_pipeline(text)
-    from hilum.core.radiograph import Radiograph
-
     assert not loaded(Radiograph(pixels)).masks["opacity"].any()
     assert "toy, split validation, 20 images" in Pipeline.load(text).about
     assert str(tmp_path) not in text.read_text()  # the folder may be moved
@@ -123,9 +122,8 @@ def test_what_cannot_be_tried_is_said_before_anything_is_asked(
 def test_images_whose_mask_nobody_knows_cannot_choose(tmp_path: Path) -> None:
     """The pipeline's mask is of another name than the set's."""
     _set(tmp_path)
-    table = pd.read_parquet(tmp_path / "c.parquet").rename(columns={"mask_opacity": "mask_lungs"})
-    build("toy", table.drop(columns=[c for c in table if c.startswith("_")]), tmp_path / "set").save(
-        tmp_path / "c.parquet"
-    )
+    file = tmp_path / "c.parquet"
+    table = pd.read_parquet(file).rename(columns={"mask_opacity": "mask_lungs"})
+    build("toy", table, tmp_path / "set").save(file)
     with pytest.raises(DataError, match="none of 22 images has a known mask 'opacity'"):
         _run(tmp_path)
