@@ -288,7 +288,7 @@ def _mask_measures(models: Sequence[EvaluatedModel], finding: str) -> dict[str, 
     for model, each in zip(models, every, strict=True) if shared else ():
         ids = model.cases.rows["image_id"]
         rows = ids.isin(shared).to_numpy()
-        for name in ("dice", "iou", "f2_mask"):
+        for name in ("dice", "dice_positive", "iou", "f2_mask"):
             values = [each[image][name] for image in ids[rows]]
             out[model.name][name] = Measure("mask", mean_of(values), rows)
     return out
