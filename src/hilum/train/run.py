@@ -109,7 +109,7 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
         def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
             if shows(epoch):
                 file = out / "samples" / f"epoch-{epoch:03d}.png"
-                draw_samples(one, held, recipe, plan.spec, file)
+                draw_samples(one, held, recipe, plan.spec, file=file)
             folder.write_page()
 
         validates = bool(held.images)
@@ -146,7 +146,7 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
             folder.record(part, evaluate(net, held, recipe, recipe.spec))
     file = folder.path / "samples" / "finished-network.png"
     if images.held["validation"].images and not file.is_file():
-        draw_samples(net, images.held["validation"], recipe, recipe.spec, file)
+        draw_samples(net, images.held["validation"], recipe, recipe.spec, file=file)
     save_weights(net.state_dict(), folder.path / WEIGHTS)
     folder.write_page(now=True)
     for name in recipe.stages:
