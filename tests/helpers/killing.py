@@ -106,7 +106,8 @@ def _Plain() -> Any:
 
 def _live(config: Config, writing: int) -> None:
     from hilum.serve.run import Running
-    from hilum.serve.worker import ANALYSING, Worker
+    from hilum.serve.work import ANALYSING
+    from hilum.serve.worker import Worker
 
     configure("error")
     with Running(config) as running:

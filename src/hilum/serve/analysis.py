@@ -18,7 +18,6 @@ from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.dicom.analysed import Analysed
-from hilum.dicom.guard import open_guarded
 from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
 from hilum.inference.answer import answer, reason
@@ -49,11 +48,8 @@ def check(service: Service, work: Work) -> None:
         HilumError: the store or the records are away; the work is still there.
     """
     data = service.store.read(work.subject)
-    config = service.config
     try:
-        stored = open_guarded(
-            (work.subject, data), timeout_s=config.parse_s, memory_bytes=config.parse_bytes
-        )
+        stored = service.opened(work.subject, data)
         own = "own-result: it was made by hilum." if stored.own_result else None
     except InputRefused as error:
         stored, own = None, reason(error)
@@ -66,12 +62,14 @@ def check(service: Service, work: Work) -> None:
             settle(service, session, image, "refused", own or "unreadable")
             service.queue.finish(session, work)
             return
-        _begin(service, session, image, stored)
+        _begin(service, session, image, stored, work.turn)
         service.queue.finish(session, work)
 
 
-def _begin(service: Service, session: Session, image: Image, stored: StoredImage) -> None:
-    """The image is checked; what follows waits."""
+def _begin(
+    service: Service, session: Session, image: Image, stored: StoredImage, turn: int
+) -> None:
+    """The image is checked; what follows waits, in its place."""
     facts = routing.Facts(
         sender=image.sender,
         origin=image.origin,
@@ -93,17 +91,24 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
             "shadow": index >= len(plan.pipelines),
             "destinations": [] if index >= len(plan.pipelines) else list(plan.destinations),
         }
-        ask(service, session, image, details)
+        ask(service, session, image, details, turn)
     if service.config.priors is not None and image.patient and plan.pipelines:
-        service.queue.add(session, PRIOR, image.id, priority=image.priority)
+        service.queue.add(session, PRIOR, image.id, priority=image.priority, asker="priors")
 
 
-def ask(service: Service, session: Session, image: Image, details: dict[str, Any]) -> bool:
+def ask(
+    service: Service,
+    session: Session,
+    image: Image,
+    details: dict[str, Any],
+    turn: int | None = None,
+) -> bool:
     """Analysis by one pipeline is to be done; False where it was asked for before."""
     name, queue = str(details["pipeline"]), service.queue
-    return queue.add(
-        session, ANALYSE, image.id, key=name, priority=image.priority, details=details
-    ) or queue.again(session, ANALYSE, image.id, name, details)
+    place: dict[str, Any] = {"priority": image.priority, "asker": image.sender, "turn": turn}
+    return queue.add(session, ANALYSE, image.id, key=name, details=details, **place) or queue.again(
+        session, ANALYSE, image.id, name, details
+    )
 
 
 def link_priors(session: Session, image: Image) -> None:
@@ -193,7 +198,7 @@ def analyse(service: Service, work: Work) -> None:
     """Ask one pipeline; keep its files, then its result and all that follows at once.
 
     Raises:
-        HilumError: the store or the records are away; the work is still there.
+        StoreUnavailable, RecordsUnavailable: full or away; the work is still there.
     """
     name = str(work.details["pipeline"])
     try:
@@ -209,6 +214,7 @@ def analyse(service: Service, work: Work) -> None:
         with service.records.write() as session:
             _known(service, session, work, known)
         return
+    service.store.check_room(1)  # before it is computed
     sink = _Collected(service.writers)
     held = _Held(work.subject, service.store.read(work.subject))
     result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
@@ -342,7 +348,8 @@ def _deliver(
         changed=now,
     )
     if service.records.add_once(session, delivery):
-        service.queue.add(session, DELIVER, delivery.id, priority=image.priority)
+        place: dict[str, Any] = {"priority": image.priority, "asker": destination}
+        service.queue.add(session, DELIVER, delivery.id, **place)
 
 
 # --- Work that ends badly -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from hilum.core.errors import HilumError, InputRefused
+from hilum.core.errors import ConfigError, HilumError, InputRefused
 from hilum.dicom.deidentify import Deidentified, deidentify
 from hilum.dicom.pseudonyms import Pseudonyms, open_secret
 from hilum.dicom.stored import open_stored
@@ -38,7 +38,7 @@ def deliver(service: Service, work: Work) -> None:
     """Send one object; ends as delivered, waiting for a later time, or dead.
 
     Raises:
-        HilumError: the records or the store are away; the work is still there.
+        RecordsUnavailable, StoreUnavailable: they are away; the work is still there.
     """
     with service.records.read() as session:
         delivery = session.get_one(Delivery, work.subject)
@@ -55,7 +55,7 @@ def deliver(service: Service, work: Work) -> None:
     except (NotSendable, InputRefused) as error:
         why = f"{error.reason} {error.remedy}" if isinstance(error, InputRefused) else str(error)
         _end(service, work, "dead", why)
-    except PeerFailed as error:
+    except (PeerFailed, ConfigError) as error:  # the latter: certificates of the moment
         _later(service, work, destination.retry if destination else Retry(), str(error))
     else:
         _end(service, work, "delivered", None)

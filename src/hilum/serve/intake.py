@@ -12,6 +12,7 @@ import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.core.turns import Busy
 from hilum.serve import tables
 from hilum.serve.audit import Audit
 from hilum.serve.records import Records, hashed, plain
@@ -21,6 +22,7 @@ from hilum.serve.work import CHECK, Queue
 _PREAMBLE = 128
 _META_LIMIT = 64 * 2**10
 _SOP_UID = b"\x02\x00\x03\x00UI"
+_OWN = ("sample", "prior", "worklist")  # asked for by ourselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Intake:
     store: Store
     queue: Queue
     audit: Audit
+    waiting: int  # images of one sender that may wait
 
     def receive(
         self,
@@ -65,7 +68,10 @@ class Intake:
 
         Raises:
             StoreUnavailable, RecordsUnavailable: nothing was kept; ask again later.
+            Busy: likewise; so many images of this sender wait already.
         """
+        if origin not in _OWN:
+            self._check_line(sender)
         if isinstance(data, Path):
             content, id, size = _identify_file(data)
         else:
@@ -87,11 +93,20 @@ class Intake:
         with self.records.write() as session:
             if self.records.add_once(session, image):
                 self.records.say(session, id, "received", "received")
-                self.queue.add(session, CHECK, id, priority=priority)
+                self.queue.add(session, CHECK, id, priority=priority, asker=sender)
                 self.audit.add(session, "received", user=sender, peer=peer, image=id, text=origin)
                 return Receipt(id, "received", duplicate=False)
             known = session.get(tables.Image, id)
             return Receipt(id, known.state if known else "received", duplicate=True)
+
+    def _check_line(self, sender: str | None) -> None:
+        with self.records.read() as session:
+            place, begin = self.queue.turn(session, CHECK, sender)
+        if place - begin >= self.waiting:
+            raise Busy(
+                f"{place - begin} images of this sender wait to be analysed; "
+                "send more when some are done, or raise `waiting`"
+            )
 
 
 def _identify_file(path: Path) -> tuple[str, str, int]:

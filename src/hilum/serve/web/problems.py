@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from hilum.core.errors import HilumError, InputRefused
+from hilum.core.turns import Busy
 from hilum.serve.actions import NotPossible, NotThere
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import RecordsUnavailable
@@ -20,12 +21,17 @@ from hilum.serve.web.oidc import NoRole, NotBelieved, ProviderFailed
 
 log = logging.getLogger(__name__)
 KIND = "application/problem+json"
-_HEADERS = {503: {"Retry-After": "10"}, 401: {"WWW-Authenticate": 'Bearer error="invalid_token"'}}
+_HEADERS = {
+    401: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    429: {"Retry-After": "5"},
+    503: {"Retry-After": "10"},
+}
 _STATUS: dict[type[Exception], int] = {
     NotThere: 404,
     NotPossible: 409,
     NotLoaded: 409,
     InputRefused: 422,
+    Busy: 429,
     RecordsUnavailable: 503,
     StoreUnavailable: 503,
     NotBelieved: 401,
@@ -70,6 +76,8 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     if isinstance(error, InputRefused):
         return problem(status, refused(error))
+    if status >= 500:
+        log.error("answered %d: %s", status, error if status == 503 else type(error).__name__)
     return problem(status, str(error), _HEADERS.get(status))
 
 
