@@ -313,3 +313,18 @@ def test_a_thousand_images_of_one_sender_do_not_hold_up_one_of_another(parts: Pa
         worker.once()
     assert parts.image(one).state == "analysed"
     assert [parts.image(id).state for id in many].count("analysed") == 1
+
+
+def test_the_limits_of_the_configuration_hold_for_analyses_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hilum.dicom import guard
+
+    asked: list[float] = []
+    real = guard._shared
+    monkeypatch.setattr(guard, "_shared", lambda s, b: (asked.append(s), real(s, b))[1])
+    parts = Parts(tmp_path, parse_s=7)
+    parts.receive(radiograph_file())
+    parts.work()
+    assert asked == [7, 7]  # checked, analysed
+    parts.close()

@@ -217,7 +217,7 @@ def analyse(service: Service, work: Work) -> None:
     service.store.check_room(1)  # before it is computed
     sink = _Collected(service.writers)
     held = _Held(work.subject, service.store.read(work.subject))
-    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
+    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True, child=service.child))
     if result.status != "analysed":
         with service.records.write() as session:
             _without_result(service, session, work, result.status, str(result.reason))

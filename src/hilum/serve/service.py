@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from typing import Any
 
 from hilum.core.turns import Asker
 from hilum.dicom.guard import open_guarded
@@ -49,6 +50,11 @@ class Service:
         """What is written about each analysed image."""
         return parse(self.config.write)
 
+    @cached_property
+    def child(self) -> dict[str, Any]:
+        """Limits of a guarded child."""
+        return {"timeout_s": self.config.parse_s, "memory_bytes": self.config.parse_bytes}
+
     def opened(self, name: str, data: bytes, asker: Asker = None) -> StoredImage:
         """An object of somebody else's, parsed and decoded in a guarded child.
 
@@ -59,8 +65,7 @@ class Service:
             InputRefused: it cannot be read, or not within time and memory.
             Busy: the user has enough that waits already.
         """
-        limits = {"timeout_s": self.config.parse_s, "memory_bytes": self.config.parse_bytes}
-        return open_guarded((name, data), **limits, asker=asker)  # type: ignore[arg-type]
+        return open_guarded((name, data), **self.child, asker=asker)
 
     def close(self) -> None:
         self.events.close()
