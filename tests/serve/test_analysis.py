@@ -328,3 +328,14 @@ def test_the_limits_of_the_configuration_hold_for_analyses_too(
     parts.work()
     assert asked == [7, 7]  # checked, analysed
     parts.close()
+
+
+def test_what_failed_is_in_the_log_with_its_image_and_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = Parts(tmp_path, pipelines={"default": str(tmp_path / "gone.yaml")})
+    id = parts.receive(radiograph_file()).id
+    parts.work()
+    parts.close()
+    (line,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert line.getMessage().startswith(f"image {id} is failed: pipeline default: ")

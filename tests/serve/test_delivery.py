@@ -305,3 +305,16 @@ def test_a_node_that_is_not_there_is_told_from_one_that_refuses(tmp_path: Path) 
         DicomArchive(DicomPeer(host="127.0.0.1", port=1, ae_title="PACS"), "HILUM").echo()
     with pytest.raises(PeerFailed, match="its name is not known here"):
         DicomArchive(DicomPeer(host="pacs.invalid", port=1, ae_title="PACS"), "HILUM").echo()
+
+
+def test_what_waits_and_what_died_is_in_the_log(
+    tmp_path: Path, pacs: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts, pacs.away = service(tmp_path, pacs), True
+    id = parts.receive(radiograph_file()).id
+    parts.work()
+    assert f"sr of image {id} waits for pacs: the server answers 503; again in 10 s" in caplog.text
+    parts.clock.now += RETRY["give_up_s"]
+    parts.work()
+    assert f"sr of image {id} is a dead letter to pacs: the server answers 503" in caplog.text
+    parts.close()

@@ -7,6 +7,7 @@ result, the deliveries and the work that follows, so a process may die anywhere 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hilum.inference.loaded import LoadedPipeline
     from hilum.serve.service import Service
 
+log = logging.getLogger(__name__)
 CONFLICT = "conflict"  # how the reason of an image begins that was set aside
 _SETTLED = ("analysed", "refused", "failed")
 
@@ -304,6 +306,8 @@ def settle(
 ) -> None:
     """An image has come to an end, which its history and a work list are told."""
     image.state, image.reason = state, plain(why)
+    level = logging.ERROR if state == "failed" else logging.INFO
+    log.log(level, "image %s is %s%s", image.id, state, f": {image.reason}" if why else "")
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
     worklist.hurry(service, session, image.id)

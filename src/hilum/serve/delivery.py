@@ -169,7 +169,8 @@ def _later(service: Service, work: Work, retry: Retry, why: str) -> None:
             return
         wait = min(retry.first_s * 2.0 ** min(delivery.attempts - 1, 30), retry.longest_s)
         service.queue.postpone(session, work, now + wait, why)
-    log.warning("delivery to %s: %s; again in %.0f s", delivery.destination, why, wait)
+    what = delivery.object, delivery.image, delivery.destination
+    log.warning("%s of image %s waits for %s: %s; again in %.0f s", *what, why, wait)
 
 
 def _end(service: Service, work: Work, state: str, why: str | None) -> None:
@@ -187,7 +188,8 @@ def _end(service: Service, work: Work, state: str, why: str | None) -> None:
 def _dead(service: Service, session: Session, delivery: Delivery, why: str) -> None:
     delivery.state, delivery.reason = "dead", plain(why)
     _tell(service, session, delivery, f"{delivery.object} is a dead letter", outcome="8")
-    log.error("delivery to %s is a dead letter: %s", delivery.destination, why)
+    what = delivery.object, delivery.image, delivery.destination
+    log.error("%s of image %s is a dead letter to %s: %s", *what, why)
 
 
 def _tell(
