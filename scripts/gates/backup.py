@@ -40,8 +40,8 @@ def try_once(base: Path, pacs: Archive, images: int, database: str) -> tuple[boo
     folder, backup, restored = base / "data", base / "backup", base / "restored"
     folder.mkdir()
     backup.mkdir()
-    more = {"workers": 1, "node": {"enabled": False}}
-    config = Config.model_validate(config_of(folder, pacs.url, database).model_dump() | more)
+    more = {"folder": folder, "workers": 1, "node": {"enabled": False}}
+    config = Config.model_validate(config_of(base, pacs.url, database).model_dump() | more)
     service = Service(config)
     service.records.upgrade()
     pacs.away = True  # work and deliveries wait when the copy is made

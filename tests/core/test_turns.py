@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from helpers.waiting import until
 from hilum.core.turns import Busy, Turns
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 class Readers:
@@ -27,6 +19,10 @@ class Readers:
         self.turns, self.order = turns, list[str]()
         self.go = threading.Event()
         self.threads = ThreadPoolExecutor(20)
+
+    def close(self) -> None:
+        self.go.set()
+        self.threads.shutdown()
 
     def ask(self, asker: str, go: threading.Event | None = None) -> Future[None]:
         def held() -> None:
@@ -38,8 +34,10 @@ class Readers:
 
 
 @pytest.fixture
-def readers() -> Readers:
-    return Readers(Turns(4, share=2, waiting=3, line=6))
+def readers() -> Iterator[Readers]:
+    made = Readers(Turns(4, share=2, waiting=3, line=6))
+    yield made
+    made.close()
 
 
 def test_four_slow_questions_of_one_leave_places_to_a_fifth(readers: Readers) -> None:

@@ -18,6 +18,7 @@ import pytest
 from pydicom import uid as uids
 
 from helpers.dicom_files import dataset, image, stored, to_bytes
+from helpers.waiting import until
 from hilum.core.errors import (
     ConfigError,
     LimitRefused,
@@ -193,8 +194,7 @@ def test_the_slow_files_of_one_reader_leave_children_to_the_others(
     with ThreadPoolExecutor(8) as threads, closing(own):
         for number in range(2 + guards.WAITING):
             threads.submit(own.open, (f"slow {number}", DEEP), asker="one")
-        while len(asked) < 2 or len(own._turns._waiters) < guards.WAITING:
-            time.sleep(0.01)
+        until(lambda: len(asked) == 2 and len(own._turns._waiters) == guards.WAITING, go)
         with pytest.raises(Busy):
             own.open(("one more", DEEP), asker="one")
         assert own.open(("other", DEEP), asker="other").radiograph().view == "PA"

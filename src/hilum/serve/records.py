@@ -143,8 +143,9 @@ class Records:
         except SQLAlchemyError as error:
             where = self.engine.url.set(password=None, query={})
             raise RecordsUnavailable(
-                f"{where} does not answer, or cannot be migrated ({_kind(error)}); needed: a server "
-                "that is up and knows this user, or for SQLite a folder that can be written"
+                f"{where} does not answer, or cannot be migrated ({_kind(error)}); "
+                "needed: a server that is up and knows this user, or for SQLite a folder that can "
+                "be written"
             ) from None
 
     def close(self) -> None:

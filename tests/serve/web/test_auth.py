@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from fastapi.exceptions import HTTPException
 from fastapi.testclient import TestClient
 
 from helpers.service import Parts, radiograph_file
+from helpers.waiting import until
 from hilum.core.turns import Busy
 from hilum.serve.web import auth
 from hilum.serve.web.app import create_app
@@ -202,8 +202,7 @@ def test_a_hundred_who_log_in_at_once_keep_out_nobody_who_is_in(
     with ThreadPoolExecutor(100) as threads:
         for number in range(100):
             threads.submit(knock, number)
-        while len(statuses) < 100 - HASHED - LINE or len(hashing) < HASHED:
-            time.sleep(0.01)
+        until(lambda: len(statuses) == 100 - HASHED - LINE and len(hashing) == HASHED, go)
         assert client.get(f"{API}/session").status_code == 200
         go.set()
     assert (max(most), statuses.count(429), statuses.count(401)) == (HASHED, 86, 14)
