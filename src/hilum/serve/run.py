@@ -128,6 +128,7 @@ class Running:
             module.create_app(self.service),
             host=web.host,
             port=web.port,
+            log_config=None,  # ours: its own prints what exceptions say
             log_level="warning",
             access_log=False,  # its lines would hold what people search for
             server_header=False,

@@ -13,12 +13,11 @@ import secrets
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import HilumError
+from hilum.serve.logs import place
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.service import Service
 from hilum.serve.store import FileMissing, StoreUnavailable
@@ -117,7 +116,7 @@ class Worker:
     def _stumbled(self, work: Work, error: Exception) -> None:
         """Nobody's fault that we know: again a little later, and failed in the end."""
         # Messages of foreign exceptions may quote a header.
-        why = str(error) if isinstance(error, HilumError) else _internal(error)
+        why = str(error) if isinstance(error, HilumError) else f"internal: {place(error)}"
         log.warning("%s %s: %s", work.kind, work.subject, why)
         if work.attempts >= TRIES:
             self._give_up(work, why)
@@ -128,7 +127,7 @@ class Worker:
 
     def _wait(self, work: Work, error: Exception) -> None:
         """The disk is full or away, for however long: no work of it is lost."""
-        why = str(error) if isinstance(error, HilumError) else _internal(error)
+        why = str(error) if isinstance(error, HilumError) else f"internal: {place(error)}"
         log.error("%s %s waits for the disk: %s", work.kind, work.subject, why)
         self._pause_s = PAUSE_S
         with self.service.records.write() as session:
@@ -140,12 +139,6 @@ class Worker:
         with self.service.records.write() as session:
             module.given_up(self.service, session, work, why)
             self.service.queue.finish(session, work, "failed", why)
-
-
-def _internal(error: Exception) -> str:
-    """What and where, without its message."""
-    *_, last = traceback.extract_tb(error.__traceback__)
-    return f"internal: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def handler(kind: str) -> Any:

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from helpers.service import Parts, radiograph_file
 from helpers.waiting import until
 from hilum.core.turns import Busy
+from hilum.serve.logs import configure
 from hilum.serve.web import auth
 from hilum.serve.web.app import create_app
 from hilum.serve.web.auth import HASHED, LINE, Auth
@@ -225,3 +226,29 @@ def test_a_failed_log_in_is_in_the_log_and_in_the_trail_with_its_address(
     assert "a log-in from testclient failed" in caplog.text
     assert "anna" not in caplog.text
     assert 'NetworkAccessPointID="testclient"' in [*parts.service.audit.messages()][-1]
+
+
+def test_the_words_of_an_exception_are_in_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Uvicorn prints what an application raises, and threads print what ends them."""
+
+    def breaks() -> None:
+        raise ValueError(CANARY)
+
+    root, hook, level = logging.getLogger(), threading.excepthook, logging.getLogger("hilum").level
+    before = root.handlers[:]
+    try:
+        configure("debug")
+        try:
+            breaks()
+        except ValueError:
+            logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+        thread = threading.Thread(target=breaks, name="sender-0")
+        thread.start()
+        thread.join()
+    finally:
+        root.handlers[:], threading.excepthook = before, hook
+        logging.getLogger("hilum").setLevel(level)
+    said = capsys.readouterr().err
+    assert CANARY not in said
+    assert said.count("ValueError at test_auth.py:") == 2
+    assert "thread sender-0 ended" in said

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 from hilum.core.errors import HilumError, InputRefused
 from hilum.core.turns import Busy
 from hilum.serve.actions import NotPossible, NotThere
+from hilum.serve.logs import place
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.store import StoreUnavailable
@@ -51,6 +52,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HilumError, _ours)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -81,12 +83,12 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     return problem(status, str(error), _HEADERS.get(status))
 
 
+async def _left(_: Request, __: Exception) -> JSONResponse:
+    return problem(400, "the body ended before it was whole")  # which nobody hears
+
+
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    where: Any = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f"{where.tb_frame.f_code.co_name}:{where.tb_lineno}" if where else "?"
-    log.error("unexpected %s in %s", type(error).__name__, place)  # its text may hold identifiers
+    log.error("unexpected %s", place(error))
     return problem(500, "an error of the service; its log names the place")
 
 
