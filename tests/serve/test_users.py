@@ -127,3 +127,22 @@ def test_others_are_never_local(tmp_path: Path) -> None:
     client = TestClient(create_app(parts.service), base_url="http://192.0.2.1:8080")
     assert client.get(SESSION).status_code == 401
     parts.close()
+
+
+def test_another_password_or_role_counts_at_once(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    client = TestClient(create_app(parts.service), base_url="http://127.0.0.1:8080")
+    assert "no user 'ada'" in command(tmp_path, "add", "ada", "--replace", typed="right horse")[1]
+    command(tmp_path, "add", "ada", "--role", "admin", typed="right horse")
+    client.post(SESSION, json={"name": "ada", "password": "right horse"})
+    assert client.get("/api/v1/admin").status_code == 200
+    users = Users(parts.service.config)
+    kept = users.all()["ada"]
+    users.add("ada", kept.model_copy(update={"role": "reader"}), replace=True)
+    assert client.get("/api/v1/admin").status_code == 403  # a former admin, in the same session
+    assert client.get(SESSION).json()["role"] == "reader"
+    command(tmp_path, "add", "ada", "--replace", typed="newer horse")
+    assert client.get(SESSION).status_code == 401
+    assert client.get(SESSION, auth=("ada", "right horse")).status_code == 401
+    assert client.get(SESSION, auth=("ada", "newer horse")).status_code == 200
+    parts.close()

@@ -21,6 +21,9 @@ def add(
     show: bool = typer.Option(
         False, "--print", help="Print it for [web.users] of a configuration, and store nothing."
     ),
+    replace: bool = typer.Option(
+        False, "--replace", help="Another role and password of somebody; ends their sessions."
+    ),
 ) -> None:
     """Let somebody in, at once; the password is asked for, or is the first line of stdin.
 
@@ -33,7 +36,7 @@ def add(
     if show:
         common.print_json({name: made.model_dump()})
         return
-    Users(loaded).add(name, made)
+    Users(loaded).add(name, made, replace=replace)
     typer.echo(f"{name} may log in as {role}.")
 
 

@@ -7,6 +7,7 @@ result, the deliveries and the work that follows, so a process may die anywhere 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.dicom.analysed import Analysed
-from hilum.dicom.guard import open_guarded
 from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
 from hilum.inference.answer import answer, reason
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hilum.inference.loaded import LoadedPipeline
     from hilum.serve.service import Service
 
+log = logging.getLogger(__name__)
 CONFLICT = "conflict"  # how the reason of an image begins that was set aside
 _SETTLED = ("analysed", "refused", "failed")
 
@@ -49,11 +50,8 @@ def check(service: Service, work: Work) -> None:
         HilumError: the store or the records are away; the work is still there.
     """
     data = service.store.read(work.subject)
-    config = service.config
     try:
-        stored = open_guarded(
-            (work.subject, data), timeout_s=config.parse_s, memory_bytes=config.parse_bytes
-        )
+        stored = service.opened(work.subject, data)
         own = "own-result: it was made by hilum." if stored.own_result else None
     except InputRefused as error:
         stored, own = None, reason(error)
@@ -66,12 +64,14 @@ def check(service: Service, work: Work) -> None:
             settle(service, session, image, state="refused", why=own or "unreadable")
             service.queue.finish(session, work)
             return
-        _begin(service, session, image, stored)
+        _begin(service, session, image, stored, work.turn)
         service.queue.finish(session, work)
 
 
-def _begin(service: Service, session: Session, image: Image, stored: StoredImage) -> None:
-    """The image is checked; what follows waits."""
+def _begin(
+    service: Service, session: Session, image: Image, stored: StoredImage, turn: int
+) -> None:
+    """The image is checked; what follows waits, in its place."""
     facts = routing.Facts(
         sender=image.sender,
         origin=image.origin,
@@ -93,17 +93,24 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
             "shadow": index >= len(plan.pipelines),
             "destinations": [] if index >= len(plan.pipelines) else list(plan.destinations),
         }
-        ask(service, session, image, details)
+        ask(service, session, image, details, turn)
     if service.config.priors is not None and image.patient and plan.pipelines:
-        service.queue.add(session, PRIOR, image.id, priority=image.priority)
+        service.queue.add(session, PRIOR, image.id, priority=image.priority, asker="priors")
 
 
-def ask(service: Service, session: Session, image: Image, details: dict[str, Any]) -> bool:
+def ask(
+    service: Service,
+    session: Session,
+    image: Image,
+    details: dict[str, Any],
+    turn: int | None = None,
+) -> bool:
     """Analysis by one pipeline is to be done; False where it was asked for before."""
     name, queue = str(details["pipeline"]), service.queue
-    return queue.add(
-        session, ANALYSE, image.id, key=name, priority=image.priority, details=details
-    ) or queue.again(session, ANALYSE, image.id, key=name, details=details)
+    place: dict[str, Any] = {"priority": image.priority, "asker": image.sender, "turn": turn}
+    return queue.add(session, ANALYSE, image.id, key=name, details=details, **place) or queue.again(
+        session, ANALYSE, image.id, key=name, details=details
+    )
 
 
 def link_priors(session: Session, image: Image) -> None:
@@ -193,7 +200,7 @@ def analyse(service: Service, work: Work) -> None:
     """Ask one pipeline; keep its files, then its result and all that follows at once.
 
     Raises:
-        HilumError: the store or the records are away; the work is still there.
+        StoreUnavailable, RecordsUnavailable: full or away; the work is still there.
     """
     name = str(work.details["pipeline"])
     try:
@@ -209,9 +216,10 @@ def analyse(service: Service, work: Work) -> None:
         with service.records.write() as session:
             _known(service, session, work, known)
         return
+    service.store.check_room(1)  # before it is computed
     sink = _Collected(service.writers)
     held = _Held(work.subject, service.store.read(work.subject))
-    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
+    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True, child=service.child))
     if result.status != "analysed":
         with service.records.write() as session:
             _without_result(service, session, work, state=result.status, why=str(result.reason))
@@ -314,6 +322,8 @@ def settle(
 ) -> None:
     """An image has come to an end, which its history and a work list are told."""
     image.state, image.reason = state, plain(why)
+    level = logging.ERROR if state == "failed" else logging.INFO
+    log.log(level, "image %s is %s%s", image.id, state, f": {image.reason}" if why else "")
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
     worklist.hurry(service, session, image.id)
@@ -358,7 +368,8 @@ def _deliver(
         changed=now,
     )
     if service.records.add_once(session, delivery):
-        service.queue.add(session, DELIVER, delivery.id, priority=image.priority)
+        place: dict[str, Any] = {"priority": image.priority, "asker": destination}
+        service.queue.add(session, DELIVER, delivery.id, **place)
 
 
 # --- Work that ends badly -----------------------------------------------------------------------

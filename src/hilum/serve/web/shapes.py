@@ -258,6 +258,12 @@ class Administration(BaseModel):
     dead_letters: list[DeadLetter]  # the newest
 
 
+class SentAgain(BaseModel):
+    """Dead letters that are sent again."""
+
+    deliveries: int
+
+
 class Trail(BaseModel):
     """Of the audit trail."""
 
