@@ -19,8 +19,9 @@ PART = typer.Option("", help="Only this part of the split, or parts: test, valid
 OPTIONS = typer.Option(
     [],
     "--option",
-    help="NAME=VALUE for the set's reader, repeated: uncertain=ones, readers=majority, "
-    "headers=true, table=labels.csv, columns.image_id=file, classes=folders, masks.opacity=masks.",
+    help="NAME=VALUE for the set's reader, repeated: table=labels.csv, columns.image_id=file, "
+    "columns.AccessionNumber=exam, unknown=unclear, classes=folders, masks.opacity=masks, "
+    "no_mask=empty, uncertain=ones, readers=majority, headers=true; docs/data.md.",
 )
 NAMED = ("columns", "masks")  # options that are given name by name
 
