@@ -205,6 +205,7 @@ def _write(
     recipe: Recipe, folder: RunFolder, net: Model, images: Images, target: Path, choice: Choice
 ) -> Bundle:
     spec = recipe.spec
+    doing(f"{recipe.name}: writing the graph, and comparing it with PyTorch")
     files, difference = _graphs(recipe, net, images, choice)
     doing(f"{recipe.name}: evaluating what ships")
     raw = {
