@@ -27,7 +27,7 @@ from hilum.train import progress, sweep
 from hilum.train.folder import RunFolder, locked
 from hilum.train.options import KeptPredictions
 from hilum.train.recipe import Recipe, recipe_folder
-from hilum.train.run import plans, run
+from hilum.train.run import plans, run, summary
 from hilum.train.samples import PreparedImage
 
 
@@ -318,3 +318,15 @@ def test_the_mean_of_stages_is_what_a_run_leaves(data: Path, tmp_path: Path) -> 
         torch.testing.assert_close(mean[key], (left[0][key] + left[1][key]) / 2)
     with pytest.raises(ConfigError, match="secnd"):
         small("train.average={stages: [all, secnd]}")
+
+
+def test_a_training_that_made_it_worse_says_so() -> None:
+    before, after = {"auc": 0.68, "val_loss": 0.87}, {"auc": 0.62, "val_loss": 1.16}
+    results = {"untrained": before, "validation": after, "test": {"auc": 0.46, "val_loss": 1.4}}
+    lines = summary(results, "auc")
+    assert lines[0] == "auc: untrained 0.680, validation 0.620, test 0.460"
+    assert "untrained network has the better auc and val_loss" in lines[-1]
+    assert len(summary({"untrained": after, "validation": before}, "auc")) == 2
+    assert (
+        "better val_loss on" in summary({"untrained": before, "validation": after}, "val_loss")[-1]
+    )

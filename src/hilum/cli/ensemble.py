@@ -67,8 +67,8 @@ def ensemble(
     require("eval")
     from hilum.core.files import write_text
     from hilum.core.options import assignment
-    from hilum.evaluate.ensemble import fuse_files, member_names
-    from hilum.evaluate.prediction_files import read_predictions
+    from hilum.evaluate.ensemble import fuse_files
+    from hilum.evaluate.prediction_files import model_names, read_predictions
     from hilum.evaluate.thresholds.fusion_search import searched
     from hilum.inference.ensemble import Ensemble
     from hilum.inference.stages import StageSpec
@@ -77,7 +77,7 @@ def ensemble(
         raise ConfigError("an ensemble needs two prediction files or more")
     if search is not None and weights:
         raise ConfigError("--search tries weights of its own; leave out --weights")
-    names = member_names(files)
+    names = model_names(files)
     own, later = dict(assignment(pair) for pair in option), [_stage(text) for text in then]
     given = _weights(weights, names)
 

@@ -319,7 +319,8 @@ def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
     unknown = set(extra) - set(EXTRA_STRATA)
     if unknown:
         raise ConfigError(
-            f"cannot stratify by {', '.join(sorted(unknown))}; known: {', '.join(EXTRA_STRATA)}"
+            f"cannot stratify by {', '.join(sorted(unknown))}; known: "
+            f"{', '.join(EXTRA_STRATA)} (labels are balanced without being named)"
         )
     table = catalog.table
     unknown = {n for n in extra if not (table[n].notna() & (table[n] != "")).any()}

@@ -23,7 +23,7 @@ from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, eva
 from hilum.evaluate.compare import Compared, answered_by_all, compare
 from hilum.evaluate.evaluation import Evaluation, evaluate_cases
 from hilum.evaluate.measures import Measure, Thresholds
-from hilum.evaluate.prediction_files import PredictionFile, read_predictions
+from hilum.evaluate.prediction_files import PredictionFile, model_names, read_predictions
 from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks
 from hilum.evaluate.statistics.bootstrap import Interval
 from hilum.evaluate.statistics.reweighted import mean_of
@@ -383,16 +383,3 @@ def _one_each(thresholds: Sequence[float], models: int) -> list[float | None]:
     if len(thresholds) not in (1, models):
         raise ConfigError(f"{len(thresholds)} thresholds for {models} models; needed: one, or each")
     return [*thresholds] * (models // len(thresholds))
-
-
-def model_names(files: Sequence[Path]) -> list[str]:
-    """What the models are called: the files' names, else their folders' (findings.json).
-
-    Raises:
-        ConfigError: names that are not different.
-    """
-    folders = [file.absolute().parent.name for file in files]
-    for names in ([file.stem for file in files], folders):
-        if len(set(names)) == len(files):
-            return names
-    raise ConfigError("models need names of their own: rename a prediction file or its folder")

@@ -149,8 +149,29 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
         draw_samples(net, images.held["validation"], recipe, recipe.spec, file=file)
     save_weights(net.state_dict(), folder.path / WEIGHTS)
     folder.write_page(now=True)
+    for line in summary(folder.results, recipe.train.watch):
+        say("%s", line)
     for name in recipe.stages:
         (folder.path / name / STATE).unlink(missing_ok=True)
+
+
+def summary(results: Mapping[str, Mapping[str, float]], watch: str) -> list[str]:
+    """The watched number and the loss of the untrained and the finished network, part by part, and
+    whether training made the validation part worse."""
+    lines = []
+    for name in dict.fromkeys((watch, "val_loss")):
+        numbers = {part: own[name] for part, own in results.items() if name in own}
+        lines.append(f"{name}: " + ", ".join(f"{part} {n:.3f}" for part, n in numbers.items()))
+    before, after = results.get("untrained", {}), results.get("validation", {})
+    both = [n for n in dict.fromkeys((watch, "val_loss")) if n in before and n in after]
+    gains = {n: (after[n] - before[n]) * (-1 if n.startswith("val_") else 1) for n in both}
+    if worse := [name for name, gain in gains.items() if gain < 0]:
+        lines.append(
+            f"the untrained network has the better {' and '.join(worse)} on the validation part: "
+            "try more images, more "
+            "epochs or a lower learning rate; index.html has the curves"
+        )
+    return lines
 
 
 def plans(recipe: Recipe, images: Sequence[PreparedImage], out: Path) -> list[Plan]:

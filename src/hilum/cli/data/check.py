@@ -56,8 +56,9 @@ def check(
         read=len(report.facts),
     )
     write_text(out / "index.html", html)
-    if fix:
-        report.cleaned().save(out / "cleaned.parquet")
+    cleaned = report.cleaned() if fix else None
+    if cleaned is not None:
+        cleaned.save(out / "cleaned.parquet")
         write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
@@ -65,5 +66,12 @@ def check(
         for code, count in report.counts().items():
             typer.echo(f"{count:7d}  {code}  ({findings.REMEDIES[code]})")
         typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / 'index.html'}")
+        if cleaned is not None:
+            typer.echo(
+                f"{len(cleaned)} images that can be used: {out / 'cleaned.parquet'}; "
+                f"{len(catalog) - len(cleaned)} left out: {out / 'left_out.csv'}"
+            )
+        elif not report.left_out().empty:
+            typer.echo("with --fix: the images that can be used, as a catalog")
     if len(report.problems) or catalog.skips:
         raise typer.Exit(SOME_REFUSED)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
+
+if TYPE_CHECKING:
+    from hilum.data import Catalog
 
 
 def split(
@@ -19,7 +22,9 @@ def split(
     fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
     folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
     seed: int = options.SEED,
-    stratify: str = typer.Option("", help="Beside the classes: age, sex, view (commas)."),
+    stratify: str = typer.Option(
+        "", help="Beside the labels, which are balanced anyway: age, sex, view."
+    ),
     sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
     pictures: bool = typer.Option(True, help="Read every picture; equal ones stay together."),
     workers: int = options.READERS,
@@ -57,13 +62,17 @@ def split(
     withheld = catalog.skips.get("withheld", 0)
     if withheld:
         typer.echo(f"{withheld} test images without truth are in no part.")
-    _tell(proof)
+    _tell(proof, dict(parts.apply(catalog).parts()))
     typer.echo(f"Written: {out}")
 
 
-def _tell(proof: dict[str, Any]) -> None:
+def _tell(proof: dict[str, Any], own: dict[str, Catalog]) -> None:
+    from hilum.data.tally import in_words
+
     for part, images in proof["images"].items():
-        typer.echo(f"{part}: {images} images, {proof['patients'][part]} patients")
+        known = "; ".join(in_words(own[part]))
+        text = f"{part}: {images} images, {proof['patients'][part]} patients"
+        typer.echo(f"{text}; {known}" if known else text)
     count, same = proof["pictures_compared"], proof["pictures_that_stand_twice"]
     compared = f"none of {count} compared ({same} stand twice)" if count else "not compared"
     typer.echo(f"Patients in two parts: {sum(proof['patients_in_both'].values()) or 'none'}.")

@@ -7,6 +7,7 @@ picture that its EXIF data turns is the one it is shown in, as everywhere in hil
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -47,17 +48,24 @@ DAMAGE = (
 )
 
 
-def read_headers(paths: pd.Series[str], source: Source) -> pd.DataFrame:
+def read_headers(
+    paths: pd.Series[str], source: Source, keywords: Sequence[str] = ()
+) -> pd.DataFrame:
     """What each file says: columns of `TEXT` and `SIZES`, age and turned (EXIF), NaN or None where
-    it does not; one row a path, "" has none."""
+    it does not; one row a path, "" has none.
+
+    Args:
+        keywords: further elements, a column each, "" where a file does not say.
+    """
     with _Opener(source.root) as opener:
-        read = [_header(opener, path) if path else {} for path in paths]
+        read = [_header(opener, path, keywords) if path else {} for path in paths]
     broken = [p for p, r in zip(paths, read, strict=True) if r is None]
     first = next(iter(broken), "")
     source.skip("header-unread", len(broken), "files have no readable header", first)
-    columns = [*TEXT, *SIZES, "age", "turned"]
+    columns = [*TEXT, *SIZES, "age", "turned", *keywords]
     out = pd.DataFrame([r or {} for r in read], index=paths.index, columns=columns)
-    return out.astype(dict.fromkeys(TEXT, object))
+    out = out.fillna(dict.fromkeys(keywords, ""))
+    return out.astype(dict.fromkeys([*TEXT, *keywords], object))
 
 
 def add_headers(table: pd.DataFrame, source: Source) -> pd.DataFrame:
@@ -106,22 +114,23 @@ class _Opener:
         return BytesIO(self.archives[name].read(member))
 
 
-def _header(opener: _Opener, reference: str) -> dict[str, Any] | None:
+def _header(opener: _Opener, reference: str, keywords: Sequence[str] = ()) -> dict[str, Any] | None:
     picture = reference.lower().endswith(IMAGES)
     try:
         file = opener.open(reference)
         with quiet():  # pydicom's warnings quote values, which may be names
-            return _picture(file) if picture else _dicom(file)
+            return _picture(file) if picture else _dicom(file, keywords)
     except DAMAGE:
         return None
 
 
-def _dicom(file: Path | BytesIO) -> dict[str, Any] | None:
-    tags = [*TEXT.values(), *SIZES.values(), "PatientAge"]
+def _dicom(file: Path | BytesIO, keywords: Sequence[str] = ()) -> dict[str, Any] | None:
+    tags = [*TEXT.values(), *SIZES.values(), "PatientAge", *keywords]
     d = dcmread(file, stop_before_pixels=True, specific_tags=tags)
     out: dict[str, Any] = {c: str(d.get(k, "") or "").strip() for c, k in TEXT.items()}
     out.update({c: int(d.get(k, 0) or 0) for c, k in SIZES.items()})
     out["age"] = age_years(str(d.get("PatientAge", "") or ""))
+    out |= {k: str(d.get(k, "") or "").strip() for k in keywords}
     return out if out["width"] and out["height"] else None
 
 

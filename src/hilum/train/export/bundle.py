@@ -217,6 +217,7 @@ class _Trained:
 def _write(trained: _Trained, target: Path, choice: Choice) -> Bundle:
     recipe, folder, images = trained.recipe, trained.folder, trained.images
     spec = recipe.spec
+    doing(f"{recipe.name}: writing the graph, and comparing it with PyTorch")
     files, difference = _graphs(trained, choice)
     doing(f"{recipe.name}: evaluating what ships")
     raw = {
