@@ -89,10 +89,18 @@ def test_a_node_that_moves_nothing_delays_no_result(tmp_path: Path) -> None:
 
 
 def test_images_of_one_patient_find_each_other_in_any_order(parts: Parts) -> None:
-    newest = parts.receive(radiograph_file("1.1", StudyInstanceUID="1.1", StudyDate="20250101")).id
-    oldest = parts.receive(radiograph_file("1.2", StudyInstanceUID="1.2", StudyDate="20190101")).id
-    middle = parts.receive(radiograph_file("1.3", StudyInstanceUID="1.3", StudyDate="20220101")).id
-    parts.work()
+    def come(uid: str, date: str) -> str:
+        id = parts.receive(radiograph_file(uid, StudyInstanceUID=uid, StudyDate=date)).id
+        parts.work()
+        return id
+
+    newest, oldest, middle = (
+        come("1.1", "20250101"),
+        come("1.2", "20190101"),
+        come("1.3", "20220101"),
+    )
     assert parts.image(newest).prior == middle
     assert parts.image(middle).prior == oldest
     assert parts.image(oldest).prior is None
+    # Whoever has the newer image open is told.
+    assert parts.said(newest).count("an earlier image of the patient came") == 2

@@ -83,7 +83,7 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
     plan = routing.plan(service.config, facts, image.wanted, accepted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
-    link_priors(session, image)
+    link_priors(service, session, image)
     names = ", ".join(plan.pipelines) or "none: it is kept only"
     service.records.say(session, image.id, "checked", f"checked; pipelines: {names}")
     for index, name in enumerate((*plan.pipelines, *plan.shadow)):
@@ -106,7 +106,7 @@ def ask(service: Service, session: Session, image: Image, details: dict[str, Any
     ) or queue.again(session, ANALYSE, image.id, name, details)
 
 
-def link_priors(session: Session, image: Image) -> None:
+def link_priors(service: Service, session: Session, image: Image) -> None:
     """The newest earlier image of the same patient, on both sides of a new image."""
     if not (image.patient and image.study_date):
         return
@@ -119,6 +119,9 @@ def link_priors(session: Session, image: Image) -> None:
             image.prior = other.id
         elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
             other.prior = image.id
+            service.records.say(
+                session, other.id, other.state, "an earlier image of the patient came"
+            )
 
 
 def _is_newer(session: Session, image: Image, known: str | None) -> bool:
@@ -231,6 +234,8 @@ def _known(service: Service, session: Session, work: Work, result: Result) -> No
         _show(image, answer, None, work.details["pipeline"])
         image.analysed = result.made
         settle(service, session, image, "analysed")
+    elif not work.details["shadow"]:
+        _say_of_another(service, session, work, f"is there, as “{result.pipeline}”")
     service.queue.finish(session, work)
 
 
@@ -289,8 +294,14 @@ def _without_result(service: Service, session: Session, work: Work, state: str, 
     if work.details["shown"]:
         settle(service, session, image, state, why)
     else:
-        service.records.say(session, image.id, image.state, plain(f"{state}: {why}") or "")
+        _say_of_another(service, session, work, f"{state}: {why}")
     service.queue.finish(session, work, "failed" if state == "failed" else "done", why)
+
+
+def _say_of_another(service: Service, session: Session, work: Work, what: str) -> None:
+    """What came of an analysis beside the one that is shown: the image stands as it did."""
+    image, words = session.get_one(Image, work.subject), f"analysis by {work.details['pipeline']}"
+    service.records.say(session, image.id, image.state, plain(f"{words} {what}") or "")
 
 
 def settle(
@@ -355,7 +366,7 @@ def given_up(service: Service, session: Session, work: Work, why: str) -> None:
         if image.state not in _SETTLED:
             settle(service, session, image, "failed", why)
     elif work.kind == ANALYSE:
-        service.records.say(session, work.subject, "failed", why)
+        _say_of_another(service, session, work, f"failed: {why}")
 
 
 def _key(file: File) -> str:

@@ -104,7 +104,8 @@ class Queue:
             and_(Work.state == "waiting", Work.due <= now),
             and_(Work.state == "running", Work.lease < now),
         )
-        urgent = Work.priority.desc(), Work.due, Work.id
+        # Checks first: how urgent an image is, its header says.
+        urgent = Work.kind != CHECK, Work.priority.desc(), Work.due, Work.id
         query = select(Work).where(Work.kind.in_(kinds), free).order_by(*urgent).limit(1)
         with self.records.read() as session:  # asking often must not hold up writers
             if session.scalar(query) is None:
