@@ -8,6 +8,7 @@ result, the deliveries and the work that follows, so a process may die anywhere 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -107,26 +108,19 @@ def ask(service: Service, session: Session, image: Image, details: dict[str, Any
 
 
 def link_priors(service: Service, session: Session, image: Image) -> None:
-    """The newest earlier image of the same patient, on both sides of a new image."""
+    """To each image of the patient the newest of an earlier day; what was refused is no prior."""
     if not (image.patient and image.study_date):
         return
     session.flush()
-    others = select(Image).where(Image.patient == image.patient, Image.id != image.id)
-    others = others.where(Image.study_date.is_not(None), Image.study != image.study)
-    for other in session.scalars(others.order_by(Image.study_date, Image.received)):
-        assert other.study_date is not None
-        if other.study_date < image.study_date:
-            image.prior = other.id
-        elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
-            other.prior = image.id
-            service.records.say(
-                session, other.id, other.state, "an earlier image of the patient came"
-            )
-
-
-def _is_newer(session: Session, image: Image, known: str | None) -> bool:
-    prior = session.get(Image, known) if known else None
-    return prior is None or (prior.study_date or "") < (image.study_date or "")
+    query = select(Image).where(Image.patient == image.patient, Image.state != "refused")
+    query = query.where(Image.study_date.is_not(None)).order_by(Image.study_date, Image.received)
+    earlier: str | None = None
+    for _, day in groupby(session.scalars(query), key=lambda one: one.study_date):
+        for one in (held := list(day)):
+            if one.prior != earlier:
+                one.prior = earlier
+                service.records.say(session, one.id, one.state, "its prior is another image now")
+        earlier = held[-1].id
 
 
 def _describe(image: Image, stored: StoredImage) -> None:
@@ -309,6 +303,8 @@ def settle(
 ) -> None:
     """An image has come to an end, which its history and a work list are told."""
     image.state, image.reason = state, plain(why)
+    if state == "refused":
+        link_priors(service, session, image)
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
     worklist.hurry(service, session, image.id)
