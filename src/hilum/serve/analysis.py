@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -83,7 +84,7 @@ def _begin(
     plan = routing.plan(service.config, facts, image.wanted, accepted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
-    link_priors(session, image)
+    link_priors(service, session, image)
     names = ", ".join(plan.pipelines) or "none: it is kept only"
     service.records.say(session, image.id, "checked", f"checked; pipelines: {names}")
     for index, name in enumerate((*plan.pipelines, *plan.shadow)):
@@ -113,24 +114,20 @@ def ask(
     )
 
 
-def link_priors(session: Session, image: Image) -> None:
-    """The newest earlier image of the same patient, on both sides of a new image."""
+def link_priors(service: Service, session: Session, image: Image) -> None:
+    """To each image of the patient the newest of an earlier day; what was refused is no prior."""
     if not (image.patient and image.study_date):
         return
     session.flush()
-    others = select(Image).where(Image.patient == image.patient, Image.id != image.id)
-    others = others.where(Image.study_date.is_not(None), Image.study != image.study)
-    for other in session.scalars(others.order_by(Image.study_date, Image.received)):
-        assert other.study_date is not None
-        if other.study_date < image.study_date:
-            image.prior = other.id
-        elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
-            other.prior = image.id
-
-
-def _is_newer(session: Session, image: Image, known: str | None) -> bool:
-    prior = session.get(Image, known) if known else None
-    return prior is None or (prior.study_date or "") < (image.study_date or "")
+    query = select(Image).where(Image.patient == image.patient, Image.state != "refused")
+    query = query.where(Image.study_date.is_not(None)).order_by(Image.study_date, Image.received)
+    earlier: str | None = None
+    for _, day in groupby(session.scalars(query), key=lambda one: one.study_date):
+        for one in (held := list(day)):
+            if one.prior != earlier:
+                one.prior = earlier
+                service.records.say(session, one.id, one.state, "its prior is another image now")
+        earlier = held[-1].id
 
 
 def _describe(image: Image, stored: StoredImage) -> None:
@@ -248,6 +245,8 @@ def _known(service: Service, session: Session, work: Work, result: Result) -> No
         _show(image, answer, None, work.details["pipeline"])
         image.analysed = result.made
         settle(service, session, image, "analysed")
+    elif not work.details["shadow"]:
+        _say_of_another(service, session, work, f"is there, as “{result.pipeline}”")
     service.queue.finish(session, work)
 
 
@@ -313,8 +312,14 @@ def _without_result(service: Service, session: Session, work: Work, state: str, 
     if work.details["shown"]:
         settle(service, session, image, state=state, why=why)
     else:
-        service.records.say(session, image.id, image.state, plain(f"{state}: {why}") or "")
+        _say_of_another(service, session, work, f"{state}: {why}")
     service.queue.finish(session, work, "failed" if state == "failed" else "done", why)
+
+
+def _say_of_another(service: Service, session: Session, work: Work, what: str) -> None:
+    """What came of an analysis beside the one that is shown: the image stands as it did."""
+    image, words = session.get_one(Image, work.subject), f"analysis by {work.details['pipeline']}"
+    service.records.say(session, image.id, image.state, plain(f"{words} {what}") or "")
 
 
 def settle(
@@ -324,6 +329,8 @@ def settle(
     image.state, image.reason = state, plain(why)
     level = logging.ERROR if state == "failed" else logging.INFO
     log.log(level, "image %s is %s%s", image.id, state, f": {image.reason}" if why else "")
+    if state == "refused":
+        link_priors(service, session, image)
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
     worklist.hurry(service, session, image.id)
@@ -382,7 +389,7 @@ def given_up(service: Service, session: Session, work: Work, why: str) -> None:
         if image.state not in _SETTLED:
             settle(service, session, image, state="failed", why=why)
     elif work.kind == ANALYSE:
-        service.records.say(session, work.subject, "failed", why)
+        _say_of_another(service, session, work, f"failed: {why}")
 
 
 def _key(file: File) -> str:
