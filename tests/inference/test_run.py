@@ -128,8 +128,6 @@ def test_the_journal_goes_on_and_forgets_other_settings(pipeline: Pipeline, tmp_
     with Journal(tmp_path, "f1") as journal:
         for result in results:
             journal.append(result)
-        with pytest.raises(ConfigError, match="another run"):
-            Journal(tmp_path, "f1")
     with Journal(tmp_path, "f1") as journal:
         assert journal.find("a", results[0].content_sha256) is not None
         assert journal.find("a", "0" * 64) is None  # the file has changed since

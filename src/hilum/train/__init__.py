@@ -16,7 +16,6 @@ evaluation.py  one evaluation, in source pixels, through a bundle's decoding
 sheet.py       validation images with truth and prediction
 folder.py      the run's folder: lock, settings, data, page
 run.py         all of it in order
-progress.py    the log is never silent for long
 export/        the finished run -> a bundle with its card
 sweep.py       many runs: variants, grids, searches, folds
 preview.py     what augmentation makes of the images

@@ -87,7 +87,8 @@ def convert(
     more = Enrichment(enrich, label, seed) if enrich else None
     catalog = open_source(source, set_name, options, split, part=part)
     if wanted is None:
-        written = write(catalog, to, out, mask, from_boxes=boxes)
+        with common.progress("writing"):
+            written = write(catalog, to, out, mask, from_boxes=boxes)
         counts = {"images": written.images, "left_out": written.left_out}
         text, refused = f"{written.left_out} without annotation left out", 0
     else:

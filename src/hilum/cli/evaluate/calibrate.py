@@ -42,16 +42,17 @@ def calibrate(
     from hilum.evaluate.thresholds.bundle import Aims, calibrate_bundle
     from hilum.fuse import combine_by
 
-    old = default_bundle() if bundle == "default" else load_bundle(bundle)
-    result = calibrate_bundle(
-        old,
-        open_catalog(catalog),
-        split,
-        read_predictions(predictions),
-        Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
-        combine_by(study),
-        out,
-    )
+    with common.progress("choosing and calibrating"):
+        old = default_bundle() if bundle == "default" else load_bundle(bundle)
+        result = calibrate_bundle(
+            old,
+            open_catalog(catalog),
+            split,
+            read_predictions(predictions),
+            Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
+            combine_by(study),
+            out,
+        )
     new = result.bundle
     if as_json:
         common.print_json(

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from hilum.core.progress import counted
 from hilum.data.adapters.source import IMAGES, Source
 from hilum.data.adapters.values import age_years
 from hilum.data.references import archive_and_member
@@ -50,7 +51,8 @@ def read_headers(paths: pd.Series[str], source: Source) -> pd.DataFrame:
     """What each file says: columns of `TEXT` and `SIZES`, age and turned (EXIF), NaN or None where
     it does not; one row a path, "" has none."""
     with _Opener(source.root) as opener:
-        read = [_header(opener, path) if path else {} for path in paths]
+        each = counted(paths, "reading headers", len(paths))
+        read = [_header(opener, path) if path else {} for path in each]
     broken = [p for p, r in zip(paths, read, strict=True) if r is None]
     first = next(iter(broken), "")
     source.skip("header-unread", len(broken), "files have no readable header", first)

@@ -14,7 +14,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from zipfile import BadZipFile, ZipFile
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.extras import require
 from hilum.core.files import write_text
+from hilum.core.threads import in_threads
 
 T = TypeVar("T")
 
@@ -302,8 +302,7 @@ def _unpack_inner(folder: Path) -> None:
 def _sums(folder: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of every file."""
     files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name not in (SUMS, RECORD))
-    with ThreadPoolExecutor(4) as pool:
-        digests = list(pool.map(_digest, files))
+    digests = in_threads(_digest, files, 4)
     return {f.relative_to(folder).as_posix(): d for f, d in zip(files, digests, strict=True)}
 
 
