@@ -22,6 +22,7 @@ with listening():
         print('up', flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
+        print('clearing', flush=True)
         time.sleep(float(sys.argv[1]))
         print('in order:', heard().name, flush=True)
 """
@@ -71,13 +72,14 @@ def test_whatever_ends_a_command_it_ends_in_order(number: signal.Signals) -> Non
     assert said(process) == "up"
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, f"in order: {number.name}\n")
+    assert (process.returncode, out) == (0, f"clearing\nin order: {number.name}\n")
 
 
 def test_a_signal_that_is_sent_twice_does_not_tear_the_clearing_up() -> None:
     process = started(WORK, "1")  # `timeout` sends SIGTERM to a process and to its group
     assert said(process) == "up"
     process.send_signal(signal.SIGTERM)
+    assert said(process) == "clearing"
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "in order: SIGTERM\n")

@@ -152,12 +152,6 @@ def test_a_record_cut_off_by_a_crash_is_left_out(pipeline: Pipeline, tmp_path: P
         assert journal.names() == {"a", "c"}
 
 
-def test_a_folder_that_cannot_be_written_is_the_users_to_change(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match="choose another"):
-        Journal(tmp_path / "file", "settings")
-
-
 def test_a_resumed_result_keeps_patient_series_and_warnings(tmp_path: Path) -> None:
     ids = Identifiers(
         patient_id="P7",
