@@ -6,6 +6,7 @@ processes, threads    how a command and its children hear that they are to end; 
 progress       what a long work is doing now
 documents      JSON, YAML and TOML -> plain data
 radiograph     pixels in [0, 1] and what the header said
+orientation    EXIF's, of pixels and boxes
 percentiles, shrink, prepare, geometry    radiograph -> the square that a network sees, and back
 anchors        anchors and box coding: the contract between training and decoding
 prediction     what one model says of one image

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,10 +38,18 @@ def picture_keys(
             return {"key": None}
 
     paths, keys = catalog.table["path"], dict[str, str | None]()
-    for facts in each_file(catalog.root, paths, work, memory, workers):
+    for facts in each_file(catalog.root, paths, work, memory, workers=workers):
         keys[facts["path"]] = facts["key"]
         advance()
     return pd.Series([keys.get(path) for path in paths], dtype=object)
+
+
+class Compared(NamedTuple):
+    """A catalog whose pictures were read."""
+
+    catalog: Catalog  # without files that cannot be read
+    keys: pd.Series[str]  # of its pictures: equal ones have one key
+    unreadable: list[str]  # files
 
 
 def compared(
@@ -48,8 +57,8 @@ def compared(
     memory: Path,
     workers: int = 2,
     advance: Callable[[], None] = lambda: None,
-) -> tuple[Catalog, pd.Series[str], list[str]]:
-    """The catalog without files that cannot be read, its picture keys, and those files.
+) -> Compared:
+    """Read every picture.
 
     Args:
         memory, advance: as of `picture_keys`.
@@ -62,7 +71,7 @@ def compared(
     unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-    return kept, keys[~unread].reset_index(drop=True), left
+    return Compared(kept, keys[~unread].reset_index(drop=True), left)
 
 
 def picture_key(radiograph: Radiograph) -> str:

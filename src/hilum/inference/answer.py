@@ -53,7 +53,7 @@ def answer(
     out = _Answer(ImageResult(name_of(source), "failed"))
     reading = replace(reading, window=loaded.window)  # as its bundles were trained
     try:
-        _analyse(loaded, source, out, masks, sink, reading)
+        _analyse(loaded, source, out, masks=masks, sink=sink, reading=reading)
     except NotKept:
         raise
     except InputRefused as error:

@@ -21,6 +21,7 @@ from hilum.core.progress import counted
 from hilum.data.adapters.source import IMAGES, Source
 from hilum.data.adapters.values import age_years
 from hilum.data.references import archive_and_member
+from hilum.dicom.header import quiet
 from hilum.dicom.raster import shown_size
 
 TEXT = {
@@ -111,7 +112,8 @@ def _header(opener: _Opener, reference: str) -> dict[str, Any] | None:
     picture = reference.lower().endswith(IMAGES)
     try:
         file = opener.open(reference)
-        return _picture(file) if picture else _dicom(file)
+        with quiet():  # pydicom's warnings quote values, which may be names
+            return _picture(file) if picture else _dicom(file)
     except DAMAGE:
         return None
 

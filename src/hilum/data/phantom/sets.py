@@ -56,7 +56,13 @@ class PhantomSet:
         # Its mark stays: masks are no radiographs.
         with claimed(folder, "phantoms", settings=f"{self} {wanted}"):
             for seed in wanted:
-                image = phantom(seed, self.width, self.height, self.opacities, self.pneumothorax)
+                image = phantom(
+                    seed,
+                    self.width,
+                    self.height,
+                    opacities=self.opacities,
+                    pneumothorax=self.pneumothorax,
+                )
                 entries.append(self._write_one(folder, image))
                 yield image
             truth = {"schema": SCHEMA, "images": entries}
