@@ -90,7 +90,7 @@ def test_results_are_not_mixed_with_files_of_their_names(
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     arguments = ("predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline)
-    with pytest.raises(ConfigError, match="not made by a run of hilum"):
+    with pytest.raises(ConfigError, match="not empty, and of no earlier run"):
         CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert mine.read_text() == "mine"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(name).parts[0]]

@@ -17,13 +17,14 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.phantom_set import catalog, in_stages, small
+from hilum.core import progress
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.geometry import Letterbox
 from hilum.data.catalog import Catalog
 from hilum.evaluate.epochs import kept_epochs, read_epochs
 from hilum.evaluate.metrics.detection import detection_ap
 from hilum.fuse import keep_best
-from hilum.train import progress, sweep
+from hilum.train import sweep
 from hilum.train.folder import RunFolder, locked
 from hilum.train.options import KeptPredictions
 from hilum.train.recipe import Recipe, recipe_folder
@@ -240,7 +241,7 @@ def test_a_run_grows_from_small_to_large_images_under_one_schedule(
 
 
 def test_the_log_is_never_silent_for_long(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "hilum.train")
+    caplog.set_level(logging.INFO, "hilum.progress")
     with progress.spoken(silence_s=0.05):
         for _ in progress.counted(range(3), "reading", 3):
             time.sleep(0.1)

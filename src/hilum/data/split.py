@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from hilum.core.documents import parse_foreign_json, parse_json, read_document
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.files import write_text
+from hilum.core.files import need_writable, write_text
 from hilum.core.options import checked
 from hilum.data.catalog import Catalog
 
@@ -67,9 +67,11 @@ class _PatientsForm(BaseModel):
 
 
 def need_new(path: str | Path) -> None:
-    """Raises ConfigError where the file is there already; a split is never overwritten."""
+    """Raises ConfigError where the file is there already; a split is never overwritten. OSError
+    where it could not be written."""
     if Path(path).exists():
         raise ConfigError(f"{path} is there already; a split is never overwritten")
+    need_writable(path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
+from hilum.core.progress import doing, say, spoken
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
 from hilum.models import ranks
 from hilum.models.encoder import load_weights
@@ -25,7 +26,6 @@ from hilum.train.folder import RunFolder, locked
 from hilum.train.images import Images, RunData, check_images
 from hilum.train.loader import Sampler, sampler
 from hilum.train.loop import FINISHED, average_weights, fit, some_images
-from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 from hilum.train.samples import PreparedImage
 from hilum.train.sheet import draw_samples, shows

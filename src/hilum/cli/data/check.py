@@ -9,6 +9,8 @@ import typer
 from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
 
+WRITTEN = ("index.html", "problems.csv", "left_out.csv", "cleaned.parquet", "files.jsonl")
+
 
 def check(
     source: Path = options.SOURCE,
@@ -31,6 +33,7 @@ def check(
     """
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
+    from hilum.core.folders import claimed
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
     from hilum.inference.loaded import LoadedPipeline
@@ -44,22 +47,23 @@ def check(
         pipeline = LoadedPipeline(Pipeline.load(None))
         _ = pipeline.gates  # opened before threads ask
         looks = Gate(check=pipeline.check_pixels, fingerprint=pipeline.fingerprint)
-    memory = out / "files.jsonl"
-    facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
-    report = findings.check(catalog, tracked(facts, "reading", total))
-    write_text(out / "problems.csv", report.problems.to_csv(index=False))
-    html = check_page(
-        catalog,
-        report.problems,
-        report.counts(),
-        remedies=findings.REMEDIES,
-        read=len(report.facts),
-    )
-    write_text(out / "index.html", html)
-    cleaned = report.cleaned() if fix else None
-    if cleaned is not None:
-        cleaned.save(out / "cleaned.parquet")
-        write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
+    with claimed(out, "check", names=WRITTEN):
+        memory = out / "files.jsonl"
+        facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
+        report = findings.check(catalog, tracked(facts, "reading", total))
+        write_text(out / "problems.csv", report.problems.to_csv(index=False))
+        html = check_page(
+            catalog,
+            report.problems,
+            report.counts(),
+            remedies=findings.REMEDIES,
+            read=len(report.facts),
+        )
+        write_text(out / "index.html", html)
+        cleaned = report.cleaned() if fix else None
+        if cleaned is not None:
+            cleaned.save(out / "cleaned.parquet")
+            write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:

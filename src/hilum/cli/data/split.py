@@ -32,6 +32,8 @@ def split(
 ) -> None:
     """Split a data set by patient; refuses to tear a patient apart or to overwrite.
 
+    Run again, it goes on with the comparison of pictures.
+
     Example: hilum data split rsna/ --set rsna --out split.json --folds 5 --stratify age,sex
     """
     from hilum.cli import common
@@ -42,17 +44,19 @@ def split(
     catalog = splitting.known(open_source(source, set_name, option))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
+    memory = out.with_name(f".{out.stem}.pictures.jsonl")  # of a run that is broken off
     shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)
     keys, left = None, list[str]()
     if pictures and (catalog.table["path"] != "").any():
         with common.progress("comparing pictures", len(catalog)) as advance:
-            catalog, keys, left = compared(catalog, workers or common.cores(), advance)
+            catalog, keys, left = compared(catalog, memory, workers or common.cores(), advance)
     parts = (
         splitting.folds(catalog, folds, seed, stratify=strata, pictures=keys)
         if folds
         else splitting.hold_out(catalog, shares, seed, stratify=strata, pictures=keys)
     )
     parts.save(out)
+    memory.unlink(missing_ok=True)
     proof = parts.proof(catalog)
     if as_json:
         common.print_json(proof | {"left_out": left} | ledger(catalog))

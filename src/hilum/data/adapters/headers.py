@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from hilum.core.progress import counted
 from hilum.data.adapters.source import IMAGES, Source
 from hilum.data.adapters.values import age_years
 from hilum.data.references import archive_and_member
@@ -58,7 +59,8 @@ def read_headers(
         keywords: further elements, a column each, "" where a file does not say.
     """
     with _Opener(source.root) as opener:
-        read = [_header(opener, path, keywords) if path else {} for path in paths]
+        each = counted(paths, "reading headers", len(paths))
+        read = [_header(opener, path, keywords) if path else {} for path in each]
     broken = [p for p, r in zip(paths, read, strict=True) if r is None]
     first = next(iter(broken), "")
     source.skip("header-unread", len(broken), "files have no readable header", first)

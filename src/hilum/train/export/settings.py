@@ -16,13 +16,13 @@ from hilum.core.calibration import ScoreMap
 from hilum.core.errors import DataError
 from hilum.core.findings import Findings
 from hilum.core.manifest import BOX, Calibration, Decoding, Manifest, OperatingPoint
+from hilum.core.progress import say
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.metrics.detection import detection_ap
 from hilum.evaluate.thresholds.validation import calibrate, choose
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
 from hilum.train.evaluation import Held, cases_of_held, decoded
-from hilum.train.progress import say
 
 WHERE = "validation"
 UNCHOSEN = 0.5
