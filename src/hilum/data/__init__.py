@@ -15,6 +15,7 @@ In the order of the flow:
     rename       findings under other names
     check/       what is wrong with a set, and a cleaned copy
     duplicates   which images are the same picture
+    tally        what is known of a catalog's images, counted
     explore/     what is in a set: numbers, figures, one page
     cells        tables as text -> rows of cells
     report_text, report_table    reports -> weak labels
