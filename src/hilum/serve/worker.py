@@ -127,7 +127,7 @@ class Worker:
             self.service.queue.postpone(session, work, due, why)
 
     def _wait(self, work: Work, error: Exception) -> None:
-        """The disk is full or away, or the machine overloaded, for however long: no work is lost."""
+        """The disk is full or away, the machine overloaded, for however long: no work is lost."""
         why = str(error) if isinstance(error, HilumError) else f"internal: {place(error)}"
         log.error("%s of %s waits: %s", work.kind, work.subject, why)
         self._pause_s = PAUSE_S
