@@ -21,11 +21,12 @@ from hilum.evaluate.answers import match_answers
 from hilum.evaluate.cases import cases_of, join
 from hilum.evaluate.classes import class_cases, class_numbers
 from hilum.evaluate.compare import answered_by_all
-from hilum.evaluate.ensemble import fuse_files, member_names, prediction
+from hilum.evaluate.ensemble import fuse_files, prediction
 from hilum.evaluate.metrics.classification import confusion_matrix, multiclass
 from hilum.evaluate.prediction_files import (
     ImagePredictions,
     PredictionFile,
+    model_names,
     number_text,
     read_predictions,
     write_predictions,
@@ -216,7 +217,9 @@ def test_a_classifiers_file_is_silent_about_boxes_and_a_refusal_about_everything
 
 
 def test_files_of_one_name_are_told_apart() -> None:
-    assert member_names(["a/x.csv", "b/x.csv", "y.csv"]) == ("x-1", "x-2", "y")
+    assert model_names([Path("a/x.csv"), Path("b/x.csv"), Path("y.csv")]) == ("a", "b", "y")
+    with pytest.raises(ConfigError, match="names of their own"):
+        model_names([Path("a/x.csv"), Path("a/x.csv")])
 
 
 # --- truth ---
@@ -325,7 +328,7 @@ def test_a_study_is_scored_by_itself_or_by_its_images() -> None:
     }
     own = {"studies": [{"study_instance_uid": "sb", "scores": {"typical": 0.05}}]}
     file = PredictionFile("findings", images, own)
-    cases = study_cases(catalog, match_answers(catalog, file), file, "opacity", max)
+    cases = study_cases(catalog, match_answers(catalog, file), file, finding="opacity", combine=max)
     by_name = {one.name: one for one in cases}
     typical = by_name["typical"]
     assert dict(zip(typical.studies, typical.score, strict=True)) == {"sa": 0.6, "sb": 0.05}
@@ -345,7 +348,7 @@ def test_studies_of_one_kind_say_why_there_is_no_number() -> None:
     catalog = study_catalog()
     catalog = catalog.where(catalog.table["study"] == "sb")
     file = PredictionFile("findings", {"b1": answer(typical=0.4)})
-    cases = study_cases(catalog, match_answers(catalog, file), file, "opacity", max)
+    cases = study_cases(catalog, match_answers(catalog, file), file, finding="opacity", combine=max)
     (one,) = evaluate_studies(cases, 0.5, repeats=5)
     assert one.numbers == {}
     assert "all 1 studies lack it" in one.why_not

@@ -65,6 +65,17 @@ def test_urgent_work_comes_first_then_the_oldest(parts: Parts) -> None:
     assert order == ["2", "1", "3"]
 
 
+def test_what_an_image_is_stands_before_others_are_analysed(parts: Parts) -> None:
+    """Else an urgent one would wait behind all that are not, until its header says so."""
+    with parts.records.write() as session:
+        for number, priority in enumerate((0, 2)):
+            parts.queue.add(session, "analyse", f"{number:032x}", priority=priority)
+    parts.clock.now += 1
+    add(parts)
+    order = [work.kind for _ in range(3) if (work := parts.queue.claim("w"))]
+    assert order == ["check", "analyse", "analyse"]
+
+
 def test_work_of_the_dead_is_taken_over_when_the_lease_runs_out(parts: Parts) -> None:
     add(parts)
     dead = parts.queue.claim("dead")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hilum.cli import options
+
 if TYPE_CHECKING:
     from hilum.dicom.copies import Copied
 
@@ -21,7 +23,6 @@ class Dates(StrEnum):
 
 
 PATHS = typer.Argument(..., help="DICOM files, folders, zips, DICOMDIR.")
-OUT = typer.Option(..., "--out", help="Folder to write into: patient/study/instance.dcm.")
 SECRET = typer.Option(
     ..., "--secret", help="File of the secret that keys all pseudonyms; made where there is none."
 )
@@ -29,7 +30,7 @@ SECRET = typer.Option(
 
 def deidentify(
     paths: list[Path] = PATHS,
-    out: Path = OUT,
+    out: Path = options.output("Folder to write into: patient/study/instance.dcm."),
     secret: Path = SECRET,
     dates: Dates = typer.Option(Dates.REMOVED, help="Shifted: by other days for each patient."),
     keep_patient: bool = typer.Option(False, "--keep-patient", help="Keep sex, age, size, weight."),
@@ -44,7 +45,7 @@ def deidentify(
     show_names: bool = typer.Option(
         False, "--show-names", help="Name source files in messages; names may identify people."
     ),
-    as_json: bool = typer.Option(False, "--json", help="One JSON document."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write copies without identity, by the basic profile of DICOM PS3.15 Annex E.
 
@@ -55,7 +56,8 @@ def deidentify(
 
     Example: hilum deidentify incoming/ --out research --secret study.key --dates shifted
     """
-    from hilum.cli.common import SOME_REFUSED, print_json
+    from hilum.cli.common import SOME_REFUSED, print_json, progress
+    from hilum.core.folders import held
     from hilum.dicom.copies import write_copies
     from hilum.dicom.deidentify import Options
     from hilum.dicom.discover import discover
@@ -73,10 +75,12 @@ def deidentify(
     if is_new and not as_json:
         typer.echo(f"New secret in {secret}. Who has it can link the copies to the patients.")
     done = []
-    for copied in write_copies(discover(paths), out, Pseudonyms(key), options):
-        done.append(copied)
-        if not as_json:
-            _say(copied, show_names)
+    with held(out), progress("copying") as advance:
+        for copied in write_copies(discover(paths), out, Pseudonyms(key), options):
+            done.append(copied)
+            advance()
+            if not as_json:
+                _say(copied, show_names)
     refused = sum(bool(one.refused) for one in done)
     if as_json:
         images = [one.to_json(named=show_names) for one in done]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
+from hilum.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     Explain = Callable[[Radiograph], Heat]
 
+WRITTEN = ("explain.json", "[0-9][0-9].png", "[0-9][0-9][0-9][0-9]-*.png")
+
 
 def explain(
     paths: list[Path] = typer.Argument(
         ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the pictures."),
+    out: Path = options.output("Folder of the pictures."),
     bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
     run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
@@ -33,21 +36,26 @@ def explain(
     sanity: bool = typer.Option(
         False, help="Also randomise the run's weights: the map must change (gradient methods)."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print numbers as JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
     disease is.
 
     Example: hilum explain study.dcm --out maps
     """
-    out.mkdir(parents=True, exist_ok=True)
+    from hilum.core.files import write_text
+    from hilum.core.folders import claimed
+
     how = method or ("hirescam" if run is not None else "occlusion")
     ask, spread = _asking(how, bundle, run, score)
-    if game:
-        content = _game(paths, ask, sample, out, how)
-    else:
-        content = _pictures(paths, ask, spread if sanity else None, out)
-    (out / "explain.json").write_text(json.dumps(content, indent=1))
+    if sanity and (game or spread is None):
+        raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
+    with claimed(out, "explain", names=WRITTEN), common.progress("explaining"):
+        if game:
+            content = _game(paths, ask, sample, out=out, how=how)
+        else:
+            content = _pictures(paths, ask, spread if sanity else None, out)
+        write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
         return
@@ -60,15 +68,16 @@ def _asking(
 ) -> tuple[Explain, Callable[[Radiograph], dict[str, float]] | None]:
     """What explains a radiograph, and what randomises its network."""
     if how == "occlusion":
+        if run is not None:
+            raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
         from hilum.explain.occlusion import occlusion
         from hilum.explain.writer import predictor
 
         return (lambda radiograph: occlusion(predictor(bundle), radiograph, score)), None
-    from hilum.core.errors import ConfigError
     from hilum.core.extras import require
 
-    if run is None:
-        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
+    if run is None or bundle:
+        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run, no --bundle")
     require("train")
     from hilum.core.prepare import prepare
     from hilum.explain.gradients import METHODS, heat_of
@@ -83,7 +92,7 @@ def _asking(
 
     def ask(radiograph: Radiograph, one: Any = net) -> Heat:
         image, frame = prepare(radiograph, recipe.spec)
-        return heat_of(one, recipe.names, image, frame, score, how)
+        return heat_of(one, recipe.names, image, frame=frame, score=score, method=how)
 
     def spread(radiograph: Radiograph) -> dict[str, float]:
         parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
@@ -99,14 +108,16 @@ def _pictures(
     out: Path,
 ) -> dict[str, Any]:
     from hilum.core.errors import InputRefused
-    from hilum.core.files import atomic_path
+    from hilum.core.files import write_bytes
+    from hilum.core.progress import counted
     from hilum.dicom.discover import discover
     from hilum.dicom.stored import open_stored
     from hilum.report.drawing import encoded
     from hilum.report.explanation import explanation
 
     images: list[dict[str, Any]] = []
-    for number, item in enumerate(discover([str(path) for path in paths])):
+    items = list(discover([str(path) for path in paths]))
+    for number, item in enumerate(counted(items, "explaining", len(items))):
         try:
             radiograph = open_stored((item.name, item.load())).radiograph()
         except InputRefused as error:
@@ -115,8 +126,7 @@ def _pictures(
         heat = ask(radiograph)
         file = f"{number:04d}-{Path(item.name).stem[:60]}.png"
         words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        with atomic_path(out / file) as temporary:
-            temporary.write_bytes(encoded(explanation(radiograph, heat.shown(), words)))
+        write_bytes(out / file, encoded(explanation(radiograph, heat.shown(), words)))
         entry: dict[str, Any] = {"image": item.name, "picture": file, "score": heat.score_name}
         entry |= {"value": round(heat.score, 4), "flat": heat.flat}
         entry |= {"hottest_px": [round(v, 1) for v in heat.hottest()]}
@@ -132,7 +142,8 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
     from hilum.core.extras import require
 
     require("eval")
-    from hilum.core.files import atomic_path
+    from hilum.core.files import write_bytes
+    from hilum.core.progress import counted
     from hilum.data.catalog import open_catalog
     from hilum.data.pixels import open_radiograph
     from hilum.evaluate import bootstrap, mean_of
@@ -145,7 +156,8 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
     for path in paths:
         catalog = open_catalog(path)
         boxed = catalog.table["boxes"].map(lambda v: v is not None and len(v) > 0)
-        for row in boxed.to_numpy().nonzero()[0][: sample - len(points)]:
+        rows = boxed.to_numpy().nonzero()[0][: sample - len(points)]
+        for row in counted(rows, "explaining", len(rows)):
             radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
             known = catalog.boxes_in(int(row), radiograph.width, radiograph.height)
             assert known is not None
@@ -154,9 +166,10 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
             patients.append(str(catalog.table["patient"].iat[row]))
             if len(points) <= 12:
                 words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-                drawn = explanation(radiograph, heat.shown(), words, None, known[0])
-                with atomic_path(out / f"{len(points):02d}.png") as temporary:
-                    temporary.write_bytes(encoded(drawn))
+                drawn = explanation(
+                    radiograph, heat.shown(), words, boxes_px=None, truth_px=known[0]
+                )
+                write_bytes(out / f"{len(points):02d}.png", encoded(drawn))
     if not points:
         raise DataError("no image of these catalogs has a true box: there is nothing to point at")
     numbers = {}

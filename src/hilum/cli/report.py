@@ -6,28 +6,24 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.predict import WRITE_HELP
+from hilum.cli import common, options
 
 
 def report(
     folder: Path = typer.Argument(..., help="A result folder of `hilum predict`."),
-    write: str = typer.Option("", "--write", "-w", help=WRITE_HELP),
+    write: str = typer.Option("", "--write", "-w", help=options.WRITE_HELP),
     source: list[Path] | None = typer.Option(
         None, help="Where the analysed files lie now (by content); else where they lay."
     ),
-    full_range: bool = typer.Option(
-        False, "--full-range", help="Read as the run did: without windows and VOI LUTs."
-    ),
-    untrusted: bool = typer.Option(
-        False, "--untrusted", help="Open files in a child process with limits of time and memory."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
+    full_range: bool = options.FULL_RANGE,
+    untrusted: bool = options.UNTRUSTED,
+    as_json: bool = options.JSON,
 ) -> None:
     """Write tables, page and, with --write, further files of a finished run; no model is asked.
 
     Example: hilum report results --write overlay,sr --source studies
     """
+    from hilum.core.folders import held
     from hilum.core.results import load_results
     from hilum.dicom.reading import Reading
     from hilum.report.results import ResultFolder
@@ -35,7 +31,8 @@ def report(
     from hilum.report.writers import parse
 
     results = ResultFolder(folder.resolve(), parse(write))
-    with common.progress("writing", len(load_results(folder))) as advance:
+    run = load_results(folder)
+    with held(folder), common.progress("writing", len(run)) as advance:
         reading = Reading(full_range=full_range, untrusted=untrusted)
         run = rewrite(results, source or None, reading=reading, advance=advance)
     if as_json:

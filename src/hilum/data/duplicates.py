@@ -7,8 +7,9 @@ header or photometric interpretation. A file that cannot be read has no key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,44 +18,60 @@ from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
+from hilum.data.resume import Facts, each_file
 
 
-def picture_keys(catalog: Catalog, workers: int = 2) -> Iterator[str | None]:
-    """One key a row, equal for equal pictures; None without a readable file."""
+def picture_keys(
+    catalog: Catalog, memory: Path, workers: int = 2, advance: Callable[[], None] = lambda: None
+) -> pd.Series[str]:
+    """One key a row, equal for equal pictures; None without a readable file.
 
-    def key(path: str) -> str | None:
-        if not path:
-            return None
+    Args:
+        memory: of what is read, so that a rerun goes on (`resume`).
+        advance: called after each file.
+    """
+
+    def work(path: str) -> Facts:
         try:
-            return picture_key(open_radiograph(catalog.root, path))
+            return {"key": picture_key(open_radiograph(catalog.root, path))}
         except (InputRefused, DataError):
-            return None
+            return {"key": None}
 
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(key, catalog.table["path"])
+    paths, keys = catalog.table["path"], dict[str, str | None]()
+    for facts in each_file(catalog.root, paths, work, memory, workers=workers):
+        keys[facts["path"]] = facts["key"]
+        advance()
+    return pd.Series([keys.get(path) for path in paths], dtype=object)
+
+
+class Compared(NamedTuple):
+    """A catalog whose pictures were read."""
+
+    catalog: Catalog  # without files that cannot be read
+    keys: pd.Series[str]  # of its pictures: equal ones have one key
+    unreadable: list[str]  # files
 
 
 def compared(
-    catalog: Catalog, workers: int = 2, advance: Callable[[], None] = lambda: None
-) -> tuple[Catalog, pd.Series[str], list[str]]:
-    """The catalog without files that cannot be read, its picture keys, and those files.
+    catalog: Catalog,
+    memory: Path,
+    workers: int = 2,
+    advance: Callable[[], None] = lambda: None,
+) -> Compared:
+    """Read every picture.
 
     Args:
-        advance: called after each image.
+        memory, advance: as of `picture_keys`.
 
     Raises:
         DataError: the folder of the catalog is not there.
     """
     catalog.need_files()
-    found = []
-    for key in picture_keys(catalog, workers):
-        found.append(key)
-        advance()
-    keys = pd.Series(found, dtype=object)
+    keys = picture_keys(catalog, memory, workers, advance)
     unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-    return kept, keys[~unread].reset_index(drop=True), left
+    return Compared(kept, keys[~unread].reset_index(drop=True), left)
 
 
 def picture_key(radiograph: Radiograph) -> str:

@@ -72,6 +72,11 @@ class Pictures:
         window = [] if self.window is None else [f"{v:g}" for v in self.window]
         return "-".join([self.form, str(self.bits), str(self.side), *window])
 
+    @property
+    def memory(self) -> str:
+        """The file of what is done."""
+        return f"done-{self.name}.jsonl"
+
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the copy of a picture."""
         if not self.side:
@@ -86,15 +91,11 @@ def write_pictures(
     """Write the pictures (`images/`) and masks (`masks/NAME/`), one result a file as it is done.
 
     A rerun with the same `wanted` goes on where it was interrupted; `finish` makes the catalog.
-
-    Raises:
-        ConfigError: the folder holds something else than an earlier run.
+    Whether the folder may be written to is the caller's to know (`export`).
     """
     catalog.need_files()
     folder = Path(out)
-    memory = folder / f"done-{wanted.name}.jsonl"
-    if folder.exists() and any(folder.iterdir()) and not memory.is_file():
-        raise ConfigError(f"{folder} is not empty and of no earlier run with these options")
+    memory = folder / wanted.memory
     names = file_names(catalog.table["image_id"])
     masks = [c for c in map(str, catalog.table) if c.startswith("mask_")]
     rows = {path: i for i, path in enumerate(catalog.table["path"]) if path}
@@ -110,7 +111,9 @@ def write_pictures(
         try:
             catalog_row = catalog.table.iloc[rows[path]]
             references = {m: catalog_row[m] for m in masks}
-            facts = _write(catalog.root, path, references, wanted, folder, own[0])
+            facts = _write(
+                catalog.root, path, references, wanted=wanted, folder=folder, stem=own[0]
+            )
         except InputRefused as refusal:
             facts = {"reason": f"{refusal.code}: {refusal.reason}"}
         except DataError as error:
@@ -123,7 +126,7 @@ def write_pictures(
         own = [facts["picture"], *filter(None, facts["masks"].values())]
         return all((folder / name).is_file() for name in own)
 
-    return each_file(catalog.root, rows, work, memory, workers, holds)
+    return each_file(catalog.root, rows, work, memory=memory, workers=workers, holds=holds)
 
 
 def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catalog, pd.DataFrame]:
@@ -145,7 +148,7 @@ def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catal
     rows = _copies(kept.table, own, boxes)
     empty = sum(len(f["empty_masks"]) for f in own)
     notes = (*kept.notes, *([f"{empty} mask files hold nothing"] if empty else []))
-    return build(catalog.name, rows, Path(out), notes, kept.skips), left
+    return build(catalog.name, rows, Path(out), notes=notes, skips=kept.skips), left
 
 
 def _scaled(
@@ -200,7 +203,9 @@ def _write(
     if wanted.form == "webp" and max(width, height) > WEBP_LIMIT:
         raise DataError(f"{width}×{height} px is more than WebP holds; give a smaller size")
     scale = width / radiograph.width, height / radiograph.height
-    masks, empty = _masks(root, references, radiograph, (width, height), folder, stem)
+    masks, empty = _masks(
+        root, references, radiograph, size=(width, height), folder=folder, stem=stem
+    )
     picture = f"images/{stem}.{wanted.form}"
     write_bytes(folder / picture, _coded(radiograph, (width, height), wanted))
     return {

@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from hilum.core.documents import parse_foreign_json, parse_json, read_document
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.files import write_text
+from hilum.core.files import need_writable, write_text
 from hilum.core.options import checked
 from hilum.data.catalog import Catalog
 
@@ -67,9 +67,11 @@ class _PatientsForm(BaseModel):
 
 
 def need_new(path: str | Path) -> None:
-    """Raises ConfigError where the file is there already; a split is never overwritten."""
+    """Raises ConfigError where the file is there already; a split is never overwritten. OSError
+    where it could not be written."""
     if Path(path).exists():
         raise ConfigError(f"{path} is there already; a split is never overwritten")
+    need_writable(path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,7 +266,7 @@ def hold_out(
     if len(fractions) not in HOLD_OUT or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError(f"fractions {tuple(fractions)}: needed: two or three that add up to 1")
     parts = dict(zip(HOLD_OUT[len(fractions)], fractions, strict=True))
-    return _split(catalog, parts, seed, stratify, pictures)
+    return _split(catalog, parts, seed, stratify=stratify, pictures=pictures)
 
 
 def folds(
@@ -279,7 +281,7 @@ def folds(
         raise ConfigError(f"{count} folds: needed: at least 2")
     width = len(str(count - 1))
     parts = {f"fold-{i:0{width}d}": 1 / count for i in range(count)}
-    return _split(catalog, parts, seed, stratify, pictures)
+    return _split(catalog, parts, seed, stratify=stratify, pictures=pictures)
 
 
 def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
@@ -290,7 +292,7 @@ def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
     if images < 1:
         raise ConfigError(f"sample of {images} images: needed: at least 1")
     share = images / len(catalog)
-    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
+    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, stratify=(), pictures=None)
     kept = set(parts.table.loc[parts.table["part"] == "sample", "image_id"])
     return catalog.where(catalog.table["image_id"].isin(kept))
 
@@ -319,7 +321,8 @@ def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
     unknown = set(extra) - set(EXTRA_STRATA)
     if unknown:
         raise ConfigError(
-            f"cannot stratify by {', '.join(sorted(unknown))}; known: {', '.join(EXTRA_STRATA)}"
+            f"cannot stratify by {', '.join(sorted(unknown))}; known: "
+            f"{', '.join(EXTRA_STRATA)} (labels are balanced without being named)"
         )
     table = catalog.table
     unknown = {n for n in extra if not (table[n].notna() & (table[n] != "")).any()}

@@ -223,12 +223,19 @@ def parse(data: bytes, limits: Limits) -> Parsed:
     implicit, little = actual.implicit, actual.little
     if start + 8 > len(data):
         raise UnreadableRefused("", "it is truncated: no data set follows its file header.")
-    check_structure(data, start, implicit, little, limits)
+    check_structure(data, start, limits, implicit=implicit, little=little)
     stream = BytesIO(data)
     stream.seek(start)
     dataset = read_dataset(stream, implicit, little, stop_when=_stop_at_pixels(limits))
     pixels = _pixel_element(data, stream.tell(), little)
-    return Parsed(Header(dataset, little), syntax, little, pixels, label, warnings)
+    return Parsed(
+        header=Header(dataset, little),
+        syntax=syntax,
+        little=little,
+        pixels=pixels,
+        label=label,
+        warnings=warnings,
+    )
 
 
 def _pixel_element(data: bytes, at: int, little: bool) -> PixelElement | None:

@@ -6,10 +6,8 @@ fusing and no file's place.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,15 +47,6 @@ class Fused:
         }
 
 
-def member_names(paths: Sequence[str | Path]) -> tuple[str, ...]:
-    """A name for each file: its stem, with its place where two are called the same."""
-    stems = [Path(path).stem for path in paths]
-    count = Counter(stems)
-    return tuple(
-        stem if count[stem] == 1 else f"{stem}-{place}" for place, stem in enumerate(stems, 1)
-    )
-
-
 def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
     """Fuse files of one form over the same images.
 
@@ -82,7 +71,7 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
         if frame:
             unstated += sum(one.size is None and len(one.boxes) > 0 for one in answers.values())
         partial += len({one.status == "analysed" for one in answers.values()}) > 1
-        images[name] = _image(name, answers, size, fuse, boxed)
+        images[name] = _image(name, answers, size, fuse=fuse, boxed=boxed)
     return Fused(
         file=PredictionFile(first.form, images, _header(files, fuse)),
         boxes_in=sum(len(one.scores) for part in parts for one in part.images.values()),

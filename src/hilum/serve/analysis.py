@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -61,7 +62,7 @@ def check(service: Service, work: Work) -> None:
             _describe(image, stored)
             own = own or _conflict(service, session, image)
         if own is not None or stored is None:
-            settle(service, session, image, "refused", own or "unreadable")
+            settle(service, session, image, state="refused", why=own or "unreadable")
             service.queue.finish(session, work)
             return
         _begin(service, session, image, stored, work.turn)
@@ -83,7 +84,7 @@ def _begin(
     plan = routing.plan(service.config, facts, image.wanted, accepted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
-    link_priors(session, image)
+    link_priors(service, session, image)
     names = ", ".join(plan.pipelines) or "none: it is kept only"
     service.records.say(session, image.id, "checked", f"checked; pipelines: {names}")
     for index, name in enumerate((*plan.pipelines, *plan.shadow)):
@@ -109,28 +110,24 @@ def ask(
     name, queue = str(details["pipeline"]), service.queue
     place: dict[str, Any] = {"priority": image.priority, "asker": image.sender, "turn": turn}
     return queue.add(session, ANALYSE, image.id, key=name, details=details, **place) or queue.again(
-        session, ANALYSE, image.id, name, details
+        session, ANALYSE, image.id, key=name, details=details
     )
 
 
-def link_priors(session: Session, image: Image) -> None:
-    """The newest earlier image of the same patient, on both sides of a new image."""
+def link_priors(service: Service, session: Session, image: Image) -> None:
+    """To each image of the patient the newest of an earlier day; what was refused is no prior."""
     if not (image.patient and image.study_date):
         return
     session.flush()
-    others = select(Image).where(Image.patient == image.patient, Image.id != image.id)
-    others = others.where(Image.study_date.is_not(None), Image.study != image.study)
-    for other in session.scalars(others.order_by(Image.study_date, Image.received)):
-        assert other.study_date is not None
-        if other.study_date < image.study_date:
-            image.prior = other.id
-        elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
-            other.prior = image.id
-
-
-def _is_newer(session: Session, image: Image, known: str | None) -> bool:
-    prior = session.get(Image, known) if known else None
-    return prior is None or (prior.study_date or "") < (image.study_date or "")
+    query = select(Image).where(Image.patient == image.patient, Image.state != "refused")
+    query = query.where(Image.study_date.is_not(None)).order_by(Image.study_date, Image.received)
+    earlier: str | None = None
+    for _, day in groupby(session.scalars(query), key=lambda one: one.study_date):
+        for one in (held := list(day)):
+            if one.prior != earlier:
+                one.prior = earlier
+                service.records.say(session, one.id, one.state, "its prior is another image now")
+        earlier = held[-1].id
 
 
 def _describe(image: Image, stored: StoredImage) -> None:
@@ -207,7 +204,7 @@ def analyse(service: Service, work: Work) -> None:
         loaded = service.pipelines.loaded(name)
     except NotLoaded as error:
         with service.records.write() as session:
-            _without_result(service, session, work, "failed", f"pipeline {name}: {error}")
+            _without_result(service, session, work, state="failed", why=f"pipeline {name}: {error}")
         return
     result_id = hashed(work.subject, loaded.fingerprint)
     with service.records.read() as session:
@@ -222,11 +219,20 @@ def analyse(service: Service, work: Work) -> None:
     result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True, child=service.child))
     if result.status != "analysed":
         with service.records.write() as session:
-            _without_result(service, session, work, result.status, str(result.reason))
+            _without_result(service, session, work, state=result.status, why=str(result.reason))
         return
     size = service.store.keep_result(result_id, {_name(f): f.content for f in sink.files})
     with service.records.write() as session:
-        _with_result(service, session, work, loaded, result, result_id, sink, size)
+        _with_result(
+            service,
+            session,
+            work,
+            loaded=loaded,
+            answer=result,
+            result_id=result_id,
+            sink=sink,
+            size=size,
+        )
 
 
 def _known(service: Service, session: Session, work: Work, result: Result) -> None:
@@ -239,6 +245,8 @@ def _known(service: Service, session: Session, work: Work, result: Result) -> No
         _show(image, answer, None, work.details["pipeline"])
         image.analysed = result.made
         settle(service, session, image, "analysed")
+    elif not work.details["shadow"]:
+        _say_of_another(service, session, work, f"is there, as “{result.pipeline}”")
     service.queue.finish(session, work)
 
 
@@ -277,7 +285,14 @@ def _with_result(
         words = f"analysed by {details['pipeline']} too"
         service.records.say(session, image.id, image.state, words)
     for destination in details["destinations"]:
-        _send(service, session, image, result, destination, bool(details["shown"]))
+        _send(
+            service,
+            session,
+            image,
+            result=result,
+            destination=destination,
+            shown=bool(details["shown"]),
+        )
     service.queue.finish(session, work)
 
 
@@ -295,10 +310,16 @@ def _show(image: Image, answer: ImageResult, radiograph: Radiograph | None, name
 def _without_result(service: Service, session: Session, work: Work, state: str, why: str) -> None:
     image = session.get_one(Image, work.subject)
     if work.details["shown"]:
-        settle(service, session, image, state, why)
+        settle(service, session, image, state=state, why=why)
     else:
-        service.records.say(session, image.id, image.state, plain(f"{state}: {why}") or "")
+        _say_of_another(service, session, work, f"{state}: {why}")
     service.queue.finish(session, work, "failed" if state == "failed" else "done", why)
+
+
+def _say_of_another(service: Service, session: Session, work: Work, what: str) -> None:
+    """What came of an analysis beside the one that is shown: the image stands as it did."""
+    image, words = session.get_one(Image, work.subject), f"analysis by {work.details['pipeline']}"
+    service.records.say(session, image.id, image.state, plain(f"{words} {what}") or "")
 
 
 def settle(
@@ -308,6 +329,8 @@ def settle(
     image.state, image.reason = state, plain(why)
     level = logging.ERROR if state == "failed" else logging.INFO
     log.log(level, "image %s is %s%s", image.id, state, f": {image.reason}" if why else "")
+    if state == "refused":
+        link_priors(service, session, image)
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
     worklist.hurry(service, session, image.id)
@@ -326,9 +349,9 @@ def _send(
     for kind in wanted.objects if wanted else ():
         if kind == SOURCE:
             if shown:
-                _deliver(service, session, image, None, destination, kind)
+                _deliver(service, session, image, result=None, destination=destination, kind=kind)
         elif kind in result.files:
-            _deliver(service, session, image, result.id, destination, kind)
+            _deliver(service, session, image, result=result.id, destination=destination, kind=kind)
 
 
 def _deliver(
@@ -364,9 +387,9 @@ def given_up(service: Service, session: Session, work: Work, why: str) -> None:
     if work.kind == CHECK or work.details.get("shown"):
         image = session.get_one(Image, work.subject)
         if image.state not in _SETTLED:
-            settle(service, session, image, "failed", why)
+            settle(service, session, image, state="failed", why=why)
     elif work.kind == ANALYSE:
-        service.records.say(session, work.subject, "failed", why)
+        _say_of_another(service, session, work, f"failed: {why}")
 
 
 def _key(file: File) -> str:

@@ -141,7 +141,8 @@ class Queue:
             and_(Work.state == "waiting", due),
             and_(Work.state == "running", Work.lease < now),
         )
-        urgent = Work.priority.desc(), Work.turn, Work.due, Work.id
+        # Checks first: how urgent an image is, its header says.
+        urgent = Work.kind != CHECK, Work.priority.desc(), Work.turn, Work.due, Work.id
         query = select(Work).where(Work.kind.in_(kinds), free).order_by(*urgent).limit(1)
         if share is not None:
             going = Work.kind.in_(kinds), Work.state == "running", Work.lease >= now

@@ -17,9 +17,9 @@ from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing, square
+from hilum.core.progress import counted
 from hilum.data.pixels import open_radiograph
 from hilum.train.annotations import boxes_of, label_of, mask_of
-from hilum.train.progress import counted
 from hilum.train.sources import Source
 
 LUNGS = ("lungs", "lungs_full")  # no findings
@@ -116,7 +116,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     if (label == 1).any():
         label[label != 1] = 0  # one class is true, so the others are not
     size = radiograph.width, radiograph.height
-    drawn = boxes_of(source, catalog, row, *size)
+    drawn = boxes_of(source, catalog, row, size)
     names = () if drawn is None else drawn[1]
     boxes: NDArray[np.float32] | None = None
     if drawn is not None:
@@ -133,8 +133,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
             masks[name] = _weak(masks, name, spec.size)
     for name in targets.labels:
         if name in targets.masks and name not in masks and boxes is not None:
-            own = np.array([one == name for one in names], bool)
-            masks[name] = _from_boxes(boxes[own], spec.size)
+            masks[name] = _from_boxes(boxes, names, name, spec.size)
     return PreparedImage(
         image_id=str(record["image_id"]),
         source=source.name,
@@ -162,9 +161,22 @@ def _weak(masks: dict[str, NDArray[np.uint8]], name: str, size: int) -> NDArray[
     return np.where(marked, 1, np.where(lungs == 1, UNKNOWN, 0)).astype(np.uint8)
 
 
-def _from_boxes(boxes: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """A weak mask: the inner ellipse of a box is opacity, the rest of the box unknown."""
+def drawn_masks(image: PreparedImage) -> dict[str, NDArray[np.uint8]]:
+    """Its masks without those that were made of its boxes."""
+    boxes, labels = image.boxes, image.box_labels
+    return {
+        name: mask
+        for name, mask in image.masks.items()
+        if boxes is None or not np.array_equal(mask, _from_boxes(boxes, labels, name, len(mask)))
+    }
+
+
+def _from_boxes(
+    boxes: NDArray[np.float32], labels: Sequence[str], name: str, size: int
+) -> NDArray[np.uint8]:
+    """A weak mask: the inner ellipse of a box of that label is it, the rest of the box unknown."""
     mask = np.zeros((size, size), np.uint8)
+    boxes = boxes[np.array([label == name for label in labels], bool)]
     for x1, y1, x2, y2 in boxes:
         corner, far = (round(float(x1)), round(float(y1))), (round(float(x2)), round(float(y2)))
         cv2.rectangle(mask, corner, far, UNKNOWN, -1)

@@ -23,6 +23,8 @@ from hilum.serve import explaining
 from hilum.serve.store import StoreUnavailable
 from hilum.serve.web import images
 from hilum.serve.web.app import create_app
+from hilum.serve.work import CHECK
+from hilum.serve.worker import Worker
 
 BASE = "http://127.0.0.1:8080"
 
@@ -148,6 +150,30 @@ def test_the_worklist_filters_sorts_and_pages(client: TestClient, parts: Parts) 
     assert client.get(f"{API}/images?q=doe1").json()["total"] == 1
     assert client.get(f"{API}/images?q=%25").json()["total"] == 0  # no pattern of a database
     assert client.get(f"{API}/images?state=failed").json()["total"] == 0
+
+
+def test_an_image_that_is_kept_only_is_told_from_one_that_waits(
+    tmp_path: Path,
+) -> None:
+    rules = [{"modality": "CR"}, {"analyse": False}]
+    parts = Parts(tmp_path, rules=rules)
+    with closing(parts), TestClient(create_app(parts.service), base_url=BASE) as client:
+
+        def planned() -> dict[str, tuple[str, bool]]:
+            rows = client.get(f"{API}/images").json()["items"]
+            for row in rows:
+                assert client.get(f"{API}/images/{row['id']}").json()["planned"] == row["planned"]
+            return {row["modality"]: (row["state"], row["planned"]) for row in rows}
+
+        for number, modality in enumerate(("CR", "DX")):
+            upload(client, radiograph_file(f"1.2.{number}", Modality=modality))
+        assert planned() == {None: ("received", True)}
+        service = parts.service
+        for _ in range(2):
+            assert Worker(service, (CHECK,), "test").once()
+        assert planned() == {"CR": ("checked", True), "DX": ("checked", False)}
+        parts.work()
+        assert planned() == {"CR": ("analysed", False), "DX": ("checked", False)}
 
 
 def test_the_priority_changes(client: TestClient) -> None:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, SPLIT, ledger, open_source
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
 
 NOTED = ("no-file", "no-label")  # by the reader itself
-OUT = typer.Option(..., "--out", help="The catalog to write (Parquet).")
 
 
 def catalog(
-    source: Path = SOURCE,
-    out: Path = OUT,
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
-    split: Path | None = SPLIT,
-    part: str = PART,
+    source: Path = options.SOURCE,
+    out: Path = options.output("The catalog to write (Parquet)."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
+    split: Path | None = options.SPLIT,
+    part: str = options.PART,
     known: list[str] = typer.Option(
         [], help="Only images of which this column is annotated: boxes, mask_NAME; repeatable."
     ),
@@ -30,7 +30,7 @@ def catalog(
         [], help="OLD=NEW: a finding (label, box, mask) under another name; repeatable."
     ),
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write a data set's catalog: one row an image, with labels, boxes, masks and patients.
 
@@ -42,8 +42,10 @@ def catalog(
     """
     from hilum.cli.common import print_json
     from hilum.data.check.findings import check
+    from hilum.data.split import person
+    from hilum.data.tally import in_words, tally
 
-    content = open_source(source, set_name, options, split, root, part)
+    content = open_source(source, set_name, option, split=split, root=root, part=part)
     for column in known:
         content = _annotated(content, column)
     content = _renamed(content, rename) if rename else content
@@ -51,8 +53,10 @@ def catalog(
     content.save(out)
     problems = {code: count for code, count in check(content).counts().items() if code not in NOTED}
     parts = {name or "no part": len(part) for name, part in content.parts()}
+    patients = content.table["patient"].map(person).nunique()
     if as_json:
-        summary = {"images": len(content), "parts": parts, "problems": problems, "out": str(out)}
+        summary = {"images": len(content), "patients": patients, "parts": parts}
+        summary |= {"known": tally(content), "problems": problems, "out": str(out)}
         print_json(summary | ledger(content))
         return
     if problems:
@@ -60,8 +64,11 @@ def catalog(
         typer.echo(
             f"note: problems of the tables (hilum data check names them): {counted}", err=True
         )
+    for line in in_words(content):
+        typer.echo(line)
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
-    typer.echo(f"{len(content)} images ({text}): {out}")
+    text = "in no part yet" if [*parts] == ["no part"] else text
+    typer.echo(f"{len(content)} images of {patients} patients ({text}): {out}")
 
 
 def _renamed(catalog: Catalog, words: list[str]) -> Catalog:

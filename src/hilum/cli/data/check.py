@@ -6,23 +6,24 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
-OUT = typer.Option(..., "--out", help="Folder for problems.csv, index.html and the memory.")
+WRITTEN = ("index.html", "problems.csv", "left_out.csv", "cleaned.parquet", "files.jsonl")
 
 
 def check(
-    source: Path = SOURCE,
-    out: Path = OUT,
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder for problems.csv, index.html and the memory."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
     gate: bool = typer.Option(
         True, help="Look at the pixels as `hilum predict` does: no chest, lateral, several in one."
     ),
-    workers: int = typer.Option(0, min=0, help="Files read at once; 0: one a core."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    workers: int = options.READERS,
+    as_json: bool = options.JSON,
 ) -> None:
     """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
 
@@ -32,35 +33,49 @@ def check(
     """
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
+    from hilum.core.folders import claimed
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
     from hilum.inference.loaded import LoadedPipeline
     from hilum.inference.pipeline import Pipeline
     from hilum.report.check import check_page
 
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     total = int((catalog.table["path"] != "").sum())
     looks = None
     if files and gate:
         pipeline = LoadedPipeline(Pipeline.load(None))
         _ = pipeline.gates  # opened before threads ask
         looks = Gate(check=pipeline.check_pixels, fingerprint=pipeline.fingerprint)
-    memory = out / "files.jsonl"
-    facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
-    report = findings.check(catalog, tracked(facts, "reading", total))
-    write_text(out / "problems.csv", report.problems.to_csv(index=False))
-    html = check_page(
-        catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
-    )
-    write_text(out / "index.html", html)
-    if fix:
-        report.cleaned().save(out / "cleaned.parquet")
-        write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
+    with claimed(out, "check", names=WRITTEN):
+        memory = out / "files.jsonl"
+        facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
+        report = findings.check(catalog, tracked(facts, "reading", total))
+        write_text(out / "problems.csv", report.problems.to_csv(index=False))
+        html = check_page(
+            catalog,
+            report.problems,
+            report.counts(),
+            remedies=findings.REMEDIES,
+            read=len(report.facts),
+        )
+        write_text(out / "index.html", html)
+        cleaned = report.cleaned() if fix else None
+        if cleaned is not None:
+            cleaned.save(out / "cleaned.parquet")
+            write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:
         for code, count in report.counts().items():
             typer.echo(f"{count:7d}  {code}  ({findings.REMEDIES[code]})")
         typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / 'index.html'}")
+        if cleaned is not None:
+            typer.echo(
+                f"{len(cleaned)} images that can be used: {out / 'cleaned.parquet'}; "
+                f"{len(catalog) - len(cleaned)} left out: {out / 'left_out.csv'}"
+            )
+        elif not report.left_out().empty:
+            typer.echo("with --fix: the images that can be used, as a catalog")
     if len(report.problems) or catalog.skips:
         raise typer.Exit(SOME_REFUSED)

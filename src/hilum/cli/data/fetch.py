@@ -6,17 +6,18 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
+
 NAME = typer.Argument(..., help="rsna, siim-covid, siim-acr, nih, vindr.")
-OUT = typer.Option(..., "--out", help="New folder for the set; one that is there is verified.")
 
 
 def fetch(
     name: str = NAME,
-    out: Path = OUT,
+    out: Path = options.output("New folder for the set; one that is there is verified."),
     accept_licence: bool = typer.Option(
         False, "--accept-licence", help="Accept the set's terms, which are shown."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Download a set, unpack and verify it; a rerun goes on where the download broke off.
 
@@ -27,7 +28,7 @@ def fetch(
     """
     import sys
 
-    from hilum.cli.common import print_json
+    from hilum.cli.common import print_json, progress
     from hilum.core.errors import ConfigError
     from hilum.data.download import fetch as fetching
     from hilum.data.download import licences
@@ -40,7 +41,8 @@ def fetch(
         if not accept_licence and not (asked and typer.confirm("Accept?", err=True)):
             raise ConfigError("the terms were not accepted: read them, then --accept-licence")
         licences.accept(name, terms)
-    done = fetching.fetch(name, out)
+    with progress("fetching"):
+        done = fetching.fetch(name, out)
     if as_json:
         print_json({"files": done.files, "bytes": done.bytes, "downloaded": done.downloaded})
         return

@@ -25,6 +25,7 @@ _NEGATIVE = "an image without the finding"
 _CALLED = "an image called positive"
 _CLASSES = "images of exactly one class, and a score of every class"
 _MASK = "an image where set and model have the mask"
+_TRUE_MASK = "an image whose true mask is not empty"
 
 METRICS: dict[str, Metric] = {
     "rsna_score": Metric("RSNA score of the boxes shown", "an image with a true or a shown box"),
@@ -64,6 +65,7 @@ METRICS: dict[str, Metric] = {
     "class_map": Metric("Mean average precision over classes", _CLASSES),
     "class_map_hard": Metric("Mean average precision of the hard calls", _CLASSES),
     "dice": Metric("Dice, equal to F1 over pixels", _MASK),
+    "dice_positive": Metric("Dice of the images that have the finding", _TRUE_MASK),
     "iou": Metric("IoU", _MASK),
     "f2_mask": Metric("F2 over pixels", _MASK),
     "hd95_px": Metric(
@@ -82,7 +84,7 @@ def metric(name: str) -> Metric | None:
         return METRICS[name]
     if name.startswith("val_") or name.endswith("_loss"):
         return METRICS["val_loss"]
-    return METRICS.get(_base(name))
+    return METRICS.get(base(name))
 
 
 def text(name: str) -> str:
@@ -91,9 +93,8 @@ def text(name: str) -> str:
         return METRICS[name].text
     if name.startswith("val_"):
         return f"Validation loss, {_spaced(name.removeprefix('val_'))}"
-    base = _base(name)
-    if base:
-        return f"{METRICS[base].text}, {_spaced(name.removeprefix(base + '_'))}"
+    if own := base(name):
+        return f"{METRICS[own].text}, {_spaced(name.removeprefix(own + '_'))}"
     return _spaced(name)
 
 
@@ -103,7 +104,7 @@ def higher_is_better(name: str) -> bool:
     return known is None or not known.lower_is_better
 
 
-def _base(name: str) -> str:
+def base(name: str) -> str:
     """The longest known name that a label was appended to."""
     return max((m for m in METRICS if name.startswith(m + "_")), key=len, default="")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -25,13 +26,14 @@ from hilum.report.writers.picture import picture, shrunk
 from hilum.serve import actions, explaining
 from hilum.serve.records import hashed
 from hilum.serve.service import Service
-from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result
+from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result, Work
 from hilum.serve.web import shapes
 from hilum.serve.web.auth import Reader
 from hilum.serve.web.previews import Previews
 from hilum.serve.web.problems import gone
 from hilum.serve.web.upload import FILES, receive_files, sample
 from hilum.serve.web.user import User
+from hilum.serve.work import ANALYSE
 
 router = APIRouter(tags=["images"])
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Hash that names an image.")]
@@ -140,7 +142,8 @@ def listed(
         total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
         images = session.scalars(query_page.offset((page - 1) * per_page).limit(per_page)).all()
         counts = _counts(session, [image.id for image in images])
-    items = [shown(image) | counts[image.id] for image in images]
+        planned = _planned(session, images)
+    items = [shown(one) | counts[one.id] | {"planned": one.id in planned} for one in images]
     return {"items": items, "total": total, "page": page, "per_page": per_page}
 
 
@@ -156,6 +159,14 @@ def _counts(session: Session, ids: list[str]) -> dict[str, dict[str, Any]]:
     for id, count in session.execute(counts.group_by(Feedback.image)):
         out[id]["feedback"] = count
     return out
+
+
+def _planned(session: Session, images: Sequence[Image]) -> set[str]:
+    """Those whose first answer is still to come."""
+    checked = [image.id for image in images if image.state == "checked"]
+    at_work = Work.kind == ANALYSE, Work.state.in_(("waiting", "running"))
+    planned = session.scalars(select(Work.subject).where(Work.subject.in_(checked), *at_work))
+    return {*planned, *(image.id for image in images if image.state == "received")}
 
 
 @router.get("/images/{id}", response_model=shapes.Detail)
@@ -176,6 +187,7 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
         sent = session.scalars(select(Delivery).where(Delivery.image == id))
         fields = ("id", "destination", "object", "state", "reason")
         return shown(image) | {
+            "planned": bool(_planned(session, [image])),
             "size": (image.rows, image.columns) if image.rows else None,
             "spacing": image.spacing,
             "inverted": image.inverted,

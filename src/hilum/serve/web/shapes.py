@@ -153,6 +153,9 @@ class Row(BaseModel):
     name: str | None
     state: State
     reason: str | None
+    planned: (
+        bool  # an analysis that will show is still to be done; else a checked image is kept only
+    )
     received: float
     analysed: float | None
     origin: str
