@@ -310,10 +310,9 @@ def test_a_thousand_images_of_one_sender_do_not_hold_up_one_of_another(parts: Pa
     many = [parts.receive(radiograph_file(f"1.1.{n}"), sender="router").id for n in range(6)]
     one = parts.receive(radiograph_file("1.2"), sender="icu").id
     worker = Worker(parts.service, ANALYSING, "test")
-    for _ in range(4):  # two images, checked and analysed
-        worker.once()
-    assert parts.image(one).state == "analysed"
-    assert [parts.image(id).state for id in many].count("analysed") == 1
+    while parts.image(one).state != "analysed":
+        assert worker.once()
+    assert [parts.image(id).state for id in many].count("analysed") <= 1
 
 
 def test_the_limits_of_the_configuration_hold_for_analyses_too(
