@@ -208,3 +208,16 @@ def test_whose_image_it_is_counts_when_it_is_decoded_too(monkeypatch: pytest.Mon
     monkeypatch.setattr(Guard, "ask", lambda *of: (askers.append(of[5]), real(*of))[1])
     open_guarded(("a", DEEP), asker="anna").radiograph()
     assert askers == ["anna", "anna"]
+
+
+def test_a_child_that_does_not_start_in_time_is_nobodys_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On an overloaded machine what it said when it was ready was taken for the next answer."""
+    own = Guard()
+    with closing(own):
+        with monkeypatch.context() as patched:
+            patched.setattr(guards, "_START_S", 0.0)
+            with pytest.raises(Busy, match="too much to do"):
+                own.open(("a", DEEP))
+        assert own.open(("b", DEEP)).radiograph().view == "PA"

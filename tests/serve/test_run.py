@@ -171,7 +171,7 @@ def test_a_worker_process_does_the_work_and_ends_when_told(tmp_path: Path) -> No
 def test_check_and_the_hourly_look_name_certificates_that_end(tmp_path: Path) -> None:
     ca = authority(tmp_path / "ca")
     for days, words in (((-9, -1), "it ended on"), ((1, 9), "begins on"), ((-1, 9), "it ends on")):
-        ours = certificate(ca, tmp_path / words, "127.0.0.1", days=days)
+        ours = certificate(ca, tmp_path / f"{days[0]}", "127.0.0.1", days=days)
         tls = {"certificate": ours.certificate, "key": ours.key}
         (said,) = problems(config(tmp_path, web={"port": 0, "tls": tls}))
         assert said.startswith(f"[web.tls] TLS: {ours.certificate}: ")

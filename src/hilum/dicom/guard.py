@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
 from hilum.core.processes import deaf_children
 from hilum.core.radiograph import Radiograph, Window
-from hilum.core.turns import Asker, Turns
+from hilum.core.turns import Asker, Busy, Turns
 from hilum.dicom import codecs
 from hilum.dicom.limits import Limits
 from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
@@ -50,7 +50,7 @@ _ANSWERS = frozenset(
         *(f"hilum.core.errors.{kind.__name__}" for kind in InputRefused.__subclasses__()),
     )
 )
-_START_S = 60.0  # importing the decoders on a busy machine
+_START_S = 300.0  # importing the decoders on a busy machine
 _OUT_OF_MEMORY = 17  # exit status of a child that ran into its limit
 _CHILD = "import sys; from hilum.dicom.guard import child; child(int(sys.argv[1]))"
 
@@ -131,7 +131,7 @@ class Guard:
 
         Raises:
             InputRefused: what the child refuses, or more time or memory than it may use.
-            Busy: the asker has enough that waits.
+            Busy: the asker has enough that waits, or no child starts.
         """
         with self._turn(asker) as child:
             return child.ask(name, data, limits, options)
@@ -220,7 +220,11 @@ class _Child:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
                 )
-            _received(self._process.stdout, _START_S)
+            try:
+                _received(self._process.stdout, _START_S)
+            except OSError as error:
+                self.end()  # else what it says when it is ready were the answer to a question
+                raise Busy("a decoder does not start: this machine has too much to do") from error
         self._files += 1
         return self._process
 

@@ -17,6 +17,7 @@ from collections.abc import Collection
 from typing import Any
 
 from hilum.core.errors import HilumError
+from hilum.core.turns import Busy
 from hilum.serve.logs import place
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.service import Service
@@ -106,7 +107,7 @@ class Worker:
             raise
         except FileMissing as error:
             self._stumbled(work, error)
-        except (OSError, StoreUnavailable) as error:
+        except (Busy, OSError, StoreUnavailable) as error:
             self._wait(work, error)
             return False
         except Exception as error:  # noqa: BLE001  the border of one piece of work
@@ -126,9 +127,9 @@ class Worker:
             self.service.queue.postpone(session, work, due, why)
 
     def _wait(self, work: Work, error: Exception) -> None:
-        """The disk is full or away, for however long: no work of it is lost."""
+        """The disk is full or away, the machine overloaded, for however long: no work is lost."""
         why = str(error) if isinstance(error, HilumError) else f"internal: {place(error)}"
-        log.error("%s %s waits for the disk: %s", work.kind, work.subject, why)
+        log.error("%s of %s waits: %s", work.kind, work.subject, why)
         self._pause_s = PAUSE_S
         with self.service.records.write() as session:
             due = self.service.clock() + AWAY_S
