@@ -32,6 +32,7 @@ def check(
     """
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
+    from hilum.data.cells import to_csv
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
     from hilum.inference.loaded import LoadedPipeline
@@ -48,14 +49,14 @@ def check(
     memory = out / "files.jsonl"
     facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
     report = findings.check(catalog, tracked(facts, "reading", total))
-    write_text(out / "problems.csv", report.problems.to_csv(index=False))
+    write_text(out / "problems.csv", to_csv(report.problems))
     html = check_page(
         catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
     )
     write_text(out / "index.html", html)
     if fix:
         report.cleaned().save(out / "cleaned.parquet")
-        write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
+        write_text(out / "left_out.csv", to_csv(report.left_out()))
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:
