@@ -51,6 +51,9 @@ def load(path: Path) -> Catalog:
         [box for _, own in parsed for box in own], columns=["name", "label", *CORNERS]
     )
     boxes["image_id"] = boxes["name"].map(table.dropna(subset="name").set_index("name")["image_id"])
+    zero = (boxes["x1"] == -1) | (boxes["y1"] == -1)
+    text = "boxes begin at 0, VOC counts from 1: if this set counts from 0, all lie a pixel aside"
+    source.note(int(zero.sum()), text)
     annotated = table["name"].notna()
     table, drawn, _ = upright_boxes(table, boxes, annotated, source)
     names = sorted(boxes["label"].unique())
