@@ -1,43 +1,57 @@
-"""Which rows of a catalog show the same picture.
+"""Which rows of a catalog show the same picture, exactly or as a copy.
 
-Two pictures are the same where their decoded greys are, whatever the file format, size of the
-header or photometric interpretation. A file that cannot be read has no key.
+Two pictures are equal where their decoded greys are, whatever the file format, size of the header
+or photometric interpretation. Copies are larger or smaller, compressed otherwise, mirrored or
+turned (see `alike`). A file that cannot be read has no key.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
+from hilum.data.alike import THUMB, Float32, alike, thumbnail
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 
+LEVELS = 255  # of a kept thumbnail
 
-def picture_keys(catalog: Catalog, workers: int = 2) -> Iterator[str | None]:
-    """One key a row, equal for equal pictures; None without a readable file."""
 
-    def key(path: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What pictures are compared by, as text that can be kept."""
+
+    key: str  # equal for equal pictures
+    thumb: str  # hexadecimal, a byte a pixel
+
+
+def pictures(catalog: Catalog, workers: int = 2) -> Iterator[Picture | None]:
+    """One a row; None without a readable file."""
+
+    def picture(path: str) -> Picture | None:
         if not path:
             return None
         try:
-            return picture_key(open_radiograph(catalog.root, path))
+            return picture_of(open_radiograph(catalog.root, path))
         except (InputRefused, DataError):
             return None
 
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(key, catalog.table["path"])
+        yield from pool.map(picture, catalog.table["path"])
 
 
 def compared(
     catalog: Catalog, workers: int = 2, advance: Callable[[], None] = lambda: None
 ) -> tuple[Catalog, pd.Series[str], list[str]]:
-    """The catalog without files that cannot be read, its picture keys, and those files.
+    """The catalog without files that cannot be read, for each row a key that copies of a picture
+    share, and those files.
 
     Args:
         advance: called after each image.
@@ -47,20 +61,49 @@ def compared(
     """
     catalog.need_files()
     found = []
-    for key in picture_keys(catalog, workers):
-        found.append(key)
+    for picture in pictures(catalog, workers):
+        found.append(picture)
         advance()
-    keys = pd.Series(found, dtype=object)
-    unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
+    unread = np.array([one is None for one in found], bool)
+    unread &= (catalog.table["path"] != "").to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-    return kept, keys[~unread].reset_index(drop=True), left
+    own = [one for one, lost in zip(found, unread.tolist(), strict=True) if not lost]
+    keys = pd.Series([one.key if one else None for one in own], dtype=object)
+    return kept, joined(keys, copies(one.thumb if one else None for one in own)), left
 
 
-def picture_key(radiograph: Radiograph) -> str:
-    """SHA-256 of size and greys, at the file's own depth: float noise does not count."""
+def copies(thumbs: Iterable[str | None]) -> list[tuple[int, int, str]]:
+    """Pairs of places whose pictures are copies, and what was done to one; as `alike`."""
+    known = [(place, thumb) for place, thumb in enumerate(thumbs) if thumb]
+    small = [np.frombuffer(bytes.fromhex(thumb), np.uint8) for _, thumb in known]
+    stack: Float32 = np.reshape(small, (-1, THUMB, THUMB)).astype(np.float32)
+    return [(known[i][0], known[j][0], how) for i, j, how in alike(stack)]
+
+
+def joined(keys: pd.Series[str], pairs: Iterable[tuple[int, int, str]]) -> pd.Series[str]:
+    """Keys, one for all that pairs of places join."""
+    own, same = keys.tolist(), dict[str, str]()  # key -> one that stands for it
+
+    def shared(key: str) -> str:
+        while key in same:
+            key = same[key]
+        return key
+
+    for i, j, _ in pairs:
+        one, other = shared(own[i]), shared(own[j])
+        if one != other:
+            same[other] = one
+    return pd.Series([key and shared(key) for key in own], keys.index, dtype=object)
+
+
+def picture_of(radiograph: Radiograph) -> Picture:
+    """SHA-256 of size and greys, at the file's own depth: float noise does not count; and a
+    thumbnail, stretched to its own range."""
     levels = 2**radiograph.decoding.bits_stored - 1
     greys = np.round(radiograph.pixels.astype(np.float64) * levels).astype("<u2")
     digest = hashlib.sha256(f"{greys.shape}".encode())
     digest.update(greys.tobytes())
-    return digest.hexdigest()
+    small = thumbnail(radiograph.pixels)
+    small = (small - small.min()) / max(float(np.ptp(small)), 1 / LEVELS)
+    return Picture(digest.hexdigest(), np.rint(small * LEVELS).astype(np.uint8).tobytes().hex())

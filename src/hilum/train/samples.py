@@ -17,6 +17,7 @@ from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.geometry import Letterbox
 from hilum.core.prepare import Preprocessing, square
+from hilum.data.alike import COPY, thumbnail, vectors
 from hilum.data.pixels import open_radiograph
 from hilum.train.annotations import boxes_of, label_of, mask_of
 from hilum.train.progress import counted
@@ -24,8 +25,6 @@ from hilum.train.sources import Source
 
 LUNGS = ("lungs", "lungs_full")  # no findings
 NORMAL = "normal"  # the class that says that there is no box
-COPY = 0.99  # pictures whose thumbnails correlate more are the same picture
-THUMB = 24  # px
 
 
 @dataclass(slots=True)
@@ -176,19 +175,12 @@ def _from_boxes(boxes: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
 
 
 def thumbnails(images: Sequence[PreparedImage]) -> NDArray[np.float32]:
-    """(n, THUMB²) zero-mean unit vectors of what is inside the frame, stretched to a square.
-
-    Equal pictures have a product near 1, also where a set squashed one to another aspect.
-    """
+    """(n, THUMB²) unit vectors of what is inside the frames."""
     rows = []
     for one in images:
         x, y, width, height = one.frame.inner
-        inner = one.image[y : y + height, x : x + width].astype(np.float32)
-        rows.append(cv2.resize(inner, (THUMB, THUMB), interpolation=cv2.INTER_AREA))
-    flat = np.stack(rows).reshape(len(rows), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    out: NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return out
+        rows.append(thumbnail(one.image[y : y + height, x : x + width].astype(np.float32)))
+    return vectors(np.stack(rows))
 
 
 def without_copies(
