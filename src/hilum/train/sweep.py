@@ -23,7 +23,8 @@ from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.options import Options, assignment, checked, unknown
-from hilum.evaluate.metrics.names import higher_is_better
+from hilum.data.cells import to_csv
+from hilum.evaluate.metrics.names import higher_is_better, is_allowed
 from hilum.report.run import sweep_figures, sweep_page
 from hilum.train.folder import RunFolder, locked, metrics
 from hilum.train.progress import say
@@ -222,13 +223,14 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
         numbers = _numbers(grid, recipe, data, folder, split)
         seen |= numbers
         _known(seen, grid.metric)
-        rows.append({"variant": variant, "repeat": repeat, **numbers})
+        undefined = {grid.metric: float("nan")}
+        rows.append({"variant": variant, "repeat": repeat, **undefined, **numbers})
         curves[variant, repeat] = metrics(recipe.stages, folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
-        write_text(out / "sweep.csv", table.to_csv(index=False))
+        write_text(out / "sweep.csv", to_csv(table))
         figures = sweep_figures(grid.metric, curves, groups)
         for figure in figures:
             figure.save(out)
@@ -278,15 +280,17 @@ def _search(
         recipe = recipe_of(grid, params[number], repeat)
         numbers = _numbers(grid, recipe, data, folder, split)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
-            study.tell(number, _known(numbers, grid.metric))
+            value = _known(numbers, grid.metric)
+            failed = None if value == value else optuna.trial.TrialState.FAIL
+            study.tell(number, None if failed else value, failed)
         yield f"trial-{number}", repeat, params[number], folder
 
 
 def _known(numbers: Mapping[str, Any], metric: str) -> Any:
-    """Raises ConfigError where there is no such number."""
-    if metric not in numbers:
+    """NaN where it is undefined; raises ConfigError where there is no such number."""
+    if not is_allowed(metric, numbers):
         raise ConfigError(f"metric: {unknown('number', metric, numbers)}")
-    return numbers[metric]
+    return numbers.get(metric, float("nan"))
 
 
 def folder_name(variant: str) -> str:
