@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.core.errors import DataError
+from hilum.core.orientation import turn, turn_boxes
 from hilum.data.catalog import Catalog, build, open_catalog
 from hilum.data.columns import COPIES, FIXED, NUMBERS, TEXT
 from hilum.data.formats.polygons import outlines
-from hilum.data.frames import into, same_shape, turn, turn_boxes
+from hilum.data.frames import into, same_shape
 from hilum.data.references import archive_and_member, inner
 from hilum.data.sampling import negatives_for
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from helpers.sets import coco, row, stored, text, voc
 from hilum.core.errors import DataError
+from hilum.core.orientation import turn, turn_boxes
 from hilum.data import Catalog, load, open_catalog
 from hilum.data.adapters.headers import read_headers
 from hilum.data.adapters.source import Source
@@ -21,7 +22,7 @@ from hilum.data.check.files import file_facts
 from hilum.data.check.findings import check
 from hilum.data.convert import convert
 from hilum.data.enrich import Enrichment, enrich
-from hilum.data.frames import into, same_shape, turn, turn_boxes
+from hilum.data.frames import into, same_shape
 from hilum.data.images import Pictures, finish, write_pictures
 from hilum.data.pixels import open_mask, open_radiograph
 

@@ -5,30 +5,45 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.main import get_command
 
 from hilum.cli.main import app
+from hilum.report.writers import WRITERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def commands() -> dict[str, str]:
-    """ "data split" -> its help."""
+# Options of several commands, which mean one thing.
+SHARED = {
+    *("--json", "--pipeline", "--threads", "--no-masks", "--untrusted", "--full-range", "--fresh"),
+    *("--option", "--part", "--config", "--study", "--window"),
+}
 
-    def below(group: object, path: tuple[str, ...]) -> dict[str, str]:
+
+def verbs() -> dict[str, Any]:
+    """ "data split" -> the command."""
+
+    def below(group: object, path: tuple[str, ...]) -> dict[str, Any]:
         known = getattr(group, "commands", None)
         if known is None:
-            return {" ".join(path): getattr(group, "help", "") or ""}
+            return {" ".join(path): group}
         return {k: v for name, one in known.items() for k, v in below(one, (*path, name)).items()}
 
     assert isinstance(app, typer.Typer)
     return below(get_command(app), ())
+
+
+def commands() -> dict[str, str]:
+    """ "data split" -> its help."""
+    return {name: one.help or "" for name, one in verbs().items()}
 
 
 @pytest.mark.parametrize("name", commands())
@@ -37,6 +52,24 @@ def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> 
     *group, verb = name.split()
     shown = rf"hilum {' '.join([*group, ''])}(?:[a-z|-]*\|)?{verb}\b"
     assert any(re.search(shown, page.read_text()) for page in PAGES), f"hilum {name}"
+
+
+def test_an_option_means_the_same_in_every_command() -> None:
+    """What several commands share has one help text; what one alone has says its own."""
+    said = defaultdict(set)
+    for name, command in verbs().items():
+        own = {flag: one for one in command.params for flag in one.opts}
+        if "--out" in own:
+            assert own["--out"].opts == ["--out", "-o"], name
+        for flag in SHARED & own.keys():
+            said[flag].add(own[flag].help)
+    assert said.keys() == SHARED
+    assert {flag: texts for flag, texts in said.items() if len(texts) > 1} == {}
+
+
+def test_predict_names_every_writer() -> None:
+    (write,) = (one for one in verbs()["predict"].params if "--write" in one.opts)
+    assert not [name for name in WRITERS if not re.search(rf"\b{name}\b", write.help)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

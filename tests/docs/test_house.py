@@ -93,6 +93,49 @@ def test_no_value_is_built_of_many_alike_by_place() -> None:
     assert not wrong, "name the values: " + ", ".join(wrong)
 
 
+MANY = 4  # values by place that a reader can follow
+
+
+def test_no_function_of_ours_is_called_with_many_values_by_place() -> None:
+    trees = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+    own = {name: {one.name for one in tree.body if _is_called(one)} for name, tree in trees.items()}
+    wrong = []
+    for name, tree in trees.items():
+        known = set(own[name])  # and what it imports of others
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in own:
+                known |= {one.name for one in node.names} & own[node.module]
+        wrong += [
+            f"{name}:{node.lineno} {_name(node)}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and positional(node) > MANY
+            if _name(node) in known - TABLES
+        ]
+    assert not wrong, "name the values: " + ", ".join(wrong)
+
+
+def test_no_function_returns_different_things_without_names() -> None:
+    """Three or more of one type are corners, a colour or a shape."""
+    wrong = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None
+        for one in ast.walk(node.returns)
+        if isinstance(one, ast.Subscript) and ast.unparse(one.value) == "tuple"
+        if isinstance(one.slice, ast.Tuple) and len(one.slice.elts) > 2
+        if len({ast.unparse(part) for part in one.slice.elts}) > 1
+    ]
+    assert not wrong, "a NamedTuple has names: " + ", ".join(wrong)
+
+
+def _is_called(node: ast.AST) -> TypeGuard[ast.FunctionDef | ast.ClassDef]:
+    """A class, or a function that does not take any number of values."""
+    if isinstance(node, ast.FunctionDef):
+        return node.args.vararg is None
+    return isinstance(node, ast.ClassDef)
+
+
 def _is_field(node: ast.AST) -> TypeGuard[ast.AnnAssign]:
     return isinstance(node, ast.AnnAssign)
 

@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from helpers.dicom_files import image, stored
+from hilum import cli
 from hilum.augment import policy
+from hilum.cli.common import add_verbs
 from hilum.cli.main import app
+from hilum.core.bundle import load_bundle
 from hilum.data import registry
 from hilum.data.phantom.phantom import phantom, write_dicom, write_png
 from hilum.dicom import syntaxes
@@ -62,6 +66,59 @@ class Count(Options):
 def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy_additions.py").write_text(FILE)
     monkeypatch.syspath_prepend(tmp_path)
+
+
+NETWORK = '''
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from hilum.models.model import Model, Prediction
+from hilum.models.options import NetworkOptions
+
+
+class ToyOptions(NetworkOptions):
+    network: ClassVar[str] = "toy:Toy"
+    kind: Literal["toy"]
+    pretrained: bool = False
+
+    @property
+    def learns(self):
+        return ("findings",)
+
+
+class Toy(Model):
+    """The mean grey decides."""
+
+    def __init__(self, options, size, targets):
+        super().__init__()
+        self.last = nn.Linear(1, len(targets.findings))
+
+    def forward(self, image_B1SS):
+        return {"finding_logits": self.last(image_B1SS.mean(dim=(2, 3)))}
+
+    def loss(self, batch):
+        from hilum.models.losses import masked_bce
+
+        return {"finding": masked_bce(self(batch.image_B1SS)["finding_logits"], batch.finding_BF)}
+
+    def _predict(self, image_B1SS):
+        raw = self(image_B1SS)["finding_logits"].sigmoid()
+        return [Prediction(findings=one) for one in raw]
+'''
+
+VERB = '''
+import typer
+
+
+def toy(name: str = typer.Argument(...)) -> None:
+    """Say it.
+
+    Example: hilum toy lung
+    """
+    typer.echo(f"the root of the {name}")
+'''
 
 
 def hilum(*words: object) -> str:
@@ -124,3 +181,33 @@ def test_an_augmentation_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     recipe = "rsna-retinanet-seresnext101-small"
     hilum("data", "preview", recipe, "--data", data, "--out", out, *changes)
     assert out.is_file()
+
+
+def test_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained, exported and asked by way of a recipe that names it."""
+    pytest.importorskip("torch", reason="training is not installed")
+    from helpers.phantom_set import CHANGES, catalog
+    from hilum import models
+    from hilum.models import options
+
+    (tmp_path / "toy.py").write_text(NETWORK)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    monkeypatch.setitem(options.NETWORKS, "toy", "toy:ToyOptions")
+    catalog(tmp_path, "own", 12)
+    plain = [change for change in CHANGES if not change.startswith("model.")]
+    targets = "{classes: [], labels: [opacity], masks: [], findings: [opacity]}"
+    own = ["model={kind: toy}", f"targets={targets}", "train.epochs=1"]
+    changes = [word for change in (*plain, *own) for word in ("--set", change)]
+    run, recipe = tmp_path / "run", "rsna-retinanet-seresnext101-small"
+    hilum("train", recipe, "--data", tmp_path / "own.parquet", "--out", run, *changes)
+    hilum("export", run, "--no-int8", "--out", tmp_path / "toy.zip")
+    assert load_bundle(tmp_path / "toy.zip").manifest.findings == ("opacity",)
+
+
+def test_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.py").write_text(VERB)
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    own = typer.Typer()
+    add_verbs(own, "hilum.cli", ("toy", "report"))
+    result = CliRunner().invoke(own, ["toy", "lung"])
+    assert result.stdout == "the root of the lung\n"

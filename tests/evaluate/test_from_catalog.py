@@ -89,7 +89,7 @@ def test_pictures_of_one_study_are_joined_by_the_catalog(tmp_path: Path) -> None
     ]
     document = tmp_path / "findings.json"
     document.write_text(json.dumps({"schema": SCHEMA, "images": images}))
-    write_submission(tmp_path / "s.csv", "siim-covid", read_predictions(document), catalog)
+    write_submission(tmp_path / "s.csv", "siim-covid", read_predictions(document), sample=catalog)
     lines = dict(line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:])
     assert lines["t_study"].startswith("negative 0.6")
     assert lines["s_study"].startswith("negative 0.2")

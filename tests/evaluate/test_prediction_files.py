@@ -327,7 +327,7 @@ def test_a_study_is_scored_by_itself_or_by_its_images() -> None:
     }
     own = {"studies": [{"study_instance_uid": "sb", "scores": {"typical": 0.05}}]}
     file = PredictionFile("findings", images, own)
-    cases = study_cases(catalog, match_answers(catalog, file), file, "opacity", max)
+    cases = study_cases(catalog, match_answers(catalog, file), file, finding="opacity", combine=max)
     by_name = {one.name: one for one in cases}
     typical = by_name["typical"]
     assert dict(zip(typical.studies, typical.score, strict=True)) == {"sa": 0.6, "sb": 0.05}
@@ -347,7 +347,7 @@ def test_studies_of_one_kind_say_why_there_is_no_number() -> None:
     catalog = study_catalog()
     catalog = catalog.where(catalog.table["study"] == "sb")
     file = PredictionFile("findings", {"b1": answer(typical=0.4)})
-    cases = study_cases(catalog, match_answers(catalog, file), file, "opacity", max)
+    cases = study_cases(catalog, match_answers(catalog, file), file, finding="opacity", combine=max)
     (one,) = evaluate_studies(cases, 0.5, repeats=5)
     assert one.numbers == {}
     assert "all 1 studies lack it" in one.why_not

@@ -176,3 +176,29 @@ def test_random_points_hit_as_often_as_the_boxes_are_large(seed: int) -> None:
     points = rng.random((4000, 2)) * 100
     share = np.mean([within((x, y), boxes) for x, y in points])
     assert share == pytest.approx(pointed((0, 0), boxes, 100, 100).anywhere, abs=0.03)
+
+
+@pytest.mark.parametrize("score", TARGETS.classes)
+def test_the_number_on_a_picture_is_that_of_the_prediction(score: str) -> None:
+    """Of exclusive classes it is their softmax, not the sigmoid of one logit."""
+    net, given_image = Corner(), image()
+    heat = heat_of(net, TARGETS, given_image, FRAME, score=score)
+    with torch.no_grad():
+        logits = net(torch.from_numpy(given_image[None]))["global_logits"][0]
+    wanted = logits.softmax(dim=0)[TARGETS.classes.index(score)]
+    assert heat.score == pytest.approx(float(wanted), rel=1e-5)
+
+
+class Frozen(Corner):
+    """A head on features that do not learn (D7)."""
+
+    def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            features = self.encoder(image_B1SS)
+        return {"global_logits": self.head(features.flatten(1))}
+
+
+def test_a_frozen_encoder_has_the_same_map() -> None:
+    frozen, learning = (heat_of(net, TARGETS, image(), FRAME) for net in (Frozen(), Corner()))
+    np.testing.assert_array_equal(frozen.grid, learning.grid)
+    assert not frozen.flat

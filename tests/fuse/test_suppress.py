@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hilum.core.errors import GeometryError
 from hilum.core.geometry import iou_matrix
-from hilum.fuse import keep_best
+from hilum.fuse import keep_best, keep_voted
 
 SQUARE = [0.0, 0.0, 10.0, 10.0]
 
@@ -71,3 +71,35 @@ def test_fusion_is_there_in_the_base_install() -> None:
         "assert not {'numba', 'pandas', 'torch', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_votes_move_a_box_to_the_mean_of_those_around_it_by_score() -> None:
+    boxes = [SQUARE, [2, 0, 12, 10], [0, 0, 10, 4], [50, 50, 60, 60]]  # IoU 2/3, .4, 0
+    kept, voted = keep_voted(boxes, [0.6, 0.3, 0.2, 0.1], iou=0.5, vote=0.5)
+    assert kept.tolist() == [0, 2, 3]
+    np.testing.assert_allclose(voted, [[2 / 3, 0, 32 / 3, 10], boxes[2], boxes[3]])
+
+
+def test_another_label_has_no_vote() -> None:
+    boxes = [SQUARE, [1, 0, 11, 10]]
+    kept, voted = keep_voted(boxes, [0.9, 0.8], ["opacity", "effusion"], vote=0.5)
+    assert kept.tolist() == [0, 1]
+    np.testing.assert_allclose(voted, boxes)
+
+
+def test_boxes_that_score_nothing_stay_where_they_are() -> None:
+    kept, voted = keep_voted([SQUARE], [0.0], vote=0.5)
+    assert kept.tolist() == [0]
+    np.testing.assert_allclose(voted, [SQUARE])
+    assert len(keep_voted(np.zeros((0, 4)), [], vote=0.5)[1]) == 0
+
+
+@given(st.lists(st.tuples(box, st.integers(0, 100)), min_size=1, max_size=20))
+def test_voting_keeps_what_suppression_keeps(rows: list[tuple[list[int], int]]) -> None:
+    boxes = np.array([r[0] for r in rows], float)
+    scores = np.array([r[1] for r in rows]) / 100
+    kept, voted = keep_voted(boxes, scores, iou=0.3, vote=0.6)
+    assert kept.tolist() == keep_best(boxes, scores, iou=0.3).tolist()
+    # The mean of boxes lies within them.
+    assert (voted >= boxes.min(axis=0) - 1e-9).all()
+    assert (voted <= boxes.max(axis=0) + 1e-9).all()

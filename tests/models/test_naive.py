@@ -116,7 +116,11 @@ def test_what_is_selected_is_sure_large_enough_and_apart(seed: int) -> None:
     corner = rng.uniform(-10, 60, (30, 2))
     boxes = np.c_[corner, corner + rng.uniform(0.1, 30, (30, 2))].astype(np.float32)
     (logit,) = tensors(seed, (30, 2))
-    kept, scores, labels = select(logit, torch.from_numpy(boxes), 64, floor=0.4, iou=0.3, most=5)
+    best = select(logit, torch.from_numpy(boxes), 64, floor=0.4, iou=0.3, most=5)
+    kept, scores, labels = best.boxes, best.scores, best.labels
+    assert kept is not None
+    assert scores is not None
+    assert labels is not None
     assert len(kept) == len(scores) == len(labels) <= 5
     assert (scores.diff() <= 0).all()
     assert (scores > 0.4).all()

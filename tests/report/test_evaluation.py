@@ -407,7 +407,7 @@ def test_studies_are_evaluation_by_their_own_score_or_by_their_images(tmp_path: 
         for k in range(9)
     }
     file = PredictionFile("siim-covid", images | own)
-    cases = study_cases(catalog, match_answers(catalog, file), file, "opacity", max)
+    cases = study_cases(catalog, match_answers(catalog, file), file, finding="opacity", combine=max)
     by_name = {one.name: one for one in cases}
     assert (by_name["typical"].own, by_name["typical"].unanswered) == (9, 1)
     assert (by_name["opacity"].own, len(by_name["opacity"].label)) == (0, 10)

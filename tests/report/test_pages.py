@@ -34,7 +34,15 @@ def _rows(seed: int = 0) -> pd.DataFrame:
 def _page(rows: pd.DataFrame) -> str:
     data = {"set": "<i>rsna</i>", "images": {"train": 9}, "sha256": "ab" * 32}
     results = {"validation": {"ap50": 0.5, "rsna_score": 0.25}, "test": {"ap50": float("nan")}}
-    return run_page("r", "About <b>it</b>.", rows, "seed: <0>", data, results, [])
+    return run_page(
+        "r",
+        rows,
+        about="About <b>it</b>.",
+        settings="seed: <0>",
+        data=data,
+        results=results,
+        samples=[],
+    )
 
 
 def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -48,6 +56,19 @@ def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> N
         assert f'aria-label="{title}"' in html
     assert "AP at IoU .5, opacity" not in html  # its mean is there
     assert "RSNA score of the boxes shown" in html
+
+
+def test_a_number_of_one_label_stands_beside_that_of_all_where_it_differs() -> None:
+    """With one label of boxes both are the same number; of three classes each has its own."""
+    data = {"set": "s", "images": {}, "sha256": "ab" * 32}
+    numbers = {"ap50": 0.5, "ap50_opacity": 0.5, "auc": 0.8, "auc_opacity": 0.8, "auc_normal": 0.9}
+    zeros = {"ap50": 0.0, "ap50_95": 0.0}
+    results = {"untrained": zeros, "validation": numbers}
+    html = run_page("r", "", pd.DataFrame(), "", data, results, [])
+    assert "AP at IoU .5, opacity" not in html
+    assert "AUC, opacity" not in html
+    assert "AUC, normal" in html
+    assert "AP at IoU .5 to .95" in html
 
 
 def test_a_run_without_an_epoch_has_a_page() -> None:
@@ -94,7 +115,7 @@ def test_a_sweep_draws_every_component_group_by_group(grouped: bool) -> None:
             },
         ]
     )
-    html = sweep_page("recipe", "ap50", "test", table, figures, same_parts=grouped)
+    html = sweep_page("recipe", table, figures, watched="ap50", part="test", same_parts=grouped)
     assert ("All runs have the same parts" in html) == grouped
     assert ("draws its own split" in html) != grouped
     assert "baseline" in html

@@ -42,24 +42,24 @@ def test_an_images_own_label_comes_before_its_studys() -> None:
 def test_boxes_are_those_that_the_recipe_looks_for_in_the_images_pixels() -> None:
     boxes = [1.0, 1, 3, 3, 2, 0, 4, 2]
     own = source({"boxes": boxes, "box_labels": ["ggo", "heart"]}, box_labels={"opacity": ["ggo"]})
-    known = boxes_of(own, own.catalog, 0, 12, 8)  # a copy of twice the size
+    known = boxes_of(own, own.catalog, 0, (12, 8))  # a copy of twice the size
     assert known is not None
     assert known[0].tolist() == [[2, 2, 6, 6]]
     assert known[1] == ("opacity",)
     with pytest.raises(DataError, match="another shape"):
-        boxes_of(own, own.catalog, 0, 8, 12)
+        boxes_of(own, own.catalog, 0, (8, 12))
     nobody = source({})
-    assert boxes_of(nobody, nobody.catalog, 0, 6, 4) is None
+    assert boxes_of(nobody, nobody.catalog, 0, (6, 4)) is None
     empty = source({"boxes": [], "box_labels": []})
-    looked = boxes_of(empty, empty.catalog, 0, 6, 4)
+    looked = boxes_of(empty, empty.catalog, 0, (6, 4))
     assert looked is not None
     assert looked[0].shape == (0, 4)
 
 
 def test_boxes_that_are_not_taught_are_still_true() -> None:
     own = source({"boxes": [1.0, 1, 3, 3], "box_labels": ["opacity"]}, teaches=["masks"])
-    assert boxes_of(own, own.lessons, 0, 6, 4) is None
-    assert boxes_of(own, own.catalog, 0, 6, 4) is not None
+    assert boxes_of(own, own.lessons, 0, (6, 4)) is None
+    assert boxes_of(own, own.catalog, 0, (6, 4)) is not None
 
 
 def test_a_mask_is_the_union_of_its_parts_or_unknown() -> None:

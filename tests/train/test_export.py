@@ -86,12 +86,12 @@ def test_an_epoch_a_size_and_the_decoding_can_be_chosen(finished: Path, tmp_path
 
 def test_the_best_kept_epochs_are_exported_best_first(finished: Path, tmp_path: Path) -> None:
     rows = pd.read_parquet(finished / "metrics.parquet").set_index("epoch")["val_loss"]
-    made = export_best(finished, tmp_path / "best", 2, choice=Choice(int8=False))
+    made = export_best(finished, tmp_path / "best", count=2, choice=Choice(int8=False))
     want = [f"epoch-{int(epoch):03d}.zip" for epoch in rows.sort_values().index[:2]]
     assert [Path(one.path).name for one in made] == want
     assert made[0].sha256 != made[1].sha256
     with pytest.raises(ConfigError, match="has kept 2 epochs; needed: 3"):
-        export_best(finished, tmp_path / "more", 3)
+        export_best(finished, tmp_path / "more", count=3)
 
 
 def test_an_export_says_what_is_missing(data: Path, finished: Path, tmp_path: Path) -> None:

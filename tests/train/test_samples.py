@@ -15,7 +15,7 @@ from hilum.data.phantom.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_radiograph
 from hilum.models.model import Targets
 from hilum.train.options import SourceOptions
-from hilum.train.samples import prepare_row, prepare_rows, without_copies
+from hilum.train.samples import drawn_masks, prepare_row, prepare_rows, without_copies
 from hilum.train.sources import Source
 
 SPEC = Preprocessing(64)
@@ -54,6 +54,19 @@ def test_an_unreadable_image_or_mask_is_listed_and_left_out(tmp_path: Path) -> N
     assert ready.rows == [0]
     assert set(ready.unreadable) == {"own/own-01", "own/own-02", "own/own-03"}
     assert "03.png" in ready.unreadable["own/own-03"]
+
+
+def test_a_mask_made_of_boxes_is_no_drawn_one(tmp_path: Path) -> None:
+    """What stands as the truth on a run's page was drawn by somebody."""
+    one = source(tmp_path, targets=Targets(masks=("opacity", "lungs")))
+    drawn = [image for image in prepare_rows(one, range(4), SPEC).images if len(image.boxes)]
+    assert drawn
+    assert all(set(drawn_masks(image)) == {"opacity", "lungs"} for image in drawn)
+    one.catalog.table["mask_opacity"] = None
+    other = Source(one.options, one.catalog, one.targets, {})
+    made = [image for image in prepare_rows(other, range(4), SPEC).images if len(image.boxes)]
+    assert all((image.masks["opacity"] == 1).any() for image in made)
+    assert all(set(drawn_masks(image)) == {"lungs"} for image in made)
 
 
 def test_a_target_mask_is_the_union_of_the_sets_masks(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def move(
     Outside the image a mask is known to be empty, unless nobody annotated it at all.
     """
     width, height = frame or (sample.image.shape[1], sample.image.shape[0])
-    boxes, kept = move_boxes(sample.boxes_px, by, width, height, rule)
+    boxes, kept = move_boxes(sample.boxes_px, by, width, height=height, rule=rule)
     return replace(
         sample,
         image=by.image(sample.image, width, height),

@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.serve.audit import Audit
 
 app = typer.Typer(help="The audit trail of the service.", no_args_is_help=True)
-CONFIG = typer.Option(
-    None, "--config", "-c", envvar="HILUM_SERVE_CONFIG", help="The TOML file of the service."
-)
 
 
 @app.command()
 def verify(
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
     head: str = typer.Option("", help="An earlier end, NUMBER:HASH, which must be there still."),
-    as_json: bool = typer.Option(False, "--json", help="Number and hash of the last entry."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Go through the whole chain; the last entry's number and hash, to be noted elsewhere.
 
@@ -43,7 +40,7 @@ def verify(
 
 @app.command()
 def export(
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
     after: int = typer.Option(0, min=0, help="Entries after this number."),
 ) -> None:
     """The messages (XML, DICOM PS3.15 A.5), one a line.

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.scale.batch import Summary
@@ -25,25 +24,21 @@ SOURCE_HELP = (
 
 def batch(
     source: str = typer.Argument(..., help=SOURCE_HELP),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the shards, seen by all nodes."),
-    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
-    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
-    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
-    precision: str | None = typer.Option(None, help=common.PRECISION_HELP),
+    out: Path = options.output("Folder of the shards, seen by all nodes."),
+    pipeline: str = options.PIPELINE,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    precision: str | None = options.PRECISION,
     shards: int = typer.Option(
         64, min=1, help="Parquet files; a killed run repeats the open ones."
     ),
-    workers: int = typer.Option(
-        0, min=0, help=f"Actors; 0: {common.CHOSEN} one a core, at most 8."
-    ),
-    threads: int = typer.Option(0, min=0, help=f"Threads of each actor; 0: {common.CHOSEN} 1."),
+    workers: int = options.WORKERS,
+    threads: int = options.THREADS,
     address: str | None = typer.Option(None, help="A Ray cluster; else Ray starts here."),
-    no_masks: bool = typer.Option(False, "--no-masks", help="No outlines."),
-    untrusted: bool = typer.Option(
-        False, "--untrusted", help="Open files in a child process with limits of time and memory."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
-    fresh: bool = typer.Option(False, "--fresh", help="Begin anew, without the shards there."),
+    no_masks: bool = options.NO_MASKS,
+    untrusted: bool = options.UNTRUSTED,
+    as_json: bool = options.JSON,
+    fresh: bool = options.FRESH,
 ) -> None:
     """Analyse an archive into Parquet shards. Research use only: a qualified reader decides.
 

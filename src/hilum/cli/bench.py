@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.inference.bench import Measured
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
 
 def bench(
     files: list[Path] = typer.Argument(None, help="Radiographs; else RG1 of pydicom-data."),
-    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
-    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
-    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
+    pipeline: str = options.PIPELINE,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
     images: int = typer.Option(24, min=1, help="Images of a round; the files in turn."),
     rounds: int = typer.Option(3, min=1, help="Rounds of a setting; the median counts."),
     score: float = typer.Option(0.01, min=0, help="How far scores may be from those of fp32."),
     box_px: float = typer.Option(1.0, min=0, help="How far edges of boxes may be, in pixels."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Measure only; store nothing."),
-    as_json: bool = typer.Option(False, "--json", help="Print everything for machines."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Measure precision, workers and threads on this machine and keep the fastest setting.
 

@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -23,9 +24,6 @@ NOTICE = "Research use only, not a medical device: a qualified reader decides."
 
 TRACEBACK = "HILUM_TRACEBACK"  # any value: show where an unforeseen error came from
 OUR_FAULT = f"this is a fault of hilum; run again with {TRACEBACK}=1 for the details"
-
-CHOSEN = "as `hilum bench` chose here, else"
-PRECISION_HELP = f"fp32 or int8; {CHOSEN} the bundle's default."
 
 Step = TypeVar("Step")
 
@@ -91,10 +89,23 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
 
 
+def add_verbs(app: typer.Typer, package: str, verbs: Iterable[str]) -> None:
+    """Each is the function of its name in the file of its name."""
+    for verb in verbs:
+        app.command()(getattr(import_module(f"{package}.{verb}"), verb))
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout, for machines."""
     json.dump(value, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def log() -> None:
+    """What a training says while it runs, on stderr."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
 
 @contextmanager

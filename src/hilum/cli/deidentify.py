@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hilum.cli import options
+
 if TYPE_CHECKING:
     from hilum.dicom.copies import Copied
 
@@ -21,7 +23,6 @@ class Dates(StrEnum):
 
 
 PATHS = typer.Argument(..., help="DICOM files, folders, zips, DICOMDIR.")
-OUT = typer.Option(..., "--out", help="Folder to write into: patient/study/instance.dcm.")
 SECRET = typer.Option(
     ..., "--secret", help="File of the secret that keys all pseudonyms; made where there is none."
 )
@@ -29,7 +30,7 @@ SECRET = typer.Option(
 
 def deidentify(
     paths: list[Path] = PATHS,
-    out: Path = OUT,
+    out: Path = options.output("Folder to write into: patient/study/instance.dcm."),
     secret: Path = SECRET,
     dates: Dates = typer.Option(Dates.REMOVED, help="Shifted: by other days for each patient."),
     keep_patient: bool = typer.Option(False, "--keep-patient", help="Keep sex, age, size, weight."),
@@ -44,7 +45,7 @@ def deidentify(
     show_names: bool = typer.Option(
         False, "--show-names", help="Name source files in messages; names may identify people."
     ),
-    as_json: bool = typer.Option(False, "--json", help="One JSON document."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write copies without identity, by the basic profile of DICOM PS3.15 Annex E.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
@@ -20,7 +20,7 @@ PHANTOMS = ((7, 1200, 1000, 2), (11, 900, 1100, 1))  # seed, width, height, opac
 
 def demo(
     out: Path = typer.Option(Path("hilum-demo"), "--out", "-o", help="Folder of the results."),
-    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
+    pipeline: str = options.PIPELINE,
 ) -> None:
     """Analyse the radiograph that comes with pydicom-data and two phantoms; no network, no torch.
 

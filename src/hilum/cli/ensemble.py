@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.evaluate.prediction_files import PredictionFile
     from hilum.inference.stages import StageSpec
+
+
+FOUND = ("metric", "options", "score", "nested", "fold_scores")  # of a search, in the summary
 
 
 class Metric(StrEnum):
@@ -26,9 +29,7 @@ class Metric(StrEnum):
 
 def ensemble(
     files: list[Path] = typer.Argument(..., help="Two or more prediction files of one form."),
-    out: Path = typer.Option(
-        ..., "--out", "-o", help="The fused file, in the same form; of findings.json also a .csv."
-    ),
+    out: Path = options.output("The fused file, in the same form; of findings.json also a .csv."),
     method: str = typer.Option(
         "weighted-boxes", help="A fusion of pipelines: weighted-boxes, nms, union, vote ..."
     ),
@@ -47,8 +48,8 @@ def ensemble(
     search_split: str = typer.Option("validation", help="The split to search on."),
     folds: int = typer.Option(5, min=2, help="Folds of its patients."),
     metric: Metric = typer.Option(Metric.AP50, help="What the search makes high."),
-    finding: str = typer.Option("opacity", help="Which finding the search looks at."),
-    as_json: bool = typer.Option(False, "--json", help="Print a summary as JSON."),
+    finding: str = options.FINDING,
+    as_json: bool = options.JSON,
 ) -> None:
     """Fuse the predictions of several models: RSNA or SIIM-COVID CSV, or findings.json.
 
@@ -89,9 +90,8 @@ def ensemble(
     parts = {name: read_predictions(file) for name, file in zip(names, files, strict=True)}
     _check_name(out, parts[names[0]].form)
     found: dict[str, Any] = {}
-    chosen: Mapping[str, Any] = {}
     if search is not None:
-        best, document = searched(
+        _, document = searched(
             parts,
             lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
             method,
@@ -101,10 +101,9 @@ def ensemble(
             metric=metric.value,
             finding=finding,
         )
-        chosen = best.options
-        found = {k: document[k] for k in ("metric", "options", "score", "nested", "fold_scores")}
         write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
-    fused = fuse_files(parts, ensemble_of(chosen))
+        found = {key: document[key] for key in FOUND}
+    fused = fuse_files(parts, ensemble_of(found.get("options", {})))
     _write(out, fused.file)
     whose = {"method": method, "files": len(parts), "out": str(out)}
     summary = found | whose | fused.to_json()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
+from hilum.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ def explain(
     paths: list[Path] = typer.Argument(
         ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the pictures."),
+    out: Path = options.output("Folder of the pictures."),
     bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
     run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
@@ -33,18 +34,20 @@ def explain(
     sanity: bool = typer.Option(
         False, help="Also randomise the run's weights: the map must change (gradient methods)."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print numbers as JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
     disease is.
 
     Example: hilum explain study.dcm --out maps
     """
-    out.mkdir(parents=True, exist_ok=True)
     how = method or ("hirescam" if run is not None else "occlusion")
     ask, spread = _asking(how, bundle, run, score)
+    if sanity and (game or spread is None):
+        raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
+    out.mkdir(parents=True, exist_ok=True)
     if game:
-        content = _game(paths, ask, sample, out, how)
+        content = _game(paths, ask, sample, out=out, how=how)
     else:
         content = _pictures(paths, ask, spread if sanity else None, out)
     (out / "explain.json").write_text(json.dumps(content, indent=1))
@@ -60,15 +63,16 @@ def _asking(
 ) -> tuple[Explain, Callable[[Radiograph], dict[str, float]] | None]:
     """What explains a radiograph, and what randomises its network."""
     if how == "occlusion":
+        if run is not None:
+            raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
         from hilum.explain.occlusion import occlusion
         from hilum.explain.writer import predictor
 
         return (lambda radiograph: occlusion(predictor(bundle), radiograph, score)), None
-    from hilum.core.errors import ConfigError
     from hilum.core.extras import require
 
-    if run is None:
-        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
+    if run is None or bundle:
+        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run, no --bundle")
     require("train")
     from hilum.core.prepare import prepare
     from hilum.explain.gradients import METHODS, heat_of
@@ -83,7 +87,7 @@ def _asking(
 
     def ask(radiograph: Radiograph, one: Any = net) -> Heat:
         image, frame = prepare(radiograph, recipe.spec)
-        return heat_of(one, recipe.names, image, frame, score, how)
+        return heat_of(one, recipe.names, image, frame=frame, score=score, method=how)
 
     def spread(radiograph: Radiograph) -> dict[str, float]:
         parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
@@ -154,7 +158,9 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
             patients.append(str(catalog.table["patient"].iat[row]))
             if len(points) <= 12:
                 words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-                drawn = explanation(radiograph, heat.shown(), words, None, known[0])
+                drawn = explanation(
+                    radiograph, heat.shown(), words, boxes_px=None, truth_px=known[0]
+                )
                 with atomic_path(out / f"{len(points):02d}.png") as temporary:
                     temporary.write_bytes(encoded(drawn))
     if not points:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import common, options
+
 
 def export(
     run: Path = typer.Argument(help="Folder of a finished `hilum train`."),
-    out: Path = typer.Option(..., "--out", "-o", help="The bundle: a new folder, or .zip."),
+    out: Path = options.output("The bundle: a new folder, or .zip."),
     data: Path | None = typer.Option(
         None, help="Where the run's data lies now, if it was moved since."
     ),
@@ -40,8 +42,6 @@ def export(
 
     Example: hilum export runs/rsna-retinanet-small --best 4 --out bundles
     """
-    import logging
-
     from hilum.core.extras import require
 
     require("train")
@@ -52,7 +52,7 @@ def export(
     if best and epoch is not None:
         raise ConfigError("--best and --epoch are given; needed: one of them")
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    common.log()
     choice = Choice(
         epoch=epoch,
         size=size,
@@ -64,7 +64,10 @@ def export(
         sweep=sweep,
         beside=beside,
     )
-    bundles = export_best(run, out, best, data, choice) if best else [write(run, out, data, choice)]
+    if best:
+        bundles = export_best(run, out, count=best, data=data, choice=choice)
+    else:
+        bundles = [write(run, out, data, choice)]
     for bundle in bundles:
         for name, figure in bundle.manifest.figures.items():
             typer.echo(f"{name}: {figure.value:.4f}")

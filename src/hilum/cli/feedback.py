@@ -9,12 +9,13 @@ from pathlib import Path
 
 import typer
 
-OUT = typer.Option(..., "--out", help="Folder for feedback.parquet and images/.")
+from hilum.cli import options
+
 PASSWORD = "HILUM_PASSWORD"  # noqa: S105  the name of a variable
 
 
 def feedback(
-    out: Path = OUT,
+    out: Path = options.output("Folder for feedback.parquet and images/."),
     url: str = typer.Option("http://127.0.0.1:8080", help="The service."),
     user: str | None = typer.Option(None, help=f"An admin; the password is in {PASSWORD}."),
 ) -> None:

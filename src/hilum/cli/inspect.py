@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.core.radiograph import Radiograph
@@ -27,7 +27,7 @@ def inspect(
     full_range: bool = typer.Option(
         False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
     ),
-    as_json: bool = typer.Option(False, "--json", help="One JSON document."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Show the metadata that matters, one line per image. Identifiers are hidden unless asked.
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import typer
 
-from hilum.cli import (
-    audit,
-    batch,
-    bench,
-    common,
-    data,
-    deidentify,
-    demo,
-    ensemble,
-    evaluate,
-    explain,
-    export,
-    feedback,
-    inspect,
-    pipeline,
-    predict,
-    report,
-    serve,
-    submit,
-    sweep,
-    train,
-    users,
+from hilum.cli import common
+
+# Each a file beside this one with a function of its name.
+VERBS = (
+    "demo",
+    "inspect",
+    "predict",
+    "batch",
+    "bench",
+    "report",
+    "deidentify",
+    "train",
+    "sweep",
+    "export",
+    "explain",
+    "ensemble",
+    "submit",
+    "serve",
+    "feedback",
 )
+# Each a file or folder beside this one with an `app` of verbs.
+GROUPS = ("audit", "users", "pipeline", "data", "evaluate")
 
 app = typer.Typer(
     name="hilum",
@@ -38,26 +38,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-app.command()(demo.demo)
-app.command()(inspect.inspect)
-app.command()(predict.predict)
-app.command()(batch.batch)
-app.command()(bench.bench)
-app.command()(report.report)
-app.command()(deidentify.deidentify)
-app.command()(train.train)
-app.command()(sweep.sweep)
-app.command()(export.export)
-app.command()(explain.explain)
-app.command()(ensemble.ensemble)
-app.command()(submit.submit)
-app.command()(serve.serve)
-app.command()(feedback.feedback)
-app.add_typer(audit.app, name="audit")
-app.add_typer(users.app, name="users")
-app.add_typer(pipeline.app, name="pipeline")
-app.add_typer(data.app, name="data")
-app.add_typer(evaluate.app, name="evaluate")
+common.add_verbs(app, "hilum.cli", VERBS)
+for name in GROUPS:
+    app.add_typer(import_module(f"hilum.cli.{name}").app, name=name)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.inference.pipeline import Pipeline
@@ -15,20 +15,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Show, draw and check pipelines.", no_args_is_help=True)
 
 NAME = typer.Argument("default", help="A pipeline's YAML file, or a shipped name.")
-BUNDLE_HELP = (
-    "A bundle of the pipeline's model: NAME=PATH, repeated for several; PATH alone where it has "
-    "one model."
-)
-BUNDLES = typer.Option([], "--bundle", help=BUNDLE_HELP)
-CHANGE_HELP = (
-    "Change the pipeline's text: boxes.0.iou=0.4, masks.lungs.1={use: threshold, at: 0.4}, "
-    "models.segmenter.when=null (null leaves out); repeatable."
-)
-CHANGES = typer.Option([], "--set", help=CHANGE_HELP)
 
 
 @app.command("list")
-def list_(as_json: bool = typer.Option(False, "--json", help="Print as JSON.")) -> None:
+def list_(as_json: bool = options.JSON) -> None:
     """List the pipelines that come with hilum.
 
     Example: hilum pipeline list
@@ -46,11 +36,11 @@ def list_(as_json: bool = typer.Option(False, "--json", help="Print as JSON.")) 
 @app.command()
 def show(
     name: str = NAME,
-    bundle: list[str] = BUNDLES,
-    change: list[str] = CHANGES,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
     svg: Path | None = typer.Option(None, help="Draw it into this .svg file as well."),
     png: Path | None = typer.Option(None, help="Draw it into this .png file as well."),
-    as_json: bool = typer.Option(False, "--json", help="Print the text as JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Show what a pipeline does: gates, models, flows, results.
 
@@ -73,9 +63,9 @@ def show(
 @app.command()
 def check(
     name: str = NAME,
-    bundle: list[str] = BUNDLES,
-    change: list[str] = CHANGES,
-    as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    as_json: bool = options.JSON,
 ) -> None:
     """Say what is missing or wrong: bundles, masks, scores, operating points, graphs.
 

@@ -6,42 +6,28 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.pipeline import BUNDLE_HELP, CHANGE_HELP
-
-WRITE_HELP = (
-    "Files of each image, after each its options: picture, mask, overlay, sr, seg, gsps, sc. "
-    "Such as picture:side=1536,mask,overlay; an empty text for findings only."
-)
+from hilum.cli import common, options
 
 
 def predict(
     paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the results."),
-    pipeline: str = typer.Option("default", help="A pipeline's YAML file, or a shipped name."),
-    bundle: list[str] = typer.Option([], help=BUNDLE_HELP),
-    change: list[str] = typer.Option([], "--set", help=CHANGE_HELP),
-    precision: str | None = typer.Option(None, help=common.PRECISION_HELP),
-    workers: int = typer.Option(
-        0, min=0, help=f"Processes; 0: {common.CHOSEN} one a core, at most 8."
-    ),
-    threads: int = typer.Option(0, min=0, help=f"Threads of each process; 0: {common.CHOSEN} 1."),
+    out: Path = options.output("Folder of the results."),
+    pipeline: str = options.PIPELINE,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    precision: str | None = options.PRECISION,
+    workers: int = options.WORKERS,
+    threads: int = options.THREADS,
     threshold: float | None = typer.Option(
         None, min=0, max=1, help="Show boxes from this score; else the bundle's operating point."
     ),
-    no_masks: bool = typer.Option(False, "--no-masks", help="No masks, no outlines."),
-    write: str = typer.Option("picture,mask", "--write", "-w", help=WRITE_HELP),
-    window: tuple[float, float] | None = typer.Option(
-        None, help="Centre and width for reading, instead of each file's own window."
-    ),
-    full_range: bool = typer.Option(
-        False, "--full-range", help="Read the whole stored range, without windows and VOI LUTs."
-    ),
-    untrusted: bool = typer.Option(
-        False, "--untrusted", help="Open files in a child process with limits of time and memory."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
-    fresh: bool = typer.Option(False, "--fresh", help="Analyse again what is already there."),
+    no_masks: bool = options.NO_MASKS,
+    write: str = typer.Option("picture,mask", "--write", "-w", help=options.WRITE_HELP),
+    window: tuple[float, float] | None = options.WINDOW,
+    full_range: bool = options.FULL_RANGE,
+    untrusted: bool = options.UNTRUSTED,
+    as_json: bool = options.JSON,
+    fresh: bool = options.FRESH,
 ) -> None:
     """Find lung opacities on chest radiographs. Research use only: a qualified reader decides.
 

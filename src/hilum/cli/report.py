@@ -6,23 +6,18 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.predict import WRITE_HELP
+from hilum.cli import common, options
 
 
 def report(
     folder: Path = typer.Argument(..., help="A result folder of `hilum predict`."),
-    write: str = typer.Option("", "--write", "-w", help=WRITE_HELP),
+    write: str = typer.Option("", "--write", "-w", help=options.WRITE_HELP),
     source: list[Path] | None = typer.Option(
         None, help="Where the analysed files lie now (by content); else where they lay."
     ),
-    full_range: bool = typer.Option(
-        False, "--full-range", help="Read as the run did: without windows and VOI LUTs."
-    ),
-    untrusted: bool = typer.Option(
-        False, "--untrusted", help="Open files in a child process with limits of time and memory."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print findings.json."),
+    full_range: bool = options.FULL_RANGE,
+    untrusted: bool = options.UNTRUSTED,
+    as_json: bool = options.JSON,
 ) -> None:
     """Write tables, page and, with --write, further files of a finished run; no model is asked.
 

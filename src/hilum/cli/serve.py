@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.serve.config import Config
 
-CONFIG = typer.Option(
-    None, "--config", "-c", envvar="HILUM_SERVE_CONFIG", help="A TOML file: docs/service.md."
-)
-
 
 def serve(
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
     check: bool = typer.Option(False, "--check", help="Say what is wrong, and stop."),
-    as_json: bool = typer.Option(False, "--json", help="With --check: a list for machines."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Receive radiographs by DICOM and HTTP, analyse them, send results on, show a page.
 

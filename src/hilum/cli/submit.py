@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 from hilum.cli.evaluate.challenge import Challenge
 
 
@@ -15,7 +15,7 @@ def submit(
     predictions: Path = typer.Argument(
         ..., help="findings.json of hilum predict, or an RSNA or SIIM-COVID CSV."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The submission (CSV)."),
+    out: Path = options.output("The submission (CSV)."),
     sample: Path | None = typer.Option(
         None,
         help="The challenge's sample submission: its ids, in its order. Or a catalog (.parquet) of "
@@ -29,7 +29,7 @@ def submit(
         "best-box",
         help="siim-covid: `none` is 1 - best box, an image score by its name, or not:NAME.",
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print what was written as JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write predictions as a challenge wants them, checked as it reads them.
 
@@ -48,8 +48,8 @@ def submit(
         out,
         challenge.value,
         read_predictions(predictions),
-        sample,
-        Settings(finding=finding, threshold=threshold, none=none),
+        sample=sample,
+        settings=Settings(finding=finding, threshold=threshold, none=none),
     )
     if as_json:
         common.print_json({**submission.to_json(), "out": str(out)})

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import common, options
+
 
 def sweep(
     grid: Path = typer.Argument(help="YAML: recipe, and grid, variants or search; seeds, metric."),
-    data: Path = typer.Option(
-        ..., envvar="HILUM_DATA", help="Folder with the training sets, or a catalog (.parquet)."
-    ),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the runs; rerun to go on."),
+    data: Path = options.DATA,
+    out: Path = options.output("Folder of the runs; rerun to go on."),
     split: Path | None = typer.Option(None, help="One split for every run."),
     change: list[str] = typer.Option(
         [],
@@ -26,15 +26,13 @@ def sweep(
 
     Example: hilum sweep recipes/sweeps/rsna-ablation.yaml --set seeds=[1] --out runs/quick
     """
-    import logging
-
     from hilum.core.extras import require
 
     require("train")
     from hilum.train.sweep import load_grid
     from hilum.train.sweep import sweep as run_all
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    common.log()
     table = run_all(load_grid(grid, tuple(change)), data, out, split=split)
     typer.echo(table.to_string(index=False, float_format="%.3f"))
     typer.echo(f"{out}/index.html shows the curves")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hilum.cli import common, options
+
 if TYPE_CHECKING:
     from hilum.train.recipe import Recipe
 
 
 def train(
     recipe: str = typer.Argument(help="A recipe's name (default) or a YAML file."),
-    data: Path = typer.Option(
-        ..., envvar="HILUM_DATA", help="Folder with the training sets, or a catalog (.parquet)."
-    ),
+    data: Path = options.DATA,
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder of the run (runs/RECIPE); a run there goes on."
     ),
@@ -31,23 +31,19 @@ def train(
     address: str | None = typer.Option(
         None, help="A Ray cluster, of which all nodes see --data and --out; else Ray starts here."
     ),
-    change: list[str] = typer.Option(
-        [], "--set", help="Change a setting: stages.base.steps=20 (repeatable)."
-    ),
+    change: list[str] = options.RECIPE_CHANGES,
 ) -> None:
     """Train a recipe. A killed run goes on where it was when the same command is given again.
 
     Example: hilum train rsna-yolo-small --data $HILUM_DATA --set train.epochs=3 --out runs/a
     """
-    import logging
-
     from hilum.core.errors import ConfigError
     from hilum.core.extras import require
 
     require("train")
     from hilum.train.recipe import load_recipe
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    common.log()
     chosen = load_recipe(recipe, tuple(change))
     folder = out or Path("runs") / chosen.name
     if resume and not (folder / "recipe.yaml").is_file():
@@ -59,7 +55,7 @@ def train(
 
         run(chosen, data, folder, split=split)
     else:
-        _on_ray(chosen, data, folder, workers, split, address)
+        _on_ray(chosen, data, folder, workers=workers, split=split, address=address)
     typer.echo(f"{folder}/index.html shows it; hilum export {folder} --out NAME.zip")
 
 

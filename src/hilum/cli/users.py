@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
-from hilum.cli.serve import CONFIG, configuration
+from hilum.cli import common, options
+from hilum.cli.serve import configuration
 
 app = typer.Typer(help="Who may log in to the service.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ app = typer.Typer(help="Who may log in to the service.", no_args_is_help=True)
 def add(
     name: str = typer.Argument(help="Whom to let in."),
     role: str = typer.Option("reader", help="reader or admin."),
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
     show: bool = typer.Option(
         False, "--print", help="Print it for [web.users] of a configuration, and store nothing."
     ),
@@ -40,7 +40,7 @@ def add(
 @app.command()
 def remove(
     name: str = typer.Argument(help="Whom to let in no more."),
-    config: Path | None = CONFIG,
+    config: Path | None = options.CONFIG,
 ) -> None:
     """Let somebody in no more, and end their sessions.
 
@@ -60,8 +60,8 @@ def remove(
 
 @app.command("list")
 def list_(
-    config: Path | None = CONFIG,
-    as_json: bool = typer.Option(False, "--json", help="Names and roles."),
+    config: Path | None = options.CONFIG,
+    as_json: bool = options.JSON,
 ) -> None:
     """Who may log in, and as what.
 

@@ -27,6 +27,7 @@ from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 from hilum.core.options import checked
 
 MANIFEST = "manifest.json"
+DEFAULT = "default"  # the bundle that comes with the package
 MODELS = "hilum_models"  # the second distribution: bundles and pipelines beside ours
 SEAL = "sha256"  # key of the manifest: its hash without this key; older bundles have none
 MAX_FILES = 64
@@ -138,22 +139,19 @@ def open_bundle(name: str | os.PathLike[str]) -> Bundle:
     """A bundle that comes with the package, by its name, or that of a path.
 
     Raises:
-        BundleError: as `load_bundle`.
+        BundleError: as `load_bundle`, or this installation came without a default one.
     """
-    return load_bundle(shipped_bundles().get(os.fspath(name), Path(name)))
-
-
-def default_bundle() -> Bundle:
-    """The bundle that comes with the package.
-
-    Raises:
-        BundleError: this installation came without one.
-    """
-    if "default" not in shipped_bundles():
+    known = shipped_bundles()
+    if os.fspath(name) == DEFAULT and DEFAULT not in known and not Path(name).exists():
         raise BundleError(
             "this installation has no default bundle; name one (a folder or .zip) in the pipeline"
         )
-    return open_bundle("default")
+    return load_bundle(known.get(os.fspath(name), Path(name)))
+
+
+def default_bundle() -> Bundle:
+    """The bundle that comes with the package."""
+    return open_bundle(DEFAULT)
 
 
 def write_bundle(

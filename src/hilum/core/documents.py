@@ -72,7 +72,7 @@ def parse_yaml(content: Text) -> Any:
     Raises:
         DocumentError: not YAML, or no plain data.
     """
-    return _parsed("YAML", content, WRITTEN_BYTES, _yaml, MOST_VALUES)
+    return _parsed("YAML", content, WRITTEN_BYTES, parse=_yaml, values=MOST_VALUES)
 
 
 def parse_toml(content: Text) -> Any:

@@ -46,7 +46,9 @@ class PreprocessingSpec(Options):
         return self
 
     def value(self) -> Preprocessing:
-        return Preprocessing(self.size, self.mean, self.std, self.stretch, self.window)
+        return Preprocessing(
+            size=self.size, mean=self.mean, std=self.std, stretch=self.stretch, window=self.window
+        )
 
 
 class AnchorSpec(Options):
@@ -103,6 +105,7 @@ class Decoding(Options):
     score_floor: float = Field(default=0.05, gt=0, lt=1)  # on the class score, before weights
     pre_nms_top: int = Field(default=1000, ge=1, le=100_000)
     nms_iou: float = Field(default=0.5, gt=0, le=1)
+    vote_iou: float | None = Field(default=None, gt=0, lt=1)  # see `fuse.suppress.keep_voted`
     max_boxes: int = Field(default=50, ge=1, le=1000)
     mask_weights: dict[str, float] = Field(default_factory=dict)
     image_weights: dict[str, float] = Field(default_factory=dict)

@@ -98,17 +98,7 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         if column in table:
             dtype: Any = kind  # a name that the stubs do not list
             table[column] = _measures(table[column], column, name).astype(dtype)
-    nobody = table["patient"] == ""
-    if nobody.any():
-        raise DataError(
-            f"catalog {name!r}: {int(nobody.sum())} images have no patient, the first is "
-            f"{table.loc[nobody, 'image_id'].iat[0]!r}; where a set has none, use the study"
-        )
-    twice = table["image_id"].duplicated()
-    if twice.any():
-        raise DataError(
-            f"catalog {name!r}: image id {table.loc[twice, 'image_id'].iat[0]!r} stands twice"
-        )
+    _check_ids(table, name)
     _check_files(table, name)
     for column in table.columns:
         if column.startswith(("label_", "study_")):
@@ -123,6 +113,20 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         _check_lists(table, column, name)
     _check_boxes(table, name)
     return table
+
+
+def _check_ids(table: pd.DataFrame, name: str) -> None:
+    nobody = table["patient"] == ""
+    if nobody.any():
+        raise DataError(
+            f"catalog {name!r}: {int(nobody.sum())} images have no patient, the first is "
+            f"{table.loc[nobody, 'image_id'].iat[0]!r}; where a set has none, use the study"
+        )
+    twice = table["image_id"].duplicated()
+    if twice.any():
+        raise DataError(
+            f"catalog {name!r}: image id {table.loc[twice, 'image_id'].iat[0]!r} stands twice"
+        )
 
 
 def _check_names(table: pd.DataFrame, name: str) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,11 +48,18 @@ def pictures(catalog: Catalog, workers: int = 2) -> Iterator[Picture | None]:
         yield from pool.map(picture, catalog.table["path"])
 
 
+class Compared(NamedTuple):
+    """A catalog whose pictures were read."""
+
+    catalog: Catalog  # without files that cannot be read
+    keys: pd.Series[str]  # of its pictures: equal ones have one key
+    unreadable: list[str]  # files
+
+
 def compared(
     catalog: Catalog, workers: int = 2, advance: Callable[[], None] = lambda: None
-) -> tuple[Catalog, pd.Series[str], list[str]]:
-    """The catalog without files that cannot be read, for each row a key that copies of a picture
-    share, and those files.
+) -> Compared:
+    """Read every picture.
 
     Args:
         advance: called after each image.
@@ -70,7 +78,8 @@ def compared(
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
     own = [one for one, lost in zip(found, unread.tolist(), strict=True) if not lost]
     keys = pd.Series([one.key if one else None for one in own], dtype=object)
-    return kept, joined(keys, copies(one.thumb if one else None for one in own)), left
+    same = joined(keys, copies(one.thumb if one else None for one in own))
+    return Compared(kept, same, left)
 
 
 def copies(thumbs: Iterable[str | None]) -> list[tuple[int, int, str]]:

@@ -112,7 +112,9 @@ def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int =
         return {
             "of": _drawn_on(catalog, places[path]),
             "copies": [
-                _write(own, new, wanted, files, catalog.root, stems[new["image_id"]])
+                _write(
+                    own, new, wanted, files=files, root=catalog.root, stem=stems[new["image_id"]]
+                )
                 for new in rows[path]
             ],
         }
@@ -125,7 +127,7 @@ def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int =
         there = all((catalog.root / name).is_file() for name in names)
         return same and there and steps == wanted_ones
 
-    facts = each_file(catalog.root, rows, work, memory, workers, holds)
+    facts = each_file(catalog.root, rows, work, memory=memory, workers=workers, holds=holds)
     for copy in (copy for one in facts for copy in one["copies"]):
         at = len(catalog) + copy["place"]
         for column in ("path", "width", "height", "boxes", "box_labels"):

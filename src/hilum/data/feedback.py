@@ -101,7 +101,7 @@ def feedback_catalog(
     notes = (f"{len(rows)} images annotated by readers' feedback",)
     columns = ["image_id", "path", "patient"]
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
-    return build(NAME, table, root, notes, {"not-all-said": skipped} if skipped else {})
+    return build(NAME, table, root, notes=notes, skips={"not-all-said": skipped} if skipped else {})
 
 
 def _row(image: ImageFeedback, marks: list[Marked], label: str) -> dict[str, object]:

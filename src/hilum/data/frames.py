@@ -1,23 +1,21 @@
 """Frames: the size in pixels that boxes and masks were drawn in, and the way into another one.
 
-Arrays in, arrays out; knows no catalog and no file. EXIF orientations count from 1 (upright) to 8
-(EXIF 2.32, tag 0x0112); 5 to 8 exchange width and height.
+Arrays in, arrays out; knows no catalog and no file.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 
 Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 Size = tuple[int, int]  # width, height, px
 
 ROUNDING_PX = 1.0  # a resized copy has whole sides, so its two scales differ a little
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 def same_shape(a: Size, b: Size) -> bool:
@@ -48,32 +46,9 @@ def into(boxes: Float64, frame: Size, size: Size, image: str) -> Float64:
     return scaled
 
 
-def turn_boxes(boxes: Float64, orientation: int, frame: Size) -> Float64:
-    """(n, 4) boxes drawn in the unturned picture (`frame` is its size) on the upright one."""
-    width, height = frame
-    x1, y1, x2, y2 = boxes.reshape(-1, 4).T
-    far_x1, far_x2, far_y1, far_y2 = width - x2, width - x1, height - y2, height - y1
-    turned = {
-        2: (far_x1, y1, far_x2, y2),
-        3: (far_x1, far_y1, far_x2, far_y2),
-        4: (x1, far_y1, x2, far_y2),
-        5: (y1, x1, y2, x2),
-        6: (far_y1, x1, far_y2, x2),
-        7: (far_y1, far_x1, far_y2, far_x2),
-        8: (y1, far_x1, y2, far_x2),
-    }
-    return np.stack(turned.get(orientation, (x1, y1, x2, y2)), axis=1)
-
-
-def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """(H, W) pixels as stored -> upright."""
-    turned = {
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.T,
-        6: pixels.T[:, ::-1],
-        7: pixels.T[::-1, ::-1],
-        8: pixels.T[::-1],
-    }
-    return np.ascontiguousarray(turned.get(orientation, pixels))
+def resized(mask: Bool, height: int, width: int) -> Bool:
+    """(height, width) a mask in another size, nearest neighbour."""
+    if mask.shape == (height, width):
+        return mask
+    other = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(other > 0, np.bool_)

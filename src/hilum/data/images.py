@@ -110,7 +110,9 @@ def write_pictures(
         try:
             catalog_row = catalog.table.iloc[rows[path]]
             references = {m: catalog_row[m] for m in masks}
-            facts = _write(catalog.root, path, references, wanted, folder, own[0])
+            facts = _write(
+                catalog.root, path, references, wanted=wanted, folder=folder, stem=own[0]
+            )
         except InputRefused as refusal:
             facts = {"reason": f"{refusal.code}: {refusal.reason}"}
         except DataError as error:
@@ -123,7 +125,7 @@ def write_pictures(
         own = [facts["picture"], *filter(None, facts["masks"].values())]
         return all((folder / name).is_file() for name in own)
 
-    return each_file(catalog.root, rows, work, memory, workers, holds)
+    return each_file(catalog.root, rows, work, memory=memory, workers=workers, holds=holds)
 
 
 def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catalog, pd.DataFrame]:
@@ -145,7 +147,7 @@ def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catal
     rows = _copies(kept.table, own, boxes)
     empty = sum(len(f["empty_masks"]) for f in own)
     notes = (*kept.notes, *([f"{empty} mask files hold nothing"] if empty else []))
-    return build(catalog.name, rows, Path(out), notes, kept.skips), left
+    return build(catalog.name, rows, Path(out), notes=notes, skips=kept.skips), left
 
 
 def _scaled(
@@ -200,7 +202,9 @@ def _write(
     if wanted.form == "webp" and max(width, height) > WEBP_LIMIT:
         raise DataError(f"{width}×{height} px is more than WebP holds; give a smaller size")
     scale = width / radiograph.width, height / radiograph.height
-    masks, empty = _masks(root, references, radiograph, (width, height), folder, stem)
+    masks, empty = _masks(
+        root, references, radiograph, size=(width, height), folder=folder, stem=stem
+    )
     picture = f"images/{stem}.{wanted.form}"
     write_bytes(folder / picture, _coded(radiograph, (width, height), wanted))
     return {

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.core.errors import DataError
+from hilum.core.orientation import turn
 from hilum.core.radiograph import Radiograph, Window
 from hilum.data.formats.runs import union_of
-from hilum.data.frames import same_shape, turn
+from hilum.data.frames import resized, same_shape
 from hilum.data.references import archive_and_member
 from hilum.dicom.read import read
 
@@ -74,8 +74,7 @@ def open_mask(root: Path, reference: str, height: int, width: int) -> Bool:
             f"mask {reference[:60]!r} is {columns}×{rows} px, its image {width}×{height}: of "
             "another shape; needed: one of the image's own size, or a copy of the same shape"
         )
-    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized > 0)
+    return resized(mask, height, width)
 
 
 def mask_levels(root: Path, reference: str) -> NDArray[Any]:

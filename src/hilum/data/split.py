@@ -264,7 +264,7 @@ def hold_out(
     if len(fractions) not in HOLD_OUT or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError(f"fractions {tuple(fractions)}: needed: two or three that add up to 1")
     parts = dict(zip(HOLD_OUT[len(fractions)], fractions, strict=True))
-    return _split(catalog, parts, seed, stratify, pictures)
+    return _split(catalog, parts, seed, stratify=stratify, pictures=pictures)
 
 
 def folds(
@@ -279,7 +279,7 @@ def folds(
         raise ConfigError(f"{count} folds: needed: at least 2")
     width = len(str(count - 1))
     parts = {f"fold-{i:0{width}d}": 1 / count for i in range(count)}
-    return _split(catalog, parts, seed, stratify, pictures)
+    return _split(catalog, parts, seed, stratify=stratify, pictures=pictures)
 
 
 def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
@@ -290,7 +290,7 @@ def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
     if images < 1:
         raise ConfigError(f"sample of {images} images: needed: at least 1")
     share = images / len(catalog)
-    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, (), None)
+    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, stratify=(), pictures=None)
     kept = set(parts.table.loc[parts.table["part"] == "sample", "image_id"])
     return catalog.where(catalog.table["image_id"].isin(kept))
 

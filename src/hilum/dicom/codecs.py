@@ -63,41 +63,46 @@ def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
     if runner.samples_per_pixel != 1:
         raise NotImplementedError("grey frames only")
     array = _decode_grey(
-        src, runner.transfer_syntax, runner.rows, runner.columns, runner.bits_allocated
+        src, runner.transfer_syntax, (runner.rows, runner.columns), runner.bits_allocated
     )
     runner.set_option("bits_allocated", 8 * array.itemsize)
     return array.tobytes()
 
 
 def _decode_grey(
-    src: bytes, syntax: str, rows: int, columns: int, bits: int
+    src: bytes, syntax: str, shape: tuple[int, int], bits: int
 ) -> NDArray[np.integer[Any]]:
-    """(rows, columns) of one grey frame by imagecodecs; `bits` of a container, for RLE."""
+    """One grey frame by imagecodecs.
+
+    Args:
+        shape: rows and columns.
+        bits: of a container, for RLE.
+    """
     if syntax in RLE:
-        return _decode_rle(src, rows, columns, bits)
+        return _decode_rle(src, shape, bits)
     decode = _function(syntax)
     if decode is None:
         raise NotImplementedError(f"imagecodecs lacks a decoder for {syntax}")
     array = decode(src)
     if array.dtype.kind not in "iu" or array.itemsize > 2:
         raise ValueError(f"decoded to {array.dtype}")
-    if array.shape != (rows, columns):
+    if array.shape != shape:
         raise ValueError(f"decoded to {array.shape}")
     return array
 
 
-def _decode_rle(src: bytes, rows: int, columns: int, bits: int) -> NDArray[np.integer[Any]]:
+def _decode_rle(src: bytes, shape: tuple[int, int], bits: int) -> NDArray[np.integer[Any]]:
     decode = _rle()
     if decode is None:
         raise NotImplementedError("imagecodecs lacks DICOM RLE")
-    size = rows * columns * bits // 8
+    size = shape[0] * shape[1] * bits // 8
     out = bytearray(size)
     # The size is given, so that a bomb cannot grow beyond it.
     dtype = np.dtype(f"u{bits // 8}").newbyteorder("<")
     result = decode(src, dtype, out=out)
     if len(result) != size:
         raise ValueError(f"decoded to {len(result)} bytes, not {size}")
-    return np.frombuffer(result, dtype).reshape(rows, columns)
+    return np.frombuffer(result, dtype).reshape(shape)
 
 
 def _decode_openjpeg(src: bytes, runner: DecodeRunner) -> bytearray:
@@ -217,7 +222,7 @@ def _choose(syntax: str, shape: Layout) -> str:
 
 def _as_array(frame: bytes, syntax: str, shape: Layout, plugin: str) -> NDArray[np.integer[Any]]:
     if plugin == PLUGIN:  # pydicom's way to it copies the pixels twice
-        array = _decode_grey(frame, syntax, shape.rows, shape.columns, shape.bits_allocated)
+        array = _decode_grey(frame, syntax, (shape.rows, shape.columns), shape.bits_allocated)
         return array.view(f"{'i' if shape.signed else 'u'}{array.itemsize}")
     options: dict[str, Any] = {
         "rows": shape.rows,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from io import BytesIO
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import (
@@ -130,16 +130,21 @@ def _file(parsed: Parsed, pseudonyms: Pseudonyms, options: Options) -> Deidentif
     _add_required(out, cleaner, identity)
     out.add_new("PixelData", pixels[0], pixels[1])
     out["PixelData"].is_undefined_length = parsed.pixels.encapsulated
-    content = _written(out, parsed.syntax, sop_class, identity[2])
-    study, series, instance = identity
+    content = _written(out, parsed.syntax, sop_class, identity.instance)
     return Deidentified(
         data=content,
         patient=cleaner.patient,
-        study=study,
-        series=series,
-        instance=instance,
+        **identity._asdict(),
         warnings=(*_burned_in(header, sop_class), *warnings),
     )
+
+
+class _Identity(NamedTuple):
+    """UIDs."""
+
+    study: str
+    series: str
+    instance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,13 @@ class _Cleaner:
         key = f"id {person}" if person else f"study {header.text('StudyInstanceUID') or ''}"
         days = pseudonyms.days(key) if options.dates == "shifted" else 0
         signed = header.numbers("PixelRepresentation") == (1.0,)
-        return cls(pseudonyms, options, pseudonyms.patient(key), days, signed)
+        return cls(
+            pseudonyms=pseudonyms,
+            options=options,
+            patient=pseudonyms.patient(key),
+            days=days,
+            signed=signed,
+        )
 
     def dataset(self, header: Header) -> Dataset:
         """A new data set with what of this one may stay."""
@@ -256,13 +267,13 @@ class _Cleaner:
             return None
         return f"{moved:%Y%m%d}" if moved.year >= 1000 else None
 
-    def identity(self, header: Header, content: bytes) -> tuple[str, str, str]:
-        """New study, series and instance UIDs; what the file lacks follows from its content."""
+    def identity(self, header: Header, content: bytes) -> _Identity:
+        """The new UIDs; what the file lacks follows from its content."""
         instance = header.text("SOPInstanceUID") or f"content {_fingerprint(content)}"
         study = header.text("StudyInstanceUID") or f"study of {instance}"
         series = header.text("SeriesInstanceUID") or f"series of {study}"
         uids = [self.uid(text) for text in (study, series, instance)]
-        return uids[0] or "", uids[1] or "", uids[2] or ""
+        return _Identity(*(uid or "" for uid in uids))
 
 
 def _fingerprint(content: bytes) -> str:
@@ -271,7 +282,7 @@ def _fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _add_required(out: Dataset, cleaner: _Cleaner, identity: tuple[str, str, str]) -> None:
+def _add_required(out: Dataset, cleaner: _Cleaner, identity: _Identity) -> None:
     options = cleaner.options
     for keyword, vr in lists.EMPTIED.items():
         if keyword not in out:

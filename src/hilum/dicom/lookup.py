@@ -116,6 +116,7 @@ def voi(
     values: Float64,
     override: tuple[float, float] | None,
     index: int,
+    *,
     full_range: bool = False,
 ) -> Shown:
     """Modality values to [0, 1].

@@ -225,16 +225,22 @@ def parse(data: bytes, limits: Limits) -> Parsed:
     implicit, little = actual.implicit, actual.little
     if start + 8 > len(data):
         raise UnreadableRefused("", "it is truncated: no data set follows its file header.")
-    check_structure(data, start, implicit, little, limits)
+    check_structure(data, start, limits, implicit=implicit, little=little)
     stream = BytesIO(data)
     stream.seek(start)
     dataset = read_dataset(stream, implicit, little, stop_when=_stop_at_pixels(limits))
     at = stream.tell()
-    pixels = _pixel_element(data, at, little)
     order = "<HH" if little else ">HH"
     stands = struct.unpack_from(order, data, at) if at + 4 <= len(data) else ()
-    other = "floating-point numbers" if stands in FLOAT_PIXELS else ""
-    return Parsed(Header(dataset, little), syntax, little, pixels, label, warnings, other)
+    return Parsed(
+        header=Header(dataset, little),
+        syntax=syntax,
+        little=little,
+        pixels=_pixel_element(data, at, little),
+        label=label,
+        warnings=warnings,
+        other_pixels="floating-point numbers" if stands in FLOAT_PIXELS else "",
+    )
 
 
 def _pixel_element(data: bytes, at: int, little: bool) -> PixelElement | None:

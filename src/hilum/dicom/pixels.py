@@ -15,7 +15,7 @@ Choices where the standard leaves one, or files contradict it:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -59,6 +59,7 @@ def stored_values(shape: Layout) -> NDArray[np.float64]:
 def display(
     header: Header,
     shape: Layout,
+    *,
     window: tuple[float, float] | None = None,
     voi_index: int = 0,
     full_range: bool = False,
@@ -66,7 +67,7 @@ def display(
     """The table of a file."""
     values = stored_values(shape)
     units, warnings = modality(header, values)
-    shown = voi(header, units, window, voi_index, full_range)
+    shown = voi(header, units, window, index=voi_index, full_range=full_range)
     grey = shown.values.astype(np.float32)
     inverse, contradiction = inverted(header, shape)
     if inverse:
@@ -139,10 +140,16 @@ def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Floa
     return grey, ~padded if padded.any() else None
 
 
-def clipped(
-    grey: Float32, containers: Containers, shown_part: Bool | None
-) -> tuple[float, float, bool]:
-    """Shares of pixels at 0 and at 1, and whether a window lost nearly all in them.
+class Clipped(NamedTuple):
+    """What a window cut away."""
+
+    black: float  # share of the pixels at 0
+    white: float  # share at 1
+    lost: bool  # nearly all of them
+
+
+def clipped(grey: Float32, containers: Containers, shown_part: Bool | None) -> Clipped:
+    """How much of a picture lies at the ends of its window.
 
     Not counted are padding and shutters, but frames are: what a window has made white looks like
     one. A pixel is lost where others of another stored value have the same grey; an empty black
@@ -156,7 +163,7 @@ def clipped(
     lost = black + white
     if lost > LOST_SHARE * count:  # seldom: only then is a closer look worth its time
         lost -= sum(_largest_group(containers[end]) for end in ends)
-    return black / count, white / count, lost > LOST_SHARE * count
+    return Clipped(black / count, white / count, lost > LOST_SHARE * count)
 
 
 def _largest_group(codes: NDArray[Any]) -> int:

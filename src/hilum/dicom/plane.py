@@ -6,6 +6,7 @@ Knows the elements and the words for what they contradict; turns and scales no p
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from hilum.dicom.header import Header
 
@@ -91,11 +92,16 @@ def description_warnings(header: Header, seen: str | None) -> tuple[str, ...]:
     return (f"its series is described as lateral, {view}; it is read as a frontal one",)
 
 
-def spacing(header: Header) -> tuple[tuple[float, float] | None, str | None, tuple[str, ...]]:
-    """(row, column) mm, the element it stands in, and what had to be passed over.
+class Spacing(NamedTuple):
+    """Between pixels, as a header gives it."""
 
-    The first usable of three, in the order of how well they fit the patient's plane.
-    """
+    mm: tuple[float, float] | None  # row, column
+    keyword: str | None  # of the element it stands in
+    warnings: tuple[str, ...]  # what had to be passed over
+
+
+def spacing(header: Header) -> Spacing:
+    """The first usable of three, in the order of how well they fit the patient's plane."""
     warnings: tuple[str, ...] = ()
     for keyword in SPACINGS:
         numbers = header.numbers(keyword)
@@ -105,10 +111,10 @@ def spacing(header: Header) -> tuple[tuple[float, float] | None, str | None, tup
             warnings += (f"{keyword} is no two distances: not used",)
             continue
         if POSSIBLE_MM[0] <= min(numbers) and max(numbers) <= POSSIBLE_MM[1]:
-            return (numbers[0], numbers[1]), keyword, warnings
+            return Spacing((numbers[0], numbers[1]), keyword, warnings)
         shown = " x ".join(f"{number:g}" for number in numbers)
         warnings += (f"{keyword} is {shown} mm, which no radiograph has: not used",)
-    return None, None, warnings
+    return Spacing(None, None, warnings)
 
 
 def field_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ ignored. Grey pictures stored as colour give exactly the grey picture.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.core.errors import LimitRefused, UnreadableRefused, UnsupportedRefused
+from hilum.core.orientation import SIDEWAYS, turn
 from hilum.dicom.limits import Limits
 from hilum.dicom.pixels import look_up
 from hilum.dicom.stream import describe
@@ -25,7 +26,6 @@ Float32 = NDArray[np.float32]
 _MAKE, _MODEL = 0x010F, 0x0110
 COARSE = 115.0  # mean of the 64 steps of luminance, that of quality 25
 _ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 SCREEN = 1 / 2.2  # gamma of a PNG for an ordinary screen
 TINT = 0.125  # of the range: how far the channels of a grey pixel may differ
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -59,8 +59,24 @@ def other_format(data: bytes) -> str | None:
     return next((name for start, name in _OTHERS.items() if data.startswith(start)), None)
 
 
-def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, tuple[str, ...]]:
-    """(H, W) pixels in [0, 1], the bits they were stored with, and what is odd about them.
+class Raster(NamedTuple):
+    """A decoded picture."""
+
+    pixels: Float32  # (H, W) in [0, 1]
+    bits: int  # they were stored with
+    warnings: tuple[str, ...]  # what is odd about them
+
+
+class ShownSize(NamedTuple):
+    """Of a picture as `read_raster` gives it."""
+
+    width: int
+    height: int
+    orientation: int  # of EXIF, 1 to 8
+
+
+def read_raster(data: bytes, kind: str, limits: Limits) -> Raster:
+    """Decode a PNG, JPEG or WebP.
 
     Raises:
         UnreadableRefused: damaged or truncated.
@@ -74,7 +90,8 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, t
         _check_size(stream.rows, stream.columns, limits)
         array: NDArray[Any] = _deep_jpeg(data)
         bits, orientation = stream.bits, _jpeg_orientation(data)
-        return _upright(_grey(array, bits), orientation), bits, _colour_warnings(array, bits)
+        grey = turn(_grey(array, bits), orientation)
+        return Raster(grey, bits, _colour_warnings(array, bits))
     with _open(data, kind) as image:
         width, height = image.size
         _check_size(height, width, limits)
@@ -92,7 +109,7 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> tuple[Float32, int, t
         warnings += (f"its 16 bits hold values up to {int(array.max())}: read as {used} bits",)
         bits = used
     warnings += _colour_warnings(array, bits)
-    return _upright(_grey(array, bits), orientation), bits, warnings
+    return Raster(turn(_grey(array, bits), orientation), bits, warnings)
 
 
 def _bits_used(array: NDArray[Any]) -> int:
@@ -130,10 +147,10 @@ def _transparency(image: Image.Image) -> tuple[str, ...]:
     return (f"{share:.1%} of its pixels are transparent; what lies there is read",) if share else ()
 
 
-def shown_size(stream: BinaryIO) -> tuple[int, int, int]:
-    """Width and height of the picture as `read_raster` gives it, and its EXIF orientation (1 to 8).
+def shown_size(stream: BinaryIO) -> ShownSize:
+    """Size and orientation, from the header alone.
 
-    Reads the header only. Pillow's and others' errors pass: the caller knows what it opened.
+    Pillow's and others' errors pass: the caller knows what it opened.
     """
     head = stream.read(1 << 16)
     deep = describe(head) if sniff(head) == "jpeg" else None
@@ -143,8 +160,9 @@ def shown_size(stream: BinaryIO) -> tuple[int, int, int]:
         stream.seek(0)
         with Image.open(stream) as image:
             (width, height), orientation = image.size, int(image.getexif().get(_ORIENTATION, 1))
-    turned = orientation in _SIDEWAYS
-    return (height, width, orientation) if turned else (width, height, orientation)
+    turned = orientation in SIDEWAYS
+    wide, high = (height, width) if turned else (width, height)
+    return ShownSize(wide, high, orientation)
 
 
 def _check_size(height: int, width: int, limits: Limits) -> None:
@@ -222,17 +240,3 @@ def _colour_warnings(array: NDArray[Any], bits: int) -> tuple[str, ...]:
     if not share:
         return ()
     return (f"{max(share, 0.001):.1%} of its pixels are in colour; their brightness is read",)
-
-
-def _upright(grey: Float32, orientation: int) -> Float32:
-    """Undo the EXIF orientation (1 to 8)."""
-    turned: dict[int, Float32] = {
-        2: grey[:, ::-1],
-        3: grey[::-1, ::-1],
-        4: grey[::-1],
-        5: grey.T,
-        6: grey.T[:, ::-1],
-        7: grey.T[::-1, ::-1],
-        8: grey.T[::-1],
-    }
-    return np.ascontiguousarray(turned.get(orientation, grey))

@@ -145,7 +145,9 @@ def _truncated() -> UnreadableRefused:
     )
 
 
-def check_structure(data: bytes, start: int, implicit: bool, little: bool, limits: Limits) -> None:
+def check_structure(
+    data: bytes, start: int, limits: Limits, *, implicit: bool, little: bool
+) -> None:
     """Refuse a header that is truncated, too deep or too long; lenient about everything else.
 
     Raises:

@@ -160,10 +160,24 @@ def open_stored(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredIma
     with border(name):
         kind = raster.sniff(data)
         if kind is not None:
-            return StoredImage(name, kind, data, Header(Dataset(), True), None, limits)
+            return StoredImage(
+                source=name,
+                kind=kind,
+                data=data,
+                header=Header(Dataset(), True),
+                parsed=None,
+                limits=limits,
+            )
         if looks_like_dicom(data):
             parsed = parse(data, limits)
-            return StoredImage(name, "dicom", data, parsed.header, parsed, limits)
+            return StoredImage(
+                source=name,
+                kind="dicom",
+                data=data,
+                header=parsed.header,
+                parsed=parsed,
+                limits=limits,
+            )
         came = raster.other_format(data)
         if came == "a zip":
             raise UnreadableRefused("", "it is a zip.", "Name a file in it, or use discover().")
@@ -231,20 +245,20 @@ def decode(
     shape = image.layout(header, stored.limits)
     read = frame(parsed, shape, plugin)
     shape = read.layout
-    shown = pixels.display(header, shape, window, voi_index, full_range)
+    shown = pixels.display(header, shape, window=window, voi_index=voi_index, full_range=full_range)
     grey, unpadded = pixels.to_grey(read.containers, shape, shown)
     edge = masks.border_mask(grey)
     shutter, unusable = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
         grey[~shutter] = 0
     shown_part = masks.combine(unpadded, shutter)
-    spacing, spacing_source, unfit = plane.spacing(header)
+    spacing = plane.spacing(header)
     odd = (
         *unusable,
-        *unfit,
+        *spacing.warnings,
         *_hidden(unpadded),
-        *plane.shape_warnings(header, spacing),
-        *plane.field_warnings(header, spacing),
+        *plane.shape_warnings(header, spacing.mm),
+        *plane.field_warnings(header, spacing.mm),
         *plane.orientation_warnings(stored.patient_orientation),
         *plane.description_warnings(header, stored.view),
         *plane.code_warnings(header),
@@ -253,9 +267,9 @@ def decode(
         pixels=grey,
         source=stored.source,
         ids=stored.ids,
-        decoding=_decoding(parsed, read, shown, grey, shown_part, odd),
-        spacing_mm=spacing,
-        spacing_source=spacing_source,
+        decoding=_decoding(parsed, read, shown, grey=grey, shown_part=shown_part, odd=odd),
+        spacing_mm=spacing.mm,
+        spacing_source=spacing.keyword,
         view=stored.view,
         modality=stored.modality,
         sex=header.code("PatientSex"),
@@ -280,13 +294,14 @@ def _decoding(
     parsed: Parsed,
     read: Frame,
     shown: pixels.Display,
+    *,
     grey: pixels.Float32,
     shown_part: pixels.Bool | None,
     odd: tuple[str, ...],
 ) -> Decoding:
-    black, white, lost = 0.0, 0.0, False
+    clipped = pixels.Clipped(0.0, 0.0, lost=False)
     if not shown.is_full_range:
-        black, white, lost = pixels.clipped(grey, read.containers, shown_part)
+        clipped = pixels.clipped(grey, read.containers, shown_part)
     warnings = parsed.warnings + read.warnings + shown.warnings + odd
     low, high = float(grey.min()), float(grey.max())
     if not shown.is_full_range and 0 < high - low < pixels.LEAST_CONTRAST:
@@ -294,10 +309,10 @@ def _decoding(
             f"{shown.voi} leaves all pixels between {low:.2f} and {high:.2f} of the range; it is "
             "used as the standard says",
         )
-    if lost:
+    if clipped.lost:
         warnings += (
-            f"{shown.voi} leaves {black:.0%} of the pixels black and {white:.0%} white; it is used "
-            "as the standard says, the full range may show more",
+            f"{shown.voi} leaves {clipped.black:.0%} of the pixels black and {clipped.white:.0%} "
+            "white; it is used as the standard says, the full range may show more",
         )
     elif shown_part is None:  # windows, shutters and padding account for borders of their own
         warnings += look_warnings(grey)
@@ -308,8 +323,8 @@ def _decoding(
         photometric=read.layout.photometric,
         bits_stored=read.layout.bits_stored,
         voi=shown.voi,
-        clipped_black=black,
-        clipped_white=white,
+        clipped_black=clipped.black,
+        clipped_white=clipped.white,
         warnings=warnings,
     )
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,18 +229,20 @@ def _by(size: Sequence[int]) -> str:
     return f"{size[0]} × {size[1]}"
 
 
-def match_names(
-    ids: Sequence[str], paths: Sequence[str], names: Sequence[str]
-) -> tuple[list[str | None], set[str], tuple[str, ...]]:
+class Matched(NamedTuple):
+    """Which prediction is of which image."""
+
+    names: list[str | None]  # the prediction of each image
+    ambiguous: set[str]  # ids that fit several
+    by_name: tuple[str, ...]  # matched by a part of the path that leaves out folders of both sides
+
+
+def match_names(ids: Sequence[str], paths: Sequence[str], names: Sequence[str]) -> Matched:
     """Which prediction is of which image.
 
     In this order: equal to id or path; under one root that explains every prediction of a known
     file name; the longest end of a path that no other image and no other prediction has; the
     file's stem or the id, where it is the only one on both sides.
-
-    Returns:
-        The prediction's name for each image or None; ids that fit several; predictions matched
-        by a part of the path that leaves out folders of both sides.
     """
     sides = _Sides.of(ids, paths, names)
     depth = max((len(parts) for parts in sides.paths), default=1)
@@ -261,7 +263,9 @@ def match_names(
         if row not in by_row and {image_stem(paths[row]), image_stem(image)} & left
     }
     by_name = tuple(n for row, n in by_row.items() if _folders_differ(sides, row, n))
-    return [by_row.get(row) for row in range(len(ids))], ambiguous, by_name
+    return Matched(
+        names=[by_row.get(row) for row in range(len(ids))], ambiguous=ambiguous, by_name=by_name
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,47 +107,48 @@ def compare(
     first_ids = next(iter(models.values())).rows["image_id"].tolist() if models else []
     if any(cases.rows["image_id"].tolist() != first_ids for cases in models.values()):
         raise DataError("models are compared on the same images only; see `answered_by_all`")
-    own = {
-        name: (cases, {**measures(cases, threshold), **(masks or {}).get(name, {})})
+    own = [
+        _Model(name, cases, {**measures(cases, threshold), **(masks or {}).get(name, {})})
         for (name, cases), threshold in zip(models.items(), thresholds, strict=True)
-    }
+    ]
     for metric in metrics:
-        for name, (_, known) in own.items():
-            if metric not in known:
-                raise ConfigError(f"to compare, model {name!r}: {unknown('number', metric, known)}")
+        for one in own:
+            if metric not in one.known:
+                text = unknown("number", metric, one.known)
+                raise ConfigError(f"to compare, model {one.name!r}: {text}")
     pairs = [
         (metric, a, b)
-        for a, b in combinations(models, 2)
+        for a, b in combinations(own, 2)
         for metric in metrics or COMPARED
-        if metric in own[a][1] and metric in own[b][1]
+        if metric in a.known and metric in b.known
     ]
     repeats = max(repeats, FINE * len(pairs))
-    comparisons = [_pair(metric, a, b, own[a], own[b], repeats, seed) for metric, a, b in pairs]
+    comparisons = [_pair(metric, a, b, repeats=repeats, seed=seed) for metric, a, b in pairs]
     corrected = holm([pair.comparison.p_value for pair in comparisons])
     return tuple(replace(pair, corrected=p) for pair, p in zip(comparisons, corrected, strict=True))
 
 
-Model = tuple[Cases, dict[str, Measure]]
+class _Model(NamedTuple):
+    name: str
+    cases: Cases
+    known: dict[str, Measure]
 
 
-def _pair(
-    metric: str, a: str, b: str, first: Model, second: Model, repeats: int, seed: int
-) -> Compared:
-    one, two = first[1][metric], second[1][metric]
-    cases, rows = first[0], one.rows
-    patients = cases.rows["patient"].to_numpy()[rows]
+def _pair(metric: str, a: _Model, b: _Model, *, repeats: int, seed: int) -> Compared:
+    one, two = a.known[metric], b.known[metric]
+    rows = one.rows
+    patients = a.cases.rows["patient"].to_numpy()[rows]
     if metric == "auc" and len(set(patients)) == len(patients):
-        truth = cases.label[rows] == 1
-        comparison = delong(truth, cases.score[rows], second[0].score[rows])
-        return Compared(
-            metric=metric, first=a, second=b, test="DeLong", comparison=comparison, corrected=1.0
-        )
-    comparison = paired_bootstrap(one.metric, two.metric, patients, repeats=repeats, seed=seed)
+        test = "DeLong"
+        comparison = delong(a.cases.label[rows] == 1, a.cases.score[rows], b.cases.score[rows])
+    else:
+        test = "paired bootstrap"
+        comparison = paired_bootstrap(one.metric, two.metric, patients, repeats=repeats, seed=seed)
     return Compared(
         metric=metric,
-        first=a,
-        second=b,
-        test="paired bootstrap",
+        first=a.name,
+        second=b.name,
+        test=test,
         comparison=comparison,
         corrected=1.0,
     )

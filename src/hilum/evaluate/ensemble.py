@@ -82,7 +82,7 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
         if frame:
             unstated += sum(one.size is None and len(one.boxes) > 0 for one in answers.values())
         partial += len({one.status == "analysed" for one in answers.values()}) > 1
-        images[name] = _image(name, answers, size, fuse, boxed)
+        images[name] = _image(name, answers, size, fuse=fuse, boxed=boxed)
     return Fused(
         file=PredictionFile(first.form, images, _header(files, fuse)),
         boxes_in=sum(len(one.scores) for part in parts for one in part.images.values()),

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.findings import Findings
+from hilum.data.frames import resized
 from hilum.evaluate.answers import in_frame
 from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases, cases_of
@@ -150,7 +150,8 @@ def _of_masks(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> 
             height, width = (
                 (truth.height, truth.width) if truth.size.known else one.masks[name].shape
             )
-            true, mask = truth.masks[name](height, width), _resized(one.masks[name], height, width)
+            true = truth.masks[name](height, width)
+            mask = resized(one.masks[name], height, width)
             numbers = {"dice": dice(true, mask), "iou": iou(true, mask)}
             for key, value in {**numbers, "f2_mask": f_beta(true, mask, 2)}.items():
                 values.setdefault(f"{key}_{name}", []).append(value)
@@ -160,13 +161,6 @@ def _of_masks(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> 
         if own:
             out[key] = float(np.mean(own))
     return out
-
-
-def _resized(mask: Bool, height: int, width: int) -> Bool:
-    if mask.shape == (height, width):
-        return mask
-    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized > 0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

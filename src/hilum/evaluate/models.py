@@ -153,35 +153,25 @@ def evaluate_models(
     predictions = [read_predictions(file, settings.finding) for file in files]
     for file in predictions:
         check_asked(catalog, file, settings.finding)
-    matched = [match_answers(catalog, one) for one in predictions]
-    part, kept = part_of(catalog, settings.split)
-    answers = [one.where(kept) for one in matched]
-    shared = answered_by_all(
-        [
-            join(part, file, settings.finding, answers=own)
-            for file, own in zip(predictions, answers, strict=True)
-        ]
-    )
-    chosen_on = [
-        _validation(catalog, file, own, settings)
-        for file, own in zip(predictions, matched, strict=True)
+    asked = [
+        _Asked(name=name, file=file, answers=match_answers(catalog, file), threshold=threshold)
+        for name, file, threshold in zip(names, predictions, thresholds, strict=True)
     ]
+    shared = answered_by_all([one.cases(catalog, settings.split, settings) for one in asked])
     settled = [
-        _settle(on, cases, settings, threshold, file)
-        for on, cases, threshold, file in zip(
-            chosen_on, shared, thresholds, predictions, strict=True
-        )
+        _settle(one, cases, catalog, settings) for one, cases in zip(asked, shared, strict=True)
     ]
+    part, kept = part_of(catalog, settings.split)
     ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
-        _evaluated(name, part, file, own.only(ids), cases, fixed, settings, combine)
-        for name, file, own, cases, fixed in zip(
-            names, predictions, answers, shared, settled, strict=True
+        _evaluated(
+            one, part, one.asked.answers.where(kept).only(ids), settings=settings, combine=combine
         )
+        for one in settled
     )
     compared = compare(
         {model.name: model.cases for model in models},
-        [fixed.thresholds for fixed in settled],
+        [one.thresholds for one in settled],
         metrics=settings.compare,
         masks=_mask_measures(models, settings.finding),
         repeats=settings.repeats,
@@ -190,35 +180,38 @@ def evaluate_models(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """One model's predictions, matched with the whole catalog."""
+
+    name: str
+    file: PredictionFile
+    answers: Answers
+    threshold: float | None  # None: nobody gave one
+
+    def cases(self, catalog: Catalog, split: str, settings: Settings) -> Cases:
+        """Truth and prediction of the images of a split."""
+        part, kept = part_of(catalog, split)
+        return join(part, self.file, settings.finding, answers=self.answers.where(kept))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Settled:
     """What is fixed of a model before it is evaluated."""
 
+    asked: _Asked
     cases: Cases
     thresholds: Thresholds
-    points: tuple[OperatingPoint, ...] = ()
-    assumed: tuple[str, ...] = ()
+    points: tuple[OperatingPoint, ...]
+    assumed: tuple[str, ...]
+    before: Cases | None  # the cases before calibration
 
 
-def _validation(
-    catalog: Catalog, file: PredictionFile, matched: Answers, settings: Settings
-) -> Cases | None:
-    """The cases on which things are settled, if any are."""
-    if not settings.validation_split:
-        return None
-    part, kept = part_of(catalog, settings.validation_split)
-    return join(part, file, settings.finding, answers=matched.where(kept))
-
-
-def _settle(
-    on: Cases | None,
-    cases: Cases,
-    settings: Settings,
-    threshold: float | None,
-    file: PredictionFile,
-) -> _Settled:
+def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -> _Settled:
     """Points by their aims; of a level without one the threshold given, else the run's own."""
+    threshold, before = asked.threshold, cases if settings.calibrate else None
     points: tuple[OperatingPoint, ...] = ()
-    if on is not None:
+    if settings.validation_split:
+        on = asked.cases(catalog, settings.validation_split, settings)
         validation.check_apart(on, cases)
         where = f"{on.catalog}, {len(on)} validation images"
         if settings.calibrate:
@@ -226,19 +219,23 @@ def _settle(
             on, cases = validation.calibrated(on, maps), validation.calibrated(cases, maps)
         points = tuple(validation.choose(text, on, where) for text in settings.choose)
     if threshold is None and not settings.calibrate:  # the run's are of scores as they came
-        points += _own_points(file, settings.finding, points)
+        points += _own_points(asked.file, settings.finding, points)
     given = UNKNOWN if threshold is None else threshold
-    boxes, image, chosen = validation.thresholds_of(points, given)
+    chosen = validation.by_level(points)
     levels: dict[Level, bool] = {
         "boxes": cases.detects and bool(cases.boxed.any()),
         "image": bool(cases.labelled.any()),
     }
     silent = {level for level, there in levels.items() if there} - chosen.keys()
     return _Settled(
+        asked=asked,
         cases=cases,
-        thresholds=Thresholds(boxes=boxes, image=image),
+        thresholds=Thresholds(
+            **{name: chosen[name].threshold if name in chosen else given for name in levels}
+        ),
         points=points,
         assumed=tuple(sorted(silent)) if threshold is None else (),
+        before=before,
     )
 
 
@@ -257,25 +254,19 @@ def _own_points(
 
 
 def _evaluated(
-    name: str,
-    part: Catalog,
-    file: PredictionFile,
-    answers: Answers,
-    cases: Cases,
-    fixed: _Settled,
-    settings: Settings,
-    combine: Combine,
+    settled: _Settled, part: Catalog, answers: Answers, settings: Settings, combine: Combine
 ) -> EvaluatedModel:
-    repeats, at = settings.repeats, fixed.thresholds
-    studies = study_cases(part, answers, file, settings.finding, combine)
+    """Args: answers: of the evaluated part, without images that some model did not answer."""
+    repeats, at, file = settings.repeats, settled.thresholds, settled.asked.file
+    studies = study_cases(part, answers, file, finding=settings.finding, combine=combine)
     levels = {
         "image": _image_classes(part, answers, settings.classes),
         "study": study_classes(studies, settings.classes),
     }
     return EvaluatedModel(
-        name=name,
-        cases=fixed.cases,
-        evaluation=evaluate_cases(fixed.cases, threshold=at, repeats=repeats),
+        name=settled.asked.name,
+        cases=settled.cases,
+        evaluation=evaluate_cases(settled.cases, threshold=at, repeats=repeats),
         masks=evaluate_masks(truths_of(part), answers, file, threshold=at.image, repeats=repeats),
         studies=evaluate_studies(studies, at.image, repeats=repeats),
         classes=tuple(
@@ -283,9 +274,9 @@ def _evaluated(
             for level, one in levels.items()
             if one is not None
         ),
-        points=fixed.points,
-        assumed=fixed.assumed,
-        before=cases if settings.calibrate else None,
+        points=settled.points,
+        assumed=settled.assumed,
+        before=settled.before,
     )
 
 

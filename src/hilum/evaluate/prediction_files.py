@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +27,7 @@ from hilum.core.findings_schema import SCHEMA, check_document
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.options import checked
 from hilum.core.results import read_mask
-from hilum.data.frames import same_shape
+from hilum.data.frames import resized, same_shape
 from hilum.evaluate.challenges.tables import (
     challenge_csv,
     labelled_boxes,
@@ -113,28 +112,24 @@ class PredictionFile:
         """Score below which there is no box; 0 where all were kept, or nobody says."""
         return max(self.box_thresholds, default=0.0)
 
+    def mask(
+        self, image: ImagePredictions, name: str, height: int, width: int
+    ) -> NDArray[np.bool_]:
+        """(height, width) mask that a run wrote, resized where it was made on a copy.
 
-def open_mask(
-    predictions: PredictionFile, image: ImagePredictions, name: str, height: int, width: int
-) -> NDArray[np.bool_]:
-    """(height, width) mask that a run wrote, resized where it was made on a copy.
-
-    Raises:
-        DataError: missing, damaged, or of another shape than the image it was made of.
-    """
-    reference = str(image.entry["masks"][name])
-    mask = read_mask(predictions.folder, reference)
-    rows, columns = mask.shape
-    stated = image.entry.get("width") or columns, image.entry.get("height") or rows
-    if not same_shape((columns, rows), stated):
-        raise DataError(
-            f"mask {reference!r} is {columns} × {rows} px, its image {stated[0]} × {stated[1]}; "
-            "needed: one of the image's shape"
-        )
-    if mask.shape == (height, width):
-        return mask
-    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized > 0, np.bool_)
+        Raises:
+            DataError: missing, damaged, or of another shape than the image it was made of.
+        """
+        reference = str(image.entry["masks"][name])
+        mask = read_mask(self.folder, reference)
+        rows, columns = mask.shape
+        stated = image.entry.get("width") or columns, image.entry.get("height") or rows
+        if not same_shape((columns, rows), stated):
+            raise DataError(
+                f"mask {reference!r} is {columns} × {rows} px, its image {stated[0]} × "
+                f"{stated[1]}; needed: one of the image's shape"
+            )
+        return resized(mask, height, width)
 
 
 def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFile:
@@ -187,7 +182,11 @@ def _from_scores(table: ScoreTable) -> PredictionFile:
     """Image scores without any box; a row without a score is no answer."""
     images = {
         name: ImagePredictions(
-            np.zeros((0, 4)), np.zeros(0), (), own, {} if own else {"status": "failed"}
+            boxes=np.zeros((0, 4)),
+            scores=np.zeros(0),
+            labels=(),
+            whole=own,
+            entry={} if own else {"status": "failed"},
         )
         for name, own in table.scores.items()
     }
@@ -229,17 +228,17 @@ def _score_table(predictions: PredictionFile) -> tuple[list[str], Iterator[list[
 
 def _from_rsna(text: str, name: str) -> ImagePredictions:
     boxes, scores = rsna_boxes(text, name)
-    return ImagePredictions(boxes, scores, ("opacity",) * len(boxes))
+    return ImagePredictions(boxes=boxes, scores=scores, labels=("opacity",) * len(boxes))
 
 
 def _from_siim(text: str, name: str) -> ImagePredictions:
     rows = labelled_boxes(text, name)
-    placed = [row for row in rows if row[2] != WHOLE]
+    placed = [row for row in rows if row.corners != WHOLE]
     return ImagePredictions(
-        np.array([box for _, _, box in placed], np.float64).reshape(-1, 4),
-        np.array([score for _, score, _ in placed], np.float64),
-        tuple(label for label, _, _ in placed),
-        {label: score for label, score, box in rows if box == WHOLE},
+        boxes=np.array([row.corners for row in placed], np.float64).reshape(-1, 4),
+        scores=np.array([row.score for row in placed], np.float64),
+        labels=tuple(row.label for row in placed),
+        whole={row.label: row.score for row in rows if row.corners == WHOLE},
     )
 
 
@@ -287,12 +286,12 @@ def _from_entry(entry: Mapping[str, Any]) -> ImagePredictions:
     boxes = np.array([f["box_px"] for f in entry["findings"]], np.float64)
     width, height = entry.get("width"), entry.get("height")
     return ImagePredictions(
-        boxes.reshape(-1, 4),
-        np.array([f["score"] for f in entry["findings"]], np.float64),
-        tuple(f["label"] for f in entry["findings"]),
-        dict(entry["scores"]),
-        dict(entry),
-        (width, height) if width and height else None,
+        boxes=boxes.reshape(-1, 4),
+        scores=np.array([f["score"] for f in entry["findings"]], np.float64),
+        labels=tuple(f["label"] for f in entry["findings"]),
+        whole=dict(entry["scores"]),
+        entry=dict(entry),
+        size=(width, height) if width and height else None,
     )
 
 

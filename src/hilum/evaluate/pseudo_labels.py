@@ -8,7 +8,7 @@ images are left out and counted. What readers said is never replaced. Xie et al.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,19 @@ def pseudo_labelled(
             f"the model is sure of none of {len(rows)} images; needed: image scores of {finding} "
             f"of at least {sure.present} with a box of {sure.box}, or of at most {sure.absent}"
         )
-    return _said(catalog, table, known, (int(present.sum()), int(absent.sum())), asked | human)
+    notes = (
+        *catalog.notes,
+        f"{int(present.sum())} images have boxes of a model, {int(absent.sum())} none by its word: "
+        "no reader saw them",
+    )
+    made = replace(catalog, table=table, notes=notes)
+    return _known(made, unanswered=~(asked | human), unsure=asked & ~known)
+
+
+def _known(catalog: Catalog, *, unanswered: Bool, unsure: Bool) -> Catalog:
+    """Without the rows of which nothing is known, counted."""
+    kept = catalog.without(unanswered, "no-answer", "images have no answer of the model")
+    return kept.without(unsure[~unanswered], "not-sure", "images of which the model is not sure")
 
 
 def _believed(
@@ -98,18 +110,3 @@ def _believed(
 def _boxes(image: ImagePredictions, finding: str, at_least: float) -> list[float]:
     own = np.array([label == finding for label in image.labels], np.bool_)
     return [float(v) for v in image.boxes[own & (image.scores >= at_least)].ravel()]
-
-
-def _said(
-    catalog: Catalog, table: pd.DataFrame, known: Bool, counts: tuple[int, int], asked: Bool
-) -> Catalog:
-    """The catalog of the known rows, with what was left out."""
-    notes = (
-        *catalog.notes,
-        f"{counts[0]} images have boxes of a model, {counts[1]} none by its word: "
-        "no reader saw them",
-    )
-    made = Catalog(catalog.name, table, catalog.root, notes, catalog.skips)
-    unsure, unanswered = asked & ~known, ~asked
-    kept = made.without(unanswered, "no-answer", "images have no answer of the model")
-    return kept.without(unsure[~unanswered], "not-sure", "images of which the model is not sure")

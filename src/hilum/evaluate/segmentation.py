@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import DataError
 from hilum.evaluate.answers import Answers
 from hilum.evaluate.metrics.masks import dice, f_beta, hausdorff, iou
-from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile, open_mask
+from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
 from hilum.evaluate.statistics.bootstrap import Interval, bootstrap
 from hilum.evaluate.statistics.reweighted import mean_of
 from hilum.evaluate.truth import ImageTruth
@@ -108,7 +108,7 @@ def evaluate_masks(
     for name in dict.fromkeys(name for truth in truths for name in truth.masks):
         cases = list(_cases(name, truths, answers, predictions))
         if cases:
-            out.append(_of_name(name, cases, threshold, repeats, seed))
+            out.append(_of_name(name, cases, threshold, repeats=repeats, seed=seed))
     return tuple(out)
 
 
@@ -125,7 +125,7 @@ def _cases(
             height=height,
             width=width,
             truth=truth.masks[name],
-            mask=partial(open_mask, predictions, image, name),
+            mask=partial(predictions.mask, image, name),
             score=float(image.whole.get(name, float("nan"))),
         )
 
@@ -143,7 +143,7 @@ def _frame(truth: ImageTruth, image: ImagePredictions) -> tuple[int, int]:
 
 
 def _of_name(
-    name: str, cases: Sequence[MaskCase], threshold: float, repeats: int, seed: int
+    name: str, cases: Sequence[MaskCase], threshold: float, *, repeats: int, seed: int
 ) -> MaskEvaluation:
     scores, parts, empty = [], [], []
     for case in cases:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,7 @@ def study_cases(
     catalog: Catalog,
     answers: Answers,
     predictions: PredictionFile,
+    *,
     finding: str,
     combine: Combine,
 ) -> tuple[StudyCases, ...]:
@@ -87,7 +88,7 @@ def study_cases(
             of_study[study].append(image)
     own = _own_scores(predictions)
     every = [
-        _cases(name, truth.dropna(), patient, of_study, own, combine)
+        _cases(name, truth.dropna(), _scores(name, of_study, own, combine), patient)
         for name, truth in truths.items()
     ]
     return tuple(cases for cases in every if len(cases.label))
@@ -133,34 +134,43 @@ def _by_study(one: StudyCases, values: Float, studies: Sequence[str]) -> Float:
     return np.array([known.get(study, np.nan) for study in studies])
 
 
-def _cases(
+class _Score(NamedTuple):
+    value: float
+    own: bool  # the model's for the study, not made of its images'
+
+
+def _scores(
     name: str,
-    truth: pd.Series[float],
-    patient: pd.Series[str],
     of_study: Mapping[str, Sequence[ImagePredictions]],
     own: Mapping[str, Mapping[str, float]],
     combine: Combine,
-) -> StudyCases:
-    rows: list[tuple[str, float, float]] = []
-    unanswered = from_model = 0
-    for key, label in truth.items():
-        study = str(key)
-        scores = [image.whole[name] for image in of_study[study] if name in image.whole]
+) -> dict[str, _Score]:
+    """Study -> its score, of those that have one."""
+    out = {}
+    for study, images in of_study.items():
+        scores = [image.whole[name] for image in images if name in image.whole]
         if name in own.get(study, {}):
-            from_model += 1
-            rows.append((study, float(label), float(own[study][name])))
+            out[study] = _Score(float(own[study][name]), own=True)
         elif scores:
-            rows.append((study, float(label), combine(scores)))
-        else:
-            unanswered += 1
+            out[study] = _Score(combine(scores), own=False)
+    return out
+
+
+def _cases(
+    name: str,
+    truth: pd.Series[float],
+    scores: Mapping[str, _Score],
+    patient: pd.Series[str],
+) -> StudyCases:
+    studies = [study for study in map(str, truth.index) if study in scores]
     return StudyCases(
         name=name,
-        studies=tuple(study for study, _, _ in rows),
-        patients=np.array([patient[study] for study, _, _ in rows], object),
-        label=np.array([label for _, label, _ in rows]),
-        score=np.array([score for _, _, score in rows]),
-        own=from_model,
-        unanswered=unanswered,
+        studies=tuple(studies),
+        patients=np.array([patient[study] for study in studies], object),
+        label=np.array([float(truth[study]) for study in studies]),
+        score=np.array([scores[study].value for study in studies]),
+        own=sum(scores[study].own for study in studies),
+        unanswered=len(truth) - len(studies),
     )
 
 

@@ -53,15 +53,18 @@ def heat_of(
 
     def keep(_: nn.Module, __: object, output: object) -> None:
         maps = _maps(output)
-        if maps is not None and maps.requires_grad:
-            maps.retain_grad()
+        if maps is not None:
+            if maps.requires_grad:
+                maps.retain_grad()
+            else:  # a frozen encoder: what follows it is explained all the same
+                maps.requires_grad_(True)
             kept.append(maps)
 
     hook = (layer or last_map(net)).register_forward_hook(keep)
     try:
         with evaluating(net), torch.enable_grad():
             given = torch.from_numpy(image[None]).requires_grad_(True)
-            logit, name = _score(net(given), targets, score)
+            logit, value, name = _score(net(given), targets, score)
             net.zero_grad(set_to_none=True)
             logit.backward()  # type: ignore[no-untyped-call]
     finally:
@@ -75,7 +78,13 @@ def heat_of(
     if method == "grad-cam":
         weights = weights.mean(dim=(1, 2), keepdim=True)
     grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
-    return Heat(name, float(torch.sigmoid(logit.detach())), method, grid, frame)
+    return Heat(
+        score_name=name,
+        score=value,
+        method=method,
+        grid=grid,
+        frame=frame,
+    )
 
 
 def last_map(net: nn.Module) -> nn.Module:
@@ -103,24 +112,28 @@ def _maps(output: object) -> Tensor | None:
     return min(maps, key=lambda one: one.shape[-1]) if maps else None
 
 
-def _score(raw: dict[str, Tensor], targets: Targets, score: str | None) -> tuple[Tensor, str]:
-    """The logit that is explained, and its name."""
-    places = {
-        **_places(raw.get("finding_logits"), targets.findings),
-        **_places(raw.get("global_logits"), targets.classes),
-    }
-    boxes = raw.get("class_logits")
-    if boxes is not None:
-        places[BEST_BOX] = boxes[0].max()
+def _score(
+    raw: dict[str, Tensor], targets: Targets, score: str | None
+) -> tuple[Tensor, float, str]:
+    """The logit that is explained, its probability, and its name."""
+    places: dict[str, tuple[Tensor, Tensor]] = {}
+    if (findings := raw.get("finding_logits")) is not None:
+        places |= _places(findings[0], findings[0].sigmoid(), targets.findings)
+    if (classes := raw.get("global_logits")) is not None:  # exclusive: as predictions have them
+        places |= _places(classes[0], classes[0].softmax(dim=0), targets.classes)
+    if (boxes := raw.get("class_logits")) is not None:
+        places[BEST_BOX] = (boxes[0].max(), boxes[0].max().sigmoid())
+    if not places:
+        raise ConfigError("this network has no image score and no boxes: nothing to explain")
     if score is None:
-        wanted = [n for n in targets.positive if n in places] or list(places)
-        score = wanted[0] if wanted else ""
+        score = next((n for n in targets.positive if n in places), next(iter(places)))
     if score not in places:
         raise ConfigError(unknown("score", score, places))
-    return places[score], score
+    logit, value = places[score]
+    return logit, float(value.detach()), score
 
 
-def _places(logits: Tensor | None, names: tuple[str, ...]) -> dict[str, Tensor]:
-    if logits is None:
-        return {}
-    return {name: logits[0, i] for i, name in enumerate(names)}
+def _places(
+    logit_C: Tensor, value_C: Tensor, names: tuple[str, ...]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    return {name: (logit_C[i], value_C[i]) for i, name in enumerate(names)}

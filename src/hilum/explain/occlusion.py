@@ -48,7 +48,13 @@ def occlusion(
         return float(found.image_scores[name])
 
     whole = ask(image)
-    return Heat(name, whole, METHOD, losses(image, ask, whole, steps), frame)
+    return Heat(
+        score_name=name,
+        score=whole,
+        method=METHOD,
+        grid=losses(image, ask, whole, steps),
+        frame=frame,
+    )
 
 
 def losses(image: Float32, ask: Callable[[Float32], float], whole: float, steps: int) -> Float32:

@@ -38,7 +38,7 @@ class ExplainWriter(Options):
 @cache
 def predictor(bundle: str) -> Predictor:
     """Opened once in a process."""
-    from hilum.core.bundle import default_bundle, load_bundle
+    from hilum.core.bundle import DEFAULT, open_bundle
     from hilum.inference.predictor import Predictor
 
-    return Predictor(load_bundle(bundle) if bundle else default_bundle())
+    return Predictor(open_bundle(bundle or DEFAULT))

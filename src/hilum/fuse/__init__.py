@@ -1,7 +1,7 @@
 """Several findings of one radiograph become one. Knows nothing of DICOM, torch or files.
 
 outputs    raw outputs of folds -> one, before suppression; percentile and uniform shrink
-suppress   greedy suppression of one list
+suppress   greedy suppression of one list, and the votes of what it drops
 weighted   weighted boxes fusion over models
 classic    suppression, soft suppression, union and votes over models
 scores     classifier × detector, images -> study, the 2nd place's filter
@@ -19,7 +19,7 @@ from hilum.fuse.scores import (
     none_score,
     study_score,
 )
-from hilum.fuse.suppress import keep_best
+from hilum.fuse.suppress import keep_best, keep_voted
 from hilum.fuse.weighted import weighted_boxes
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "combine_by",
     "filter_second_place",
     "keep_best",
+    "keep_voted",
     "mean_map",
     "nms",
     "nmw",

@@ -8,7 +8,8 @@ meaning.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,7 +47,8 @@ def nms(
     Returns:
         boxes, scores, labels, highest score first.
     """
-    everything = _scaled(boxes, scores, labels, weights, iou)
+    check_fraction("iou", iou)
+    everything = _scaled(pool(boxes, scores, labels, weights), weights is not None)
     keep = keep_best(everything.boxes, everything.scores, everything.labels, iou=iou)
     return _result(everything, keep, everything.scores[keep])
 
@@ -73,7 +75,8 @@ def soft_nms(
     """
     if method not in ("gaussian", "linear") or sigma <= 0:
         raise ConfigError(f"method {method!r}, sigma {sigma}: needed: gaussian or linear, > 0")
-    everything = _scaled(boxes, scores, labels, weights, iou)
+    check_fraction("iou", iou)
+    everything = _scaled(pool(boxes, scores, labels, weights), weights is not None)
     lowered = everything.scores.copy()
     for name in np.unique(everything.labels):
         rows = np.flatnonzero(everything.labels == name)
@@ -125,7 +128,7 @@ def nmw(
     weight = np.where(scored[owner] > 0, scored, np.arange(len(p)) == owner) * own_iou
     total = np.bincount(owner, weight, len(p))[mains]
     moved = [np.bincount(owner, weight * p.boxes[:, c], len(p))[mains] / total for c in range(4)]
-    return np.stack(moved, axis=1), scored[mains], p.labels[mains]
+    return Fused(np.stack(moved, axis=1), scored[mains], p.labels[mains])
 
 
 def _gather(p: Pool, iou: float) -> Int:
@@ -165,6 +168,15 @@ def union(
     return _result(p, keep, p.scores[keep])
 
 
+class Voted(NamedTuple):
+    """Boxes in the order they were found; score times vote is the vote-weighted score."""
+
+    boxes: Float  # (n, 4)
+    scores: Float  # (n,)
+    labels: NDArray[Any]  # (n,)
+    votes: Float  # (n,) in (0, 1]
+
+
 def vote_average(
     boxes: Lists,
     scores: Lists,
@@ -172,16 +184,11 @@ def vote_average(
     *,
     weights: ArrayLike | None = None,
     iou: float = 0.5,
-) -> tuple[Float, Float, NDArray[Any], Float]:
+) -> Voted:
     """Means over models, with the share of the models that voted (RSNA 1st place).
 
     Model by model, each box not yet used takes from every other model its unused box of the same
-    label with the highest IoU > `iou`; corners and score become means by model weight.
-
-    Returns:
-        boxes, scores, labels and votes (n,) in (0, 1], in the order they were found. Score times
-        vote is the vote-weighted score.
-    """
+    label with the highest IoU > `iou`; corners and score become means by model weight."""
     check_fraction("iou", iou)
     p = pool(boxes, scores, labels)
     share = check_weights(weights, len(boxes))
@@ -189,7 +196,8 @@ def vote_average(
     overlap = iou_matrix(p.boxes, p.boxes)
     overlap[p.labels[:, None] != p.labels[None, :]] = 0
     free = np.ones(len(p), np.bool_)
-    groups = [_voters(p, i, overlap[i], free, iou) for i in range(len(p)) if free[i]]
+    near = np.where(overlap > iou, overlap, 0)
+    groups = [_voters(p, i, near[i], free) for i in range(len(p)) if free[i]]
     votes = np.array([share[p.models[g]].sum() for g in groups])
     parts = [share[p.models[g]] / v if v > 0 else None for g, v in zip(groups, votes, strict=True)]
     means = [
@@ -197,33 +205,32 @@ def vote_average(
         for g, w in zip(groups, parts, strict=True)
     ]
     table = np.array(means).reshape(-1, 5)
-    return table[:, :4], table[:, 4], p.labels[[g[0] for g in groups]], votes
+    return Voted(table[:, :4], table[:, 4], p.labels[[g[0] for g in groups]], votes)
 
 
-def _voters(p: Pool, first: int, overlap: Float, free: NDArray[np.bool_], iou: float) -> list[int]:
-    """The box and the boxes of other models that agree with it; marks them as used."""
+def _voters(p: Pool, first: int, near: Float, free: NDArray[np.bool_]) -> list[int]:
+    """The box and the boxes of other models that agree with it; marks them as used.
+
+    Args:
+        near: (n,) IoU with each box, 0 where too little.
+    """
     group = [first]
     free[first] = False
     for model in range(len(p.weights)):
-        rivals = np.where(free & (p.models == model), overlap, 0)
-        if model != p.models[first] and rivals.max(initial=0) > iou:
+        rivals = np.where(free & (p.models == model), near, 0)
+        if model != p.models[first] and rivals.any():
             group.append(int(np.argmax(rivals)))
             free[group[-1]] = False
     return group
 
 
-def _scaled(
-    boxes: Lists, scores: Lists, labels: Lists, weights: ArrayLike | None, iou: float
-) -> Pool:
-    check_fraction("iou", iou)
-    p = pool(boxes, scores, labels, weights).with_area()
-    if weights is None:
-        return p
-    scaled = p.scores * p.weights[p.models] / p.weights.sum()
-    return Pool(boxes=p.boxes, scores=scaled, labels=p.labels, models=p.models, weights=p.weights)
+def _scaled(p: Pool, weighted: bool) -> Pool:
+    """The boxes that have an area, their scores by weight where weights were given."""
+    p = p.with_area()
+    return replace(p, scores=p.scores * p.weights[p.models] / p.weights.sum()) if weighted else p
 
 
 def _result(p: Pool, keep: NDArray[Any], scores: Float) -> Fused:
     order = np.argsort(-scores, kind="stable")
     rows = keep[order]
-    return p.boxes[rows], scores[order], p.labels[rows]
+    return Fused(p.boxes[rows], scores[order], p.labels[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,14 @@ from hilum.core.geometry import check_boxes
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-Fused = tuple[Float, Float, NDArray[Any]]  # boxes (n, 4), scores (n,), labels (n,)
+
+
+class Fused(NamedTuple):
+    """The boxes that a fusion leaves, in the unit of those it was given."""
+
+    boxes: Float  # (n, 4)
+    scores: Float  # (n,)
+    labels: NDArray[Any]  # (n,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +128,7 @@ def check_fraction(name: str, value: float) -> None:
 def best_first(boxes: Float, scores: Float, labels: NDArray[Any]) -> Fused:
     """Fused boxes, highest score first."""
     order = np.argsort(scores)[::-1]
-    return boxes[order], scores[order], labels[order]
+    return Fused(boxes[order], scores[order], labels[order])
 
 
 def _box_list(boxes: ArrayLike) -> Float:

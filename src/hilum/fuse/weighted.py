@@ -9,10 +9,10 @@ the threshold falls on the same side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hilum.core import jit
 from hilum.core.errors import ConfigError
@@ -63,7 +63,7 @@ def weighted_boxes(
     everything = pool(boxes, scores, labels, weights)
     used = everything.at(everything.scores >= skip).with_area()
     if not len(used):
-        return np.zeros((0, 4)), np.zeros(0), used.labels
+        return Fused(np.zeros((0, 4)), np.zeros(0), used.labels)
     parts = [_fuse(part, iou, mode, allow_overflow) for part in used.by_label()]
     fused, sums, names = (np.concatenate(column) for column in zip(*parts, strict=True))
     if allow_overflow:
@@ -71,19 +71,17 @@ def weighted_boxes(
     return best_first(fused, np.minimum(sums, 1.0), names)
 
 
-def _fuse(part: Pool, iou: float, mode: Mode, overflow: bool) -> tuple[Float, Float, NDArray[Any]]:
-    """Fused boxes, scores and labels of the boxes of one label."""
-    weighted = part.scores * part.weights[part.models]
-    order = np.argsort(weighted)[::-1]
-    weighted, models = weighted[order], part.models[order]
-    boxes = part.boxes[order]
-    if _apart(boxes, iou):
-        fused, owner = boxes, np.arange(len(boxes))
+def _fuse(part: Pool, iou: float, mode: Mode, overflow: bool) -> Fused:
+    """The boxes of one label."""
+    part = part.at(np.argsort(part.scores * part.weights[part.models])[::-1])
+    if _apart(part.boxes, iou):
+        fused, owner = part.boxes, np.arange(len(part))
     else:
         cluster = jit.choose(_cluster_loop, _cluster_numpy, len(part))
-        fused, owner = cluster(boxes, weighted, float(iou))
-    scores = _scores(weighted, models, owner, len(fused), part.weights, mode, overflow)
-    return fused, scores, np.repeat(part.labels[:1], len(fused))
+        weighted = part.scores * part.weights[part.models]
+        fused, owner = cluster(part.boxes, weighted, float(iou))
+    scores = _scores(part, owner, mode, overflow)
+    return Fused(fused, scores, np.repeat(part.labels[:1], len(fused)))
 
 
 def _apart(boxes: Float, iou: float) -> bool:
@@ -95,16 +93,14 @@ def _apart(boxes: Float, iou: float) -> bool:
     return bool(overlaps.max() <= iou * (1 - 1e-9))
 
 
-def _scores(
-    weighted: Float,
-    models: Int,
-    owner: Int,
-    clusters: int,
-    weights: Float,
-    mode: Mode,
-    overflow: bool,
-) -> Float:
-    """(clusters,) fused scores of weighted scores by owner."""
+def _scores(part: Pool, owner: Int, mode: Mode, overflow: bool) -> Float:
+    """(clusters,) fused scores of the boxes of one label.
+
+    Args:
+        owner: (n,) the fused box that each one went into.
+    """
+    models, weights = part.models, part.weights
+    weighted, clusters = part.scores * weights[models], int(owner.max()) + 1
     count = np.bincount(owner, minlength=clusters).astype(np.float64)
     if mode == "max":
         top = np.zeros(clusters)

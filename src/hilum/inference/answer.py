@@ -49,7 +49,7 @@ def answer(
     out = _Answer(ImageResult(name_of(source), "failed"))
     reading = replace(reading, window=loaded.window)  # as its bundles were trained
     try:
-        _analyse(loaded, source, out, masks, sink, reading)
+        _analyse(loaded, source, out, masks=masks, sink=sink, reading=reading)
     except InputRefused as error:
         out.add(status="refused", reason=reason(error))
     except MemoryError:

@@ -91,7 +91,7 @@ def bench(
             pipeline.changed(precision=setting.precision), threads=setting.threads, masks=False
         )
         try:
-            speed, answers = _run(job, setting.workers, items, many, rounds)
+            speed, answers = _run(job, setting.workers, items, many=many, rounds=rounds)
         except HilumError as error:
             if not measured:
                 raise
@@ -101,7 +101,7 @@ def bench(
             )
         else:
             reference = reference or answers
-            one = compared(setting, speed, reference, answers, limits or Limits())
+            one = compared(setting, speed, reference, answers=answers, limits=limits or Limits())
         measured.append(one)
         advance(one)
     return measured

@@ -7,6 +7,7 @@ Legend: N anchors, K labels, n candidates, S input side, s mask side.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from hilum.core.errors import ModelOutputError
 from hilum.core.geometry import Letterbox, clip_boxes
 from hilum.core.manifest import BOX, Calibration, Manifest
 from hilum.core.prediction import Boxes, Prediction, ProbabilityMap, logit, sigmoid
-from hilum.fuse.suppress import keep_best
+from hilum.fuse.suppress import keep_best, keep_voted
 from hilum.fuse.weighted import weighted_boxes
 from hilum.inference.session import RawOutputs
 
@@ -33,6 +34,20 @@ def softmax(x: Float32) -> Float32:
     e = np.exp(x - x.max())
     out: Float32 = e / e.sum()
     return out
+
+
+class Candidates(NamedTuple):
+    """(n,) anchors that may be boxes."""
+
+    scores: Float32
+    anchors: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+class _Decoded(NamedTuple):
+    boxes: Float32  # (n, 4)
+    scores: Float32  # (n,)
+    labels: NDArray[np.int64]  # (n,)
 
 
 class Decoder:
@@ -124,8 +139,8 @@ class Decoder:
             )
         return rows
 
-    def candidates(self, raw: RawOutputs) -> tuple[Float32, NDArray[np.int64], NDArray[np.int64]]:
-        """(n,) scores above the floor, highest first, with their anchors and labels.
+    def candidates(self, raw: RawOutputs) -> Candidates:
+        """Scores above the floor, highest first.
 
         Only these are decoded: of a hundred thousand anchors a few hundred remain.
         """
@@ -139,13 +154,13 @@ class Decoder:
         index = index[order]
         logits = flat[index] / calibration.class_temperature + calibration.class_bias
         anchor, label = np.divmod(index, len(self.manifest.labels))
-        return sigmoid(logits), anchor, label
+        return Candidates(sigmoid(logits), anchor, label)
 
-    def _boxes(
-        self, raw: RawOutputs, box: Letterbox, classes: Mapping[str, float]
-    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+    def _boxes(self, raw: RawOutputs, box: Letterbox, classes: Mapping[str, float]) -> _Decoded:
+        """In source pixels."""
         if raw.class_logits is None or raw.box_deltas is None:
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+            nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+            return _Decoded(*nothing)
         places = self.places(raw)
         scores, anchor, label = self.candidates(raw)
         boxes = self.grid.decode(raw.box_deltas[anchor], places[anchor])
@@ -153,42 +168,42 @@ class Decoder:
         alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(axis=1)  # outside the image, or a sliver
         boxes, scores, label = boxes[alive], scores[alive], label[alive]
         scores = self._weighted(scores, boxes, raw, classes)
-        kept = keep_best(boxes, scores, label, iou=self.manifest.decoding.nms_iou)
-        kept = kept[: self.manifest.decoding.max_boxes]
-        boxes, scores, label = self._with_components(
-            boxes[kept], scores[kept], label[kept], raw, box
-        )
-        source = box.boxes_to_source(boxes).reshape(-1, 4)
+        own = self._suppressed(_Decoded(boxes, scores, label))
+        own = self._with_components(own, raw, box)
+        source = box.boxes_to_source(own.boxes).reshape(-1, 4)
         source = clip_boxes(source, box.width, box.height).astype(np.float32)
-        return source, scores, label
+        return own._replace(boxes=source)
 
-    def _with_components(
-        self,
-        boxes: Float32,
-        scores: Float32,
-        label: NDArray[np.int64],
-        raw: RawOutputs,
-        box: Letterbox,
-    ) -> tuple[Float32, Float32, NDArray[np.int64]]:
+    def _suppressed(self, own: _Decoded) -> _Decoded:
+        spec, most = self.manifest.decoding, self.manifest.decoding.max_boxes
+        if spec.vote_iou is None:
+            kept = keep_best(*own, iou=spec.nms_iou)[:most]
+            return _Decoded(own.boxes[kept], own.scores[kept], own.labels[kept])
+        kept, voted = keep_voted(*own, iou=spec.nms_iou, vote=spec.vote_iou)
+        few = kept[:most]
+        return _Decoded(voted[:most].astype(np.float32), own.scores[few], own.labels[few])
+
+    def _with_components(self, own: _Decoded, raw: RawOutputs, box: Letterbox) -> _Decoded:
         """The detector's boxes fused with those around the components of the masks."""
         spec = self.manifest.decoding
         if not spec.component_weights or raw.mask_logits is None:
-            return boxes, scores, label
-        lists, weights = [(boxes, scores, label)], [1.0]
+            return own
+        lists, weights = [own], [1.0]
         for name, weight in spec.component_weights.items():
             mask = self.manifest.masks[name]
             around, sure = components(raw.mask_logits[mask.channel], self.size, mask.threshold)
             around = _clip_to_inner(around, box)
-            lists.append((around, sure, np.full(len(around), self.manifest.labels.index(name))))
+            label = np.full(len(around), self.manifest.labels.index(name))
+            lists.append(_Decoded(around, sure, label))
             weights.append(weight)
         fused = weighted_boxes(
             *map(list, zip(*lists, strict=True)), weights=weights, iou=spec.component_iou
         )
-        order = np.argsort(-fused[1], kind="stable")[: spec.max_boxes]
-        return (
-            fused[0][order].astype(np.float32),
-            fused[1][order].astype(np.float32),
-            fused[2][order].astype(np.int64),
+        order = np.argsort(-fused.scores, kind="stable")[: spec.max_boxes]
+        return _Decoded(
+            boxes=fused.boxes[order].astype(np.float32),
+            scores=fused.scores[order].astype(np.float32),
+            labels=fused.labels[order].astype(np.int64),
         )
 
     def _weighted(

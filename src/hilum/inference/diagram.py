@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,6 +22,7 @@ from hilum.inference.text import ModelSpec
 LINE, CHARACTER, PAD, GAP, COLUMN = 17, 7.0, 9, 20, 74  # px
 LONGEST = 44  # letters of a line
 INK, QUIET, RULE, PAPER = "#1d2733", "#5b6b7c", "#9aa8b5", "#ffffff"
+Point = tuple[float, float]
 FILLS = {"gates": "#f3e9d2", "models": "#dce9f5", "flows": "#e2f0e4", "out": "#ece4f2"}
 
 
@@ -45,6 +46,45 @@ class Block:
         return len(self.lines) * LINE + 2 * PAD
 
 
+class Arrow(NamedTuple):
+    """From one point to another, px."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def head(self) -> list[Point]:
+        """The three points of its head."""
+        x1, y1, x2, y2 = self
+        if x1 == x2:
+            back = y2 - 7 if y1 < y2 else y2 + 7
+            return [(x2 - 4, back), (x2, y2), (x2 + 4, back)]
+        return [(x2 - 7, y2 - 4), (x2, y2), (x2 - 7, y2 + 4)]
+
+    @property
+    def curve(self) -> list[Point]:
+        """The curve of the SVG as points."""
+        x1, y1, x2, y2 = self
+        middle, points = (x1 + x2) / 2, []
+        for step in range(25):
+            t = step / 24
+            a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
+            points.append(((a * x1) + (b + c) * middle + d * x2, (a + b) * y1 + (c + d) * y2))
+        return points
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Blocks at their places, arrows between them, and the size of the whole, px."""
+
+    blocks: list[Block]
+    arrows: list[Arrow]
+    width: float
+    height: float
+
+
 def tree(pipeline: Pipeline) -> list[str]:
     """The pipeline from top to bottom, one line a step."""
     lines = [f"{pipeline.name} {pipeline.version}"]
@@ -61,21 +101,23 @@ def tree(pipeline: Pipeline) -> list[str]:
 
 def svg(pipeline: Pipeline) -> str:
     """A drawing of blocks and arrows."""
-    blocks, arrows, width, height = _layout(pipeline)
+    layout = _layout(pipeline)
+    width, height = layout.width, layout.height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans Mono, monospace" '
         f'font-size="11.6"><rect width="100%" height="100%" fill="{PAPER}"/>'
     ]
-    for x1, y1, x2, y2 in arrows:
+    for arrow in layout.arrows:
+        x1, y1, x2, y2 = arrow
         middle = (x1 + x2) / 2
         parts.append(
             f'<path d="M{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} '
             f'{x2:.0f} {y2:.0f}" fill="none" stroke="{RULE}" stroke-width="1.4"/>'
-            f'<path d="M{"L".join(f"{x:.0f} {y:.0f}" for x, y in _head(x1, y1, x2, y2))}" '
+            f'<path d="M{"L".join(f"{x:.0f} {y:.0f}" for x, y in arrow.head)}" '
             f'fill="none" stroke="{RULE}" stroke-width="1.4"/>'
         )
-    for one in blocks:
+    for one in layout.blocks:
         parts.append(
             f'<rect x="{one.x:.0f}" y="{one.y:.0f}" width="{one.width:.0f}" '
             f'height="{one.height:.0f}" rx="5" fill="{FILLS[one.kind]}" stroke="{RULE}"/>'
@@ -92,22 +134,24 @@ def svg(pipeline: Pipeline) -> str:
 
 def png(pipeline: Pipeline, scale: int = 2) -> bytes:
     """The same drawing as pixels; drawn twice as large, as Pillow smooths no line."""
-    blocks, arrows, width, height = _layout(pipeline)
-    fine = 2 * scale
-    picture = Image.new("RGB", (int(width) * fine, int(height) * fine), PAPER)
+    layout = _layout(pipeline)
+    fine, width, height = 2 * scale, int(layout.width), int(layout.height)
+    picture = Image.new("RGB", (width * fine, height * fine), PAPER)
     draw = ImageDraw.Draw(picture)
     font = _fitting_font(CHARACTER * fine)
-    for x1, y1, x2, y2 in arrows:
-        for points in (_curve(x1, y1, x2, y2), _head(x1, y1, x2, y2)):
+    for arrow in layout.arrows:
+        for points in (arrow.curve, arrow.head):
             draw.line([(round(x * fine), round(y * fine)) for x, y in points], RULE, fine, "curve")
-    for one in blocks:
+    for one in layout.blocks:
         box = [one.x, one.y, one.x + one.width, one.y + one.height]
         corners = [value * fine for value in box]
-        draw.rounded_rectangle(corners, 5 * fine, FILLS[one.kind], RULE, scale)
+        draw.rounded_rectangle(
+            corners, radius=5 * fine, fill=FILLS[one.kind], outline=RULE, width=scale
+        )
         for row, text in enumerate(one.lines):
             place = (one.x + PAD) * fine, (one.y + PAD + row * LINE + 2) * fine
             draw.text(place, text, INK if row == 0 else QUIET, font)
-    picture = picture.resize((int(width) * scale, int(height) * scale), Image.Resampling.LANCZOS)
+    picture = picture.resize((width * scale, height * scale), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
@@ -189,10 +233,8 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _layout(
-    pipeline: Pipeline,
-) -> tuple[list[Block], list[tuple[float, float, float, float]], float, float]:
-    """Blocks at their places, column by column, arrows, and the size of the whole."""
+def _layout(pipeline: Pipeline) -> Layout:
+    """Column by column."""
     columns = [[_wrapped(one) for one in blocks] for _, blocks in _sections(pipeline)]
     heights = [sum(one.height + GAP for one in column) - GAP for column in columns]
     placed: dict[str, Block] = {}
@@ -204,8 +246,12 @@ def _layout(
             placed[one.name] = replace(one, x=x, y=y, width=width)
             y += one.height + GAP
         x += width + COLUMN
-    arrows = [_arrow(placed[a], placed[b]) for a, b in _edges(pipeline)]
-    return list(placed.values()), arrows, x - COLUMN + GAP, max(heights) + 2 * GAP
+    return Layout(
+        blocks=list(placed.values()),
+        arrows=[_arrow(placed[a], placed[b]) for a, b in _edges(pipeline)],
+        width=x - COLUMN + GAP,
+        height=max(heights) + 2 * GAP,
+    )
 
 
 def _wrapped(block: Block) -> Block:
@@ -237,31 +283,14 @@ def _edges(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
         yield "scores", "study"
 
 
-def _arrow(a: Block, b: Block) -> tuple[float, float, float, float]:
+def _arrow(a: Block, b: Block) -> Arrow:
     """From side to side; inside a column straight down, or up."""
     if a.x == b.x:
         x = a.x + min(a.width, b.width) / 2
         down = a.y < b.y
-        return (x, a.y + a.height, x, b.y - 3) if down else (x, a.y, x, b.y + b.height + 3)
-    return a.x + a.width, a.y + a.height / 2, b.x - 3, b.y + b.height / 2
-
-
-def _head(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
-    """The three points of an arrow's head."""
-    if x1 == x2:
-        back = y2 - 7 if y1 < y2 else y2 + 7
-        return [(x2 - 4, back), (x2, y2), (x2 + 4, back)]
-    return [(x2 - 7, y2 - 4), (x2, y2), (x2 - 7, y2 + 4)]
-
-
-def _curve(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
-    """The curve of the SVG as points."""
-    middle, points = (x1 + x2) / 2, []
-    for step in range(25):
-        t = step / 24
-        a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
-        points.append(((a * x1) + (b + c) * middle + d * x2, (a + b) * y1 + (c + d) * y2))
-    return points
+        ends = (a.y + a.height, b.y - 3) if down else (a.y, b.y + b.height + 3)
+        return Arrow(x1=x, y1=ends[0], x2=x, y2=ends[1])
+    return Arrow(x1=a.x + a.width, y1=a.y + a.height / 2, x2=b.x - 3, y2=b.y + b.height / 2)
 
 
 def _fitting_font(width: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -78,7 +78,7 @@ def analyse(
     settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
     settings["full_range"] = reading.full_range
     key = json.dumps([loaded.fingerprint, settings], sort_keys=True)
-    job = Job(pipeline, threads, masks, results, reading)
+    job = Job(pipeline=pipeline, threads=threads, masks=masks, sink=results, reading=reading)
     with Journal(results.path, key, fresh=fresh) as journal:
         answers = _finished(inputs, journal, advance)
         left = [index for index in range(len(inputs)) if index not in answers]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hilum.core.errors import ConfigError
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import masked_bce, partial_class_loss
-from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.model import Batch, HeadsModel, Prediction, Targets
 from hilum.models.options import ClassifierOptions
 
 FOCAL_GAMMA = 2.0
@@ -33,7 +33,7 @@ def dense_head(width: int, hidden: int | None, out: int, dropout: float) -> nn.S
     return nn.Sequential(*layers)
 
 
-class Classifier(Model):
+class Classifier(HeadsModel):
     """Exclusive classes (`global_logits`) or findings (`finding_logits`) of a whole image."""
 
     def __init__(self, options: ClassifierOptions, size: int, targets: Targets):
@@ -70,9 +70,9 @@ class Classifier(Model):
             features = self.encoder(image_B1SS)[0]
         return {self.head_name: self.head(features.mean(dim=(2, 3)))}
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """`global` or `finding`, over known labels (NaN is unknown)."""
-        logit = self(batch.image_B1SS)[self.head_name].float()
+        logit = raw[self.head_name].float()
         smoothing = self.options.label_smoothing
         gamma = FOCAL_GAMMA if self.options.loss == "focal" else 0.0
         weights: Tensor | None = self.class_weights  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from torchvision.ops import batched_nms, box_iou
 from hilum.core.anchors import MAX_LOG_RATIO, AnchorGrid
 from hilum.models import ranks
 from hilum.models.losses import IOU_LOSSES, detection_loss, match_anchors
-from hilum.models.model import Batch
+from hilum.models.model import Batch, Prediction
 from hilum.models.options import BoxLoss
 
 # Bias of class logits, a prior of .01 (Lin et al. 2017, 4.1): without it the background swamps the
@@ -86,7 +86,7 @@ class DenseBoxes(nn.Module):
             if len(truth):
                 box, kind = truth[matched], classes[matched]
             focal, regression = detection_loss(
-                logit_BAK[i], delta_BA4[i], match, self.encode(box), kind
+                logit_BAK[i], delta_BA4[i], match, target_delta_A4=self.encode(box), class_A=kind
             )
             positive = match >= 0
             if box_loss != "smooth-l1" and positive.any():
@@ -107,8 +107,8 @@ class DenseBoxes(nn.Module):
         floor: float = 0.01,
         iou: float = 0.5,
         most: int = 100,
-    ) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Per image (n, 4) boxes in the square, (n,) scores and (n,) labels, best first."""
+    ) -> list[Prediction]:
+        """The boxes of each image."""
         out = []
         for logit_AK, delta_A4 in zip(logit_BAK.float(), delta_BA4.float(), strict=True):
             boxes = self.decode(delta_A4)
@@ -124,8 +124,8 @@ def select(
     floor: float = 0.01,
     iou: float = 0.5,
     most: int = 100,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(n, 4) boxes in the square, (n,) scores and (n,) labels of one image, best first."""
+) -> Prediction:
+    """The boxes of one image that are sure, large enough and apart, best first."""
     scores, flat = logit_AK.sigmoid().flatten().topk(min(1000, logit_AK.numel()))
     flat, scores = flat[scores > floor], scores[scores > floor]
     row, label = flat // logit_AK.shape[1], flat % logit_AK.shape[1]
@@ -133,7 +133,7 @@ def select(
     alive = ((boxes[:, 2:] - boxes[:, :2]) > 0.5).all(dim=1)
     boxes, scores, label = boxes[alive], scores[alive], label[alive]
     kept = batched_nms(boxes, scores, label, iou)[:most]
-    return boxes[kept], scores[kept], label[kept]
+    return Prediction(boxes=boxes[kept], scores=scores[kept], labels=label[kept])
 
 
 def upsampled(logit_BMss: Tensor, size: int) -> Tensor:

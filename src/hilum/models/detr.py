@@ -109,6 +109,6 @@ class Detr(Model):
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
         return [
-            Prediction(*select(logit.float(), boxes.float(), self.size))
+            select(logit.float(), boxes.float(), self.size)
             for logit, boxes in zip(raw["class_logits"], raw["proposals"], strict=True)
         ]

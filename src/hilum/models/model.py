@@ -78,6 +78,10 @@ class Model(nn.Module, ABC):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is minimised. Unknown targets cost nothing."""
 
+    def evaluated(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The raw heads and the losses of a batch; no gradient goes back through them."""
+        return self(batch.image_B1SS), self.loss(batch)
+
     @torch.inference_mode()
     def predict(self, image_B1SS: Tensor) -> list[Prediction]:
         """One prediction an image, without gradients; the network is left in the mode it was in."""
@@ -87,6 +91,21 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         """`predict` in evaluation mode."""
+
+
+class HeadsModel(Model):
+    """A network whose losses follow from its raw heads: an evaluation runs it once."""
+
+    @abstractmethod
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """`loss` of the raw heads of the batch's images."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return self.loss_of(self(batch.image_B1SS), batch)
+
+    def evaluated(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        raw = self(batch.image_B1SS)
+        return raw, self.loss_of(raw, batch)
 
 
 @contextmanager

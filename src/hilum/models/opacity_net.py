@@ -8,6 +8,8 @@ Legend: B batch, A anchors, K box labels, M masks, C global classes, S input sid
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from hilum.core.anchors import AnchorGrid
 from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv, upsampled
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import mask_loss, masked_bce, partial_class_loss
-from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.model import Batch, HeadsModel, Prediction, Targets
 from hilum.models.options import OpacityNetOptions
 
 LOSS_WEIGHTS = {"focal": 1.0, "box": 1.0, "mask": 1.0, "global": 0.1, "finding": 0.5}
@@ -33,7 +35,7 @@ def conv_block(channels: int, out: int | None = None) -> nn.Sequential:
 class GlobalHead(nn.Module):
     """A6: max-pool, 3x3 convolution, average + max pooling, dropout, linear."""
 
-    def __init__(self, channels: int, width: int, classes: int, findings: int, dropout: float):
+    def __init__(self, channels: int, width: int, *, classes: int, findings: int, dropout: float):
         super().__init__()
         self.conv = conv_block(channels, width)
         self.dropout = nn.Dropout(dropout)
@@ -49,7 +51,7 @@ class GlobalHead(nn.Module):
         return self.classes(pooled), findings
 
 
-class OpacityNet(Model):
+class OpacityNet(HeadsModel):
     """Raw heads only; the bundle's decoding is NumPy (hilum.inference.decode)."""
 
     def __init__(self, options: OpacityNetOptions, size: int, targets: Targets):
@@ -69,7 +71,11 @@ class OpacityNet(Model):
             conv_block(channels), nn.Conv2d(channels, len(targets.masks), 1)
         )
         self.global_head = GlobalHead(
-            sides[-1], 256, len(targets.classes), len(targets.findings), options.dropout
+            sides[-1],
+            256,
+            classes=len(targets.classes),
+            findings=len(targets.findings),
+            dropout=options.dropout,
         )
         self.boxes = DenseBoxes(self.grid, size)
 
@@ -101,9 +107,9 @@ class OpacityNet(Model):
             "finding_logits": findings,
         }
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is what is minimised."""
-        raw = {name: value.float() for name, value in self(batch.image_B1SS).items()}
+        raw = {name: value.float() for name, value in raw.items()}
         focal, box = self.boxes.loss(
             raw["class_logits"], raw["box_deltas"], batch, box_loss=self.box_loss
         )
@@ -127,5 +133,6 @@ class OpacityNet(Model):
         findings = raw["finding_logits"].float().sigmoid()
         masks = upsampled(raw["mask_logits"], self.boxes.size)
         return [
-            Prediction(*boxes, classes[i], findings[i], masks[i]) for i, boxes in enumerate(dense)
+            replace(one, classes=classes[i], findings=findings[i], masks=masks[i])
+            for i, one in enumerate(dense)
         ]

@@ -1,15 +1,16 @@
 """Settings of every kind of network, validated without PyTorch; `kind` tells them apart.
 
-The registry of networks, too: each names what it builds, and stands in `ModelOptions`.
+The registry of networks, too: a kind names its settings, and these name what they build.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from hilum.core.options import Options
+from hilum.core.options import Options, unknown
 
 BoxLoss: TypeAlias = Literal["smooth-l1", "giou", "diou", "ciou"]
 MaskLoss: TypeAlias = Literal["bce", "dice", "focal", "tversky"]
@@ -21,6 +22,7 @@ class NetworkOptions(Options):
     starts from scratch."""
 
     network: ClassVar[str]  # "module:Class" of hilum.models, built as Class(options, size, targets)
+    kind: str
     encoder: str = "tf_efficientnet_lite0"
     pretrained: bool | str = True
 
@@ -185,14 +187,30 @@ class SegmenterOptions(NetworkOptions):
         return ("masks",)
 
 
-ModelOptions: TypeAlias = Annotated[
-    OpacityNetOptions
-    | TorchvisionRetinaNetOptions
-    | RetinaNetOptions
-    | TwoStageOptions
-    | YoloOptions
-    | DetrOptions
-    | ClassifierOptions
-    | SegmenterOptions,
-    Field(discriminator="kind"),
-]
+# Kind -> "module:Class" of hilum.models, imported when it is asked for.
+NETWORKS = {
+    "opacity-net": "options:OpacityNetOptions",
+    "retinanet": "options:RetinaNetOptions",
+    "faster-rcnn": "options:TwoStageOptions",
+    "mask-rcnn": "options:TwoStageOptions",
+    "yolo": "options:YoloOptions",
+    "rt-detr": "options:DetrOptions",
+    "classifier": "options:ClassifierOptions",
+    "segmenter": "options:SegmenterOptions",
+    "torchvision-retinanet-encoder": "options:TorchvisionRetinaNetOptions",
+    "torchvision-retinanet-resnet50": "options:TorchvisionRetinaNetOptions",
+}
+
+
+def _of_kind(value: Any) -> Any:
+    """The settings of a mapping, by its kind; others as they are."""
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind", "")
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise ValueError(unknown("kind", kind, NETWORKS))
+    module, _, name = NETWORKS[kind].partition(":")
+    return getattr(import_module(f"hilum.models.{module}"), name).model_validate(value)
+
+
+ModelOptions: TypeAlias = Annotated[SerializeAsAny[NetworkOptions], BeforeValidator(_of_kind)]

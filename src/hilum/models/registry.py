@@ -14,7 +14,12 @@ from hilum.models.precision import careful_in_bf16
 
 
 def bare_model(
-    options: NetworkOptions, size: int, targets: Targets, seed: int, weights: Mapping[str, Tensor]
+    options: NetworkOptions,
+    size: int,
+    targets: Targets,
+    *,
+    seed: int,
+    weights: Mapping[str, Tensor],
 ) -> Model:
     """The same network without pretrained weights, and with these."""
     bare = options.model_copy(update={"pretrained": False})

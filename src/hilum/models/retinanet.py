@@ -6,6 +6,7 @@ Legend: B batch, A anchors, K box labels, C global classes, S input side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
 
@@ -20,7 +21,7 @@ from hilum.models.bifpn import BiFPN, separable
 from hilum.models.dense import PRIOR_LOGIT, DenseBoxes, flattened, output_conv
 from hilum.models.encoder import encoder, widths
 from hilum.models.losses import partial_class_loss
-from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.model import Batch, HeadsModel, Prediction, Targets
 from hilum.models.opacity_net import GlobalHead
 from hilum.models.options import RetinaNetOptions
 
@@ -59,7 +60,7 @@ def _pyramid(options: RetinaNetOptions, sides: list[int], levels: Sequence[int])
     return pyramid
 
 
-class RetinaNet(Model):
+class RetinaNet(HeadsModel):
     """Focal and box loss over all anchors, and a global class head on the encoder's last level."""
 
     def __init__(self, options: RetinaNetOptions, size: int, targets: Targets):
@@ -81,7 +82,9 @@ class RetinaNet(Model):
         self.class_logit = output_conv(channels, self.grid.per_cell * self.box_labels, PRIOR_LOGIT)
         self.box_delta = output_conv(channels, self.grid.per_cell * 4, 0.0)
         self.global_head = (
-            GlobalHead(sides[-1], 256, len(targets.classes), 0, options.dropout)
+            GlobalHead(
+                sides[-1], 256, classes=len(targets.classes), findings=0, dropout=options.dropout
+            )
             if options.global_head
             else None
         )
@@ -99,8 +102,8 @@ class RetinaNet(Model):
             raw["global_logits"] = self.global_head(features[-1])[0]
         return raw
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        raw = {name: value.float() for name, value in self(batch.image_B1SS).items()}
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        raw = {name: value.float() for name, value in raw.items()}
         focal, box = self.boxes.loss(
             raw["class_logits"],
             raw["box_deltas"],
@@ -118,6 +121,6 @@ class RetinaNet(Model):
         raw = self(image_B1SS)
         dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
         if self.global_head is None:
-            return [Prediction(*boxes) for boxes in dense]
+            return dense
         classes = raw["global_logits"].float().softmax(dim=1)
-        return [Prediction(*boxes, classes[i]) for i, boxes in enumerate(dense)]
+        return [replace(one, classes=classes[i]) for i, one in enumerate(dense)]

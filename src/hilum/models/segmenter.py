@@ -14,7 +14,7 @@ from hilum.core.errors import ConfigError
 from hilum.models.dilated import DilatedDeepLab
 from hilum.models.encoder import prepare_encoder, source_weights, timm_model
 from hilum.models.losses import mask_loss
-from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.model import Batch, HeadsModel, Prediction, Targets
 from hilum.models.options import SegmenterOptions
 
 ARCHITECTURES = {
@@ -53,7 +53,7 @@ def _network(options: SegmenterOptions, timm_name: str, masks: int) -> Any:
     ) from problem
 
 
-class Segmenter(Model):
+class Segmenter(HeadsModel):
     """One channel a mask, each for itself: masks may overlap."""
 
     def __init__(self, options: SegmenterOptions, size: int, targets: Targets):
@@ -85,9 +85,9 @@ class Segmenter(Model):
         """mask_logits (B, M, S, S)."""
         return {"mask_logits": self.net(image_B1SS)}
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """One component a mask; pixels of 255 cost nothing."""
-        logit = self(batch.image_B1SS)["mask_logits"].float()
+        logit = raw["mask_logits"].float()
         weights = self.options.mask_weights or (1.0,) * len(self.masks)
         return {
             name: weight

@@ -8,6 +8,9 @@ Legend: B batch, R proposals of an image, K box labels, n boxes, S input side, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +43,29 @@ MASK_SIDE = 28
 PAINTED = 24  # boxes of an image whose masks are exported
 LAST = 30.0  # objectness logits beyond it count as it; what is struck out ranks below all
 CANDIDATES = 2  # of a level before suppression, for each proposal that remains of all
+
+
+class _Sample(NamedTuple):
+    """The proposals that one image of a batch is trained on."""
+
+    image: int  # its place in the batch
+    rows: Tensor  # (R, 4) boxes
+    match: Tensor  # (R,) the true box of each
+    label: Tensor  # (R,) 0 background
+
+
+def _sampler() -> RoIHeads:
+    return RoIHeads(
+        *(None, None, None),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=256,
+        positive_fraction=0.25,
+        bbox_reg_weights=DELTA_WEIGHTS,
+        score_thresh=0.0,
+        nms_thresh=0.5,
+        detections_per_img=100,
+    )
 
 
 class Proposals(RegionProposalNetwork):  # type: ignore[misc]
@@ -139,7 +165,7 @@ class TwoStage(Model):
         self.head = BoxHead(channels, options.head_width, self.labels)
         self.coder = BoxCoder(DELTA_WEIGHTS)
         # Only its choice of training proposals is used; the heads are ours.
-        self.sampler = RoIHeads(None, None, None, 0.5, 0.5, 256, 0.25, DELTA_WEIGHTS, 0.0, 0.5, 100)
+        self.sampler = _sampler()
         self.parts = ["objectness", "proposals", "classes", "box"]
         self.mask_pool: MultiScaleRoIAlign | None = None
         if options.kind == "mask-rcnn":
@@ -217,7 +243,11 @@ class TwoStage(Model):
             "box": self._box_loss(delta[positive], target[positive], rows) / len(label),
         }
         if self.mask_pool is not None:
-            out["mask"] = self._mask_loss(maps, batch, known, chosen, matched, labels)
+            samples = [
+                _Sample(image=i, rows=rows, match=match, label=label)
+                for i, rows, match, label in zip(known, chosen, matched, labels, strict=True)
+            ]
+            out["mask"] = self._mask_loss(maps, batch, samples)
         # Each image has as many proposals as another, nearly: means of images, then.
         return {name: ranks.pooled(value, len(known)) for name, value in out.items()}
 
@@ -230,17 +260,11 @@ class TwoStage(Model):
         return loss
 
     def _mask_loss(
-        self,
-        maps: dict[str, Tensor],
-        batch: Batch,
-        known: list[int],
-        chosen: list[Tensor],
-        matched: list[Tensor],
-        labels: list[Tensor],
+        self, maps: dict[str, Tensor], batch: Batch, samples: Sequence[_Sample]
     ) -> Tensor:
         assert self.mask_pool is not None
         boxes, targets, weights, kinds = [], [], [], []
-        for i, rows, match, label in zip(known, chosen, matched, labels, strict=True):
+        for i, rows, match, label in samples:
             positive = label > 0
             truth = batch.boxes[i]
             assert truth is not None
@@ -261,7 +285,7 @@ class TwoStage(Model):
         kind = torch.cat(kinds)
         if not len(kind):
             return maps["2"].sum() * 0
-        logit = self.mask_head(self.mask_pool(maps, boxes, self._shapes(len(known))))
+        logit = self.mask_head(self.mask_pool(maps, boxes, self._shapes(len(samples))))
         logit = logit[torch.arange(len(kind), device=kind.device), kind]
         weight = torch.cat(weights)
         loss = F.binary_cross_entropy_with_logits(
@@ -299,7 +323,7 @@ class TwoStage(Model):
             raw["class_logits"], raw["box_deltas"], raw["proposals"], strict=True
         ):
             boxes = self.coder.decode_single(delta, rows)
-            predictions.append(Prediction(*select(logit, boxes, self.size)))
+            predictions.append(select(logit, boxes, self.size))
         if self.mask_pool is not None:
             self._paint(predictions, maps)
         return predictions

@@ -10,6 +10,7 @@ Legend: B batch, A anchors, K box labels, n boxes, m matched pairs of anchor and
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,12 @@ def _conv(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Module:
         channels, out, kernel, stride, activation_layer=nn.SiLU, inplace=True
     )
     return layer
+
+
+class _Heads(NamedTuple):
+    deltas: Tensor  # (B, A, 4) of boxes, on the anchors
+    objectness: Tensor  # (B, A) logits
+    classes: Tensor | None  # (B, A, K) logits
 
 
 class Bottleneck(nn.Module):
@@ -124,8 +131,7 @@ class Yolo(Model):
         self.register_buffer("level", places, persistent=False)
         self.register_buffer("stride", 2.0 ** torch.tensor(levels)[places], persistent=False)
 
-    def _heads(self, image_B1SS: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(B, A, 4) box deltas on the anchors, (B, A) objectness, (B, A, K) class logits."""
+    def _heads(self, image_B1SS: Tensor) -> _Heads:
         maps = self.neck(self.encoder(image_B1SS))
 
         def head(convs: nn.ModuleList, last: int) -> Tensor:
@@ -134,7 +140,7 @@ class Yolo(Model):
 
         deltas = self._deltas(head(self.box_code, 4))
         classes = head(self.class_logit, self.labels) if self.labels > 1 else None
-        return deltas, head(self.objectness, 1)[..., 0], classes
+        return _Heads(deltas, head(self.objectness, 1)[..., 0], classes)
 
     def _deltas(self, code_BA4: Tensor) -> Tensor:
         """The family's code as deltas of `AnchorGrid`."""
@@ -206,8 +212,7 @@ class Yolo(Model):
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
-        dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
-        return [Prediction(*boxes) for boxes in dense]
+        return self.boxes.predict(raw["class_logits"], raw["box_deltas"])
 
 
 def _bce(logit: Tensor, target: Tensor) -> Tensor:

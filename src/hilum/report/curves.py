@@ -91,7 +91,7 @@ def epoch_figures(grids: Sequence[Grid], *, nms: float, score: float) -> list[Fi
 def _of_epochs(grid: Grid) -> Figure:
     words = f"{_short(grid.metric)} {EPOCHS[grid.rows[0]]} The best is framed; shown, not chosen."
     title = f"{ROWS[grid.rows[0]]} × epoch: {_short(grid.metric)}"
-    width = max(4.8, 1.3 + 0.34 * len(grid.columns[1]))
+    width = max(4.8, 1.3 + 0.4 * len(grid.columns[1]))
     return Figure(title, words, partial(heat, grid=grid, best=True), width=width)
 
 
@@ -201,9 +201,10 @@ def _against_threshold(axes: Axes, models: Models) -> None:
 def _roc(axes: Axes, models: Models) -> None:
     for k, model in enumerate(models):
         image = model.evaluation.image
-        false, true, _ = roc_curve(*model.labels)
+        curve = roc_curve(*model.labels)
         name = f"{plain(model.name)}: " if len(models) > 1 else ""
-        axes.plot(false, true, label=f"{name}AUC {image['auc'].value:.3f}", **line(k))
+        name += f"AUC {image['auc'].value:.3f}"
+        axes.plot(curve.false_positive_rate, curve.sensitivity, label=name, **line(k))
         point = 1 - image["specificity"].value, image["sensitivity"].value
         axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)], **WHOLE)
     axes.plot([0, 1], [0, 1], ":", color=AXIS)
@@ -214,8 +215,8 @@ def _roc(axes: Axes, models: Models) -> None:
 def _precision(axes: Axes, models: Models) -> None:
     for k, model in enumerate(models):
         image = model.evaluation.image
-        precision, recall, _ = precision_recall_curve(*model.labels)
-        axes.step(recall, precision, where="pre", label=plain(model.name), **line(k))
+        curve = precision_recall_curve(*model.labels)
+        axes.step(curve.recall, curve.precision, where="pre", label=plain(model.name), **line(k))
         point = image["sensitivity"].value, image["precision"].value
         axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)], **WHOLE)
     axes.axhline(models[0].labels[0].mean(), linestyle=":", color=AXIS)

@@ -76,8 +76,11 @@ def _sample(catalog: Catalog, row: int) -> tuple[str, str]:
     annotated = catalog.boxes_in(row, width, height)
     boxes = np.zeros((0, 4)) if annotated is None else annotated[0]
     draw_boxes(picture, canvas, boxes, TRUTH)
-    age = f"{record['age']:.0f} years" if record["age"] == record["age"] else ""
+    # What the table does not say the file may.
+    view, sex = record["view"] or radiograph.view, record["sex"] or radiograph.sex
+    known = [age for age in (record["age"], radiograph.age_years) if age is not None and age == age]
+    age = f"{known[0]:.0f} years" if known else ""
     words = f"{len(boxes)} box{'' if len(boxes) == 1 else 'es'}" if len(boxes) else ""
     labels = [name for name in catalog.label_names if record[f"label_{name}"] == 1]
-    parts = (record["image_id"], ", ".join(labels), record["view"], record["sex"], age, words)
+    parts = (record["image_id"], ", ".join(labels), view, sex, age, words)
     return data_uri(picture), " · ".join(str(part) for part in parts if part)

@@ -90,25 +90,28 @@ def tiles(
     rows: Sequence[str],
     columns: Sequence[str],
     *,
-    shown: Callable[[float], str] = lambda v: f"{v:.2f}".removeprefix("0"),
+    shown: Callable[[float], str] | None = None,
     mark_best: bool = False,
 ) -> None:
     """Numbers as coloured tiles, first row at the bottom.
 
     Args:
         values: (rows, columns), NaN where there is none.
+        shown: a number as text; None: two decimals, three where all lie within .2.
         mark_best: frame the highest tile, where one is higher than others.
     """
     known = values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     span = (high - low) or 1.0
+    digits = 2 if high - low >= 0.2 else 3
+    number = shown or (lambda v: f"{v:.{digits}f}".removeprefix("0"))
     floor = low - 0.15 * span  # the lowest tile is still a colour
     axes.pcolormesh(
         values, cmap="BuGn", vmin=floor, vmax=low + span, edgecolor="white", linewidth=1
     )
     for (r, c), value in np.ndenumerate(values):
         ink = "white" if value > low + 0.62 * span else INK
-        text = "–" if value != value else shown(float(value))
+        text = "–" if value != value else number(float(value))
         axes.text(c + 0.5, r + 0.5, text, ha="center", va="center", color=ink, fontsize=8)
     if mark_best and high > low:
         r, c = np.unravel_index(np.nanargmax(values), values.shape)

@@ -7,6 +7,7 @@ the picture stand on a strip outside it. Line widths and letters grow with the p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,24 @@ from hilum.report.drawing import (
 )
 from hilum.report.drawing import font as letters
 
-Word = tuple[str, Colour, Colour | None]  # text, its colour, the colour of a swatch before it
-
 NOTICE = "AI result, not for diagnosis. Research use only: a qualified reader decides"
 NONE_FOUND = "No target finding above the threshold"
 QUIET: Colour = (176, 188, 200)
+
+
+class Word(NamedTuple):
+    text: str
+    ink: Colour
+    swatch: Colour | None = None  # colour of a square before it
+
+
+class Area(NamedTuple):
+    """Edges, px."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
 
 
 def draw(
@@ -59,8 +73,8 @@ def draw(
         canvas,
         findings.image_scores,
         _legend(findings),
-        points or {},
-        len(findings.marked),
+        points=points or {},
+        count=len(findings.marked),
     )
     return np.vstack([marked, below])
 
@@ -84,15 +98,15 @@ def strip(
     width, font = canvas.size[0], letters(canvas.unit)
     pad = round(canvas.unit * 0.7)
     words: list[Word] = [
-        (f"{name} {value:.2f}{_limits(name, points)}", INK, None)
+        Word(f"{name} {value:.2f}{_limits(name, points)}", INK)
         for name, value in scores.items()
         if name not in NOT_SHOWN
     ]
-    words += [(text, QUIET, colour) for text, colour in legend]
+    words += [Word(text, QUIET, colour) for text, colour in legend]
     if not count:
-        words.insert(0, (NONE_FOUND, INK, None))
+        words.insert(0, Word(NONE_FOUND, INK))
     words += [
-        (f"boxes from {point.threshold:.2f}: {name}", QUIET, None)
+        Word(f"boxes from {point.threshold:.2f}: {name}", QUIET)
         for name, point in points.items()
         if point.score == BOX
     ]
@@ -107,16 +121,16 @@ def strip(
         pen.text((pad, y), line, fill=(255, 214, 120), font=font)
         y += step
     for row in rows:
-        for x, text, ink, colour in row:
+        for x, word in row:
             left = pad + x
-            if colour is not None:
+            if word.swatch is not None:
                 side = round(canvas.unit * 0.8)
                 top = y + round(canvas.unit * 0.25)
                 pen.rectangle(
-                    (left, top, left + side, top + side), outline=colour, width=canvas.line + 1
+                    (left, top, left + side, top + side), outline=word.swatch, width=canvas.line + 1
                 )
                 left += round(canvas.unit * 1.2)
-            pen.text((left, y), text, fill=ink, font=font)
+            pen.text((left, y), word.text, fill=word.ink, font=font)
         y += step
     return np.asarray(image)
 
@@ -129,17 +143,17 @@ def _limits(score: str, points: Mapping[str, OperatingPoint]) -> str:
 
 def _flow(
     words: Sequence[Word], font: Font, room: int, canvas: Canvas
-) -> list[list[tuple[int, str, Colour, Colour | None]]]:
-    """Words laid out from left to right in rows of `room` px."""
-    rows: list[list[tuple[int, str, Colour, Colour | None]]] = []
+) -> list[list[tuple[int, Word]]]:
+    """Words laid out from left to right in rows of `room` px, with their left edges."""
+    rows: list[list[tuple[int, Word]]] = []
     x = room + 1
-    for text, ink, colour in words:
-        swatch = canvas.unit * 1.2 if colour else 0
-        needed = round(font.getlength(text) + swatch)
+    for word in words:
+        swatch = canvas.unit * 1.2 if word.swatch else 0
+        needed = round(font.getlength(word.text) + swatch)
         if x + needed > room:
             rows.append([])
             x = 0
-        rows[-1].append((x, text, ink, colour))
+        rows[-1].append((x, word))
         x += needed + round(canvas.unit * 1.2)
     return rows
 
@@ -165,7 +179,7 @@ def _tags(
 ) -> Picture:
     image = Image.fromarray(picture)
     pen, font = ImageDraw.Draw(image), letters(canvas.unit)
-    placed: list[tuple[int, int, int, int]] = []
+    placed: list[Area] = []
     for box, label, score in zip(boxes, findings.labels, findings.scores, strict=True):
         text = f"{_text(label)} {score:.2f}"
         x1, y1, x2, y2 = area = _place(box, font.getlength(text), canvas, placed)
@@ -175,9 +189,7 @@ def _tags(
     return np.array(image)
 
 
-def _place(
-    box: NDArray[np.float32], length: float, canvas: Canvas, placed: list[tuple[int, int, int, int]]
-) -> tuple[int, int, int, int]:
+def _place(box: NDArray[np.float32], length: float, canvas: Canvas, placed: Sequence[Area]) -> Area:
     """A place for a tag beside its box, inside the picture, on no other tag if possible."""
     w, h = round(length + canvas.unit * 0.7), round(canvas.unit * 1.5)
     gap = canvas.line + 1
@@ -195,12 +207,12 @@ def _place(
     for x, y in corners:
         left = int(np.clip(x, 0, max(0, canvas.size[0] - w)))
         top = int(np.clip(y, 0, max(0, canvas.size[1] - h)))
-        areas.append((left, top, left + w, top + h))
+        areas.append(Area(x1=left, y1=top, x2=left + w, y2=top + h))
     return min(areas, key=lambda area: sum(_overlap(area, other) for other in placed))
 
 
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> int:
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+def _overlap(a: Area, b: Area) -> int:
+    w, h = min(a.x2, b.x2) - max(a.x1, b.x1), min(a.y2, b.y2) - max(a.y1, b.y1)
     return max(w, 0) * max(h, 0)
 
 

@@ -46,7 +46,7 @@ def rewrite(
     known = None if sources is None or not results.writers else _by_content(sources)
     images = []
     for image in run:
-        images.append(_again(image, results, run.pipeline, known, reading))
+        images.append(_again(image, results, run.pipeline, sources=known, reading=reading))
         advance()
     whole = replace(run, images=tuple(images))
     results.finish(whole)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hilum.core.look import AXIS, COLOURS, INK
-from hilum.evaluate.metrics.names import METRICS, metric, text
+from hilum.evaluate.metrics.names import METRICS, base, metric, text
 from hilum.report.figures import LINES, WIDTH, Figure, line, plain, png_uri
 from hilum.report.pages import render
 
@@ -32,8 +32,9 @@ GROUPS = {
 
 def run_page(
     name: str,
-    about: str,
     rows: pd.DataFrame,
+    *,
+    about: str,
     settings: str,
     data: Mapping[str, Any],
     results: Mapping[str, Mapping[str, float]],
@@ -56,7 +57,7 @@ def run_page(
         about=about,
         data=data,
         results=results,
-        names=list(dict.fromkeys(n for values in results.values() for n in values)),
+        names=_told(results),
         text=text,
         figures=run_figures(rows) if len(rows) else [],
         sheets=sheets,
@@ -146,11 +147,11 @@ OWN_PARTS = "Each seed draws its own split, order and weights."
 
 def sweep_page(
     recipe: str,
-    watched: str,
-    part: str,
     table: pd.DataFrame,
     figures: Sequence[Figure],
     *,
+    watched: str,
+    part: str,
     same_parts: bool,
 ) -> str:
     """A sweep on one page: the table of its variants, and figures.
@@ -173,6 +174,16 @@ def sweep_page(
 
 def _components(rows: pd.DataFrame) -> list[str]:
     return [c for c in map(str, rows) if c.startswith("val_") and c != "val_loss"]
+
+
+def _told(results: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Every number of the results, but those of one label that only repeat the number of all."""
+    names = dict.fromkeys(n for values in results.values() for n in values)
+    return [
+        name
+        for name in names
+        if name in METRICS or any(v.get(name) != v.get(base(name), "") for v in results.values())
+    ]
 
 
 def _numbers(rows: pd.DataFrame) -> list[str]:
@@ -254,6 +265,7 @@ def _epochs(axes: Axes) -> None:
 
 def _variants(
     axes: Axes,
+    *,
     curves: Mapping[tuple[str, str], pd.DataFrame],
     names: Mapping[str, str],
     name: str,

@@ -31,7 +31,6 @@ from hilum.evaluate.prediction_files import (
     ImagePredictions,
     PredictionFile,
     number_text,
-    open_mask,
     rsna_text,
     siim_text,
 )
@@ -105,6 +104,7 @@ def write_submission(
     path: str | Path,
     challenge: str,
     predictions: PredictionFile,
+    *,
     sample: Path | None = None,
     settings: Settings | None = None,
 ) -> Submission:
@@ -145,7 +145,7 @@ def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) 
             rows[name] = rsna_text(boxes)
     text = challenge_csv(columns, rows.items())
     rsna_predictions(_read(text))
-    return _submission("rsna", text, rows, named, counts)
+    return _submission("rsna", text, len(rows), named, counts=counts)
 
 
 def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
@@ -166,7 +166,12 @@ def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Sett
     text = challenge_csv(columns, ordered.items())
     read_boxes(_read(text), "submission")
     blank = [name for name, (_, known) in studies.items() if not known]
-    return _submission("siim-covid", text, ordered, named, counts, blank, len(studies))
+    submission = _submission("siim-covid", text, len(ordered), named, counts=counts)
+    return replace(
+        submission,
+        answered=submission.answered + len(studies) - len(blank),
+        blank=(*submission.blank, *blank),
+    )
 
 
 def _siim_acr(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
@@ -185,10 +190,10 @@ def _siim_acr(predictions: PredictionFile, sample: Path | None, settings: Settin
         rows[name] = runs.EMPTY
         if image is not None and finding in image.entry.get("masks", {}):
             _square(name, image.size)
-            rows[name] = runs.encode(open_mask(predictions, image, finding, SIDE, SIDE))
+            rows[name] = runs.encode(predictions.mask(image, finding, SIDE, SIDE))
     text = challenge_csv(columns, rows.items())
     masks_of(_read(text), "submission")
-    return _submission("siim-acr", text, rows, named, _Counts())
+    return _submission("siim-acr", text, len(rows), named)
 
 
 CHALLENGES: dict[str, Callable[[PredictionFile, Path | None, Settings], Submission]] = {
@@ -290,7 +295,13 @@ def _boxes(
     real = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     counts.dropped["without an area"] += int((~real).sum())
     kept = boxes[real]
-    return ImagePredictions(kept, scores[real], (finding,) * len(kept), image.whole, {}, size)
+    return ImagePredictions(
+        boxes=kept,
+        scores=scores[real],
+        labels=(finding,) * len(kept),
+        whole=image.whole,
+        size=size,
+    )
 
 
 def _square(name: str, size: tuple[int, int] | None) -> None:
@@ -386,19 +397,19 @@ def _read(text: str) -> pd.DataFrame:
 def _submission(
     challenge: str,
     text: str,
-    rows: Mapping[str, str],
+    rows: int,
     named: _Named,
-    counts: _Counts,
-    blank_studies: Sequence[str] = (),
-    studies: int = 0,
+    *,
+    counts: _Counts | None = None,
 ) -> Submission:
-    blank = [name for name, image in named.rows.items() if image is None]
+    counts = counts or _Counts()
+    blank = tuple(name for name, image in named.rows.items() if image is None)
     return Submission(
         challenge=challenge,
         text=text,
-        rows=len(rows),
-        answered=len(named.rows) - len(blank) + studies - len(blank_studies),
-        blank=(*blank, *blank_studies),
+        rows=rows,
+        answered=len(named.rows) - len(blank),
+        blank=blank,
         unknown=named.unknown,
         clipped=counts.clipped,
         unstated=counts.unstated,

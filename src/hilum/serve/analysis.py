@@ -63,7 +63,7 @@ def check(service: Service, work: Work) -> None:
             _describe(image, stored)
             own = own or _conflict(service, session, image)
         if own is not None or stored is None:
-            settle(service, session, image, "refused", own or "unreadable")
+            settle(service, session, image, state="refused", why=own or "unreadable")
             service.queue.finish(session, work)
             return
         _begin(service, session, image, stored)
@@ -103,7 +103,7 @@ def ask(service: Service, session: Session, image: Image, details: dict[str, Any
     name, queue = str(details["pipeline"]), service.queue
     return queue.add(
         session, ANALYSE, image.id, key=name, priority=image.priority, details=details
-    ) or queue.again(session, ANALYSE, image.id, name, details)
+    ) or queue.again(session, ANALYSE, image.id, key=name, details=details)
 
 
 def link_priors(session: Session, image: Image) -> None:
@@ -200,7 +200,7 @@ def analyse(service: Service, work: Work) -> None:
         loaded = service.pipelines.loaded(name)
     except NotLoaded as error:
         with service.records.write() as session:
-            _without_result(service, session, work, "failed", f"pipeline {name}: {error}")
+            _without_result(service, session, work, state="failed", why=f"pipeline {name}: {error}")
         return
     result_id = hashed(work.subject, loaded.fingerprint)
     with service.records.read() as session:
@@ -214,11 +214,20 @@ def analyse(service: Service, work: Work) -> None:
     result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
     if result.status != "analysed":
         with service.records.write() as session:
-            _without_result(service, session, work, result.status, str(result.reason))
+            _without_result(service, session, work, state=result.status, why=str(result.reason))
         return
     size = service.store.keep_result(result_id, {_name(f): f.content for f in sink.files})
     with service.records.write() as session:
-        _with_result(service, session, work, loaded, result, result_id, sink, size)
+        _with_result(
+            service,
+            session,
+            work,
+            loaded=loaded,
+            answer=result,
+            result_id=result_id,
+            sink=sink,
+            size=size,
+        )
 
 
 def _known(service: Service, session: Session, work: Work, result: Result) -> None:
@@ -269,7 +278,14 @@ def _with_result(
         words = f"analysed by {details['pipeline']} too"
         service.records.say(session, image.id, image.state, words)
     for destination in details["destinations"]:
-        _send(service, session, image, result, destination, bool(details["shown"]))
+        _send(
+            service,
+            session,
+            image,
+            result=result,
+            destination=destination,
+            shown=bool(details["shown"]),
+        )
     service.queue.finish(session, work)
 
 
@@ -287,7 +303,7 @@ def _show(image: Image, answer: ImageResult, radiograph: Radiograph | None, name
 def _without_result(service: Service, session: Session, work: Work, state: str, why: str) -> None:
     image = session.get_one(Image, work.subject)
     if work.details["shown"]:
-        settle(service, session, image, state, why)
+        settle(service, session, image, state=state, why=why)
     else:
         service.records.say(session, image.id, image.state, plain(f"{state}: {why}") or "")
     service.queue.finish(session, work, "failed" if state == "failed" else "done", why)
@@ -316,9 +332,9 @@ def _send(
     for kind in wanted.objects if wanted else ():
         if kind == SOURCE:
             if shown:
-                _deliver(service, session, image, None, destination, kind)
+                _deliver(service, session, image, result=None, destination=destination, kind=kind)
         elif kind in result.files:
-            _deliver(service, session, image, result.id, destination, kind)
+            _deliver(service, session, image, result=result.id, destination=destination, kind=kind)
 
 
 def _deliver(
@@ -353,7 +369,7 @@ def given_up(service: Service, session: Session, work: Work, why: str) -> None:
     if work.kind == CHECK or work.details.get("shown"):
         image = session.get_one(Image, work.subject)
         if image.state not in _SETTLED:
-            settle(service, session, image, "failed", why)
+            settle(service, session, image, state="failed", why=why)
     elif work.kind == ANALYSE:
         service.records.say(session, work.subject, "failed", why)
 

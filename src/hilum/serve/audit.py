@@ -91,7 +91,9 @@ class Audit:
         ).first()
         number, previous = (newest[0] + 1, newest[1]) if newest else (1, FIRST)
         at = self._records.clock()
-        content = self._message(event, at, user, peer, image, study, outcome, text)
+        content = self._message(
+            event, at, user, peer=peer, image=image, study=study, outcome=outcome, text=text
+        )
         entry = AuditEntry(number=number, at=at, message=content, previous=previous)
         entry.hash = _link(number, previous, content)
         session.add(entry)
@@ -194,10 +196,14 @@ class Audit:
         ElementTree.SubElement(root, "AuditSourceIdentification", AuditSourceID=self._node)
         if study is not None:
             digest = hashlib.sha256(study.encode()).hexdigest()[:32]
-            _object(root, digest, "3", "110180", "Study Instance UID (SHA-256)")
+            _object(root, digest, "3", code="110180", words="Study Instance UID (SHA-256)")
         if image is not None:
             _object(
-                root, image, "3", "110181", "hilum image (hash of SOP Instance UID and content)"
+                root,
+                image,
+                "3",
+                code="110181",
+                words="hilum image (hash of SOP Instance UID and content)",
             )
         return ElementTree.tostring(root, encoding="unicode")
 

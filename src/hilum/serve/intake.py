@@ -11,6 +11,7 @@ import hashlib
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hilum.serve import tables
 from hilum.serve.audit import Audit
@@ -67,9 +68,10 @@ class Intake:
             StoreUnavailable, RecordsUnavailable: nothing was kept; ask again later.
         """
         if isinstance(data, Path):
-            content, id, size = _identify_file(data)
+            identity, size = _identify_file(data)
         else:
-            (content, id), size = identify(data), len(data)
+            identity, size = identify(data), len(data)
+        content, id = identity
         self.store.keep(id, data)
         image = tables.Image(
             id=id,
@@ -94,17 +96,24 @@ class Intake:
             return Receipt(id, known.state if known else "received", duplicate=True)
 
 
-def _identify_file(path: Path) -> tuple[str, str, int]:
+def _identify_file(path: Path) -> tuple[Identity, int]:
     """As `identify`, and the size, without holding the file in memory."""
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return *identify(m), len(m)
+            return identify(m), len(m)
     except (OSError, ValueError) as error:
         raise StoreUnavailable("an arriving file is gone or empty") from error
 
 
-def identify(data: bytes | mmap.mmap) -> tuple[str, str]:
-    """SHA-256 of what an object holds, and its id.
+class Identity(NamedTuple):
+    """What an object is known by."""
+
+    content: str  # SHA-256 of what it holds
+    id: str
+
+
+def identify(data: bytes | mmap.mmap) -> Identity:
+    """Content and id.
 
     The file meta information is left out: every node on the way writes its own. SOP instance UID
     and content make the id, so the same object is the same image by whatever way it comes.
@@ -114,7 +123,7 @@ def identify(data: bytes | mmap.mmap) -> tuple[str, str]:
         start, uid = _meta(data)
     with memoryview(data) as whole, whole[start:] as part:
         content = hashlib.sha256(part).hexdigest()
-    return content, hashed(uid, content)
+    return Identity(content, hashed(uid, content))
 
 
 def _meta(data: bytes | mmap.mmap) -> tuple[int, str]:

@@ -98,7 +98,7 @@ def advance(service: Service, work: Work) -> None:
             ups.claim(server, item)
             value = _keep(service, note, claimed=True)
         if not value["images"] and not value["problem"]:
-            value = _take_in(service, config, server, note, item)
+            value = _take_in(service, config, server, note=note, item=item)
         outcome = _outcome(service, value)
         if outcome is None:
             _postpone(service, work, "its images are on their way")

@@ -13,6 +13,7 @@ stage.py       the Lightning module: steps, epochs, what a kill must not lose
 loop.py        a stage from first step to the weights it leaves
 heads.py       raw heads of a network
 evaluation.py  one evaluation, in source pixels, through a bundle's decoding
+images.py      the images of a run, of all its sources and parts
 sheet.py       validation images with truth and prediction
 folder.py      the run's folder: lock, settings, data, page
 run.py         all of it in order

@@ -27,15 +27,18 @@ def label_of(record: pd.Series[Any], name: str) -> float:
 
 
 def boxes_of(
-    source: Source, catalog: Catalog, row: int, width: int, height: int
+    source: Source, catalog: Catalog, row: int, size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]] | None:
     """(n, 4) in the pixels of the image, and their labels, those of the targets alone; None where
     nobody looked.
 
+    Args:
+        size: width and height of the picture, px.
+
     Raises:
         DataError: the picture is of another shape than the frame the boxes were drawn in.
     """
-    everything = catalog.boxes_in(row, width, height)
+    everything = catalog.boxes_in(row, *size)
     if everything is None:
         return None
     names = source.target_labels(everything[1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from hilum.inference.session import RawOutputs
 from hilum.models.model import Model, evaluating
 from hilum.train.annotations import boxes_of, label_of, mask_of
 from hilum.train.export.manifest import SUM, draft
-from hilum.train.heads import heads_of, raw_outputs
+from hilum.train.heads import by_image, heads_of, raw_outputs
 from hilum.train.loader import plain
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage
@@ -83,7 +83,7 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
     """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
     record, frame = catalog.table.iloc[row], image.frame
-    drawn = boxes_of(source, catalog, row, frame.width, frame.height)
+    drawn = boxes_of(source, catalog, row, (frame.width, frame.height))
     labels = {n: label_of(record, n) for n in (*targets.classes, *targets.findings)}
     if len(targets.positive) > 1:
         labels[SUM] = float(np.max([labels.get(name, np.nan) for name in targets.positive]))
@@ -103,20 +103,21 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
 
 
 def evaluate(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, keep: Keep | None = None
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, keep: Keep | None = None
 ) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name.
 
     Args:
         keep: takes the boxes before suppression, of networks that have boxes.
     """
-    raw, manifest = _heads(net, held.images, recipe, spec)
+    raw, losses = _forward(net, held.images, recipe, spec)
+    manifest = _manifest(net, raw, recipe, spec)
     answers = decoded(Decoder(manifest), raw, held.images) if raw else []
     if keep is not None and raw and manifest.has_boxes:
         floor = recipe.train.keep_predictions.floor
         loose = manifest.model_copy(update={"decoding": unsuppressed(manifest.decoding, floor)})
         keep(decoded(Decoder(loose), raw, held.images, masks=False))
-    return losses(net, held.images, recipe, spec) | numbers(held, answers, recipe)
+    return losses | numbers(held, answers, recipe)
 
 
 def numbers(
@@ -142,20 +143,23 @@ def _of_scores(name: str, positive: str) -> bool:
     return name.removesuffix(f"_{positive}") in IMAGE_NUMBERS
 
 
-def losses(
+def _forward(
     net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
-) -> dict[str, float]:
-    """The mean of each loss over the images, as val_<name>, and their sum val_loss."""
+) -> tuple[list[RawOutputs], dict[str, float]]:
+    """The raw heads of each image; the mean of each loss over the images, as val_<name>, and their
+    sum val_loss."""
+    raw: list[RawOutputs] = []
     totals: dict[str, float] = {}
     device = next(net.parameters()).device
     for batch in plain(images, spec, recipe.names, recipe.train.batch):
         with torch.no_grad(), evaluating(net):
-            parts = net.loss(batch.to(device))
+            heads, parts = net.evaluated(batch.to(device))
+        raw += by_image(heads)
         for name, value in parts.items():
             key = f"val_{name}"
             totals[key] = totals.get(key, 0.0) + float(value) * len(batch.boxes)
     out = {name: value / len(images) for name, value in totals.items()}
-    return out | {"val_loss": sum(out.values())}
+    return raw, out | {"val_loss": sum(out.values())}
 
 
 def predictions(
@@ -169,22 +173,23 @@ def raw_predictions(
     net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
 ) -> list[Prediction]:
     """The same, with probability maps instead of masks."""
-    raw, manifest = _heads(net, images, recipe, spec)
+    raw = raw_outputs(net, [tensor(one, spec) for one in images], recipe.train.batch)
+    manifest = _manifest(net, raw, recipe, spec)
     pairs = zip(raw, images, strict=True)
     return [Decoder(manifest)(one, image.frame) for one, image in pairs]
 
 
-def _heads(
-    net: Model, images: Sequence[PreparedImage], recipe: Recipe, spec: Preprocessing
-) -> tuple[list[RawOutputs], Manifest]:
-    """The raw heads of each image and what decodes them."""
-    raw = raw_outputs(net, [tensor(one, spec) for one in images], recipe.train.batch)
-    return raw, draft(recipe, net, heads_of(raw[0]) if raw else [], spec)
+def _manifest(
+    net: Model, raw: Sequence[RawOutputs], recipe: Recipe, spec: Preprocessing
+) -> Manifest:
+    """What decodes these raw heads."""
+    return draft(recipe, net, heads_of(raw[0]) if raw else [], spec)
 
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide = {"score_floor": floor, "nms_iou": 1.0, "max_boxes": MOST, "component_weights": {}}
+    wide: dict[str, Any] = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST}
+    wide |= {"component_weights": {}, "score_floor": floor}
     return decoding.model_copy(update=wide)
 
 

@@ -175,12 +175,12 @@ class RunFolder:
             rows.to_parquet(temporary)
         page = run_page(
             self.recipe.name,
-            self.recipe.about,
             rows,
-            yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False),
-            self.data,
-            self.results,
-            sorted((self.path / "samples").glob("*.png")),
+            about=self.recipe.about,
+            settings=yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False),
+            data=self.data,
+            results=self.results,
+            samples=sorted((self.path / "samples").glob("*.png")),
         )
         write_text(self.path / "index.html", page)
         self.drawn = time.monotonic()

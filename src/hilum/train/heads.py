@@ -53,8 +53,12 @@ def raw_outputs(
     with evaluating(net):
         for start in range(0, len(images), batch):
             stacked = torch.from_numpy(np.stack(images[start : start + batch])).to(device)
-            raw = net(stacked)
-            values = {name: raw[name].float().cpu().numpy() for name in exported(raw)}
-            for i in range(len(stacked)):
-                out.append(RawOutputs(**{name: value[i] for name, value in values.items()}))
+            out += by_image(net(stacked))
     return out
+
+
+def by_image(raw: Mapping[str, Tensor]) -> list[RawOutputs]:
+    """The exported heads of a batch, image by image."""
+    values = {name: raw[name].float().cpu().numpy() for name in exported(raw)}
+    each = zip(*values.values(), strict=True)
+    return [RawOutputs(**dict(zip(values, one, strict=True))) for one in each]

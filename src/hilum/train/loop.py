@@ -101,7 +101,7 @@ def fit(
     pl.seed_everything(plan.seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     net.to(memory_format=torch.channels_last)
-    stage = Stage(net, plan, out, evaluate, epoch_end)
+    stage = Stage(net, plan, out, evaluate=evaluate, epoch_end=epoch_end)
     if stage.done < plan.steps and not stage.late:
         _train(stage, draw)
     net.cpu()

@@ -108,7 +108,7 @@ def _tile(sample: Sample, words: str) -> Picture:
     for name, mask in sample.masks.items():
         draw_outline(picture, canvas, mask == 1, LUNG if name in LUNGS else MASK)
     for box, label in zip(sample.boxes_px, sample.labels, strict=True):
-        draw_box(picture, canvas, box, TRUTH, label)
+        draw_box(picture, canvas, box, colour=TRUTH, words=label)
     if words:
         draw_words(picture, words, 5, SIDE - 22, size=12)
     return picture

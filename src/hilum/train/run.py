@@ -1,4 +1,4 @@
-"""A recipe and a data folder -> a run: sources, split, images, stages, numbers.
+"""A recipe and a data folder -> a run: images, stages, numbers.
 
 The order of one training, from top to bottom; each step is a module of its own.
 """
@@ -6,13 +6,11 @@ The order of one training, from top to bottom; each step is a module of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
 
-from hilum.core.errors import ConfigError, DataError
+from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
@@ -23,30 +21,16 @@ from hilum.models.folded import settle, unfolded
 from hilum.models.model import Model
 from hilum.models.registry import bare_model, build_model
 from hilum.models.weights import WEIGHTS, read_weights
-from hilum.train.cache import cached_rows
-from hilum.train.evaluation import Held, evaluate, hold
+from hilum.train.evaluation import Held, evaluate
 from hilum.train.folder import RunFolder, locked
+from hilum.train.images import Images, RunData, check_images
 from hilum.train.loader import Sampler, sampler
 from hilum.train.loop import FINISHED, average_weights, fit, some_images
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
-from hilum.train.samples import Prepared, PreparedImage, without_copies
-from hilum.train.sheet import draw_samples
-from hilum.train.sources import Source, open_sources
-from hilum.train.splits import PARTS, Parts, split_sources
+from hilum.train.samples import PreparedImage
+from hilum.train.sheet import draw_samples, shows
 from hilum.train.stage import STATE, Plan, save_weights
-
-SHOWN = 20  # names in a message
-
-
-@dataclass(slots=True)
-class Images:
-    """The images of a run at one size, and what was left out of them."""
-
-    train: list[PreparedImage]
-    held: dict[str, Held]  # "validation", "test"
-    unreadable: dict[str, str] = field(default_factory=dict)  # source/image -> reason
-    copies: int = 0  # training images that show a held-out picture
 
 
 def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> Path:
@@ -64,33 +48,24 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     with locked(out), spoken():
         folder = RunFolder(out, recipe)
         folder.check()
-        doing(f"{recipe.name}: reading catalogs")
-        sources = open_sources(recipe, data)
-        parts = split_sources(recipe, sources, folder.split or split)
-        rows = parts.rows(sources, recipe.fold)
+        run_data = RunData.read(
+            recipe, data, cache=out.parent / "cache", split=folder.split or split
+        )
         size = recipe.size_of(next(iter(recipe.stages)))
-        images = prepare(recipe, sources, rows, size, out.parent / "cache")
+        images = run_data.images(size)
         check_images(recipe, images)
         net = build_model(recipe.model, size, recipe.names, recipe.seed)
         if recipe.train.start:
             start_from(net, recipe.train.start)
         if ranks.first():
-            account = _account(recipe, sources, data, parts, images)
-            _begin(folder, net, images, parts, account, _content(recipe, sources, rows))
-        net, images = _stages(folder, sources, rows, net, images)
+            _begin(folder, run_data, net, images)
+        net, images = _stages(folder, run_data, net, images)
         if ranks.first():
             _finish(folder, net, images)
     return out
 
 
-def _begin(
-    folder: RunFolder,
-    net: Model,
-    images: Images,
-    parts: Parts,
-    account: Mapping[str, Any],
-    content: str,
-) -> None:
+def _begin(folder: RunFolder, data: RunData, net: Model, images: Images) -> None:
     """Numbers of the untrained network; what the run is, written down."""
     recipe, held = folder.recipe, images.held["validation"]
     untrained = folder.results.get("untrained")
@@ -99,21 +74,16 @@ def _begin(
         size = recipe.size_of(next(iter(recipe.stages)))
         untrained = evaluate(net, held, recipe, recipe.spec_at(size))
         _check_watched(recipe, untrained)
+    account = data.account(images)
     for reason, count in account["left_out"].items():
         if count:
             say("left out: %d %s", count, reason)
-    folder.begin(parts.split, account, content)
+    folder.begin(data.parts.split, account, data.content)
     if untrained is not None:
         folder.record("untrained", untrained)
 
 
-def _stages(
-    folder: RunFolder,
-    sources: Sequence[Source],
-    rows: Mapping[str, Mapping[str, list[int]]],
-    net: Model,
-    images: Images,
-) -> tuple[Model, Images]:
+def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tuple[Model, Images]:
     """Every stage in its order; the network, and the images of the last."""
     recipe, out = folder.recipe, folder.path
     size = recipe.size_of(next(iter(recipe.stages)))
@@ -123,9 +93,10 @@ def _stages(
     for plan in every:
         if plan.spec.size != size:
             size = plan.spec.size
-            images = prepare(recipe, sources, rows, size, out.parent / "cache")
-            weights = net.state_dict()
-            net = bare_model(recipe.model, size, recipe.names, recipe.seed, weights)
+            images = data.images(size)
+            net = bare_model(
+                recipe.model, size, recipe.names, seed=recipe.seed, weights=net.state_dict()
+            )
         held = images.held["validation"]
 
         def numbers(
@@ -133,10 +104,13 @@ def _stages(
         ) -> dict[str, float]:
             if not recipe.train.keep_predictions.wants(epoch):
                 return evaluate(one, held, recipe, plan.spec)
-            return evaluate(one, held, recipe, plan.spec, partial(_keep, folder, held, epoch))
+            keep = partial(_keep, folder, held, epoch)
+            return evaluate(one, held, recipe, plan.spec, keep=keep)
 
         def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
-            draw_samples(one, held, recipe, plan.spec, out / "samples", epoch)
+            if shows(epoch):
+                file = out / "samples" / f"epoch-{epoch:03d}.png"
+                draw_samples(one, held, recipe, plan.spec, file)
             folder.write_page()
 
         validates = bool(held.images)
@@ -171,6 +145,9 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
         if held.images and part not in folder.results:
             doing(f"{recipe.name}: evaluating the {part} part")
             folder.record(part, evaluate(net, held, recipe, recipe.spec))
+    file = folder.path / "samples" / "finished-network.png"
+    if images.held["validation"].images and not file.is_file():
+        draw_samples(net, images.held["validation"], recipe, recipe.spec, file)
     save_weights(net.state_dict(), folder.path / WEIGHTS)
     folder.write_page(now=True)
     for name in recipe.stages:
@@ -227,59 +204,6 @@ def _sampler(recipe: Recipe, stage: str, images: Sequence[PreparedImage]) -> Sam
     )
 
 
-def prepare(
-    recipe: Recipe,
-    sources: Sequence[Source],
-    rows: Mapping[str, Mapping[str, list[int]]],
-    size: int,
-    cache: Path,
-) -> Images:
-    """Every image of every part at one size, without copies of held-out pictures in training."""
-    spec, ready = recipe.spec_at(size), dict[str, dict[str, Prepared]]()
-    for part in PARTS:
-        for one in sources:
-            own = rows[part][one.name]
-            if part == "train":  # what is not trusted may be all that is known of an image
-                own = [row for row in own if one.teaching[row]]
-            kept = cache if one.options.cache else None
-            ready.setdefault(part, {})[one.name] = cached_rows(one, own, spec, kept)
-    held = {part: hold(sources, ready[part]) for part in PARTS if part != "train"}
-    train = [image for one in sources for image in ready["train"][one.name].images]
-    away = [image for part in held.values() for image in part.images]
-    images = without_copies(train, away)
-    lost = {
-        k: v for part in ready.values() for one in part.values() for k, v in one.unreadable.items()
-    }
-    for name, reason in list(lost.items())[:SHOWN]:
-        say("left out, cannot be read: %s: %s", name, reason)
-    if len(lost) > SHOWN:
-        say("and %d more, see data.json", len(lost) - SHOWN)
-    counts = {"train": len(images), **{part: len(one) for part, one in held.items()}}
-    say(
-        "%s at %d px; %d copies of held-out pictures left out",
-        ", ".join(f"{part} {count}" for part, count in counts.items()),
-        size,
-        len(train) - len(images),
-    )
-    return Images(images, held, lost, len(train) - len(images))
-
-
-def check_images(recipe: Recipe, images: Images) -> None:
-    """Raises DataError where there is nothing to train on, or to choose the best epoch by."""
-    if not images.train:
-        raise DataError(f"recipe {recipe.name}: no image is left to train on")
-    if not images.held["validation"].images and _validates(recipe):
-        raise DataError(
-            f"recipe {recipe.name}: no image is left to validate with; a larger share of "
-            "hold_out.validation, or more images, are needed"
-        )
-
-
-def _validates(recipe: Recipe) -> bool:
-    shares = [one.hold_out.validation for one in recipe.data if one.hold_out is not None]
-    return recipe.fold is not None or any(shares)
-
-
 def start_from(net: Model, source: str) -> None:
     """Begin from another network's weights, and say what fitted: heads for other labels stay new.
 
@@ -305,43 +229,3 @@ def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:
                 f"{place}: {unknown('number', name, numbers)} These are what the validation images "
                 "allow: without a finding among them there is no ap50, auc or mcc."
             )
-
-
-def _account(
-    recipe: Recipe, sources: Sequence[Source], data: Path, parts: Parts, images: Images
-) -> dict[str, Any]:
-    """What data.json says: where from, how many, what was left out and why."""
-    counts = {"train": len(images.train), **{p: len(one) for p, one in images.held.items()}}
-    filtered = {f"{one.name}: {reason}": n for one in sources for reason, n in one.left_out.items()}
-    return {
-        "set": ", ".join(one.name for one in sources),
-        "folder": str(data.resolve()),
-        "images": counts,
-        "sources": {
-            one.name: {
-                "set": one.catalog.name,
-                "train": sum(image.source == one.name for image in images.train),
-                **{part: len(held.of(one.name)) for part, held in images.held.items()},
-            }
-            for one in sources
-        },
-        "left_out": {
-            **filtered,
-            **parts.left_out,
-            "copies of held-out pictures": images.copies,
-            "unreadable": len(images.unreadable),
-        },
-        "unreadable": images.unreadable,
-        "notes": [note for one in sources for note in one.catalog.notes],
-    }
-
-
-def _content(
-    recipe: Recipe, sources: Sequence[Source], rows: Mapping[str, Mapping[str, list[int]]]
-) -> str:
-    """All that tells one data set and split from another."""
-    tables = {
-        one.name: one.lessons.table.to_json(orient="records", default_handler=str)
-        for one in sources
-    }
-    return f"{tables}{rows}"

@@ -115,7 +115,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     if (label == 1).any():
         label[label != 1] = 0  # one class is true, so the others are not
     size = radiograph.width, radiograph.height
-    drawn = boxes_of(source, catalog, row, *size)
+    drawn = boxes_of(source, catalog, row, size)
     names = () if drawn is None else drawn[1]
     boxes: NDArray[np.float32] | None = None
     if drawn is not None:
@@ -132,8 +132,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
             masks[name] = _weak(masks, name, spec.size)
     for name in targets.labels:
         if name in targets.masks and name not in masks and boxes is not None:
-            own = np.array([one == name for one in names], bool)
-            masks[name] = _from_boxes(boxes[own], spec.size)
+            masks[name] = _from_boxes(boxes, names, name, spec.size)
     return PreparedImage(
         image_id=str(record["image_id"]),
         source=source.name,
@@ -161,9 +160,22 @@ def _weak(masks: dict[str, NDArray[np.uint8]], name: str, size: int) -> NDArray[
     return np.where(marked, 1, np.where(lungs == 1, UNKNOWN, 0)).astype(np.uint8)
 
 
-def _from_boxes(boxes: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """A weak mask: the inner ellipse of a box is opacity, the rest of the box unknown."""
+def drawn_masks(image: PreparedImage) -> dict[str, NDArray[np.uint8]]:
+    """Its masks without those that were made of its boxes."""
+    boxes, labels = image.boxes, image.box_labels
+    return {
+        name: mask
+        for name, mask in image.masks.items()
+        if boxes is None or not np.array_equal(mask, _from_boxes(boxes, labels, name, len(mask)))
+    }
+
+
+def _from_boxes(
+    boxes: NDArray[np.float32], labels: Sequence[str], name: str, size: int
+) -> NDArray[np.uint8]:
+    """A weak mask: the inner ellipse of a box of that label is it, the rest of the box unknown."""
     mask = np.zeros((size, size), np.uint8)
+    boxes = boxes[np.array([label == name for label in labels], bool)]
     for x1, y1, x2, y2 in boxes:
         corner, far = (round(float(x1)), round(float(y1))), (round(float(x2)), round(float(y2)))
         cv2.rectangle(mask, corner, far, UNKNOWN, -1)

@@ -22,31 +22,32 @@ from hilum.report.drawing import (
 )
 from hilum.train.evaluation import Held, predictions
 from hilum.train.recipe import Recipe
-from hilum.train.samples import LUNGS, PreparedImage
+from hilum.train.samples import LUNGS, PreparedImage, drawn_masks
 
 EVERY, MOST, COLUMNS, SIDE = 5, 8, 4, 256
 FLOOR = 0.3  # boxes below this score are not drawn
 
 
-def draw_samples(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, folder: Path, epoch: int
-) -> None:
-    """`folder/epoch-NNN.png` for the first and every fifth epoch; positives first."""
-    if epoch != 1 and epoch % EVERY:
-        return
+def shows(epoch: int) -> bool:
+    """Whether an epoch is drawn: the first and every fifth."""
+    return epoch == 1 or epoch % EVERY == 0
+
+
+def draw_samples(net: Model, held: Held, recipe: Recipe, spec: Preprocessing, file: Path) -> None:
+    """Some validation images, positives first."""
     chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
     chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]
     answers = predictions(net, chosen, recipe, spec)
     tiles = [_tile(one, own, recipe) for one, own in zip(chosen, answers, strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / f"epoch-{epoch:03d}.png", encoded(sheet(tiles, COLUMNS)))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, encoded(sheet(tiles, COLUMNS)))
 
 
 def _tile(image: PreparedImage, findings: Findings, recipe: Recipe) -> Picture:
     """In the square, which is what the network sees."""
     canvas = canvas_of(image.image.shape, SIDE)
     picture = base(image.image, canvas)
-    for name, mask in image.masks.items():
+    for name, mask in drawn_masks(image).items():
         if name not in LUNGS:
             draw_outline(picture, canvas, mask == 1, TRUTH)
     for name, own in findings.masks.items():
@@ -57,7 +58,7 @@ def _tile(image: PreparedImage, findings: Findings, recipe: Recipe) -> Picture:
     places = image.frame.boxes_to_square(findings.boxes_px)
     for box, score in zip(places, findings.scores, strict=True):
         if score >= FLOOR:
-            draw_box(picture, canvas, box, PREDICTION, f"{score:.2f}")
+            draw_box(picture, canvas, box, colour=PREDICTION, words=f"{score:.2f}")
     classes = {
         n: findings.image_scores[n] for n in recipe.names.classes if n in findings.image_scores
     }

@@ -11,8 +11,9 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -201,31 +202,62 @@ def sweep(grid: Grid, data: Path, out: Path, *, split: Path | None = None) -> pd
         split: of every run; otherwise each makes its own.
     """
     with locked(out):
-        return _sweep(grid, data, out, split)
+        return _sweep(_Task(grid=grid, data=data, split=split), out)
 
 
-def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFrame:
-    variants = grid.named() if grid.search is None else {}
-    rows, curves = [], {}
-    seen: dict[str, float] = {}  # numbers that some variant has
-    plan = [(variant, repeat) for variant in variants for repeat in grid.repeats]
-    for variant, repeat in plan:  # every recipe is checked before the first run begins
-        recipe_of(grid, variants[variant], repeat)
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What every run of a sweep has in common."""
+
+    grid: Grid
+    data: Path
+    split: Path | None
+
+    def numbers(self, recipe: Recipe, out: Path) -> dict[str, float]:
+        """Metric -> value of one run, which is trained if it is not there."""
+        folder, part = RunFolder(out, recipe), self.grid.part
+        folder.check()  # numbers of other settings are not taken for these
+        if not (out / "weights.safetensors").is_file():
+            run(recipe, self.data, out, split=self.split)
+        numbers = folder.results.get(part, {})
+        if not numbers:
+            raise ConfigError(f"{out} has no {part} part; change data.hold_out or use folds")
+        return numbers
+
+
+class _Run(NamedTuple):
+    """One run of a sweep."""
+
+    variant: str
+    repeat: str
+    changes: dict[str, Any]
+    folder: Path
+
+
+def _sweep(task: _Task, out: Path) -> pd.DataFrame:
+    grid = task.grid
+    plan = [
+        _Run(variant, repeat, changes, out / folder_name(variant) / repeat)
+        for variant, changes in (grid.named() if grid.search is None else {}).items()
+        for repeat in grid.repeats
+    ]
+    for one in plan:  # every recipe is checked before the first run begins
+        recipe_of(grid, one.changes, one.repeat)
     groups = grid.groups()
     write_text(out / "sweep.json", grid.model_dump_json(indent=1))
     if grid.search is not None:
-        entries = list(_search(grid, grid.search, data, out, split))
-    else:
-        entries = [(v, repeat, variants[v], out / folder_name(v) / repeat) for v, repeat in plan]
-    for done, (variant, repeat, changes, folder) in enumerate(entries):
-        say("run %d of %d: %s, %s", done + 1, len(entries), variant, repeat)
-        recipe = recipe_of(grid, changes, repeat)
-        numbers = _numbers(grid, recipe, data, folder, split)
+        plan = list(_search(task, grid.search, out))
+    rows, curves = [], {}
+    seen: dict[str, float] = {}  # numbers that some variant has
+    for done, one in enumerate(plan):
+        say("run %d of %d: %s, %s", done + 1, len(plan), one.variant, one.repeat)
+        recipe = recipe_of(grid, one.changes, one.repeat)
+        numbers = task.numbers(recipe, one.folder)
         seen |= numbers
         _known(seen, grid.metric)
         undefined = {grid.metric: float("nan")}
-        rows.append({"variant": variant, "repeat": repeat, **undefined, **numbers})
-        curves[variant, repeat] = metrics(recipe.stages, folder)
+        rows.append({"variant": one.variant, "repeat": one.repeat, **undefined, **numbers})
+        curves[one.variant, one.repeat] = metrics(recipe.stages, one.folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
@@ -235,32 +267,22 @@ def _sweep(grid: Grid, data: Path, out: Path, split: Path | None) -> pd.DataFram
         for figure in figures:
             figure.save(out)
         page = sweep_page(
-            grid.recipe, grid.metric, grid.part, table, figures, same_parts=split is not None
+            grid.recipe,
+            table,
+            figures,
+            watched=grid.metric,
+            part=grid.part,
+            same_parts=task.split is not None,
         )
         write_text(out / "index.html", page)
     return table
 
 
-def _numbers(
-    grid: Grid, recipe: Recipe, data: Path, out: Path, split: Path | None
-) -> dict[str, float]:
-    """Metric -> value of one run, which is trained if it is not there."""
-    folder = RunFolder(out, recipe)
-    folder.check()  # numbers of other settings are not taken for these
-    if not (out / "weights.safetensors").is_file():
-        run(recipe, data, out, split=split)
-    numbers = folder.results.get(grid.part, {})
-    if not numbers:
-        raise ConfigError(f"{out} has no {grid.part} part; change data.hold_out or use folds")
-    return numbers
-
-
-def _search(
-    grid: Grid, search: SearchOptions, data: Path, out: Path, split: Path | None
-) -> Iterator[tuple[str, str, dict[str, Any], Path]]:
+def _search(task: _Task, search: SearchOptions, out: Path) -> Iterator[_Run]:
     """Optuna's trials, by their numbers on validation; kept in a file, so that a search goes on."""
     import optuna
 
+    grid = task.grid
     direction = "maximize" if higher_is_better(grid.metric) else "minimize"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -276,14 +298,13 @@ def _search(
         if number not in params:
             asked = study.ask()
             params[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
-        folder = _folder(out, number)
-        recipe = recipe_of(grid, params[number], repeat)
-        numbers = _numbers(grid, recipe, data, folder, split)
+        trial = _Run(f"trial-{number}", repeat, params[number], out / f"trial-{number}")
+        numbers = task.numbers(recipe_of(grid, trial.changes, repeat), trial.folder)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
             value = _known(numbers, grid.metric)
             failed = None if value == value else optuna.trial.TrialState.FAIL
             study.tell(number, None if failed else value, failed)
-        yield f"trial-{number}", repeat, params[number], folder
+        yield trial
 
 
 def _known(numbers: Mapping[str, Any], metric: str) -> Any:
@@ -296,10 +317,6 @@ def _known(numbers: Mapping[str, Any], metric: str) -> Any:
 def folder_name(variant: str) -> str:
     """A variant's folder, one below the sweep's: `augment=replication/light` has a slash."""
     return re.sub(r"[^\w.,=+-]+", "-", variant)
-
-
-def _folder(out: Path, number: int) -> Path:
-    return out / f"trial-{number}"
 
 
 def _suggest(trial: Any, key: str, values: Sequence[Any]) -> Any:
@@ -326,13 +343,15 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
     for variant in runs["variant"].unique():
         own = runs[runs["variant"] == variant].set_index("repeat")[metric]
         paired = (own - base).dropna().to_numpy(float)
-        value, low, high = _interval(own.dropna().to_numpy(float), level)
-        row = {"variant": variant, "runs": len(own), "value": value, "low": low, "high": high}
+        mean = _interval(own.dropna().to_numpy(float), level)
+        row = {"variant": variant, "runs": len(own), **mean._asdict()}
         if variant != first:
-            mean, under, over = _interval(paired, level)
-            sure = under > 0 or over < 0
-            row |= {"difference": mean, "difference_low": under, "difference_high": over}
-            row["verdict"] = ("higher" if mean > 0 else "lower") if sure else "no difference shown"
+            apart = _interval(paired, level)
+            sure = apart.low > 0 or apart.high < 0
+            row |= {"difference": apart.value}
+            row |= {"difference_low": apart.low, "difference_high": apart.high}
+            higher = "higher" if apart.value > 0 else "lower"
+            row["verdict"] = higher if sure else "no difference shown"
             if not len(paired):
                 row["verdict"] = f"has no {metric}"
             elif len(paired) == 1:
@@ -341,9 +360,15 @@ def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
+class _Mean(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+
+def _interval(values: np.ndarray, level: float) -> _Mean:
     mean = float(values.mean()) if len(values) else float("nan")
     if len(values) < 2:
-        return mean, float("nan"), float("nan")
+        return _Mean(value=mean, low=float("nan"), high=float("nan"))
     half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values))
-    return mean, mean - half, mean + half
+    return _Mean(value=mean, low=mean - half, high=mean + half)

@@ -90,6 +90,18 @@ def test_the_files_say_which_part_of_the_body_they_show(catalog: Catalog) -> Non
     assert summary.files.body_parts().tolist() == ["CHEST"] * 3
 
 
+def test_what_only_the_files_say_stands_under_samples_and_is_counted(catalog: Catalog) -> None:
+    """As in RSNA, whose tables know neither age nor sex nor view."""
+    table = catalog.table.assign(age=np.nan, sex="", view="")
+    silent = Catalog("silent", table, catalog.root)
+    summary = Summary(silent, read_files(silent))
+    assert "PA" in explore_page(summary, [])
+    people = next(plot for plot in plots(summary) if plot.name == "people")
+    ages, sexes = len(summary.ages()), len(summary.column("sex"))
+    assert ages == sexes == 3  # the fourth cannot be read
+    assert f"age of {ages}, sex of {sexes}, view of 3 of 4 images" in people.caption
+
+
 def test_box_centres_are_shares_of_their_own_image(catalog: Catalog) -> None:
     boxes = Summary(catalog).boxes
     assert len(boxes) == 3

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, SPLIT, ledger, open_source
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
 
 NOTED = ("no-file", "no-label")  # by the reader itself
-OUT = typer.Option(..., "--out", help="The catalog to write (Parquet).")
 
 
 def catalog(
-    source: Path = SOURCE,
-    out: Path = OUT,
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
-    split: Path | None = SPLIT,
-    part: str = PART,
+    source: Path = options.SOURCE,
+    out: Path = options.output("The catalog to write (Parquet)."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
+    split: Path | None = options.SPLIT,
+    part: str = options.PART,
     known: list[str] = typer.Option(
         [], help="Only images of which this column is annotated: boxes, mask_NAME; repeatable."
     ),
@@ -30,7 +30,7 @@ def catalog(
         [], help="OLD=NEW: a finding (label, box, mask) under another name; repeatable."
     ),
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write a data set's catalog: one row an image, with labels, boxes, masks and patients.
 
@@ -43,7 +43,7 @@ def catalog(
     from hilum.cli.common import print_json
     from hilum.data.check.findings import check
 
-    content = open_source(source, set_name, options, split, root, part)
+    content = open_source(source, set_name, option, split=split, root=root, part=part)
     for column in known:
         content = _annotated(content, column)
     content = _renamed(content, rename) if rename else content

@@ -6,23 +6,22 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
-
-OUT = typer.Option(..., "--out", help="Folder for problems.csv, index.html and the memory.")
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
 
 def check(
-    source: Path = SOURCE,
-    out: Path = OUT,
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder for problems.csv, index.html and the memory."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
     gate: bool = typer.Option(
         True, help="Look at the pixels as `hilum predict` does: no chest, lateral, several in one."
     ),
-    workers: int = typer.Option(0, min=0, help="Files read at once; 0: one a core."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    workers: int = options.READERS,
+    as_json: bool = options.JSON,
 ) -> None:
     """Find unreadable, duplicate, mislabelled and suspicious images; a rerun resumes.
 
@@ -39,7 +38,7 @@ def check(
     from hilum.inference.pipeline import Pipeline
     from hilum.report.check import check_page
 
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     total = int((catalog.table["path"] != "").sum())
     looks = None
     if files and gate:
@@ -51,7 +50,11 @@ def check(
     report = findings.check(catalog, tracked(facts, "reading", total))
     write_text(out / "problems.csv", to_csv(report.problems))
     html = check_page(
-        catalog, report.problems, report.counts(), findings.REMEDIES, len(report.facts)
+        catalog,
+        report.problems,
+        report.counts(),
+        remedies=findings.REMEDIES,
+        read=len(report.facts),
     )
     write_text(out / "index.html", html)
     if fix:

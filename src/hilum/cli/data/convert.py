@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, PART, SET_NAME, SOURCE, SPLIT, ledger, open_source
+from hilum.cli import common, options
+from hilum.cli.data.sources import ledger, open_source
+
+if TYPE_CHECKING:
+    from hilum.data import Catalog
+    from hilum.data.enrich import Enrichment
+    from hilum.data.images import Pictures
 
 
 class MasksFrom(StrEnum):
@@ -17,37 +24,32 @@ class MasksFrom(StrEnum):
     BOXES = "boxes"
 
 
-OUT = typer.Option(..., "--out", help="Folder to write into; new, empty, or of a run to go on.")
-
-
 def convert(
-    source: Path = SOURCE,
-    out: Path = OUT,
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder to write into; new, empty, or of a run to go on."),
     to: str = typer.Option(
         ...,
         help="Pictures: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
         "masks, rle.",
     ),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
     bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
-    window: tuple[float, float] | None = typer.Option(
-        None, help="Pictures: centre and width for reading, instead of each file's own window."
-    ),
-    workers: int = typer.Option(0, min=0, help="Pictures: files at once; 0: one a core."),
+    window: tuple[float, float] | None = options.WINDOW,
+    workers: int = options.READERS,
     mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
     masks_from: MasksFrom = typer.Option(
         MasksFrom.MASKS, "--from", help="Boxes: filled, those of label --mask or all."
     ),
-    split: Path | None = SPLIT,
-    part: str = PART,
+    split: Path | None = options.SPLIT,
+    part: str = options.PART,
     enrich: str = typer.Option(
         "", help="Pictures: add augmented copies by this policy to the training part."
     ),
     label: str = typer.Option("", help="--enrich: make positives and negatives of it equal."),
-    seed: int = typer.Option(0, min=0, help="--enrich: the same seed makes the same copies."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    seed: int = options.SEED,
+    as_json: bool = options.JSON,
 ) -> None:
     """Write a data set's radiographs as PNG or WebP, or its annotations for another tool.
 
@@ -67,11 +69,8 @@ def convert(
     Example: hilum data convert siim/ --set siim-acr --split split.json --to png --size 512
     --enrich pneumothorax --label pneumothorax --out siim-512
     """
-    from hilum.cli import common
     from hilum.core.errors import ConfigError
-    from hilum.data.convert import convert as write
     from hilum.data.enrich import Enrichment
-    from hilum.data.export import LEFT_OUT, export
     from hilum.data.images import FORMS, Pictures
 
     boxes = masks_from is MasksFrom.BOXES
@@ -83,32 +82,54 @@ def convert(
         raise ConfigError(
             f"--size, --bits, --window and --enrich belong to {' and '.join(FORMS)}, not to {to}"
         )
-    wanted = Pictures(to, bits, size, window) if to in FORMS else None
+    pictures = Pictures(to, bits, size, window) if to in FORMS else None
     more = Enrichment(enrich, label, seed) if enrich else None
-    catalog = open_source(source, set_name, options, split, part=part)
-    if wanted is None:
-        written = write(catalog, to, out, mask, from_boxes=boxes)
-        counts = {"images": written.images, "left_out": written.left_out}
-        text, refused = f"{written.left_out} without annotation left out", 0
+    catalog = open_source(source, set_name, option, split, part=part)
+    if pictures is None:
+        written = _annotations(catalog, to, out, mask=mask, from_boxes=boxes)
     else:
-        with common.progress("writing", len(catalog)) as advance:
-            exported = export(
-                catalog,
-                wanted,
-                out,
-                enrichment=more,
-                workers=workers or common.cores(),
-                advance=advance,
-            )
-        catalog, refused = exported.catalog, len(exported.left_out)
-        counts = {"images": exported.images, "left_out": refused}
-        text = f"{refused} left out" + (f", see {out / LEFT_OUT}" if refused else "")
-        if more:
-            counts["augmented_copies"] = exported.copies
-            text += f"; {exported.copies} augmented copies added"
+        written = _pictures(catalog, pictures, out, more=more, workers=workers)
     if as_json:
-        common.print_json(counts | ledger(catalog))
+        common.print_json(written.counts | ledger(written.catalog))
     else:
-        typer.echo(f"{counts['images']} images in {out}; {text}")
-    if refused:
+        typer.echo(f"{written.counts['images']} images in {out}; {written.text}")
+    if written.refused:
         raise typer.Exit(common.SOME_REFUSED)
+
+
+class _Written(NamedTuple):
+    catalog: Catalog
+    counts: dict[str, int]
+    text: str  # what was left out
+    refused: int  # files that cannot be read
+
+
+def _annotations(
+    catalog: Catalog, form: str, out: Path, *, mask: str, from_boxes: bool
+) -> _Written:
+    from hilum.data.convert import convert as write
+
+    written = write(catalog, form, out, mask, from_boxes=from_boxes)
+    return _Written(
+        catalog=catalog,
+        counts={"images": written.images, "left_out": written.left_out},
+        text=f"{written.left_out} without annotation left out",
+        refused=0,
+    )
+
+
+def _pictures(
+    catalog: Catalog, wanted: Pictures, out: Path, *, more: Enrichment | None, workers: int
+) -> _Written:
+    from hilum.data.export import LEFT_OUT, export
+
+    workers = workers or common.cores()
+    with common.progress("writing", len(catalog)) as advance:
+        done = export(catalog, wanted, out, enrichment=more, workers=workers, advance=advance)
+    refused = len(done.left_out)
+    counts = {"images": done.images, "left_out": refused}
+    text = f"{refused} left out" + (f", see {out / LEFT_OUT}" if refused else "")
+    if more:
+        counts["augmented_copies"] = done.copies
+        text += f"; {done.copies} augmented copies added"
+    return _Written(catalog=done.catalog, counts=counts, text=text, refused=refused)

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
-
-OUT = typer.Option(..., "--out", help="Folder for index.html and figures/*.png.")
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
 
 def explore(
-    source: Path = SOURCE,
-    out: Path = OUT,
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("Folder for index.html and figures/*.png."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
     samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
-    seed: int = typer.Option(0, min=0, help="The same seed samples the same files."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    seed: int = options.SEED,
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw classes, boxes, people and files of a data set into one page that needs no network.
 
@@ -31,7 +30,7 @@ def explore(
     from hilum.data.explore.figures import plots
     from hilum.report.explore import explore_page
 
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     with progress("reading and drawing"):
         facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
         summary = Summary(catalog, facts)

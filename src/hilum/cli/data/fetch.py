@@ -6,17 +6,18 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
+
 NAME = typer.Argument(..., help="rsna, siim-covid, siim-acr, nih, vindr.")
-OUT = typer.Option(..., "--out", help="New folder for the set; one that is there is verified.")
 
 
 def fetch(
     name: str = NAME,
-    out: Path = OUT,
+    out: Path = options.output("New folder for the set; one that is there is verified."),
     accept_licence: bool = typer.Option(
         False, "--accept-licence", help="Accept the set's terms, which are shown."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Download a set, unpack and verify it; a rerun goes on where the download broke off.
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
+
 
 def label_reports(
     reports: Path = typer.Argument(..., help="A CSV with a text column, one report a row."),
-    out: Path = typer.Option(..., "--out", "-o", help="The CSV of labels; never overwritten."),
+    out: Path = options.output("The CSV of labels; never overwritten."),
     text: str = typer.Option("report", help="Column of the text."),
     key: str = typer.Option("", help="Column that names a report; default: the first other one."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Label findings by rules of words, with negation and doubt: 1 there, 0 denied, blank unknown.
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import typer
 
-OUT = typer.Option(..., "--out", help="Folder to write into; must be new or empty.")
+from hilum.cli import options
 
 
 def phantom(
-    out: Path = OUT,
+    out: Path = options.output("Folder to write into; must be new or empty."),
     count: int = typer.Option(4, min=1, help="How many."),
     seed: int = typer.Option(0, min=0, help="Seed of the first; the next ones count up."),
     format: str = typer.Option("dicom", help="dicom or png."),
@@ -21,7 +21,7 @@ def phantom(
     opacities: int = typer.Option(2, min=0, max=6, help="Opacities in each image."),
     pneumothorax: bool = typer.Option(False, help="Air beside one lung."),
     sop_class: str = typer.Option("CR", help="CR or DX."),
-    as_json: bool = typer.Option(False, "--json", help="What was written as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write made-up chest radiographs, their masks and truth.json.
 

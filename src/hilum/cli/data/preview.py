@@ -6,18 +6,18 @@ from pathlib import Path
 
 import typer
 
+from hilum.cli import options
+
 
 def preview(
     recipe: str = typer.Argument(help="A recipe's name, or a YAML file."),
-    data: Path = typer.Option(..., envvar="HILUM_DATA", help="Folder with the training sets."),
+    data: Path = options.DATA,
     out: Path = typer.Option(Path("preview.png"), "--out", "-o", help="The picture."),
     images: int = typer.Option(4, min=1, help="Rows: one image each."),
     samples: int = typer.Option(5, min=1, help="Augmented copies of each image."),
-    seed: int = typer.Option(0, min=0, help="The same seed draws the same sheet."),
-    change: list[str] = typer.Option(
-        [], "--set", help="Change a setting: augment=heavy (repeatable)."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print what was drawn as JSON."),
+    seed: int = options.SEED,
+    change: list[str] = options.RECIPE_CHANGES,
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw images as prepared and as augmented, with their boxes and masks.
 

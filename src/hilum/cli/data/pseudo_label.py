@@ -6,20 +6,21 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
 
 def pseudo_label(
-    source: Path = SOURCE,
+    source: Path = options.SOURCE,
     predictions: Path = typer.Argument(..., help="findings.json of these images."),
-    out: Path = typer.Option(..., "--out", "-o", help="The catalog to write (Parquet)."),
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
-    finding: str = typer.Option("opacity", help="Label of the boxes, and name of the score."),
+    out: Path = options.output("The catalog to write (Parquet)."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
+    finding: str = options.FINDING,
     present: float = typer.Option(0.8, help="Image score from which on the finding is there."),
     absent: float = typer.Option(0.05, help="Image score up to which it is not."),
     box: float = typer.Option(0.3, help="Score of a box from which on it is taken."),
-    as_json: bool = typer.Option(False, "--json", help="Counts as JSON on stdout."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Annotate unannotated images by a model's sure answers, to train on (self-training).
 
@@ -36,7 +37,7 @@ def pseudo_label(
     from hilum.evaluate.pseudo_labels import Sure, pseudo_labelled
 
     sure = Sure(present=present, absent=absent, box=box)
-    catalog = open_source(source, set_name, options)
+    catalog = open_source(source, set_name, option)
     made = pseudo_labelled(catalog, read_predictions(predictions), finding, sure)
     made.need_files()
     made.save(out)

@@ -10,18 +10,6 @@ import typer
 if TYPE_CHECKING:
     from hilum.data import Catalog
 
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
-SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
-SPLIT = typer.Option(
-    None, help="Parts by a file of `hilum data split`, or a list of held-out patients."
-)
-PART = typer.Option("", help="Only this part of the split, or parts: test, validation,test.")
-OPTIONS = typer.Option(
-    [],
-    "--option",
-    help="NAME=VALUE for the set's reader, repeated: uncertain=ones, readers=majority, "
-    "headers=true, table=labels.csv, columns.image_id=file, classes=folders, masks.opacity=masks.",
-)
 NAMED = ("columns", "masks")  # options that are given name by name
 
 

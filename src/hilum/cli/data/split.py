@@ -7,24 +7,23 @@ from typing import Any
 
 import typer
 
-from hilum.cli.data.sources import OPTIONS, SET_NAME, SOURCE, ledger, open_source
-
-OUT = typer.Option(..., "--out", help="JSON file to write; never overwritten.")
+from hilum.cli import options
+from hilum.cli.data.sources import ledger, open_source
 
 
 def split(
-    source: Path = SOURCE,
-    out: Path = OUT,
-    set_name: str = SET_NAME,
-    options: list[str] = OPTIONS,
+    source: Path = options.SOURCE,
+    out: Path = options.output("JSON file to write; never overwritten."),
+    set_name: str = options.SET_NAME,
+    option: list[str] = options.OPTIONS,
     fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
     folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
-    seed: int = typer.Option(0, min=0, help="The same seed gives the same split."),
+    seed: int = options.SEED,
     stratify: str = typer.Option("", help="Beside the classes: age, sex, view (commas)."),
     sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
     pictures: bool = typer.Option(True, help="Read every picture; equal ones stay together."),
-    workers: int = typer.Option(0, min=0, help="Pictures read at once; 0: one a core."),
-    as_json: bool = typer.Option(False, "--json", help="The proof as JSON on stdout."),
+    workers: int = options.READERS,
+    as_json: bool = options.JSON,
 ) -> None:
     """Split a data set by patient; refuses to tear a patient apart or to overwrite.
 
@@ -35,7 +34,7 @@ def split(
     from hilum.data.duplicates import compared
 
     splitting.need_new(out)  # before minutes of reading
-    catalog = splitting.known(open_source(source, set_name, options))
+    catalog = splitting.known(open_source(source, set_name, option))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
     shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)
@@ -44,9 +43,9 @@ def split(
         with common.progress("comparing pictures", len(catalog)) as advance:
             catalog, keys, left = compared(catalog, workers or common.cores(), advance)
     parts = (
-        splitting.folds(catalog, folds, seed, strata, keys)
+        splitting.folds(catalog, folds, seed, stratify=strata, pictures=keys)
         if folds
-        else splitting.hold_out(catalog, shares, seed, strata, keys)
+        else splitting.hold_out(catalog, shares, seed, stratify=strata, pictures=keys)
     )
     parts.save(out)
     proof = parts.proof(catalog)

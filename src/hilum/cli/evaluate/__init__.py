@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import typer
 
-from hilum.cli.evaluate import calibrate, challenge, checklist, epochs, report
+from hilum.cli.common import add_verbs
+
+# Each a file beside this one with a function of its name.
+VERBS = ("challenge", "report", "epochs", "calibrate", "checklist")
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate predictions.")
 
@@ -21,8 +24,4 @@ def _evaluate() -> None:
     """Evaluate predictions."""
 
 
-app.command()(challenge.challenge)
-app.command()(report.report)
-app.command()(epochs.epochs)
-app.command()(calibrate.calibrate)
-app.command()(checklist.checklist)
+add_verbs(app, __name__, VERBS)

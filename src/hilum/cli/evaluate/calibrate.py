@@ -6,25 +6,25 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 USUAL = ["sensitivity=.95", "false-positives=.1", "best-f1", "best-f2", "best-mcc", "false-boxes=1"]
 
 
 def calibrate(
     bundle: str = typer.Argument(..., help="A bundle (folder or .zip), or: default."),
-    catalog: Path = typer.Argument(..., help="A catalog (Parquet)."),
+    catalog: Path = options.CATALOG,
     predictions: Path = typer.Argument(
         ..., help="What the bundle predicted: findings.json of `hilum predict --threshold 0`."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The new bundle: a new folder, or .zip."),
+    out: Path = options.output("The new bundle: a new folder, or .zip."),
     split: str = typer.Option("validation", help="The split of the catalog to choose on."),
     kind: str = typer.Option("logistic", help="temperature, logistic, isotonic or none."),
     choose: list[str] = typer.Option(USUAL, help="Operating points by their aims; repeatable."),
     default: str = typer.Option("best-boxes-f1", help="Aim of the boxes that are shown."),
-    finding: str = typer.Option("opacity", help="Which finding."),
-    study: str = typer.Option("max", help="Study from images: max, mean or noisy-or."),
-    as_json: bool = typer.Option(False, "--json", help="Print the points and maps as JSON."),
+    finding: str = options.FINDING,
+    study: str = options.STUDY,
+    as_json: bool = options.JSON,
 ) -> None:
     """Choose operating points and calibrate scores on validation data; write a new bundle.
 
@@ -33,7 +33,7 @@ def calibrate(
 
     Example: hilum evaluate calibrate default hospital.parquet run/findings.json --out own.zip
     """
-    from hilum.core.bundle import default_bundle, load_bundle
+    from hilum.core.bundle import open_bundle
     from hilum.core.extras import require
 
     require("eval")
@@ -42,15 +42,14 @@ def calibrate(
     from hilum.evaluate.thresholds.bundle import Aims, calibrate_bundle
     from hilum.fuse import combine_by
 
-    old = default_bundle() if bundle == "default" else load_bundle(bundle)
     result = calibrate_bundle(
-        old,
+        open_bundle(bundle),
         open_catalog(catalog),
-        split,
         read_predictions(predictions),
-        Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
-        combine_by(study),
-        out,
+        split=split,
+        aims=Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
+        combine=combine_by(study),
+        out=out,
     )
     new = result.bundle
     if as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 
 class Challenge(StrEnum):
@@ -28,7 +28,7 @@ def challenge(
         "images that were held out of the challenge's training set.",
     ),
     submission: Path = typer.Option(..., help="The submission file."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Score a submission exactly as its challenge does.
 

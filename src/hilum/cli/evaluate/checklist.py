@@ -6,15 +6,15 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 
 def checklist(
     sources: list[Path] = typer.Argument(
         ..., help="A bundle, the folder of a run, or both of one model."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The Markdown file to complete."),
-    as_json: bool = typer.Option(False, "--json", help="Print answers and gaps as JSON."),
+    out: Path = options.output("The Markdown file to complete."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Answer the reporting checklists of imaging AI and prediction models from what files say.
 

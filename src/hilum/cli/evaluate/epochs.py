@@ -6,19 +6,19 @@ from pathlib import Path
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 
 def epochs(
     run: Path = typer.Argument(..., help="A run with train.keep_predictions."),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the PNG files and epochs.json."),
+    out: Path = options.output("Folder of the PNG files and epochs.json."),
     metric: str = typer.Option(
         "rsna_score", help="rsna_score, ap50, box_precision, box_recall, box_f1."
     ),
     label: str = typer.Option("", help="Which boxes, where there are several labels."),
     nms: float = typer.Option(0.5, min=0, max=1, help="Suppression of the score map."),
     score: float = typer.Option(0.1, min=0, max=1, help="Least score of the NMS map's boxes."),
-    as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Draw score threshold x epoch and NMS threshold x epoch, to 1, from a run's own predictions.
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hilum.cli import common
+from hilum.cli import common, options
 
 if TYPE_CHECKING:
     from hilum.evaluate.models import EvaluatedModels
 
 
 def report(
-    catalog: Path = typer.Argument(..., help="A catalog (Parquet)."),
+    catalog: Path = options.CATALOG,
     predictions: list[Path] = typer.Argument(
         ...,
         help="findings.json, an RSNA or SIIM-COVID CSV, or a table of image scores; of several "
         "models to compare them.",
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="The HTML file; .json, .parquet beside it."),
-    finding: str = typer.Option("opacity", help="Which finding is evaluated."),
+    out: Path = options.output("The HTML file; .json, .parquet beside it."),
+    finding: str = options.FINDING,
     split: str = typer.Option("", help="Only this split of the catalog."),
     threshold: list[float] = typer.Option(
         [],
@@ -38,7 +38,7 @@ def report(
         "an unknown one lists all.",
     ),
     calibrate: str = typer.Option("", help="temperature, logistic or isotonic; else none."),
-    study: str = typer.Option("max", help="Study from images: max, mean or noisy-or."),
+    study: str = options.STUDY,
     classes: str = typer.Option(
         "",
         help="Exclusive classes in their order, e.g. normal,not-normal,opacity; else found where "
@@ -62,7 +62,7 @@ def report(
         "into the file: check the licence of the set before passing it on.",
     ),
     plots: Path | None = typer.Option(None, help="Also write the figures as PNG, to this folder."),
-    as_json: bool = typer.Option(False, "--json", help="Print the numbers as JSON."),
+    as_json: bool = options.JSON,
 ) -> None:
     """Evaluate predictions against a catalog: numbers with intervals, curves, subgroups.
 

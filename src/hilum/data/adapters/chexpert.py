@@ -59,7 +59,9 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
         }
     )
     findings = [c for c in rows.columns if c not in (*NOT_FINDINGS, "split")]
-    found = mined_labels(rows, findings, table["image_id"], uncertain, unmentioned)
+    found = mined_labels(
+        rows, findings, table["image_id"], uncertain=uncertain, unmentioned=unmentioned
+    )
     table = first_per_image(pd.concat([table, found], axis=1), ["split", *found], source)
     return source.catalog(_with_files(table, source))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hilum.core.documents import parse_foreign_json, read_document
 from hilum.core.errors import DataError
 from hilum.core.geometry import FARTHEST_PX
+from hilum.core.orientation import turn
 from hilum.data.adapters import sidecar
 from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, of_split, stem
@@ -23,7 +24,6 @@ from hilum.data.adapters.values import age_years, patients, split_of, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
 from hilum.data.formats.polygons import extent_of_coco, mask_of_coco
-from hilum.data.frames import turn
 
 TEXTS = ("patient", "study", "view", "sex")
 SAME = 0.6  # IoU of a box and what it is around

@@ -189,7 +189,7 @@ def _read(cells: pd.DataFrame, columns: Mapping[str, str], source: Source) -> pd
     out = {"name": names}
     for own, theirs in columns.items():
         if own != "image_id" and own not in box_table.KEYS:
-            out[own] = _values(own, theirs, cells[theirs], names, source)
+            out[own] = _values(own, theirs, cells[theirs], names=names, source=source)
     return pd.DataFrame(out)
 
 

@@ -50,10 +50,12 @@ def load(
     source = Source("mimic-cxr", path)
     table = _images(source)
     cells = _reports(source) if labels == REPORTS else _labels(table, source, labels)
-    found = mined_labels(cells, cells.columns, pd.Series(cells.index), uncertain, unmentioned)
+    found = mined_labels(
+        cells, cells.columns, pd.Series(cells.index), uncertain=uncertain, unmentioned=unmentioned
+    )
     _count_studies(table, cells, labels, source)
     files = source.files(DICOM + IMAGES, "files")
-    table = join_files(table, files, source, {}, lambda i: (_is_dicom,))
+    table = join_files(table, files, source, splits={}, wanted=lambda i: (_is_dicom,))
     place = table["path"].str.extract(PLACE)
     table["patient"] = table["patient"].fillna(place[0])
     table["study"] = table["study"].fillna(place[1])

@@ -60,7 +60,9 @@ def load(path: Path, headers: bool = False) -> Catalog:
     images["split"] = "train"
     own = [folder for folder in FOLDERS if folder[:7] == file.name[:7]]
     wanted = [within(folder) for folder in [*own, *FOLDERS]]
-    table = join_files(images, source.files(DICOM, *FOLDERS), source, FOLDERS, lambda i: wanted)
+    table = join_files(
+        images, source.files(DICOM, *FOLDERS), source, splits=FOLDERS, wanted=lambda i: wanted
+    )
     target = table.pop("Target")
     boxes = _corners(rows[rows["Target"] == 1])
     sides = rows[["x", "y", "width", "height"]].apply(texts)

@@ -49,7 +49,7 @@ def load(path: Path, headers: bool = True) -> Catalog:
         images = images.drop(columns=["height", "width"])
     files = source.files(DICOM, *FOLDERS) or source.files(IMAGES, *FOLDERS)
     wanted = (within(*(f for f, split in FOLDERS.items() if split == "train")),)
-    table = join_files(images, files, source, FOLDERS, lambda i: wanted)
+    table = join_files(images, files, source, splits=FOLDERS, wanted=lambda i: wanted)
     if headers:
         table = add_headers(table, source)
     for side in ("width", "height"):

@@ -47,7 +47,7 @@ def load(path: Path, headers: bool = True) -> Catalog:
     images = rows[["image_id", "study"]].assign(split="train")
     wanted = [(within(study), within("train")) for study in rows["study"]]
     files = source.files(DICOM, *FOLDERS)
-    table = join_files(images, files, source, FOLDERS, lambda i: wanted[i])
+    table = join_files(images, files, source, splits=FOLDERS, wanted=lambda i: wanted[i])
     # A file without a row still tells its study and series by its place.
     places = table["path"].astype(str).str.split("/", expand=True)
     places = places.reindex(columns=range(4)).astype(object)

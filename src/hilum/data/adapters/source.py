@@ -56,7 +56,7 @@ class Source:
 
     def catalog(self, table: pd.DataFrame) -> Catalog:
         """The catalog of what was read."""
-        return build(self.name, table, self.root, tuple(self.notes), dict(self.skips))
+        return build(self.name, table, self.root, notes=tuple(self.notes), skips=dict(self.skips))
 
     def find(self, *names: str) -> Path | None:
         """The first of these files, plain or gzipped."""

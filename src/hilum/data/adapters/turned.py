@@ -8,15 +8,17 @@ boxes agree: where they fit one of the two frames alone, that is it, for the who
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.core.orientation import SIDEWAYS, turn_boxes
 from hilum.data.adapters import headers
 from hilum.data.adapters.boxes import CORNERS, group_boxes
 from hilum.data.adapters.source import Source
-from hilum.data.frames import SIDEWAYS, Size, same_shape, turn_boxes
+from hilum.data.frames import Size, same_shape
 
 SLACK_PX = 0.5  # rounded corners may leave the frame by so much
 
@@ -31,10 +33,18 @@ class Upright:
     unclear: pd.Series[bool]  # images whose annotations fit either frame
 
 
+class Shown(NamedTuple):
+    """Images as hilum shows them."""
+
+    images: pd.DataFrame  # with their sizes and headers
+    boxes: pd.DataFrame  # columns boxes and box_labels, as a catalog has them
+    frame: Upright
+
+
 def upright_boxes(
     images: pd.DataFrame, boxes: pd.DataFrame, annotated: pd.Series[bool], source: Source
-) -> tuple[pd.DataFrame, pd.DataFrame, Upright]:
-    """Images with their sizes and headers, their boxes as a catalog has them, and the frame.
+) -> Shown:
+    """Sizes and headers of the files, and the boxes in what these show.
 
     Images whose annotations fit either frame have unknown boxes.
     """
@@ -44,7 +54,7 @@ def upright_boxes(
     table = headers.fill(sized, facts)
     drawn = group_boxes(frame.boxes, table["image_id"], source, annotated)
     drawn[frame.unclear] = None
-    return table, drawn, frame
+    return Shown(table, drawn, frame)
 
 
 def upright(
@@ -82,7 +92,7 @@ def upright(
     rule = votes.pop() if len(votes) == 1 else None
     as_stored = {i for i, v in sideways.items() if (rule if v is None else v)}
     unclear = {i for i, v in sideways.items() if v is None and rule is None and ids[i] in own}
-    _say(source, orientation, sideways, as_stored, [ids[i] for i in unclear])
+    _say(source, orientation, sideways, as_stored=as_stored, unclear=[ids[i] for i in unclear])
     turns = pd.Series(1, index=images.index)
     turns.iloc[list(as_stored)] = orientation.iloc[list(as_stored)]
     frames = {ids[i]: (_size(stated, i), int(turns.iloc[[i]].item())) for i in as_stored}

@@ -60,7 +60,7 @@ def load(path: Path, readers: str = "union", headers: bool = False) -> Catalog:
     images = first_per_image(rows[["image_id", "split"]], ["split"], source)
     parts = images["split"].tolist()
     files = source.files(DICOM + IMAGES, *FOLDERS)
-    table = join_files(images, files, source, FOLDERS, lambda i: (within(parts[i]),))
+    table = join_files(images, files, source, splits=FOLDERS, wanted=lambda i: (within(parts[i]),))
     if len(table):  # pandas joins no empty column of text
         table = table.join(_labels(rows, readers), on="image_id")
     nothing = rows["label"] == NO_FINDING

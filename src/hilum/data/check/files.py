@@ -66,7 +66,9 @@ def file_facts(
     def holds(facts: dict[str, Any]) -> bool:
         return set(FIELDS) <= set(facts) and facts["mark"] == mark(facts["path"])
 
-    return each_file(catalog.root, catalog.table["path"], work, memory, workers, holds)
+    return each_file(
+        catalog.root, catalog.table["path"], work, memory=memory, workers=workers, holds=holds
+    )
 
 
 def _facts(root: Path, path: str, masks: dict[str, str], gate: Gate | None) -> dict[str, Any]:

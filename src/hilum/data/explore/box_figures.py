@@ -98,7 +98,7 @@ def box_sizes(summary: Summary) -> Made:
     )
     drawn = figure(9, 5)
     for axes, (title, values, unit) in zip(drawn.subplots(2, 2).flat, measures, strict=True):
-        histogram(axes, values, title, unit, "boxes")
+        histogram(axes, values, title, unit=unit, what="boxes")
     return (
         "Sizes of boxes",
         "The line is the median. The last bin holds what lies beyond the 99.5th percentile.",

@@ -198,7 +198,7 @@ def _facts(radiograph: Radiograph) -> tuple[object, ...]:
 def _boxes(catalog: Catalog) -> pd.DataFrame:
     """Centre and size of every box as shares of its image; images of unknown size left out."""
     table = catalog.table
-    rows: list[tuple[str, str, str, float, float, float, float, float]] = []
+    rows: list[dict[str, str | float]] = []
     names = ("image_id", "view", "boxes", "box_labels", "width", "height")
     for image, view, flat, labels, width, height in zip(*(table[c] for c in names), strict=True):
         if flat is None or not len(flat) or width < 1 or height < 1:
@@ -206,6 +206,7 @@ def _boxes(catalog: Catalog) -> pd.DataFrame:
         corners = np.reshape(np.asarray(flat, float), (-1, 4)) / [width, height, width, height]
         for (x1, y1, x2, y2), label in zip(corners.tolist(), labels, strict=True):
             w, h = x2 - x1, y2 - y1
+            place = {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "w": w, "h": h}
             aspect = h * height / max(w * width, 1e-9)
-            rows.append((image, view, label, (x1 + x2) / 2, (y1 + y2) / 2, w, h, aspect))
+            rows.append({"image": image, "view": view, "label": label, **place, "aspect": aspect})
     return pd.DataFrame(rows, columns=["image", "view", "label", "x", "y", "w", "h", "aspect"])

@@ -129,7 +129,10 @@ def _people(summary: Summary) -> Made:
     for axes, draw in zip(grid.flat, parts, strict=True):
         draw(axes)
     people = summary.catalog.table["patient"].nunique()
+    known = {"age": len(ages), "sex": len(sex), "view": len(view)}
+    told = ", ".join(f"{name} of {count:,}" for name, count in known.items() if count)
     words = f"Images, not people: {people:,} patients in all."
+    words += f" Known is the {told} of {len(summary.catalog):,} images." if told else ""
     if len(repeats) > 1:
         words += " Per patient: how many of them have 1, 2 … images."
     return "Who was imaged", words, drawn

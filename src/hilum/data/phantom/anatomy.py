@@ -231,7 +231,7 @@ def _vessel_tree(side: int, lung: Float64, rng: np.random.Generator) -> list[tup
     out: list[tuple[float, Float64]] = []
     hilum = np.array([side * 0.095, -0.045 if side > 0 else -0.03])
     for angle in np.linspace(-1.25, 1.35, 9):
-        _branch(out, hilum, angle + rng.normal(0, 0.12), 0.0125, 3, side, rng)
+        _branch(out, hilum, angle + rng.normal(0, 0.12), width=0.0125, forks=3, side=side, rng=rng)
     outline = lung.astype(np.float32)
     return [
         (w, line)
@@ -259,7 +259,7 @@ def _branch(
     if forks:
         for turn in (-0.38, 0.32):
             turned = float(direction[-1]) + turn + rng.normal(0, 0.15)
-            _branch(out, line[-1], turned, width * 0.68, forks - 1, side, rng)
+            _branch(out, line[-1], turned, width=width * 0.68, forks=forks - 1, side=side, rng=rng)
 
 
 def _ellipse(u: float, v: float, a: float, b: float) -> Float64:

@@ -56,7 +56,13 @@ class PhantomSet:
         (folder / OWN_MARK).mkdir(parents=True)  # its masks are no radiographs
         entries = []
         for seed in seeds:
-            image = phantom(seed, self.width, self.height, self.opacities, self.pneumothorax)
+            image = phantom(
+                seed,
+                self.width,
+                self.height,
+                opacities=self.opacities,
+                pneumothorax=self.pneumothorax,
+            )
             entries.append(self._write_one(folder, image))
             yield image
         truth = {"schema": SCHEMA, "images": entries}

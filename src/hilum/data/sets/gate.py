@@ -16,14 +16,16 @@ SAME_KIND = {"ct": "ct_misc"}
 def gate_320(folder: Path) -> Catalog:
     """672 pictures of 20 kinds; 13 are frontal chest radiographs (label_frontal 1)."""
     rows, _ = table_of(folder, "gate_320")
-    return _catalog(folder, "gate_320", rows, rows["category"], rows["is_frontal_chest"])
+    return _catalog(
+        folder, "gate_320", rows, kinds=rows["category"], frontal=rows["is_frontal_chest"]
+    )
 
 
 def not_chest(folder: Path) -> Catalog:
     """31 brain MR, dental, CT and mammography pictures."""
     rows, _ = table_of(folder, "not_chest")
     kinds = rows["finding"].replace(SAME_KIND)
-    return _catalog(folder, "not_chest", rows, kinds, pd.Series(0, index=rows.index))
+    return _catalog(folder, "not_chest", rows, kinds=kinds, frontal=pd.Series(0, index=rows.index))
 
 
 def _catalog(

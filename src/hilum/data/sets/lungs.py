@@ -53,12 +53,16 @@ def covid_adult_512(folder: Path) -> Catalog:
 
 def shenzhen_512(folder: Path) -> Catalog:
     """566 adults with lung masks (without the lung behind the heart)."""
-    return _with_lungs(folder, "shenzhen_512", "id", lambda r: "shenzhen-" + r["patient"], "Normal")
+    return _with_lungs(
+        folder, "shenzhen_512", "id", patient=lambda r: "shenzhen-" + r["patient"], normal="Normal"
+    )
 
 
 def jsrt_128(folder: Path) -> Catalog:
     """245 adults with lung masks (without the lung behind the heart)."""
-    return _with_lungs(folder, "jsrt_128", "id", lambda r: "jsrt-" + r["patient"], "Normal")
+    return _with_lungs(
+        folder, "jsrt_128", "id", patient=lambda r: "jsrt-" + r["patient"], normal="Normal"
+    )
 
 
 def kermany_lungs_320(folder: Path) -> Catalog:

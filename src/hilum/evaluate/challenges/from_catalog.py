@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,13 +47,13 @@ def challenge_table(challenge: str, source: str | Path) -> pd.DataFrame:
 
 def _rsna(catalog: Catalog) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
-    for name, boxes, (width, height) in _boxes(catalog):
-        if not same_shape((width, height), (SIDE, SIDE)):
+    for name, boxes, size in _boxes(catalog):
+        if not same_shape(size, (SIDE, SIDE)):
             raise DataError(
-                f"{name}: {width} × {height} px; needed: {SIDE} × {SIDE} or square copies of it"
+                f"{name}: {size[0]} × {size[1]} px; needed: {SIDE} × {SIDE} or square copies of it"
             )
         blank = {"patientId": name, "x": "", "y": "", "width": "", "height": "", "Target": 0}
-        corners = boxes * (SIDE / width)
+        corners = boxes * (SIDE / size[0])
         rows += [
             {"patientId": name, "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "Target": 1}
             for x1, y1, x2, y2 in corners.tolist()
@@ -89,13 +90,19 @@ TABLES: dict[str, Callable[[Catalog], pd.DataFrame]] = {
 }
 
 
-def _boxes(catalog: Catalog) -> list[tuple[str, np.ndarray, tuple[int, int]]]:
-    """Id, boxes of opacities and size of every image whose boxes are known."""
+class _Boxed(NamedTuple):
+    image_id: str
+    boxes: np.ndarray  # (n, 4) of opacities
+    size: tuple[int, int]  # width and height
+
+
+def _boxes(catalog: Catalog) -> list[_Boxed]:
+    """Every image whose boxes are known."""
     out = []
     columns = (catalog.table[name] for name in ("image_id", "width", "height"))
     for row, (name, width, height) in enumerate(zip(*columns, strict=True)):
         boxes = catalog.boxes(row)
         if boxes is not None:
             keep = np.array([label == FINDING for label in boxes[1]], np.bool_)
-            out.append((str(name), boxes[0][keep].reshape(-1, 4), (int(width), int(height))))
+            out.append(_Boxed(str(name), boxes[0][keep].reshape(-1, 4), (int(width), int(height))))
     return out

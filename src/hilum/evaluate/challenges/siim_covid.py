@@ -8,6 +8,7 @@ and average afterwards give .24). Equal scores count together: file order change
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,20 @@ class _Rows:
     rows: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     boxes: list[list[float]] = field(default_factory=list)
+
+    @property
+    def arrays(self) -> _Arrays:
+        return _Arrays(
+            rows=np.array(self.rows, np.int64),
+            scores=np.array(self.scores, np.float64),
+            boxes=np.array(self.boxes, np.float64).reshape(-1, 4),
+        )
+
+
+class _Arrays(NamedTuple):
+    rows: Int
+    scores: Float
+    boxes: Float
 
 
 def siim_covid_score(solution: Table, submission: Table) -> dict[str, float]:
@@ -103,28 +118,28 @@ def read_boxes(source: Table, name: str) -> tuple[dict[str, _Rows], dict[str, in
 
 def _class_ap(truth: _Rows, predictions: _Rows, order: Int) -> float:
     """AP of one class; `order` maps rows of the submission to rows of the solution."""
-    scores = np.array(predictions.scores, np.float64)
-    rows = order[np.array(predictions.rows, np.int64)]
-    boxes = np.array(predictions.boxes, np.float64).reshape(-1, 4)
-    true_rows = np.array(truth.rows, np.int64)  # ascending
-    true_boxes = np.array(truth.boxes, np.float64).reshape(-1, 4)
-    hits = _hits(true_rows, true_boxes, rows, boxes, scores)
-    return voc_average_precision(hits, scores, len(true_rows))
+    given = predictions.arrays
+    hits = _hits(truth.arrays, given._replace(rows=order[given.rows]))
+    return voc_average_precision(hits, given.scores, len(truth.rows))
 
 
-def _hits(true_rows: Int, true_boxes: Float, rows: Int, boxes: Float, scores: Float) -> Bool:
-    """(n,) whether each box is the best scored one on its best overlapped truth."""
-    hits = np.zeros(len(rows), np.bool_)
-    first = np.searchsorted(true_rows, rows, "left")
-    several = np.searchsorted(true_rows, rows, "right") - first
-    box = np.repeat(np.arange(len(rows)), several)  # one pair for each truth of the same row
+def _hits(truth: _Arrays, given: _Arrays) -> Bool:
+    """(n,) whether each given box is the best scored one on its best overlapped truth.
+
+    Args:
+        truth: in ascending rows.
+    """
+    hits = np.zeros(len(given.rows), np.bool_)
+    first = np.searchsorted(truth.rows, given.rows, "left")
+    several = np.searchsorted(truth.rows, given.rows, "right") - first
+    box = np.repeat(np.arange(len(hits)), several)  # one pair for each truth of the same row
     step = np.arange(len(box)) - np.repeat(np.cumsum(several) - several, several)
     target = np.repeat(first, several) + step
-    iou = _pair_iou(boxes[box], true_boxes[target])
+    iou = _pair_iou(given.boxes[box], truth.boxes[target])
     best_pair = np.lexsort((target, -iou, box))
     best_pair = best_pair[np.unique(box[best_pair], return_index=True)[1]]
     best_pair = best_pair[iou[best_pair] > MIN_IOU]
-    by_score = best_pair[np.argsort(-scores[box[best_pair]], kind="stable")]
+    by_score = best_pair[np.argsort(-given.scores[box[best_pair]], kind="stable")]
     winners = by_score[np.unique(target[by_score], return_index=True)[1]]
     hits[box[winners]] = True
     return hits

@@ -11,7 +11,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -107,8 +107,14 @@ def numbers(words: Sequence[str], row: str) -> list[float]:
     return values
 
 
-def labelled_boxes(text: str, row: str) -> list[tuple[str, float, list[float]]]:
-    """A SIIM-COVID prediction string: label, score and x1 y1 x2 y2 of each box.
+class LabelledBox(NamedTuple):
+    label: str
+    score: float
+    corners: list[float]  # x1, y1, x2, y2 px
+
+
+def labelled_boxes(text: str, row: str) -> list[LabelledBox]:
+    """A SIIM-COVID prediction string: label score x1 y1 x2 y2 of each box.
 
     Raises:
         DataError: not groups of six, scores outside [0, 1], reversed corners.
@@ -123,7 +129,7 @@ def labelled_boxes(text: str, row: str) -> list[tuple[str, float, list[float]]]:
             raise DataError(f"{row}: score {score}; needed: a number in [0, 1]")
         if box[2] < box[0] or box[3] < box[1]:
             raise DataError(f"{row}: corners {box} are reversed; needed: x1 y1 x2 y2")
-        out.append((words[k], score, box))
+        out.append(LabelledBox(words[k], score, box))
     return out
 
 

@@ -53,23 +53,42 @@ def ranked(y_true: Bool, y_score: Float) -> Ranked:
     return Ranked(score[last], hits, last + 1 - hits)
 
 
-def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Float, Float, Float]:
-    """False positive rate, sensitivity and thresholds, from (0, 0) to (1, 1)."""
+class RocCurve(NamedTuple):
+    """From (0, 0) to (1, 1)."""
+
+    false_positive_rate: Float
+    sensitivity: Float
+    thresholds: Float
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """From the highest score down."""
+
+    precision: Float
+    recall: Float
+    thresholds: Float
+
+
+def roc_curve(y_true: ArrayLike, y_score: ArrayLike) -> RocCurve:
+    """One point for each distinct score."""
     truth, score = checked(y_true, y_score)
     r = ranked(truth, score)
-    return (
-        np.append(0.0, r.false_positives) / max(int((~truth).sum()), 1),
-        np.append(0.0, r.true_positives) / max(int(truth.sum()), 1),
-        np.append(np.inf, r.thresholds),
+    return RocCurve(
+        false_positive_rate=np.append(0.0, r.false_positives) / max(int((~truth).sum()), 1),
+        sensitivity=np.append(0.0, r.true_positives) / max(int(truth.sum()), 1),
+        thresholds=np.append(np.inf, r.thresholds),
     )
 
 
-def precision_recall_curve(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Float, Float, Float]:
-    """Precision, recall and thresholds, from the highest score down."""
+def precision_recall_curve(y_true: ArrayLike, y_score: ArrayLike) -> PrecisionRecallCurve:
+    """One point for each distinct score."""
     truth, score = checked(y_true, y_score)
     r = ranked(truth, score)
-    recall = r.true_positives / max(int(truth.sum()), 1)
-    return r.true_positives / (r.true_positives + r.false_positives), recall, r.thresholds
+    return PrecisionRecallCurve(
+        precision=r.true_positives / (r.true_positives + r.false_positives),
+        recall=r.true_positives / max(int(truth.sum()), 1),
+        thresholds=r.thresholds,
+    )
 
 
 def average_precision(y_true: ArrayLike, y_score: ArrayLike) -> float:
@@ -77,8 +96,8 @@ def average_precision(y_true: ArrayLike, y_score: ArrayLike) -> float:
     truth, _ = checked(y_true, y_score)
     if not truth.any():
         return float("nan")
-    precision, recall, _ = precision_recall_curve(y_true, y_score)
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
+    curve = precision_recall_curve(y_true, y_score)
+    return float((np.diff(curve.recall, prepend=0.0) * curve.precision).sum())
 
 
 def voc_average_precision(hits: ArrayLike, scores: ArrayLike, truths: int) -> float:
@@ -132,9 +151,13 @@ def auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
     return placements(truth, score).auc
 
 
-def auc_interval(
-    y_true: ArrayLike, y_score: ArrayLike, level: float = 0.95
-) -> tuple[float, float, float]:
+class AucInterval(NamedTuple):
+    auc: float
+    low: float
+    high: float
+
+
+def auc_interval(y_true: ArrayLike, y_score: ArrayLike, level: float = 0.95) -> AucInterval:
     """AUC and its interval (DeLong, DeLong and Clarke-Pearson 1988), cut to [0, 1].
 
     Rows are taken as independent; with several images of a patient use `bootstrap`.
@@ -143,10 +166,10 @@ def auc_interval(
     if not 0 < level < 1:
         raise ConfigError(f"level {level}: needed: in (0, 1)")
     if truth.all() or not truth.any():
-        return (float("nan"),) * 3
+        return AucInterval(*(float("nan"),) * 3)
     p = placements(truth, score)
     half = NormalDist().inv_cdf((1 + level) / 2) * float(np.sqrt(_variance(p)))
-    return p.auc, max(p.auc - half, 0.0), min(p.auc + half, 1.0)
+    return AucInterval(auc=p.auc, low=max(p.auc - half, 0.0), high=min(p.auc + half, 1.0))
 
 
 def _variance(p: Placements) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,14 @@ from hilum.evaluate.metrics.matching import TRUE, match
 Float = NDArray[np.float64]
 
 RATES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
+
+
+class FrocPoint(NamedTuple):
+    """The curve at one threshold."""
+
+    sensitivity: float
+    fp_per_image: float
+    fp_per_normal_image: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,17 +50,20 @@ class Froc:
         """Mean sensitivity over the rates (the LUNA16 and CAMELYON score)."""
         return float(np.mean(list(self.at_rates.values())))
 
-    def at(self, threshold: float) -> tuple[float, float, float]:
-        """Sensitivity, false positives per image and per normal image at a threshold."""
+    def at(self, threshold: float) -> FrocPoint:
+        """The curve at a threshold."""
         k = int(np.searchsorted(-self.thresholds, -threshold, side="right")) - 1
         if k >= 0:
-            return (
-                float(self.sensitivity[k]),
-                float(self.fp_per_image[k]),
-                float(self.fp_per_normal_image[k]),
+            return FrocPoint(
+                sensitivity=float(self.sensitivity[k]),
+                fp_per_image=float(self.fp_per_image[k]),
+                fp_per_normal_image=float(self.fp_per_normal_image[k]),
             )
-        nothing = 0.0 if self.normal_images else float("nan")
-        return (0.0 if self.lesions else float("nan")), 0.0, nothing
+        return FrocPoint(
+            sensitivity=0.0 if self.lesions else float("nan"),
+            fp_per_image=0.0,
+            fp_per_normal_image=0.0 if self.normal_images else float("nan"),
+        )
 
 
 def froc(

@@ -89,7 +89,7 @@ def metric(name: str) -> Metric | None:
         return METRICS[name]
     if name.startswith("val_") or name.endswith("_loss"):
         return METRICS["val_loss"]
-    return METRICS.get(_base(name))
+    return METRICS.get(base(name))
 
 
 def text(name: str) -> str:
@@ -98,9 +98,8 @@ def text(name: str) -> str:
         return METRICS[name].text
     if name.startswith("val_"):
         return f"Validation loss, {_spaced(name.removeprefix('val_'))}"
-    base = _base(name)
-    if base:
-        return f"{METRICS[base].text}, {_spaced(name.removeprefix(base + '_'))}"
+    if own := base(name):
+        return f"{METRICS[own].text}, {_spaced(name.removeprefix(own + '_'))}"
     return _spaced(name)
 
 
@@ -112,12 +111,12 @@ def higher_is_better(name: str) -> bool:
 
 def is_allowed(name: str, numbers: Iterable[str]) -> bool:
     """Whether images that give `numbers` can give this one, if not with every model."""
-    base = name if name in METRICS else _base(name)
-    other = METRICS[base].beside if base else ""
-    return not {name, other and other + name.removeprefix(base)}.isdisjoint(numbers)
+    kind = name if name in METRICS else base(name)
+    other = METRICS[kind].beside if kind else ""
+    return not {name, other and other + name.removeprefix(kind)}.isdisjoint(numbers)
 
 
-def _base(name: str) -> str:
+def base(name: str) -> str:
     """The longest known name that a label was appended to."""
     return max((m for m in METRICS if name.startswith(m + "_")), key=len, default="")
 

@@ -49,8 +49,9 @@ class Calibrated:
 def calibrate_bundle(
     old: Bundle,
     catalog: Catalog,
-    split: str,
     predictions: PredictionFile,
+    *,
+    split: str,
     aims: Aims,
     combine: Combine,
     out: Path,
@@ -71,21 +72,25 @@ def calibrate_bundle(
     where = f"{part.name}, split {split or 'all'}, {len(cases)} images"
     maps = Calibration(fitted_on=where)
     if aims.kind != "none":
-        studies = {
-            one.name: one for one in study_cases(part, answers, predictions, aims.finding, combine)
-        }
-        own = studies.get(aims.finding)
+        studies = study_cases(part, answers, predictions, finding=aims.finding, combine=combine)
+        own = next((one for one in studies if one.name == aims.finding), None)
         pair = None if own is None else (own.label, own.score)
         maps = validation.calibrate(cases, aims.kind, where, pair)
     maps = maps.model_copy(update={"study_how": aims.study})
     points = _points(validation.calibrated(cases, maps), aims, where)
-    new = _written(old, points, maps, where, out)
-    return Calibrated(new, points, maps, len(cases), answers.account)
+    return Calibrated(
+        bundle=_written(old, points, maps, out),
+        points=points,
+        maps=maps,
+        images=len(cases),
+        account=answers.account,
+    )
 
 
 def _written(
-    old: Bundle, points: dict[str, OperatingPoint], maps: Calibration, where: str, out: Path
+    old: Bundle, points: dict[str, OperatingPoint], maps: Calibration, out: Path
 ) -> Bundle:
+    where = maps.fitted_on
     carried = {n: _carried(p, maps) for n, p in old.manifest.operating_points.items()}
     raw = old.manifest.to_json()
     raw["operating_points"] = {n: p.to_json() for n, p in (carried | points).items()}

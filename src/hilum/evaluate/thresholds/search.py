@@ -58,7 +58,13 @@ def search(score: Score, grid: Mapping[str, Sequence[Any]], folds: ArrayLike) ->
         raise DataError("a fold has no score: are there truths in every fold?")
     means = table.mean(axis=1)
     best = int(np.argmax(means))
-    return Searched(tried[best], float(means[best]), _nested(table), tried, table)
+    return Searched(
+        options=tried[best],
+        score=float(means[best]),
+        nested=_nested(table),
+        tried=tried,
+        table=table,
+    )
 
 
 def _nested(table: Float) -> float:

@@ -6,7 +6,7 @@ cases. Knows no bundle and no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -182,10 +182,8 @@ def check_apart(chosen_on: Cases, evaluated: Cases) -> None:
         )
 
 
-def thresholds_of(
-    points: Sequence[OperatingPoint], given: float
-) -> tuple[float, float, Mapping[Level, OperatingPoint]]:
-    """Box and image threshold of chosen points, `given` for a level without one.
+def by_level(points: Sequence[OperatingPoint]) -> dict[Level, OperatingPoint]:
+    """The chosen points, by what they are of.
 
     Raises:
         ConfigError: two targets of one level.
@@ -199,5 +197,4 @@ def thresholds_of(
                 "one operating point for boxes and one for images"
             )
         chosen[level] = point
-    boxes, image = (chosen[k].threshold if k in chosen else given for k in ("boxes", "image"))
-    return boxes, image, chosen
+    return chosen

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -326,12 +326,20 @@ class InsideMask(BoxStage):
         return float(inside.mean()) if inside.size else 0.0
 
 
-def columns(lists: Sequence[Boxes]) -> tuple[list[Any], list[Any], list[Any]]:
-    """Boxes, scores and labels by model, as `hilum.fuse` takes them."""
-    return (
-        [one.boxes_px for one in lists],
-        [one.scores for one in lists],
-        [np.array(one.labels, dtype=np.str_) for one in lists],
+class Columns(NamedTuple):
+    """By model, as `hilum.fuse` takes them."""
+
+    boxes: list[NDArray[np.float32]]
+    scores: list[NDArray[np.float32]]
+    labels: list[NDArray[np.str_]]
+
+
+def columns(lists: Sequence[Boxes]) -> Columns:
+    """The boxes of several models."""
+    return Columns(
+        boxes=[one.boxes_px for one in lists],
+        scores=[one.scores for one in lists],
+        labels=[np.array(one.labels, dtype=np.str_) for one in lists],
     )
 
 

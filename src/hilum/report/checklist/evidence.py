@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hilum.core.bundle import load_bundle
+from hilum.core.bundle import open_bundle
 from hilum.core.documents import parse_foreign_json, parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.manifest import Manifest
@@ -52,7 +52,7 @@ def read_evidence(sources: Sequence[Path]) -> Evidence:
 
 
 def _with_bundle(evidence: Evidence, source: Path) -> Evidence:
-    bundle = load_bundle(source)
+    bundle = open_bundle(source)
     card = SECTION.split(bundle.read("card.md").decode())[1:]
     return replace(
         evidence,

@@ -107,7 +107,7 @@ def _stowed(
     """Each part through the intake."""
     done, failed = list[Dataset](), list[Dataset]()
     for kind, data in bodies:
-        item, reason = _stow_one(service, data, kind, sender, study)
+        item, reason = _stow_one(service, data, kind, sender=sender, study=study)
         if reason:
             item.FailureReason = reason
         (failed if reason else done).append(item)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from hilum.core.bundle import Bundle, load_bundle, write_bundle
+from hilum.core.bundle import Bundle, load_bundle, open_bundle, write_bundle
 from hilum.core.csv_cells import plain
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding, Figure, Manifest
@@ -37,12 +37,10 @@ from hilum.train.export.onnx import answers, check_export, to_onnx
 from hilum.train.export.settings import settle
 from hilum.train.folder import RunFolder, commit
 from hilum.train.heads import heads_of
+from hilum.train.images import Images, RunData
 from hilum.train.options import PreprocessingOptions
 from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
-from hilum.train.run import Images, prepare
-from hilum.train.sources import open_sources
-from hilum.train.splits import split_sources
 
 CALIBRATION_IMAGES, CHECKED_IMAGES = 64, 8
 PRECISIONS = {"model.onnx": "fp32", "model.int8.onnx": "int8"}
@@ -98,8 +96,10 @@ def export(
     recipe = choice.recipe(folder.recipe)
     with spoken():
         net = _network(recipe, run, choice.epoch)
-        images = images_of(folder, recipe, data)
-        return _write(recipe, folder, net, images, target, choice)
+        trained = _Trained(
+            recipe=recipe, folder=folder, net=net, images=images_of(folder, recipe, data)
+        )
+        return _write(trained, target, choice)
 
 
 def network_of(run: Path) -> tuple[Model, Recipe]:
@@ -113,7 +113,12 @@ def network_of(run: Path) -> tuple[Model, Recipe]:
 
 
 def export_best(
-    run: Path, folder: Path, count: int, data: Path | None = None, choice: Choice | None = None
+    run: Path,
+    folder: Path,
+    *,
+    count: int,
+    data: Path | None = None,
+    choice: Choice | None = None,
 ) -> list[Bundle]:
     """A bundle of each of the best kept epochs, best first: folder/epoch-013.zip ...
 
@@ -124,14 +129,13 @@ def export_best(
     choice, files = choice or Choice(), RunFolder.of(run)
     recipe, epochs = choice.recipe(files.recipe), best_epochs(files, count)
     with spoken():
-        images = images_of(files, recipe, data)
-        return [
-            _write(
-                *(recipe, files, _network(recipe, run, epoch), images),
-                *(folder / f"epoch-{epoch:03d}.zip", replace(choice, epoch=epoch)),
-            )
-            for epoch in epochs
-        ]
+        images, out = images_of(files, recipe, data), list[Bundle]()
+        for epoch in epochs:
+            net = _network(recipe, run, epoch)
+            trained = _Trained(recipe=recipe, folder=files, net=net, images=images)
+            target = folder / f"epoch-{epoch:03d}.zip"
+            out.append(_write(trained, target, replace(choice, epoch=epoch)))
+        return out
 
 
 def best_epochs(folder: RunFolder, count: int) -> list[int]:
@@ -156,7 +160,8 @@ def best_epochs(folder: RunFolder, count: int) -> list[int]:
 
 def _network(recipe: Recipe, run: Path, epoch: int | None) -> Model:
     weights, size = load_file(_weights(run, epoch)), recipe.preprocessing.size
-    return bare_model(recipe.model, size, recipe.names, recipe.seed, weights).eval()
+    net = bare_model(recipe.model, size, recipe.names, seed=recipe.seed, weights=weights)
+    return net.eval()
 
 
 def _weights(run: Path, epoch: int | None) -> Path:
@@ -192,36 +197,43 @@ def images_of(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:
     place = data or Path(folder.data["folder"])
     if not place.exists():
         raise DataError(f"{place} is not there; give the run's data with --data")
-    doing(f"{recipe.name}: reading catalogs")
-    sources = open_sources(recipe, place)
-    parts = split_sources(recipe, sources, folder.split)
-    rows = parts.rows(sources, recipe.fold)
+    whole = RunData.read(recipe, place, cache=folder.path.parent / "cache", split=folder.split)
     rng = np.random.default_rng(recipe.seed)
-    each = max(1, CALIBRATION_IMAGES // len(sources))
-    for name, own in rows["train"].items():  # a few of every source
-        few = rng.permutation(len(own))[:each]
-        rows["train"][name] = sorted(own[i] for i in few)
-    return prepare(recipe, sources, rows, recipe.preprocessing.size, folder.path.parent / "cache")
+    each = max(1, CALIBRATION_IMAGES // len(whole.sources))
+    few = {  # of every source
+        name: sorted(own[i] for i in rng.permutation(len(own))[:each])
+        for name, own in whole.rows["train"].items()
+    }
+    return replace(whole, rows={**whole.rows, "train": few}).images(recipe.preprocessing.size)
 
 
-def _write(
-    recipe: Recipe, folder: RunFolder, net: Model, images: Images, target: Path, choice: Choice
-) -> Bundle:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trained:
+    """What is exported: a network of a run, and the images that it is evaluated on."""
+
+    recipe: Recipe  # with the changes that were asked for
+    folder: RunFolder
+    net: Model
+    images: Images
+
+
+def _write(trained: _Trained, target: Path, choice: Choice) -> Bundle:
+    recipe, folder, images = trained.recipe, trained.folder, trained.images
     spec = recipe.spec
-    files, difference = _graphs(recipe, net, images, choice)
+    files, difference = _graphs(trained, choice)
     doing(f"{recipe.name}: evaluating what ships")
     raw = {
         file: {part: answers(graph, tensors(one.images, spec)) for part, one in images.held.items()}
         for file, graph in files.items()
     }
     heads = heads_of(answers(files["model.onnx"], tensors(images.train[:1], spec))[0])
-    plain = draft(recipe, net, heads, spec)
+    plain = draft(recipe, trained.net, heads, spec)
     held, test = images.held["validation"], images.held["test"]
     settings = settle(held, raw["model.onnx"]["validation"], plain, nms_iou=choice.nms_iou)
     final = plain.model_copy(update=settings.fields())
     shipped = list(files)[-1]
     evidence = Evidence(
-        figures=_figures(recipe, final, images, raw, choice),
+        figures=_figures(trained, final, raw, choice),
         subgroups=subgroups_of(final, test, raw[shipped]["test"]),
         shortcuts=shortcuts_of(final, test, raw[shipped]["test"], files[shipped]),
         data=folder.data,
@@ -233,7 +245,9 @@ def _write(
     if not choice.fp32:
         del files["model.onnx"]
     manifest = manifest_of(
-        *(recipe, net, heads, spec),
+        recipe,
+        trained.net,
+        heads,
         files=list(files),
         fingerprints={", ".join(folder.data["sources"]): folder.data["sha256"]},
         licences=licences(folder),
@@ -247,10 +261,9 @@ def _write(
     return load_bundle(target)
 
 
-def _graphs(
-    recipe: Recipe, net: Model, images: Images, choice: Choice
-) -> tuple[dict[str, bytes], float]:
+def _graphs(trained: _Trained, choice: Choice) -> tuple[dict[str, bytes], float]:
     """The graphs by file name, and how far the first one's numbers are from PyTorch's."""
+    recipe, net, images = trained.recipe, trained.net, trained.images
     graph = to_onnx(net, recipe.spec.size)
     few = images.held["validation"].images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES]
     difference = check_export(net, graph, tensors(few, recipe.spec))
@@ -263,20 +276,18 @@ def _graphs(
 
 
 def _figures(
-    recipe: Recipe,
+    trained: _Trained,
     manifest: Manifest,
-    images: Images,
     raw: Mapping[str, Mapping[str, Sequence[RawOutputs]]],
     choice: Choice,
 ) -> dict[str, dict[str, Figure]]:
     """Of every graph (file -> part -> its answers), and of the bundle beside it."""
-    figures = {
-        key: value
-        for file, parts in raw.items()
-        for key, value in figures_of(manifest, images.held, parts, recipe, PRECISIONS[file]).items()
-    }
+    recipe, held = trained.recipe, trained.images.held
+    figures: dict[str, dict[str, Figure]] = {}
+    for file, parts in raw.items():
+        figures |= figures_of(manifest, held, parts, recipe=recipe, by=PRECISIONS[file])
     if choice.beside is not None:
-        figures |= figures_beside(load_bundle(choice.beside), images.held, recipe)
+        figures |= figures_beside(open_bundle(choice.beside), held, recipe)
     return figures
 
 

@@ -53,19 +53,30 @@ def leads(name: str) -> bool:
 
 def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
     """Markdown: what it is, numbers with intervals, splits, operating points, licences, limits."""
-    sections = [
-        f"# Model card: {manifest.name} {manifest.version}\n\n**{NOTICE}**",
-        "## What it is\n\n" + _what(recipe, manifest),
-        "## Numbers\n\n" + _numbers(evidence),
-        *(["## Variants\n\n" + _variants(evidence)] if evidence.sweep is not None else []),
-        *(["## Subgroups\n\n" + _subgroups(evidence)] if any(evidence.subgroups.values()) else []),
-        *(["## Shortcuts\n\n" + _shortcuts(evidence.shortcuts)] if evidence.shortcuts else []),
-        "## Data\n\n" + _data(evidence.data),
-        "## Operating points\n\n" + _points(manifest),
-        "## Licences\n\n" + _licences(manifest.data_licences),
-        "## Provenance\n\n" + _provenance(manifest, evidence),
-    ]
-    return "\n\n".join(sections) + "\n"
+    found = evaluated(manifest, evidence)
+    points = found.pop("Operating points")
+    sections = {
+        "What it is": _what(recipe, manifest),
+        "Numbers": found.pop("Numbers"),
+        **({"Variants": _variants(evidence)} if evidence.sweep is not None else {}),
+        **found,
+        "Data": _data(evidence.data),
+        "Operating points": points,
+        "Licences": _licences(manifest.data_licences),
+        "Provenance": _provenance(manifest, evidence),
+    }
+    title = f"# Model card: {manifest.name} {manifest.version}\n\n**{NOTICE}**"
+    return "\n\n".join([title, *(f"## {k}\n\n{text}" for k, text in sections.items())]) + "\n"
+
+
+def evaluated(manifest: Manifest, evidence: Evidence) -> dict[str, str]:
+    """Title -> text of the sections that an evaluation writes anew."""
+    return {
+        "Numbers": _numbers(evidence),
+        **({"Subgroups": _subgroups(evidence)} if any(evidence.subgroups.values()) else {}),
+        **({"Shortcuts": _shortcuts(evidence.shortcuts)} if evidence.shortcuts else {}),
+        "Operating points": _points(manifest),
+    }
 
 
 def licence_text(licences: Sequence[DataLicence]) -> str:

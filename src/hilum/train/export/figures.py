@@ -49,6 +49,7 @@ def figures_of(
     manifest: Manifest,
     held: Mapping[str, Held],
     raw_of: Mapping[str, Sequence[RawOutputs]],
+    *,
     recipe: Recipe,
     by: str,
 ) -> dict[str, dict[str, Figure]]:
@@ -65,7 +66,7 @@ def figures_of(
                 values = {n: v for n, v in values.items() if n not in IMAGE_NUMBERS}
             out[key] = {n: Figure(value=value, n=len(own), on=on) for n, value in values.items()}
             if part == "test":
-                out[key] |= _intervals(own, findings, manifest, at, out[key])
+                out[key] |= _intervals(own, findings, manifest, out[key])
     return out
 
 
@@ -108,7 +109,7 @@ def figures_beside(
     test = held["test"]
     raw = {"test": answers(other.model(), tensors(test.images, recipe.spec))}
     name = f"{other.name} {other.version}, for comparison"
-    return figures_of(other.manifest, {"test": test}, raw, recipe, name)
+    return figures_of(other.manifest, {"test": test}, raw, recipe=recipe, by=name)
 
 
 def subgroups_of(
@@ -167,7 +168,6 @@ def _intervals(
     held: Held,
     findings: Sequence[Findings],
     manifest: Manifest,
-    at: Thresholds,
     figures: Mapping[str, Figure],
 ) -> dict[str, Figure]:
     """The same numbers with 95 % intervals over patients, where one label or mask is meant."""
@@ -176,7 +176,7 @@ def _intervals(
     if finding is not None:
         cases = cases_of_held(held, findings, finding)
         patients = cases.rows["patient"].to_numpy()
-        for name, one in measures(cases, at).items():
+        for name, one in measures(cases, _thresholds(manifest)).items():
             if name in WITH_INTERVALS and name in figures:
                 interval = bootstrap(one.metric, patients[one.rows])
                 out[name] = _with(figures[name], interval.value, interval.low, interval.high)

@@ -71,7 +71,6 @@ def manifest_of(
     recipe: Recipe,
     net: Model,
     heads: Sequence[str],
-    spec: Preprocessing,
     *,
     files: Sequence[str],
     fingerprints: Mapping[str, str],
@@ -89,7 +88,7 @@ def manifest_of(
     Raises:
         ValidationError: a box label that is no word of the vocabulary.
     """
-    own = fields(recipe, net, heads, spec)
+    own = fields(recipe, net, heads, recipe.spec)
     own["masks"] = {name: spec for name, spec in own["masks"].items() if name in VOCABULARY}
     graphs = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
     precisions = {name: file for name, file in graphs.items() if file in files}

@@ -77,25 +77,28 @@ def settle(
 
 
 def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
-    """Candidate decodings: overlap, the weight of the positive class in a box's score and, where a
-    mask has a box label's name, that of its components fused with the boxes. Without such a mask
-    and without a positive class the recipe's own."""
+    """Candidate decodings: whether boxes are voted on; with a positive class its weight in a box's
+    score; with a mask of a box label's name that of its components fused with the boxes; with one
+    of these the overlap, too. Without boxes the recipe's own."""
     own = manifest.decoding
+    if not manifest.labels:
+        return [own]
     both = [name for name in manifest.labels if name in manifest.masks]
     positive = manifest.positive if manifest.positive in manifest.global_classes else None
-    if not manifest.labels or not (both or positive):
-        return [own]
+    overlaps = (0.4, 0.5) if both or positive else (own.nms_iou,)
     return [
         own.model_copy(
             update={
                 "component_weights": dict.fromkeys(both, component) if component else {},
                 "image_weights": {positive: image} if positive and image else {},
                 "nms_iou": iou,
+                "vote_iou": vote,
             }
         )
-        for component in ((0.0, 0.3, 0.5, 0.7, 1.0) if both else (0.0,))
+        for component in ((0.0, 0.5, 1.0) if both else (0.0,))
         for image in ((0.0, 0.25, 0.5) if positive else (0.0,))
-        for iou in ((0.4, 0.5) if nms_iou is None else (nms_iou,))
+        for iou in (overlaps if nms_iou is None else (nms_iou,))
+        for vote in (None, 0.6)
     ]
 
 
