@@ -101,9 +101,15 @@ class Header:
     def element(self, keyword: str) -> Any:
         """The raw (or, for parsed sequences, converted) element, or None. What the data set itself
         lacks may stand in the functional groups of its one frame (PS3.3 C.7.6.16)."""
+        place, tag = self._place(keyword), _tag(keyword)
+        return None if place is None or tag is None else place.get_item(tag)
+
+    def _place(self, keyword: str) -> Dataset | None:
+        """Where the element stands."""
         tag = _tag(keyword)
-        places = () if tag is None else (self.dataset, *self._of_frame)
-        return next((place.get_item(tag) for place in places if tag in place), None)
+        if tag is None or tag in self.dataset:
+            return self.dataset
+        return next((own for own in self._of_frame if tag in own), None)
 
     @cached_property
     def _of_frame(self) -> tuple[Dataset, ...]:
@@ -210,9 +216,8 @@ class Header:
 
     def items(self, keyword: str) -> list[Header]:
         """The items of a sequence; [] when absent or not a sequence."""
-        tag = _tag(keyword)
-        places = () if tag is None else (self.dataset, *self._of_frame)
-        value = next((place[tag].value for place in places if tag in place), None)
+        place, tag = self._place(keyword), _tag(keyword)
+        value = place[tag].value if place is not None and tag is not None and tag in place else None
         if not isinstance(value, Sequence):
             return []
         return [Header(item, self.little, self.charset) for item in value]
@@ -220,7 +225,7 @@ class Header:
 
 def _first_item(dataset: Dataset, tag: BaseTag) -> Dataset | None:
     """Of a sequence; None where there is none. Converts nothing else."""
-    element = dataset.get_item(tag)
+    element: Any = dataset.get_item(tag)
     vr = element.VR if element is not None else ""
     if vr is None and dictionary_has_tag(tag):
         vr = dictionary_VR(tag)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.errors import DataError, InputRefused
-from hilum.core.geometry import Letterbox
+from hilum.core.geometry import Letterbox, box_areas, clip_boxes
 from hilum.core.prepare import Preprocessing, square
 from hilum.data.alike import COPY, thumbnail, vectors
 from hilum.data.pixels import open_radiograph
@@ -102,7 +102,8 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     """One image of a source, as the network learns it.
 
     Raises:
-        InputRefused, DataError: the image or one of its masks cannot be read.
+        InputRefused, DataError: the image or one of its masks cannot be read, or a box has no area
+            in it: nobody knows what it is around.
     """
     catalog, targets = source.lessons, source.targets
     record = catalog.table.iloc[row]
@@ -119,6 +120,11 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     names = () if drawn is None else drawn[1]
     boxes: NDArray[np.float32] | None = None
     if drawn is not None:
+        if not box_areas(clip_boxes(drawn[0], *size)).all():
+            raise DataError(
+                f"a box has no area in its picture of {size[0]}×{size[1]} px; hilum data check "
+                "names it, and leaves it out with --fix"
+            )
         boxes = frame.boxes_to_square(drawn[0].astype(np.float32)).reshape(-1, 4)
     if boxes is None and NORMAL in targets.classes and label[targets.classes.index(NORMAL)] == 1:
         boxes = np.zeros((0, 4), np.float32)  # a normal image has no opacity

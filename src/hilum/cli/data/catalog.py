@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import options
-from hilum.cli.data.sources import ledger, open_source
+from hilum.cli.data.sources import ledger, open_source, table_problems
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
-
-NOTED = ("no-file", "no-label")  # by the reader itself
 
 
 def catalog(
@@ -41,7 +39,6 @@ def catalog(
     Example: hilum data catalog coco/ --set coco --rename Pneumonia=opacity --out coco.parquet
     """
     from hilum.cli.common import print_json
-    from hilum.data.check.findings import check
 
     content = open_source(source, set_name, option, split=split, root=root, part=part)
     for column in known:
@@ -49,17 +46,12 @@ def catalog(
     content = _renamed(content, rename) if rename else content
     content.need_files()
     content.save(out)
-    problems = {code: count for code, count in check(content).counts().items() if code not in NOTED}
+    problems = table_problems(content, told=not as_json)
     parts = {name or "no part": len(part) for name, part in content.parts()}
     if as_json:
         summary = {"images": len(content), "parts": parts, "problems": problems, "out": str(out)}
         print_json(summary | ledger(content))
         return
-    if problems:
-        counted = ", ".join(f"{code} {count}" for code, count in problems.items())
-        typer.echo(
-            f"note: problems of the tables (hilum data check names them): {counted}", err=True
-        )
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
     typer.echo(f"{len(content)} images ({text}): {out}")
 
