@@ -18,7 +18,7 @@ import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
-from hilum.data.alike import THUMB, Float32, alike, thumbnail
+from hilum.data.alike import THUMB, Copies, Float32, alike, thumbnail
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 from hilum.data.resume import Facts, each_file
@@ -93,15 +93,15 @@ def compared(
     return Compared(kept, same, left)
 
 
-def copies(thumbs: Iterable[str | None]) -> list[tuple[int, int, str]]:
-    """Pairs of places whose pictures are copies, and what was done to one; as `alike`."""
+def copies(thumbs: Iterable[str | None]) -> list[Copies]:
+    """The copies among them, by their places; as `alike`."""
     known = [(place, thumb) for place, thumb in enumerate(thumbs) if thumb]
     small = [np.frombuffer(bytes.fromhex(thumb), np.uint8) for _, thumb in known]
     stack: Float32 = np.reshape(small, (-1, THUMB, THUMB)).astype(np.float32)
-    return [(known[i][0], known[j][0], how) for i, j, how in alike(stack)]
+    return [Copies(known[i][0], known[j][0], how) for i, j, how in alike(stack)]
 
 
-def joined(keys: pd.Series[str], pairs: Iterable[tuple[int, int, str]]) -> pd.Series[str]:
+def joined(keys: pd.Series[str], pairs: Iterable[Copies]) -> pd.Series[str]:
     """Keys, one for all that pairs of places join."""
     own, same = keys.tolist(), dict[str, str]()  # key -> one that stands for it
 
