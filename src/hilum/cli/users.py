@@ -27,7 +27,7 @@ def add(
 ) -> None:
     """Let somebody in, at once; the password is asked for, or is the first line of stdin.
 
-    The service is that of --config (or HILUM_SERVE_CONFIG); without one, that of the default folder.
+    The service is that of --config (or HILUM_SERVE_CONFIG), else that of the default folder.
 
     Example: hilum users add ada --role admin --config hilum.toml
     """
