@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.manifest import Manifest
+from hilum.core.progress import doing, say, spoken
 from hilum.train.evaluation import Held
 from hilum.train.export.bundle import PRECISIONS
 from hilum.train.export.card import Evidence, evaluated
@@ -28,7 +29,6 @@ from hilum.train.export.figures import (
 from hilum.train.export.onnx import answers
 from hilum.train.export.settings import settle
 from hilum.train.images import RunData
-from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe, load_recipe
 
 

@@ -14,7 +14,7 @@ from hilum.report.published import PUBLISHED, Published
 CHALLENGES = {"a": "RSNA", "b": "RSNA", "c": "RSNA", "d": "SIIM-COVID", "e": "SIIM-ACR"}
 # The numbers in which a system's variants are compared, and the published models of each.
 NUMBERS = {"a": ("rsna_score",), "d": ("ap50", "box_f1", "box_recall", "box_precision")}
-NUMBERS |= {"e": ("dice",)}
+NUMBERS |= {"e": ("dice", "dice_positive")}
 SETS = {"a": "rsna", "d": "siim-covid", "e": "siim-acr"}
 MODELS = {
     "percentile": "SE-ResNeXt-101 RetinaNet, folds",

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from hilum.cli.common import guarded
-from hilum.core.errors import ConfigError, DataError, NotFoundRefused
+from hilum.core.errors import GO_ON, ConfigError, DataError, NotFoundRefused
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_what_the_disk_refuses_is_no_fault_of_ours(capsys: pytest.CaptureFixture
         raise OSError(28, "No space left on device", "out/a.png")
 
     assert guarded(app) == 3
-    assert capsys.readouterr().err == "hilum: out/a.png: No space left on device\n"
+    assert capsys.readouterr().err == f"hilum: out/a.png: No space left on device; {GO_ON}\n"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
@@ -51,7 +51,7 @@ def test_a_full_disk_is_no_fault_of_ours_when_a_library_names_no_file(
         raise OSError(code, "Error writing bytes to file. Detail: [errno ..]")
 
     assert guarded(app) == 3
-    assert capsys.readouterr().err == f"hilum: {os.strerror(code)}\n"
+    assert capsys.readouterr().err == f"hilum: {os.strerror(code)}; {GO_ON}\n"
 
 
 def test_an_interrupt_says_what_is_kept(

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from pydicom.data import get_testdata_file
@@ -20,6 +21,7 @@ from helpers.pictures import write_png
 from helpers.toy import write_toy_pipeline
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError
+from hilum.data import load
 from hilum.dicom.guard import _Child
 from hilum.inference.journal import NAME
 
@@ -42,6 +44,27 @@ def findings(out: Path) -> dict[str, object]:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     return write_toy_pipeline(tmp_path)
+
+
+def test_of_a_catalog_its_images_are_read_and_nothing_beside_them(
+    tmp_path: Path, pipeline: Path
+) -> None:
+    for number, name in enumerate(("a", "a_mask", "b")):
+        write_png(tmp_path / f"images/{name}.png", number, 96, 80)
+    with ZipFile(tmp_path / "more.zip", "w") as archive:
+        for name in "cd":
+            archive.write(tmp_path / "images/a.png", f"x/{name}.png")
+    folder, zipped = tmp_path / "folder.parquet", tmp_path / "zipped.parquet"
+    load("folder", tmp_path / "images", masks={"opacity": "*_mask"}).save(folder)
+    whole = load("folder", tmp_path / "more.zip")
+    whole.where(whole.table["image_id"] == "x/d").save(zipped)
+    out = tmp_path / "out"
+    code, text = hilum(
+        "predict", folder, zipped, "--out", out, "--pipeline", pipeline, "--workers", "1"
+    )
+    assert code == 0, text
+    read = [Path(one["path"]).name for one in findings(out)["images"]]  # type: ignore[attr-defined]
+    assert read == ["a.png", "b.png", "d.png"]
 
 
 def test_results_beside_the_images_are_neither_read_nor_written_over_them(
@@ -67,7 +90,7 @@ def test_results_are_not_mixed_with_files_of_their_names(
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     arguments = ("predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline)
-    with pytest.raises(ConfigError, match="not made by a run of hilum"):
+    with pytest.raises(ConfigError, match="not empty, and of no earlier run"):
         CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert mine.read_text() == "mine"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(name).parts[0]]

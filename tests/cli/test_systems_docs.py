@@ -26,8 +26,11 @@ def _commands(system: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("system", "abcde")
-def test_every_command_of_a_system_is_one_of_ours(system: str) -> None:
+def test_every_command_of_a_system_is_one_of_ours(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Verbs, their long options, recipes in both sizes, pipelines with what is swapped."""
+    monkeypatch.chdir(tmp_path)
     verbs = get_command(app).commands  # type: ignore[attr-defined]
     for words in _commands(system):
         assert words[0] == "hilum"
@@ -43,15 +46,27 @@ def test_every_command_of_a_system_is_one_of_ours(system: str) -> None:
         if words[1] == "train":
             for size in ("", "-small"):
                 load_recipe(words[2].replace("$SMALL", size))
-        if "--pipeline" in words:
-            changes = [after for word, after in pairwise(words) if word == "--set"]
-            Pipeline.load(words[words.index("--pipeline") + 1], changes)
+        _load_pipeline(words)
+
+
+def _load_pipeline(words: list[str]) -> None:
+    """The pipeline of a command with what is swapped; what is tuned is there for the next one."""
+    after = {word: words[place + 1] for place, word in enumerate(words[:-1])}
+    name = words[3] if words[1] == "pipeline" else after.get("--pipeline")
+    if name is None:
+        return
+    text = Pipeline.load(name, [value for word, value in pairwise(words) if word == "--set"])
+    if words[1:3] == ["pipeline", "tune"]:
+        Path(after["--out"]).write_text(text.to_yaml(Path()))
 
 
 @pytest.mark.parametrize("size", ["small", "whole"])
 @pytest.mark.parametrize("system", "abcde")
-def test_the_settings_of_both_sizes_fit_their_commands(system: str, size: str) -> None:
+def test_the_settings_of_both_sizes_fit_their_commands(
+    system: str, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the script's shell expands them: recipes and pipelines load with all that is set."""
+    monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((DOCS / f"{system}.md").read_text())
     settings = "".join(body for kind, body in blocks if kind.strip() == size)
     lines = "\n".join(body for kind, body in blocks if not kind).splitlines()
@@ -67,8 +82,8 @@ def test_the_settings_of_both_sizes_fit_their_commands(system: str, size: str) -
         if words[1] == "train":
             load_recipe(words[2], tuple(changes))
             trained += 1
-        elif "--pipeline" in words:
-            Pipeline.load(words[words.index("--pipeline") + 1], changes)
+        else:
+            _load_pipeline(words)
     assert trained
 
 

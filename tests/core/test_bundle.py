@@ -12,7 +12,7 @@ import pytest
 
 from helpers.toy import toy_files, toy_graph, toy_manifest, write_toy
 from hilum.core.bundle import Bundle, load_bundle, shipped_bundles, write_bundle
-from hilum.core.errors import BundleError
+from hilum.core.errors import BundleError, ConfigError
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_truncated_zips_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_existing_folder_is_not_overwritten(folder: Path) -> None:
-    with pytest.raises(BundleError, match="exists"):
+    with pytest.raises(ConfigError, match="not empty"):
         write_toy(folder)
 
 

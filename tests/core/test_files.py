@@ -7,6 +7,7 @@ import errno
 import os
 import pickle
 import stat
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -25,6 +26,7 @@ from hilum.core.extras import require
 from hilum.core.files import (
     atomic_path,
     is_file,
+    need_writable,
     read_at_most,
     write_bytes,
     write_quickly,
@@ -63,7 +65,7 @@ def test_an_error_of_the_disk_names_the_file_that_its_user_knows(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path if write is write_bytes else os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left on device") as caught:
         write(tmp_path / "a.json", b"one")  # type: ignore[operator]
     assert caught.value.filename == str(tmp_path / "a.json")
@@ -83,6 +85,54 @@ def test_what_breaks_while_it_is_written_leaves_the_old_file(tmp_path: Path) -> 
         half()
     assert target.read_text(encoding="utf-8") == "ü"
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_what_a_killed_process_left_is_written_over_and_not_left_behind(
+    tmp_path: Path, write: object
+) -> None:
+    code = (
+        "import os, sys\nfrom hilum.core.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as path:\n    path.write_bytes(b'x' * 99); os._exit(9)"
+    )
+    target = tmp_path / "a.json"
+    assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == 9
+    assert len(os.listdir(tmp_path)) == 1
+    write(target, b"whole")  # type: ignore[operator]
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert target.read_bytes() == b"whole"
+
+
+def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    with atomic_path(target) as first:
+        first.write_bytes(b"first")
+        with atomic_path(target) as second:
+            second.write_bytes(b"second, longer")
+        assert target.read_bytes() == b"second, longer"
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_somebody_else_laid_in_the_way_is_not_written_through(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"theirs")
+    (tmp_path / ".a.part.json").symlink_to(theirs)
+    write_bytes(tmp_path / "a.json", b"ours")
+    (tmp_path / ".a.part.json").unlink()
+    os.link(theirs, tmp_path / ".a.part.json")
+    write_bytes(tmp_path / "a.json", b"ours")
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_what_could_not_be_written_at_the_end_is_said_at_the_beginning(tmp_path: Path) -> None:
+    need_writable(tmp_path / "deep" / "a.json")
+    assert os.listdir(tmp_path / "deep") == []
+    (tmp_path / "file").write_text("x")
+    for name in ("deep", "file/a.json"):
+        with pytest.raises(OSError) as caught:
+            need_writable(tmp_path / name)
+        assert caught.value.filename
 
 
 def test_a_quick_write_that_fails_leaves_no_rest(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, open_catalog
 from hilum.data.catalog import build
+from hilum.data.export import export
 from hilum.data.images import Pictures, finish, write_pictures
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom, write_mask
@@ -131,7 +132,7 @@ def test_a_rerun_writes_only_what_is_missing(catalog: Catalog, tmp_path: Path) -
     assert [f.stat().st_mtime_ns for f in (files[0], files[2])] == stamps
     pd.testing.assert_frame_equal(again.table, copies.table)
     with pytest.raises(ConfigError, match="not empty"):
-        write_pictures(catalog, Pictures(side=40), out)
+        export(catalog, Pictures(side=40), out)
     assert not list(out.rglob(".*"))
 
 
@@ -172,6 +173,6 @@ def test_a_fixed_window_decides_the_greys(catalog: Catalog, tmp_path: Path) -> N
     np.testing.assert_allclose(got, want, atol=1 / 65535)
     assert not np.allclose(want, open_radiograph(catalog.root, "1.dcm").pixels, atol=0.01)
     with pytest.raises(ConfigError, match="not empty"):  # greys of two windows never mix
-        write_pictures(catalog, Pictures("png", 16), tmp_path / "narrow")
+        export(catalog, Pictures("png", 16), tmp_path / "narrow")
     with pytest.raises(ConfigError, match="a width >= 1"):
         Pictures(window=(0, 0))

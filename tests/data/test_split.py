@@ -93,7 +93,7 @@ def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
     (tmp_path / "b.dcm").write_bytes(dicom_bytes(image, seed=2, photometric="MONOCHROME1"))
     (tmp_path / "c.dcm").write_bytes(dicom_bytes(phantom(2, 64, 64).pixels, seed=3))
     (tmp_path / "d.dcm").write_bytes(b"broken")
-    keys = [one and one.key for one in pictures(load("folder", tmp_path))]
+    keys = [one and one.key for one in pictures(load("folder", tmp_path), tmp_path / "m.jsonl")]
     assert keys[0] == keys[1] != keys[2]
     assert keys[3] is None
 

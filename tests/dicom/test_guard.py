@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import imagecodecs
@@ -16,6 +18,7 @@ import pytest
 from pydicom import uid as uids
 
 from helpers.dicom_files import dataset, image, stored, to_bytes
+from helpers.waiting import until
 from hilum.core.errors import (
     ConfigError,
     LimitRefused,
@@ -23,6 +26,7 @@ from hilum.core.errors import (
     NotFoundRefused,
     UnreadableRefused,
 )
+from hilum.core.turns import Busy
 from hilum.dicom import guard as guards
 from hilum.dicom.gate import check_chest_header
 from hilum.dicom.guard import Guard, open_guarded
@@ -173,3 +177,47 @@ def test_no_more_children_than_it_may_have() -> None:
     finally:
         small.close()
     assert not small._idle
+
+
+def test_the_slow_files_of_one_reader_leave_children_to_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, go, real = Guard(), threading.Event(), guards._Child.ask
+    asked: list[str] = []
+
+    def slow(child: guards._Child, name: str, *rest: Any) -> Any:
+        asked.append(name)
+        assert not name.startswith("slow") or go.wait(20)
+        return real(child, name, *rest)
+
+    monkeypatch.setattr(guards._Child, "ask", slow)
+    with ThreadPoolExecutor(8) as threads, closing(own):
+        for number in range(2 + guards.WAITING):
+            threads.submit(own.open, (f"slow {number}", DEEP), asker="one")
+        until(lambda: len(asked) == 2 and len(own._turns._waiters) == guards.WAITING, go)
+        with pytest.raises(Busy):
+            own.open(("one more", DEEP), asker="one")
+        assert own.open(("other", DEEP), asker="other").radiograph().view == "PA"
+        assert [name for name in asked if name.startswith("slow")] == asked[:2]
+        go.set()
+
+
+def test_whose_image_it_is_counts_when_it_is_decoded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    askers: list[Any] = []
+    real = Guard.ask
+    monkeypatch.setattr(Guard, "ask", lambda *of: (askers.append(of[5]), real(*of))[1])
+    open_guarded(("a", DEEP), asker="anna").radiograph()
+    assert askers == ["anna", "anna"]
+
+
+def test_a_child_that_does_not_start_in_time_is_nobodys_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On an overloaded machine what it said when it was ready was taken for the next answer."""
+    own = Guard()
+    with closing(own):
+        with monkeypatch.context() as patched:
+            patched.setattr(guards, "_START_S", 0.0)
+            with pytest.raises(Busy, match="too much to do"):
+                own.open(("a", DEEP))
+        assert own.open(("b", DEEP)).radiograph().view == "PA"

@@ -23,11 +23,12 @@ from hilum.evaluate.answers import match_answers
 from hilum.evaluate.cases import cases_of, join
 from hilum.evaluate.classes import class_cases, class_numbers
 from hilum.evaluate.compare import answered_by_all
-from hilum.evaluate.ensemble import fuse_files, member_names, prediction
+from hilum.evaluate.ensemble import fuse_files, prediction
 from hilum.evaluate.metrics.classification import confusion_matrix, multiclass
 from hilum.evaluate.prediction_files import (
     ImagePredictions,
     PredictionFile,
+    model_names,
     number_text,
     read_predictions,
     write_predictions,
@@ -218,7 +219,9 @@ def test_a_classifiers_file_is_silent_about_boxes_and_a_refusal_about_everything
 
 
 def test_files_of_one_name_are_told_apart() -> None:
-    assert member_names(["a/x.csv", "b/x.csv", "y.csv"]) == ("x-1", "x-2", "y")
+    assert model_names([Path("a/x.csv"), Path("b/x.csv"), Path("y.csv")]) == ("a", "b", "y")
+    with pytest.raises(ConfigError, match="names of their own"):
+        model_names([Path("a/x.csv"), Path("a/x.csv")])
 
 
 # --- truth ---

@@ -26,12 +26,14 @@ def authority(folder: Path) -> Pair:
     return _made(folder, "test authority", None)
 
 
-def certificate(ca: Pair, folder: Path, name: str) -> Pair:
-    """For an address or a host name."""
-    return _made(folder, name, ca)
+def certificate(
+    ca: Pair, folder: Path, name: str, days: tuple[float, float] = (-0.05, 100)
+) -> Pair:
+    """For an address or a host name; good from and until so many days from now."""
+    return _made(folder, name, ca, days)
 
 
-def _made(folder: Path, name: str, ca: Pair | None) -> Pair:
+def _made(folder: Path, name: str, ca: Pair | None, days: tuple[float, float] = (-99, 100)) -> Pair:
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -43,8 +45,8 @@ def _made(folder: Path, name: str, ca: Pair | None) -> Pair:
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
     )
     if ca is not None:

@@ -77,10 +77,10 @@ def nursery() -> None:
     """Forks a service for each line of stdin and says its process and port."""
     from hilum.dicom.stored import open_stored
     from hilum.report.writers.dicom import sr  # noqa: F401
-    from hilum.serve import analysis, delivery, node, run, worker  # noqa: F401  loaded before
+    from hilum.serve import analysis, delivery, node, run, service, worker  # noqa: F401  loaded before
 
     # Parsing in a child has its own tests; here it would take most of each life.
-    analysis.open_guarded = lambda source, **_: open_stored(source)  # type: ignore[assignment]
+    service.open_guarded = lambda source, **_: open_stored(source)  # type: ignore[assignment]
     analysis.Reading = lambda **_: _Plain()  # type: ignore[assignment, misc]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     config = Config.model_validate_json(sys.stdin.readline())
@@ -106,7 +106,8 @@ def _Plain() -> Any:
 
 def _live(config: Config, writing: int) -> None:
     from hilum.serve.run import Running
-    from hilum.serve.worker import ANALYSING, Worker
+    from hilum.serve.work import ANALYSING
+    from hilum.serve.worker import Worker
 
     configure("error")
     with Running(config) as running:

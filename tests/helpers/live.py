@@ -21,7 +21,8 @@ from helpers.service import empty_database
 from hilum.serve.config import Config
 from hilum.serve.service import Service
 from hilum.serve.web.app import create_app
-from hilum.serve.worker import ANALYSING, Worker
+from hilum.serve.work import ANALYSING
+from hilum.serve.worker import Worker
 
 USERS = {"anna": "reader", "ben": "reader", "carla": "admin"}
 PASSWORD = "correct horse"  # noqa: S105

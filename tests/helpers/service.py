@@ -15,7 +15,8 @@ from hilum.serve.intake import Receipt
 from hilum.serve.records import Records
 from hilum.serve.service import Service
 from hilum.serve.tables import Image
-from hilum.serve.worker import ANALYSING, SENDING, Worker
+from hilum.serve.work import ANALYSING, SENDING
+from hilum.serve.worker import Worker
 
 
 class Clock:

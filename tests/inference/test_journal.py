@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
 from hilum.core.radiograph import Identifiers
 from hilum.core.results import ImageResult
@@ -145,13 +144,3 @@ def test_a_record_of_other_settings_is_none_wherever_it_stands(tmp_path: Path) -
         stream.write((tmp_path / "b" / NAME).read_bytes())
     with Journal(tmp_path / "a", PRINT) as journal:
         assert journal.names() == {"mine"}
-
-
-def test_two_runs_never_write_to_one_folder(tmp_path: Path) -> None:
-    with Journal(tmp_path, PRINT), pytest.raises(ConfigError, match="another run writes there"):
-        Journal(tmp_path, PRINT)
-    with Journal(tmp_path, PRINT):
-        pass  # and then it is free
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="nothing can be written"):
-        Journal(tmp_path / "file", PRINT)

@@ -12,11 +12,12 @@ from sqlalchemy import func, select
 
 from helpers.service import Parts, radiograph_file
 from helpers.toy import write_toy_pipeline
+from hilum.core.turns import Busy
 from hilum.serve import actions
 from hilum.serve.service import Service
 from hilum.serve.tables import Delivery, Image, Result, Work
-from hilum.serve.work import CRASHES
-from hilum.serve.worker import ANALYSING, Worker
+from hilum.serve.work import ANALYSING, ATTEMPTS, CRASHES
+from hilum.serve.worker import TRIES, Worker
 
 
 def count(parts: Parts, table: Any) -> int:
@@ -281,3 +282,77 @@ def test_a_canary_name_stands_in_no_log_reason_or_file_name(
         reasons = [*session.scalars(select(Image.reason)), *session.scalars(select(Work.reason))]
     assert not any("CANARY" in (text or "") for text in reasons)
     assert not any("CANARY" in message for message in parts.service.audit.messages())
+
+
+def test_a_disk_that_is_full_for_days_fails_no_image(parts: Parts) -> None:
+    id = parts.receive(radiograph_file()).id
+    parts.store.limit_bytes = parts.store.used()
+    for _ in range(2 * ATTEMPTS):
+        parts.work()
+        parts.clock.now += 3600
+    assert parts.image(id).state == "checked"
+    parts.store.limit_bytes = None
+    parts.work()
+    assert parts.image(id).state == "analysed"
+
+
+def test_a_file_that_is_gone_from_the_store_fails_visibly(parts: Parts) -> None:
+    id = parts.receive(radiograph_file()).id
+    parts.store.path(id).unlink()
+    for _ in range(TRIES):
+        parts.work()
+        parts.clock.now += 60
+    assert parts.image(id).state == "failed"
+    assert "No such file" in str(parts.image(id).reason)
+
+
+def test_a_thousand_images_of_one_sender_do_not_hold_up_one_of_another(parts: Parts) -> None:
+    many = [parts.receive(radiograph_file(f"1.1.{n}"), sender="router").id for n in range(6)]
+    one = parts.receive(radiograph_file("1.2"), sender="icu").id
+    worker = Worker(parts.service, ANALYSING, "test")
+    while parts.image(one).state != "analysed":
+        assert worker.once()
+    assert [parts.image(id).state for id in many].count("analysed") <= 1
+
+
+def test_the_limits_of_the_configuration_hold_for_analyses_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hilum.dicom import guard
+
+    asked: list[float] = []
+    real = guard._shared
+    monkeypatch.setattr(guard, "_shared", lambda s, b: (asked.append(s), real(s, b))[1])
+    parts = Parts(tmp_path, parse_s=7)
+    parts.receive(radiograph_file())
+    parts.work()
+    assert asked == [7, 7]  # checked, analysed
+    parts.close()
+
+
+def test_what_failed_is_in_the_log_with_its_image_and_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = Parts(tmp_path, pipelines={"default": str(tmp_path / "gone.yaml")})
+    id = parts.receive(radiograph_file()).id
+    parts.work()
+    parts.close()
+    (line,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert line.getMessage().startswith(f"image {id} is failed: pipeline default: ")
+
+
+def test_an_overloaded_machine_refuses_and_fails_no_image(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: Any) -> None:
+        raise Busy("a decoder does not start")
+
+    id = parts.receive(radiograph_file()).id
+    with monkeypatch.context() as patched:
+        patched.setattr(Service, "opened", busy)
+        for _ in range(2 * TRIES):
+            parts.work()
+            parts.clock.now += 60
+    assert parts.image(id).state == "received"
+    parts.work()
+    assert parts.image(id).state == "analysed"

@@ -18,6 +18,8 @@ from helpers.certificates import authority, certificate
 from helpers.service import Parts, radiograph_file
 from hilum.dicom.web import PeerFailed, WebArchive, WebPeer, parts
 from hilum.serve import actions
+from hilum.serve.config import DicomPeer, Tls
+from hilum.serve.peers import DicomArchive
 from hilum.serve.tables import Delivery, Work
 
 RETRY = {"first_s": 10, "longest_s": 100, "give_up_s": 86_400}
@@ -252,3 +254,67 @@ def test_parts_of_an_answer_keep_their_bytes() -> None:
     assert parts(body, "multipart/related; boundary=b") == [b"\r\none\r\n", b"two"]
     with pytest.raises(ValueError, match="boundary"):
         parts(body, "text/plain")
+
+
+def test_certificates_that_cannot_be_used_today_make_no_dead_letters(
+    tmp_path: Path, pacs: Archive
+) -> None:
+    ca = authority(tmp_path / "authority")
+    with archive(certificate(ca, tmp_path / "archive", "127.0.0.1")) as secure:
+        web = {"url": secure.url, "ca": tmp_path / "ca.pem"}
+        parts = service(tmp_path, pacs, web=web)
+        parts.receive(radiograph_file())
+        for _ in range(5):
+            parts.work()
+            parts.clock.now += 1000
+        (waiting,) = deliveries(parts)
+        assert (waiting.state, "ca.pem" in str(waiting.reason)) == ("waiting", True)
+        (tmp_path / "ca.pem").write_bytes(ca.certificate.read_bytes())
+        parts.work()
+        assert deliveries(parts)[0].state == "delivered"
+        parts.close()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "name", "words"),
+    [
+        (-9, -1, "127.0.0.1", "certificate has expired; needed: a renewed one there"),
+        (1, 9, "127.0.0.1", "not yet valid; needed: the right time on both sides"),
+        (-1, 9, "192.0.2.7", "mismatch; needed: the name or address it was made out to"),
+        (-1, 9, "pacs.example", "mismatch; needed: the name or address it was made out to"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_said_with_what_helps(
+    tmp_path: Path, begin: int, end: int, name: str, words: str
+) -> None:
+    ca = authority(tmp_path / "authority")
+    theirs = certificate(ca, tmp_path / "archive", name, days=(begin, end))
+    believed = Tls(certificate=theirs.certificate, key=theirs.key, ca=ca.certificate)
+    with archive(theirs) as pacs:
+        server = WebArchive(WebPeer(url=pacs.url, ca=ca.certificate))
+        with pytest.raises(PeerFailed, match=f"its certificate is not believed: .*{words}"):
+            server.query("/studies", {})
+        host, port = "127.0.0.1", int(pacs.url.split(":")[2].split("/")[0])
+        node = DicomPeer(host=host, port=port, ae_title="PACS", tls=believed)
+        with pytest.raises(PeerFailed, match=f"its certificate is not believed: .*{words}"):
+            DicomArchive(node, "HILUM").echo()
+
+
+def test_a_node_that_is_not_there_is_told_from_one_that_refuses(tmp_path: Path) -> None:
+    with pytest.raises(PeerFailed, match="Connection refused"):
+        DicomArchive(DicomPeer(host="127.0.0.1", port=1, ae_title="PACS"), "HILUM").echo()
+    with pytest.raises(PeerFailed, match="its name is not known here"):
+        DicomArchive(DicomPeer(host="pacs.invalid", port=1, ae_title="PACS"), "HILUM").echo()
+
+
+def test_what_waits_and_what_died_is_in_the_log(
+    tmp_path: Path, pacs: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts, pacs.away = service(tmp_path, pacs), True
+    id = parts.receive(radiograph_file()).id
+    parts.work()
+    assert f"sr of image {id} waits for pacs: the server answers 503; again in 10 s" in caplog.text
+    parts.clock.now += RETRY["give_up_s"]
+    parts.work()
+    assert f"sr of image {id} is a dead letter to pacs: the server answers 503" in caplog.text
+    parts.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import time
@@ -268,3 +269,72 @@ def test_old_tls_is_not_spoken(tmp_path: Path) -> None:
     ca = authority(tmp_path / "ca")
     assert client_context(ca=ca.certificate).minimum_version == ssl.TLSVersion.TLSv1_2
     assert os.stat(ca.key).st_size > 0
+
+
+def test_a_peer_whose_line_is_full_is_told_so_and_the_others_go_on(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, waiting=2)
+    with running(parts) as node, association(node) as sending:
+        told = [store(sending, radiograph_file(f"1.2.{n}")) for n in range(3)]
+        assert told == [SUCCESS, SUCCESS, OUT_OF_RESOURCES]
+        with association(node, "CR2") as other:
+            assert store(other, radiograph_file("1.2.9")) == SUCCESS
+        parts.work()
+        assert store(sending, radiograph_file("1.2.2")) == SUCCESS
+    assert parts.records.counts() == {"analysed": 3, "received": 1}
+    assert not list(parts.store.incoming.iterdir())
+    parts.close()
+
+
+def test_a_renewed_certificate_and_a_new_authority_count_at_once(
+    parts: Parts, tmp_path: Path
+) -> None:
+    old, new = authority(tmp_path / "old"), authority(tmp_path / "new")
+    ours = certificate(old, tmp_path / "node", "127.0.0.1")
+    theirs = certificate(new, tmp_path / "cr1", "cr1")
+    tls = Tls(certificate=ours.certificate, key=ours.key, ca=old.certificate)
+    mine = Tls(certificate=theirs.certificate, key=theirs.key, ca=new.certificate)
+
+    def let_in() -> bool:
+        with association(node, tls_args=(client_context(mine), "127.0.0.1")) as sending:
+            return sending.is_established and store(sending, radiograph_file()) == SUCCESS
+
+    with running(parts, tls=tls.model_dump()) as node:
+        assert not let_in()
+        renewed = certificate(new, tmp_path / "renewed", "127.0.0.1")
+        ours.certificate.write_bytes(renewed.certificate.read_bytes())
+        assert not let_in()  # half of a pair: the former goes on
+        ours.key.write_bytes(renewed.key.read_bytes())
+        old.certificate.write_bytes(new.certificate.read_bytes())
+        assert let_in()
+
+
+@pytest.mark.parametrize(
+    ("words", "side"),
+    [
+        ("it shows no certificate, and `ca` asks for one", "nothing"),
+        ("its certificate is not believed: .*; needed: its authority in `ca`", "stranger"),
+        ("it speaks no TLS", "plain"),
+    ],
+)
+def test_why_a_handshake_failed_is_in_the_log(
+    parts: Parts, tmp_path: Path, caplog: pytest.LogCaptureFixture, words: str, side: str
+) -> None:
+    ca, other = authority(tmp_path / "ca"), authority(tmp_path / "other")
+    ours = certificate(ca, tmp_path / "node", "127.0.0.1")
+    theirs = certificate(other, tmp_path / "cr1", "cr1")
+    stranger = Tls(certificate=theirs.certificate, key=theirs.key, ca=ca.certificate)
+    sides: dict[str, dict[str, Any]] = {
+        "nothing": {"tls_args": (client_context(ca=ca.certificate), "127.0.0.1")},
+        "stranger": {"tls_args": (client_context(stranger), "127.0.0.1")},
+        "plain": {},
+    }
+    tls = Tls(certificate=ours.certificate, key=ours.key, ca=ca.certificate)
+    with running(parts, tls=tls.model_dump()) as node, association(node, **sides[side]):
+        assert settled(lambda: "handshake" in caplog.text)
+    assert re.search(f"a TLS handshake with 127.0.0.1 failed: {words}", caplog.text)
+
+
+def test_who_was_rejected_is_in_the_log(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    with running(parts, allow=["CR1"]) as node, association(node, "CT7") as sending:
+        assert sending.is_rejected
+    assert "association of 'CT7' at 127.0.0.1 was rejected" in caplog.text

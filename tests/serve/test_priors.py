@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from sqlalchemy import select
 
 from helpers.archive import archive
 from helpers.pacs import Pacs, pacs
 from helpers.service import Parts, radiograph_file
 from hilum.serve.config import Node
 from hilum.serve.node import DicomNode
+from hilum.serve.tables import Image
 
 EARLIER = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1", "StudyDate": "20200101"}
 NOW = {"StudyDate": "20260101"}
@@ -89,10 +91,31 @@ def test_a_node_that_moves_nothing_delays_no_result(tmp_path: Path) -> None:
 
 
 def test_images_of_one_patient_find_each_other_in_any_order(parts: Parts) -> None:
-    newest = parts.receive(radiograph_file("1.1", StudyInstanceUID="1.1", StudyDate="20250101")).id
-    oldest = parts.receive(radiograph_file("1.2", StudyInstanceUID="1.2", StudyDate="20190101")).id
-    middle = parts.receive(radiograph_file("1.3", StudyInstanceUID="1.3", StudyDate="20220101")).id
-    parts.work()
+    def come(uid: str, date: str) -> str:
+        id = parts.receive(radiograph_file(uid, StudyInstanceUID=uid, StudyDate=date)).id
+        parts.work()
+        return id
+
+    newest, oldest, middle = (
+        come("1.1", "20250101"),
+        come("1.2", "20190101"),
+        come("1.3", "20220101"),
+    )
     assert parts.image(newest).prior == middle
     assert parts.image(middle).prior == oldest
     assert parts.image(oldest).prior is None
+    # Whoever has the newer image open is told.
+    assert parts.said(newest).count("its prior is another image now") == 2
+
+
+def test_a_refused_image_is_no_prior(parts: Parts) -> None:
+    """A hand of the same patient is nothing to compare a chest with."""
+    for uid, date, part in (("1.1", "2019", "CHEST"), ("1.2", "2022", "HAND"), ("1.3", "2025", "")):
+        tags = {"StudyInstanceUID": uid, "StudyDate": f"{date}0101", "BodyPartExamined": part}
+        parts.receive(radiograph_file(uid, **tags))
+    parts.work()
+    with parts.records.read() as session:
+        images = session.scalars(select(Image).order_by(Image.study_date)).all()
+    chest, hand, newest = images
+    assert (hand.state, newest.state) == ("refused", "analysed")
+    assert newest.prior == chest.id

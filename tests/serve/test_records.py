@@ -105,6 +105,7 @@ def test_errors_of_the_database_quote_no_values(parts: Parts) -> None:
     with pytest.raises(RecordsUnavailable) as caught, parts.records.write() as session:
         session.add(image)  # `received` is missing
     assert "CANARY" not in str(caught.value)
+    assert "(IntegrityError SQLITE_CONSTRAINT_NOTNULL)" in str(caught.value)
     assert caught.value.__cause__ is None
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from helpers.archive import archive
+from helpers.certificates import authority, certificate
 from helpers.service import Parts, radiograph_file, toy_pipeline
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError
 from hilum.serve.check import problems
-from hilum.serve.config import Config
+from hilum.serve.config import Config, Tls
 from hilum.serve.run import Running
 from hilum.serve.tables import Work
+from hilum.serve.tls import client_context
 
 
 def config(tmp_path: Path, **options: object) -> Config:
@@ -160,3 +166,32 @@ def test_a_worker_process_does_the_work_and_ends_when_told(tmp_path: Path) -> No
     assert image.state == "analysed"
     assert running.supervisor.alive == 0
     assert running.supervisor.deaths == 0
+
+
+def test_check_and_the_hourly_look_name_certificates_that_end(tmp_path: Path) -> None:
+    ca = authority(tmp_path / "ca")
+    for days, words in (((-9, -1), "it ended on"), ((1, 9), "begins on"), ((-1, 9), "it ends on")):
+        ours = certificate(ca, tmp_path / f"{days[0]}", "127.0.0.1", days=days)
+        tls = {"certificate": ours.certificate, "key": ours.key}
+        (said,) = problems(config(tmp_path, web={"port": 0, "tls": tls}))
+        assert said.startswith(f"[web.tls] TLS: {ours.certificate}: ")
+        assert words in said
+
+
+def test_a_page_that_asks_for_certificates_lets_in_nobody_without_one(tmp_path: Path) -> None:
+    """`ca` of [web.tls] counts as that of [node.tls] does."""
+    ca = authority(tmp_path / "ca")
+    ours = certificate(ca, tmp_path / "page", "127.0.0.1")
+    theirs = certificate(ca, tmp_path / "reader", "reader")
+    tls = {"certificate": ours.certificate, "key": ours.key, "ca": ca.certificate}
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with Running(config(tmp_path / "service", web={"port": port, "tls": tls}, workers=0)) as it:
+        while not it._web.started:
+            time.sleep(0.01)
+        url = f"https://127.0.0.1:{port}/health/live"
+        mine = Tls(certificate=theirs.certificate, key=theirs.key, ca=ca.certificate)
+        assert httpx.get(url, verify=client_context(mine)).json() == {"status": "alive"}
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, verify=client_context(ca=ca.certificate))

@@ -33,7 +33,9 @@ def test_somebody_who_is_added_gets_in_at_once_and_nobody_else_any_more(tmp_path
     parts = Parts(tmp_path)
     client = TestClient(create_app(parts.service), base_url="http://127.0.0.1:8080")
     assert client.get(SESSION).json() == {"name": "local", "role": "admin"}
-    assert command(tmp_path, "add", "ada", "--role", "admin", typed="right horse")[0] == 0
+    code, said = command(tmp_path, "add", "ada", "--role", "admin", typed="right horse")
+    assert code == 0
+    assert str(tmp_path) in said  # the service of another folder knows nobody of hers
     assert client.get(SESSION).status_code == 401
     assert client.get(SESSION, auth=("ada", "wrong horse")).status_code == 401
     assert client.get(SESSION, auth=("ada", "right horse")).json()["role"] == "admin"
@@ -126,4 +128,23 @@ def test_others_are_never_local(tmp_path: Path) -> None:
     parts = Parts(tmp_path, web={"host": "192.0.2.1"})
     client = TestClient(create_app(parts.service), base_url="http://192.0.2.1:8080")
     assert client.get(SESSION).status_code == 401
+    parts.close()
+
+
+def test_another_password_or_role_counts_at_once(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    client = TestClient(create_app(parts.service), base_url="http://127.0.0.1:8080")
+    assert "no user 'ada'" in command(tmp_path, "add", "ada", "--replace", typed="right horse")[1]
+    command(tmp_path, "add", "ada", "--role", "admin", typed="right horse")
+    client.post(SESSION, json={"name": "ada", "password": "right horse"})
+    assert client.get("/api/v1/admin").status_code == 200
+    users = Users(parts.service.config)
+    kept = users.all()["ada"]
+    users.add("ada", kept.model_copy(update={"role": "reader"}), replace=True)
+    assert client.get("/api/v1/admin").status_code == 403  # a former admin, in the same session
+    assert client.get(SESSION).json()["role"] == "reader"
+    command(tmp_path, "add", "ada", "--replace", typed="newer horse")
+    assert client.get(SESSION).status_code == 401
+    assert client.get(SESSION, auth=("ada", "right horse")).status_code == 401
+    assert client.get(SESSION, auth=("ada", "newer horse")).status_code == 200
     parts.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from hilum.serve.work import ATTEMPTS, CRASHES, LeaseLost, worn_out
 
 
 def add(parts: Parts, subject: str = "a" * 32, **options: object) -> bool:
+    parts.clock.now += 1
     with parts.records.write() as session:
         return parts.queue.add(session, "check", subject, **options)  # type: ignore[arg-type]
 
@@ -59,9 +61,19 @@ def test_two_workers_never_have_the_same_work(parts: Parts) -> None:
 def test_urgent_work_comes_first_then_the_oldest(parts: Parts) -> None:
     for subject, priority in (("1" * 32, 0), ("2" * 32, 2), ("3" * 32, 0)):
         add(parts, subject, priority=priority)
-        parts.clock.now += 1
     order = [work.subject[0] for _ in range(3) if (work := parts.queue.claim("w"))]
     assert order == ["2", "1", "3"]
+
+
+def test_what_an_image_is_stands_before_others_are_analysed(parts: Parts) -> None:
+    """Else an urgent one would wait behind all that are not, until its header says so."""
+    with parts.records.write() as session:
+        for number, priority in enumerate((0, 2)):
+            parts.queue.add(session, "analyse", f"{number:032x}", priority=priority)
+    parts.clock.now += 1
+    add(parts)
+    order = [work.kind for _ in range(3) if (work := parts.queue.claim("w"))]
+    assert order == ["check", "analyse", "analyse"]
 
 
 def test_work_of_the_dead_is_taken_over_when_the_lease_runs_out(parts: Parts) -> None:
@@ -125,3 +137,66 @@ def test_work_that_ended_can_be_asked_for_again(parts: Parts) -> None:
         assert not parts.queue.again(session, "check", "a" * 32)  # it waits already
         assert session.scalar(select(Work.reason)) is None
     assert parts.queue.claim("w") is not None
+
+
+def order(parts: Parts, **options: Any) -> str:
+    """Subjects, as they are claimed and ended, one at a time."""
+    claimed = ""
+    while (work := parts.queue.claim("w", **options)) is not None:
+        claimed += work.subject[0]
+        with parts.records.write() as session:
+            parts.queue.finish(session, work)
+    return claimed
+
+
+def test_askers_take_turns(parts: Parts) -> None:
+    for subject in "12345":
+        add(parts, subject * 32, asker="many")
+    for subject in "ab":
+        add(parts, subject * 32, asker="few")
+    assert order(parts) == "1a2b345"
+    for subject in "6789":
+        add(parts, subject * 32, asker="many")
+    assert [work.subject[0] for _ in range(2) if (work := parts.queue.claim("w"))] == ["6", "7"]
+    add(parts, "c" * 32, asker="few")  # who comes late begins where the others are
+    add(parts, "d" * 32, asker="few")
+    assert order(parts) == "8c9d"
+
+
+def test_urgent_work_of_anybody_comes_before_turns(parts: Parts) -> None:
+    add(parts, "1" * 32, asker="few")
+    for subject in "23":
+        add(parts, subject * 32, asker="many", priority=2)
+    assert order(parts) == "231"
+
+
+def test_nothing_is_claimed_of_who_has_its_share(parts: Parts) -> None:
+    for subject in "123":
+        add(parts, subject * 32, asker="slow")
+    add(parts, "a" * 32, asker="quick")
+    add(parts, "b" * 32)
+    claimed = [work.subject[0] for _ in range(5) if (work := parts.queue.claim("w", share=2))]
+    assert sorted(claimed) == ["1", "2", "a", "b"]
+    assert parts.queue.claim("w") is not None  # of those who ask for no share
+
+
+def test_a_clock_that_is_set_back_stops_no_work(parts: Parts) -> None:
+    add(parts, "1" * 32)
+    add(parts, "2" * 32)
+    work = parts.queue.claim("w")
+    assert work is not None
+    with parts.records.write() as session:
+        parts.queue.postpone(session, work, parts.clock.now + 900, "away")
+    parts.clock.now -= 3600
+    add(parts, "3" * 32)
+    assert sorted(order(parts)) == ["1", "2", "3"]
+
+
+def test_clocks_that_differ_a_little_hurry_nothing(parts: Parts) -> None:
+    add(parts)
+    work = parts.queue.claim("w")
+    assert work is not None
+    with parts.records.write() as session:
+        parts.queue.postpone(session, work, parts.clock.now + 900, "away")
+    parts.clock.now -= 5  # as another host's is
+    assert parts.queue.claim("w") is None

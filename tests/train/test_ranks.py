@@ -11,6 +11,7 @@ import torch
 
 from helpers.gradients import SMALL, Gradients, learn
 from helpers.ranks import assert_same_weights, on_ranks, whole_or_in_parts
+from hilum.core.files import OWN_MARK
 from hilum.models import ranks
 
 
@@ -46,9 +47,9 @@ def test_two_ranks_have_the_losses_and_gradients_of_one(
 
 
 def files(run: Path) -> set[str]:
-    """But for the lock, which is whoever's who starts ranks."""
+    """But for the mark, which is whoever's who starts ranks."""
     every = {str(file.relative_to(run)) for file in run.rglob("*")}
-    return {name for name in every - {".lock"} if "tensorboard" not in name}
+    return {name for name in every if "tensorboard" not in name and not name.startswith(OWN_MARK)}
 
 
 def test_a_run_of_two_ranks_is_the_run_of_one(

@@ -107,6 +107,19 @@ def test_a_recipe_extends_its_neighbours_and_named_ones(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "top.yaml"))
 
 
+def test_the_terms_of_a_loss_are_given_all_at_once(tmp_path: Path) -> None:
+    """A sum: a sweep's Tversky alone was Tversky beside the recipe's focal loss and Dice."""
+
+    def loss(name: str, *changes: str) -> dict[str, float]:
+        return load_recipe(name, changes).model.loss  # type: ignore[union-attr, return-value]
+
+    assert loss("siim-acr-fpn-irv2", "model.loss={tversky: 1}") == {"tversky": 1}
+    assert loss("siim-acr-fpn-irv2", "model.loss.dice=0.5") == {"focal": 1, "dice": 0.5}
+    own = "{extends: siim-acr-fpn-irv2, name: own, model: {loss: {bce: 2}}}"
+    (tmp_path / "own.yaml").write_text(own)
+    assert loss(str(tmp_path / "own.yaml")) == {"bce": 2}
+
+
 # --- files that others wrote ---
 
 

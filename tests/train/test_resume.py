@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 from helpers.phantom_set import in_stages, small
+from hilum.core.processes import heard, listening
 from hilum.models.retinanet import RetinaNet
 from hilum.train import stage
 from hilum.train.recipe import Recipe
@@ -76,6 +78,30 @@ def test_a_run_killed_inside_an_epoch_goes_on_there(
     assert bytes_of(whole) == bytes_of(parts)
     one, two = (pd.read_parquet(r / "all/metrics.parquet") for r in (whole, parts))
     assert one.equals(two)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_step_of_an_interrupt_is_ended_and_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    folder = recipe("train.batch=2", "train.epochs=2", "train.save_s=10000")
+    real, steps = RetinaNet.loss, [0]
+
+    def interrupted(self: RetinaNet, batch: object) -> object:
+        steps[0] += self.training
+        if self.training and steps[0] == 9:
+            os.kill(os.getpid(), number)
+        return real(self, batch)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, listening():
+        patch.setattr(RetinaNet, "loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, data, tmp_path / "parts")
+        assert heard() == number
+    state = torch.load(tmp_path / "parts/all/last.ckpt", weights_only=False)
+    assert (state["step"], len(state["rows"])) == (9, 1)  # 6 an epoch
+    parts = run(folder, data, tmp_path / "parts")
+    assert bytes_of(run(folder, data, tmp_path / "whole")) == bytes_of(parts)
 
 
 def test_a_stage_that_continues_goes_on_after_a_kill(

@@ -17,17 +17,18 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.phantom_set import catalog, in_stages, small
+from hilum.core import progress
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.geometry import Letterbox
 from hilum.data.catalog import Catalog
 from hilum.evaluate.epochs import kept_epochs, read_epochs
 from hilum.evaluate.metrics.detection import detection_ap
 from hilum.fuse import keep_best
-from hilum.train import progress, sweep
+from hilum.train import sweep
 from hilum.train.folder import RunFolder, locked
 from hilum.train.options import KeptPredictions
 from hilum.train.recipe import Recipe, recipe_folder
-from hilum.train.run import plans, run
+from hilum.train.run import plans, run, summary
 from hilum.train.samples import PreparedImage
 
 
@@ -240,7 +241,7 @@ def test_a_run_grows_from_small_to_large_images_under_one_schedule(
 
 
 def test_the_log_is_never_silent_for_long(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "hilum.train")
+    caplog.set_level(logging.INFO, "hilum.progress")
     with progress.spoken(silence_s=0.05):
         for _ in progress.counted(range(3), "reading", 3):
             time.sleep(0.1)
@@ -318,3 +319,15 @@ def test_the_mean_of_stages_is_what_a_run_leaves(data: Path, tmp_path: Path) -> 
         torch.testing.assert_close(mean[key], (left[0][key] + left[1][key]) / 2)
     with pytest.raises(ConfigError, match="secnd"):
         small("train.average={stages: [all, secnd]}")
+
+
+def test_a_training_that_made_it_worse_says_so() -> None:
+    before, after = {"auc": 0.68, "val_loss": 0.87}, {"auc": 0.62, "val_loss": 1.16}
+    results = {"untrained": before, "validation": after, "test": {"auc": 0.46, "val_loss": 1.4}}
+    lines = summary(results, "auc")
+    assert lines[0] == "auc: untrained 0.680, validation 0.620, test 0.460"
+    assert "untrained network has the better auc and val_loss" in lines[-1]
+    assert len(summary({"untrained": after, "validation": before}, "auc")) == 2
+    assert (
+        "better val_loss on" in summary({"untrained": before, "validation": after}, "val_loss")[-1]
+    )

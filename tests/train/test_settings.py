@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers.phantom_set import small
+from hilum.core import progress
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.geometry import Letterbox
 from hilum.core.manifest import DataLicence, Figure
-from hilum.train import progress
 from hilum.train.export.card import Evidence, _numbers, _variants, licence_text
 from hilum.train.export.licences import SETS, UNKNOWN, _entries
 from hilum.train.folder import RunFolder, _differences, locked
@@ -272,7 +272,7 @@ def test_a_folder_is_locked_for_all_but_one(tmp_path: Path) -> None:
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
-        assert "is training there" in str(caught[0])
+        assert "writes there" in str(caught[0])
     with locked(tmp_path / "run"):
         pass  # it is free again
 
@@ -367,7 +367,7 @@ def test_every_set_and_its_pretrained_encoder_has_a_licence() -> None:
 def test_a_silent_phase_is_spoken_of_and_a_talking_one_is_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level("INFO", logger="hilum.train")
+    caplog.set_level("INFO", logger="hilum.progress")
     with progress.spoken(0.05):
         for number in progress.counted(range(3), "preparing", 3):
             if number == 1:

@@ -7,7 +7,7 @@ export type Box = [number, number, number, number];
 export type Verdict = "accept" | "reject" | "redraw" | "add" | "comment";
 
 export interface Summary {
-  id: string; study: string | null; name: string | null; state: State; reason: string | null;
+  id: string; study: string | null; name: string | null; state: State; reason: string | null; planned: boolean;
   received: Time; analysed: Time; origin: string; modality: string | null; view: string | null;
   priority: Priority; score: number | null; finding: boolean | null;
   patient: { id: string | null; name: string | null } | null; study_date: string | null;
@@ -95,6 +95,15 @@ export class Problem extends Error {
 }
 
 const BASE = "api/v1";
+const SESSION = "/session";
+const AGAIN_MS = 3000;
+
+let whenExpired: (() => Promise<void>) | null = null;
+
+/** What every call does first where the session has ended: `ask` for the log-in, then the call goes on. */
+export function onExpiry(ask: () => Promise<void>): void {
+  whenExpired = ask;
+}
 
 async function answer(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
@@ -106,6 +115,10 @@ async function answer(path: string, init: RequestInit = {}): Promise<Response> {
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new Problem(0, "The service does not answer. Is `hilum serve` still running?");
+  }
+  if (response.status === 401 && whenExpired && path !== SESSION) {
+    await whenExpired();
+    return answer(path, init);
   }
   if (!response.ok) throw new Problem(response.status, await wordsOf(response));
   return response;
@@ -141,10 +154,11 @@ export const api = {
   newReference: () => answer("/monitor/reference", { method: "POST" }),
   acceptShadow: (pipeline: string) => answer(`/monitor/shadow/${encodeURIComponent(pipeline)}/accept`, { method: "POST" }),
   withdrawShadow: (pipeline: string) => answer(`/monitor/shadow/${encodeURIComponent(pipeline)}/accept`, { method: "DELETE" }),
+  session: () => json<{ name: string; role: string }>(SESSION),
   ways: () => json<{ password: boolean; provider: string | null }>("/session/ways"),
   providerLogIn: `${BASE}/session/oidc`,
-  logIn: (name: string, password: string) => answer("/session", sent("POST", { name, password })),
-  logOut: () => answer("/session", { method: "DELETE" }),
+  logIn: (name: string, password: string) => answer(SESSION, sent("POST", { name, password })),
+  logOut: () => answer(SESSION, { method: "DELETE" }),
   picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,
   file: (id: string, kind: string, pipeline: string) => `${BASE}/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`,
   heatmap: (id: string, pipeline: string) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`),
@@ -163,12 +177,25 @@ export const api = {
     if (!rows || !columns || values.length !== rows * columns) throw new Problem(0, `Pixels came incomplete: ${values.length} for ${columns} × ${rows}. Open the image again.`);
     return { rows, columns, values };
   },
-  /** Calls back at each change of an image; `open` tells whether the line stands. */
-  events(changed: (change: { id: string; state: State }) => void, open: (stands: boolean) => void): () => void {
-    const source = new EventSource(`${BASE}/events`);
-    source.addEventListener("image", (event) => changed(JSON.parse((event as MessageEvent<string>).data)));
-    source.addEventListener("open", () => open(true));
-    source.addEventListener("error", () => open(false));
-    return () => source.close();
+  /** Calls back at each change of an image, for as long as the page is seen (a browser has six
+   * connections to a host, for all its tabs); `open` tells whether the line stands. */
+  events(changed: (change: { id: string; state: State }) => void, open: (stands: boolean) => void): void {
+    let source: EventSource | null = null;
+    const stop = (): void => source?.close();
+    const listen = (): void => {
+      stop();
+      if (document.hidden) return;
+      const line = (source = new EventSource(`${BASE}/events`));
+      line.addEventListener("image", (event) => changed(JSON.parse((event as MessageEvent<string>).data)));
+      line.addEventListener("open", () => open(true));
+      line.addEventListener("error", () => {
+        open(false);
+        if (line.readyState === EventSource.CLOSED) window.setTimeout(again, AGAIN_MS);
+      });
+    };
+    // A line that was refused stays closed. Where the session has ended, this asks for the log-in.
+    const again = (): void => void json("/images?per_page=1").then(listen, () => window.setTimeout(again, AGAIN_MS));
+    document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
+    listen();
   },
 };

@@ -58,7 +58,7 @@ export function feedbackList(feedback: Feedback[], findings: Finding[]): HTMLEle
 }
 
 export function commentForm(say: (comment: string) => Promise<boolean>): HTMLElement {
-  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader and for training" });
+  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader" });
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     if (words.value.trim() && (await say(words.value.trim()))) words.value = "";
@@ -78,7 +78,7 @@ export class DrawForm {
 
   constructor(changed: (box: Box | null) => void, saved: (box: Box, label: string, comment: string) => void, cancelled: () => void) {
     const field = (name: string, at: number): HTMLElement => h("label", {}, `${name} `, this.numbers[at]!);
-    this.numbers = ["left", "top", "right", "bottom"].map((name) => h("input", { type: "number", min: 0, step: "any", "data-edge": name, oninput: () => { changed(this.box); this.check(); } }));
+    this.numbers = ["left", "top", "right", "bottom"].map((name) => h("input", { type: "number", min: 0, step: "any", id: `draw-${name}`, "data-edge": name, oninput: () => { changed(this.box); this.check(); } }));
     const swatch = h("i", { class: "swatch dashed", "aria-hidden": "true" });
     swatch.style.borderColor = READER_COLOUR;
     fill(this.root, this.heading,

@@ -23,11 +23,12 @@ export class Intake {
     const choice = (words: string, value: string): HTMLElement => h("option", { value }, words);
     this.pipeline = h("select", { id: "analyse-with" }, choice("what the rules say", ""), ...host.pipelines.map((name) => choice(name, name)));
     fill(this.root,
-      h("p", { class: "drop-words" }, "Drop radiographs or a folder here: DICOM, PNG, JPEG, zip"),
-      h("div", { class: "actions" }, button("Files", "upload", () => files.click(), { id: "choose-files" }), button("Folder", "folder", () => folder.click()), button("Try a sample radiograph", "sample", () => void this.sample(), { id: "sample" })),
+      h("p", { class: "drop-words" }, "Drop DICOM, PNG, JPEG, zip, or a folder"),
+      h("div", { class: "actions" }, button("Files", "upload", () => files.click(), { id: "choose-files", class: "small" }), button("Folder", "folder", () => folder.click(), { class: "small" }), button("Try a sample", "sample", () => void this.sample(), { id: "sample", class: "small" })),
       h("div", { class: "row", hidden: host.pipelines.length < 2 }, h("label", { for: "analyse-with" }, "Analyse with"), this.pipeline),
       files, folder, this.progress, this.refused);
     this.takeDrops(document.body);
+    window.addEventListener("beforeunload", (event) => this.sending && event.preventDefault()); // the rest would not be sent
   }
 
   private chooser(words: string, folder: boolean): HTMLInputElement {
@@ -51,7 +52,7 @@ export class Intake {
       event.preventDefault();
       inside = 0;
       page.classList.remove("dropping");
-      if (event.dataTransfer) void filesOf(event.dataTransfer).then((files) => this.send(files));
+      if (event.dataTransfer) void filesOf(event.dataTransfer).then(({ files, refused }) => this.send(files, refused));
     });
   }
 
@@ -63,11 +64,11 @@ export class Intake {
     }
   }
 
-  async send(files: File[]): Promise<void> {
-    if (!files.length) return;
+  async send(files: File[], refused: Receipt["refused"] = []): Promise<void> {
+    if (!files.length) return this.showRefused(refused);
     if (this.sending) return this.host.say("Wait until the files before are sent.", "bad");
     this.sending = true;
-    const total = files.length, refused: Receipt["refused"] = [], ids: string[] = [];
+    const total = files.length, ids: string[] = [];
     let sent = 0, duplicates = 0;
     fill(this.refused);
     try {
@@ -82,7 +83,7 @@ export class Intake {
     } finally {
       this.sending = false;
     }
-    const again = duplicates ? `, ${duplicates} of them held before` : "";
+    const again = duplicates ? `, ${duplicates} of ${ids.length} held before` : "";
     fill(this.progress, ids.length ? `${many(ids.length, "image")} received${again}.` : "");
     this.showRefused(refused);
     this.host.received(ids);
@@ -104,8 +105,10 @@ export class Intake {
 
   private showRefused(refused: Receipt["refused"]): void {
     if (!refused.length) return fill(this.refused);
+    const reasons = new Map<string, string[]>(); // a folder has many files of one reason
+    for (const { name, problem } of refused) reasons.set(problem, [...(reasons.get(problem) ?? []), name]);
     fill(this.refused, h("p", {}, h("span", { "aria-hidden": "true" }, "■ "), `${many(refused.length, "file")} not taken:`),
-      h("ul", { tabindex: 0, "aria-label": "Files not taken" }, ...refused.map(({ name, problem }) => h("li", {}, h("b", {}, name), ` ${problem}`))),
+      h("ul", { tabindex: 0, "aria-label": "Files not taken" }, ...[...reasons].map(([problem, names]) => h("li", {}, h("b", {}, names.join(", ")), `: ${problem}`))),
       button("Dismiss", null, () => fill(this.refused), { class: "small" }));
   }
 }
@@ -123,19 +126,27 @@ function* parts(files: File[]): Generator<File[]> {
   yield part;
 }
 
-/** All files that were dropped, those in folders too. */
-async function filesOf(data: DataTransfer): Promise<File[]> {
+interface Dropped { files: File[]; refused: Receipt["refused"] }
+
+/** All files that were dropped, those in folders too, and what of it the browser may not read. */
+async function filesOf(data: DataTransfer): Promise<Dropped> {
   const entries = [...data.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  if (!entries.length) return [...data.files];
-  return (await Promise.all(entries.map(filesIn))).flat();
+  const out: Dropped = { files: [], refused: [] };
+  if (!entries.length) out.files.push(...data.files);
+  for (const entry of entries) await take(entry, out);
+  return out;
 }
 
-async function filesIn(entry: FileSystemEntry): Promise<File[]> {
-  if (entry.isFile) return [await new Promise<File>((done, failed) => (entry as FileSystemFileEntry).file(done, failed))];
-  const reader = (entry as FileSystemDirectoryEntry).createReader(), out: File[] = [];
-  for (;;) { // a reader gives at most a hundred at a time
-    const some = await new Promise<FileSystemEntry[]>((done, failed) => reader.readEntries(done, failed));
-    if (!some.length) return out;
-    out.push(...(await Promise.all(some.map(filesIn))).flat());
+async function take(entry: FileSystemEntry, out: Dropped): Promise<void> {
+  try {
+    if (entry.isFile) return void out.files.push(await new Promise<File>((done, failed) => (entry as FileSystemFileEntry).file(done, failed)));
+    const reader = (entry as FileSystemDirectoryEntry).createReader();
+    for (;;) { // a reader gives at most a hundred at a time
+      const some = await new Promise<FileSystemEntry[]>((done, failed) => reader.readEntries(done, failed));
+      if (!some.length) return;
+      for (const one of some) await take(one, out);
+    }
+  } catch (error) {
+    out.refused.push({ name: entry.fullPath, problem: (error as Error).message });
   }
 }

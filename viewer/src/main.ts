@@ -1,10 +1,10 @@
 // The page: head, worklist, and the image whose address is open. Knows no drawing.
 import { Admin } from "./admin";
-import { api, type Problem, type Status } from "./api";
+import { api, onExpiry, type Problem, type Status } from "./api";
 import { button, fill, h, icon } from "./dom";
 import { Intake } from "./intake";
 import { Help, listenForKeys } from "./keys";
-import { logIn } from "./login";
+import { LogInAgain, logIn } from "./login";
 import { View } from "./view";
 import { NOTICE } from "./words";
 import { Worklist } from "./worklist";
@@ -16,7 +16,7 @@ class Page {
   private readonly main = h("main", { class: "page" });
   private readonly right = h("div", { class: "right" });
   private readonly toast = h("p", { class: "toast", role: "status" });
-  private readonly away = h("p", { class: "away", role: "alert", hidden: true }, "The service does not answer. What is shown may be old; the page tries again by itself.");
+  private readonly away = h("p", { class: "away", role: "alert", hidden: true }, "The line to the service is broken. What is shown may be old; the page tries again by itself.");
   private readonly help = new Help();
   private readonly worklist = new Worklist((error) => this.problem(error as Problem));
   private readonly intake: Intake;
@@ -24,7 +24,8 @@ class Page {
   private timer = 0;
 
   constructor(private readonly status: Status) {
-    const user = status.user;
+    const user = status.user, again = new LogInAgain(user?.name ?? "");
+    onExpiry(again.ask);
     this.intake = new Intake({ say: (words, kind) => this.say(words, kind), received: (ids) => this.received(ids), pipelines: status.pipelines.map((one) => one.name) });
     fill(app,
       h("a", { class: "skip", href: "#content", onclick: (event: Event) => { event.preventDefault(); document.getElementById("content")?.focus(); } }, "Skip to the radiograph"),
@@ -36,7 +37,7 @@ class Page {
         user?.role === "admin" ? h("a", { href: "#/admin", class: "button small", id: "admin" }, "Admin") : null,
         user && user.name !== "local" ? button("Log out", null, () => void api.logOut().finally(() => location.reload()), { class: "small" }) : null,
         button("Keys", null, () => this.help.open(), { class: "small", title: "Keyboard (?)", id: "help" })),
-      this.away, this.main, this.toast, this.help.root, h("div", { class: "drop-veil", "aria-hidden": "true" }, icon("upload"), h("span", {}, "Drop to analyse")));
+      this.away, this.main, this.toast, this.help.root, again.root, h("div", { class: "drop-veil", "aria-hidden": "true" }, icon("upload"), h("span", {}, "Drop to analyse")));
     fill(this.main, h("div", { class: "left" }, this.intake.root, this.worklist.root), this.right);
     this.right.id = "content";
     this.right.tabIndex = -1;
@@ -47,13 +48,15 @@ class Page {
     listenForKeys((action) => this.act(action));
     this.route();
     void this.worklist.read();
+    let missed = false; // what came while nothing was listened to
     api.events(
       ({ id }) => {
         this.worklist.later();
         if (this.view?.id === id) void this.view.refresh();
       },
       (stands) => {
-        if (stands && !this.away.hidden) void this.worklist.read();
+        if (stands && missed) this.readAgain();
+        missed = true;
         this.away.hidden = stands;
       },
     );
@@ -69,6 +72,8 @@ class Page {
     fill(this.right, admin ? new Admin((words, kind) => this.say(words, kind)).root : this.view?.root ?? welcome());
     this.worklist.select(id);
     if (id || admin) window.scrollTo(0, 0);
+    // Where the list made room for the image, the keyboard goes on there.
+    if (!(document.activeElement as HTMLElement | null)?.checkVisibility()) this.right.focus({ preventScroll: true });
   }
 
   private close(): void {
@@ -77,11 +82,15 @@ class Page {
     window.setTimeout(() => document.querySelector<HTMLElement>(`[data-image="${id}"]`)?.focus());
   }
 
+  private readAgain(): void {
+    void this.worklist.read();
+    void this.view?.refresh();
+  }
+
   private act(action: string): boolean {
     const step = { "next-image": 1, "previous-image": -1 }[action];
     if (step) {
-      const id = this.worklist.neighbour(step);
-      if (id) location.hash = `#/image/${id}`;
+      void this.worklist.neighbour(step).then((id) => (id ? (location.hash = `#/image/${id}`) : this.say(step > 0 ? "This is the last image of the list" : "This is the first image of the list")));
     } else if (action === "search") document.getElementById("search")?.focus();
     else if (action === "help") this.help.open();
     else return this.view?.act(action) ?? false;
@@ -101,7 +110,6 @@ class Page {
   }
 
   private problem(error: Problem): void {
-    if (error.status === 401) return fill(app, logIn(() => location.reload()));
     this.away.hidden = error.status !== 0;
     if (error.status) this.say(error.message, "bad");
   }
@@ -118,11 +126,11 @@ function welcome(): HTMLElement {
   const step = (words: string, more: string): HTMLElement => h("li", {}, h("b", {}, words), ` ${more}`);
   return h("section", { class: "welcome" }, h("h2", {}, "Drop a chest radiograph anywhere on this page"),
     h("ol", {}, step("It is read,", "and refused with a reason where it is no frontal chest radiograph."), step("It is analysed", "by this service; the page asks no other machine."), step("You decide.", "Accept, reject or redraw what was found; others see who said what.")),
-    h("p", { class: "quiet" }, "No file at hand? “Try a sample radiograph” shows one that comes with hilum."));
+    h("p", { class: "quiet" }, "No file at hand? “Try a sample” shows a radiograph that comes with hilum."));
 }
 
 async function begin(): Promise<void> {
-  fill(app, h("main", { class: "login" }, h("p", { class: "quiet", role: "status" }, "Asking the service …")));
+  fill(app, h("main", { class: "login" }, h("h1", {}, "hilum"), h("p", { class: "quiet", role: "status" }, "Asking the service …")));
   try {
     const status = await api.status();
     if (!status.user) return fill(app, logIn(() => location.reload()));

@@ -10,7 +10,7 @@ export class Pane {
   private readonly host = h("div", { class: "host" });
   private readonly says = h("div", { class: "says" });
   private readonly readout = h("p", { class: "readout", "aria-hidden": "true" });
-  private readonly caption = h("figcaption", {});
+  private readonly caption = h("figcaption", { hidden: true });
   readonly stage = h("div", { class: "stage", tabindex: 0, role: "group" });
   readonly root = h("figure", { class: "pane" }, this.caption, this.stage);
   readonly marks = new Marks((point) => this.view?.toHost(point) ?? point);
@@ -25,11 +25,9 @@ export class Pane {
   }
 
   /** Gets and shows the pixels; whether there are any. */
-  async load(detail: Detail, words = ""): Promise<boolean> {
+  async load(detail: Detail): Promise<boolean> {
     const turn = ++this.turn;
     this.stage.setAttribute("aria-label", `Radiograph ${title(detail)}. Arrow keys move it, plus and minus zoom.`);
-    fill(this.caption, words);
-    this.caption.hidden = !words;
     fill(this.says, h("p", { class: "loading", role: "status" }, "Loading the radiograph …"));
     try {
       const [{ Viewport }, pixels] = await Promise.all([import("./viewport"), api.pixels(detail.id)]);
@@ -41,9 +39,15 @@ export class Pane {
       this.moved();
       return true;
     } catch (error) {
-      if (!this.gone) this.failed(detail, words, error as Error);
+      if (!this.gone) this.failed(detail, error as Error);
       return false;
     }
+  }
+
+  /** The words in its corner. */
+  call(words: string): void {
+    fill(this.caption, words);
+    this.caption.hidden = !words;
   }
 
   show(content: Content | null, layers: Layers): void {
@@ -56,9 +60,9 @@ export class Pane {
     this.view = null;
   }
 
-  private failed(detail: Detail, words: string, error: Error): void {
+  private failed(detail: Detail, error: Error): void {
     if (detail.state === "refused" || detail.state === "failed") return fill(this.says, h("p", { class: "quiet" }, "There is no picture of this image."));
-    fill(this.says, h("p", {}, "The radiograph cannot be shown."), h("p", { class: "quiet" }, error.message), button("Try again", "reset", () => void this.load(detail, words)));
+    fill(this.says, h("p", {}, "The radiograph cannot be shown."), h("p", { class: "quiet" }, error.message), button("Try again", "reset", () => void this.load(detail)));
   }
 
   private moved(): void {

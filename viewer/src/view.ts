@@ -3,16 +3,15 @@ import { api, type Box, type Detail, type Feedback, type Finding, type Problem, 
 import { button, fill, h } from "./dom";
 import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdictOn } from "./feedback";
 import type { Tool } from "./gestures";
-import type { Layers } from "./marks";
+import type { Content, Layers } from "./marks";
 import { heatLegend } from "./heat";
 import { Pane } from "./pane";
 import { scoreBars } from "./scores";
 import { Threshold, floorOf, hidden, ofBoxes, pointsOf } from "./threshold";
-import { ADVICE, ANATOMY, NOTHING, NOTICE, PRIORITIES, STATES, clock, dicomDate, labelText, many, reasonParts, sentence, title, two } from "./words";
-import type { Point2 } from "./viewport";
+import { ADVICE, ANATOMY, NOTHING, NOTICE, PRIORITIES, clock, dicomDate, labelText, many, reasonParts, sentence, stateOf, title, two } from "./words";
+import type { Point2, Viewport } from "./viewport";
 
 const FILES: [string, string][] = [["json", "JSON"], ["png", "PNG"], ["sr", "DICOM SR"], ["seg", "DICOM SEG"], ["gsps", "GSPS"], ["sc", "Secondary capture"]];
-const FEEDBACK_EVERY_MS = 8000;
 
 export interface Host {
   status: Status;
@@ -24,13 +23,15 @@ export interface Host {
 export class View {
   readonly root = h("section", { class: "view", "aria-label": "Radiograph" });
   private readonly pane: Pane;
-  private other: Pane | null = null;
+  private other: Pane | null = null; // the prior's
+  private prior: Detail | null = null;
   private readonly panes = h("div", { class: "panes" });
   private readonly tools = h("div", { class: "tools", role: "toolbar", "aria-label": "Tools of the radiograph" });
   private readonly head = h("header", { class: "view-head" });
   private readonly legend = h("p", { class: "heat-legend", role: "status", hidden: true });
   private readonly panel = h("aside", { class: "panel", "aria-label": "Findings and scores", tabindex: 0 });
-  private readonly body = { verdict: h("div", {}), findings: h("div", {}), said: h("div", {}) };
+  private readonly body = { verdict: h("div", {}), findings: h("div", {}), said: h("div", {}), history: h("ol", { class: "plain" }) };
+  private readonly comment = commentForm((comment) => this.say("comment", null, { comment })); // keeps what is typed
   private readonly draw: DrawForm;
   private detail: Detail | null = null;
   private feedback: Feedback[] = [];
@@ -43,7 +44,8 @@ export class View {
   private draft: Box | null = null;
   private loaded: number | null = null; // the shape of pixels with which it was shown
   private gone = false;
-  private readonly timer: number;
+  private turn = 0; // the last reading wins
+  private wanted = ""; // a pipeline that was asked for; shown once it has answered
 
   constructor(private readonly host: Host, readonly id: string) {
     this.pane = new Pane({ tool: () => this.tool, draft: (box, done) => this.drawn(box, done), chosen: (at) => this.chooseAt(at) }, () => this.pressed());
@@ -51,47 +53,64 @@ export class View {
     this.panes.append(this.pane.root);
     this.root.append(this.head, h("div", { class: "desk" }, this.tools, this.legend, this.panes), this.panel);
     fill(this.panel, h("p", { class: "quiet", role: "status" }, "Loading the findings …"));
-    this.timer = window.setInterval(() => void this.readFeedback(), FEEDBACK_EVERY_MS);
     void this.refresh();
   }
 
   destroy(): void {
     this.gone = true;
-    window.clearInterval(this.timer);
     this.pane.destroy();
     this.other?.destroy();
   }
 
-  /** Read again; on a change of state or at the beginning. */
+  /** Read again; on a change of the image or at the beginning. */
   async refresh(): Promise<void> {
+    const turn = ++this.turn;
     try {
-      const detail = await api.image(this.id);
-      if (this.gone) return;
+      const detail = await api.image(this.id), before = this.detail;
+      if (this.gone || turn !== this.turn) return;
       this.detail = detail;
       this.feedback = detail.feedback;
+      const answered = this.look(detail);
       if (!(this.pipeline in detail.results)) this.pipeline = detail.pipeline && detail.pipeline in detail.results ? detail.pipeline : (Object.keys(detail.results)[0] ?? "");
-      this.drawAll();
-      if (detail.state !== "received" && this.loaded !== shapeOf(detail)) {
+      // What a reader is at (a slider, a list that is open) is drawn anew only where it must be.
+      if (!answered && before && standing(before) === standing(detail)) this.drawFeedback();
+      else this.drawAll();
+      if (this.loaded !== shapeOf(detail)) {
         this.loaded = shapeOf(detail);
         void this.pane.load(detail).then((there) => this.ready(there));
       }
-      if (this.loaded === null) fill(this.panel, this.waiting());
       if (this.layers.heat && this.result) void this.readHeat(false);
     } catch (error) {
-      if (!this.gone) this.lost(error as Error);
+      if (this.gone || turn !== this.turn) return;
+      if (this.detail) this.host.say((error as Error).message, "bad");
+      else this.lost(error as Error);
     }
   }
 
-  /** Does what a key stands for; false where it stands for nothing here. */
+  /** Whether the pipeline that was asked for has answered: its result is shown, or why there is none. */
+  private look({ results, history }: Detail): boolean {
+    const last = history.at(-1)?.what ?? "", ended = last.startsWith(`analysis by ${this.wanted} `) && !last.endsWith(" asked for");
+    if (!this.wanted || !(this.wanted in results || ended)) return false;
+    if (this.wanted in results) [this.pipeline, this.chosen] = [this.wanted, null];
+    else this.host.say(sentence(last), "bad");
+    this.wanted = "";
+    return true;
+  }
+
+  /** Does what a key or tool stands for, or says why not; false where it stands for nothing here. */
   act(action: string): boolean {
-    const finding = this.shown().find((one) => one.id === this.chosen) ?? this.shown()[0];
+    const tool = this.tools.querySelector<HTMLButtonElement>(`[data-action="${action}"]`);
+    if (tool?.disabled) {
+      this.host.say(tool.title);
+      return true;
+    }
     const acts: Record<string, () => void> = {
       window: () => this.use("window"), pan: () => this.use("pan"), zoom: () => this.use("zoom"),
-      invert: () => this.invert(), reset: () => this.pane.view?.reset(),
-      in: () => this.pane.view?.magnify(1.25), out: () => this.pane.view?.magnify(0.8),
+      invert: () => this.invert(), reset: () => this.reset(),
+      in: () => this.views.forEach((view) => view.magnify(1.25)), out: () => this.views.forEach((view) => view.magnify(0.8)),
       boxes: () => this.toggle("boxes"), outlines: () => this.toggle("outlines"), lungs: () => this.toggle("lungs"), heat: () => this.toggle("heat"), readers: () => this.toggle("readers"),
-      beside: () => void this.beside(), draw: () => this.startDrawing(null),
-      accept: () => finding && void this.say("accept", finding), reject: () => finding && void this.say("reject", finding), redraw: () => finding && this.startDrawing(finding),
+      beside: () => this.beside(), draw: () => this.startDrawing(null),
+      accept: () => this.judge((finding) => void this.say("accept", finding)), reject: () => this.judge((finding) => void this.say("reject", finding)), redraw: () => this.judge((finding) => this.startDrawing(finding)),
       comment: () => document.getElementById("comment")?.focus(),
       less: () => this.threshold?.set(this.threshold.current - 0.01), more: () => this.threshold?.set(this.threshold.current + 0.01),
       next: () => this.chooseNext(),
@@ -99,6 +118,22 @@ export class View {
     };
     acts[action]?.();
     return action in acts;
+  }
+
+  /** What a key says is said of the chosen finding, and of none that was not seen to be chosen. */
+  private judge(act: (finding: Finding) => void): void {
+    const finding = this.shown().find((one) => one.id === this.chosen);
+    if (finding) return act(finding);
+    this.chooseNext();
+    this.host.say(this.chosen ? "No finding was chosen; the first one is now. Press the key again" : "There is no box above the threshold");
+  }
+
+  private get toolBeside(): Tool {
+    return this.tool === "draw" ? "window" : this.tool;
+  }
+
+  private get views(): Viewport[] {
+    return [this.pane.view, this.other?.view].filter((view) => view != null);
   }
 
   // --- What is there ------------------------------------------------------------------------
@@ -112,22 +147,34 @@ export class View {
   }
 
   private shown(): Finding[] {
+    return this.above(this.all());
+  }
+
+  private above(findings: Finding[]): Finding[] {
     const from = this.threshold?.current ?? 0;
-    return this.all().filter((finding) => finding.score >= from - 1e-9);
+    return findings.filter((finding) => finding.score >= from - 1e-9);
   }
 
   // --- Drawing ------------------------------------------------------------------------------
 
   private drawAll(): void {
     this.drawHead();
-    this.drawTools();
     this.drawPanel();
+    this.drawFeedback();
+  }
+
+  /** What changes with the words of readers. */
+  private drawFeedback(): void {
+    this.drawTools();
+    this.drawFindings();
     this.drawMarks();
+    fill(this.body.said, feedbackList(this.feedback, this.all()));
+    fill(this.body.history, ...this.detail!.history.map((one) => h("li", {}, h("span", { class: "quiet" }, `${clock(one.at)} `), one.what)));
   }
 
   private drawHead(): void {
     const detail = this.detail!;
-    const { shape, word } = STATES[detail.state];
+    const { shape, word } = stateOf(detail);
     const facts = [detail.modality, detail.view, dicomDate(detail.study_date), ...(detail.size ? [`${detail.size[1]} × ${detail.size[0]} px`, this.spacingWords(detail)] : []), detail.inverted ? "stored inverted (MONOCHROME1), shown air dark" : null];
     fill(this.head,
       button("Worklist", "back", () => this.host.close(), { class: "back" }),
@@ -142,30 +189,30 @@ export class View {
   }
 
   private drawTools(): void {
-    const tool = (name: Tool, words: string, key: string, drawing: string): HTMLElement => this.key(words, drawing, key, () => (name === "draw" ? this.act("draw") : this.use(name)), this.tool === name);
-    const layer = (name: keyof Layers, words: string, key: string, drawing: string, there: boolean, why: string): HTMLElement => this.key(words, drawing, key, () => this.toggle(name), there && this.layers[name], there ? "" : why);
+    const tool = (name: Tool, words: string, key: string, drawing: string, why = ""): HTMLElement => this.key(name, words, drawing, key, this.tool === name, why);
+    const layer = (name: keyof Layers, words: string, key: string, drawing: string, there: boolean, why: string): HTMLElement => this.key(name, words, drawing, key, there && this.layers[name], there ? "" : why);
     const image = this.result?.images[0], masks = Object.keys(image?.outlines ?? {});
     fill(this.tools,
-      h("div", { class: "set", role: "group", "aria-label": "Pointer" }, tool("window", "Window", "W", "window"), tool("pan", "Move", "P", "pan"), tool("zoom", "Zoom", "Z", "zoom"), tool("draw", "Draw", "D", "draw")),
-      h("div", { class: "set", role: "group", "aria-label": "Picture" }, this.key("Invert", "invert", "I", () => this.invert(), this.pane.view?.inverted ?? false), button("Reset", "reset", () => this.act("reset"), { id: "tool-reset", title: "Reset (R)" })),
+      h("div", { class: "set", role: "group", "aria-label": "Pointer" }, tool("window", "Window", "W", "window"), tool("pan", "Move", "P", "pan"), tool("zoom", "Zoom", "Z", "zoom"), tool("draw", "Draw", "D", "draw", this.result ? "" : "There is no result yet")),
+      h("div", { class: "set", role: "group", "aria-label": "Picture" }, this.key("invert", "Invert", "invert", "I", this.pane.view?.inverted ?? false), button("Reset", "reset", () => this.act("reset"), { id: "tool-reset", title: "Reset (R)" })),
       h("div", { class: "set", role: "group", "aria-label": "Marks" },
         layer("boxes", "Boxes", "B", "box", true, ""),
         layer("outlines", "Outlines", "O", "outline", masks.some((one) => one !== "lungs"), "This pipeline outlined nothing here"),
         layer("lungs", "Lungs", "L", "lungs", masks.includes("lungs"), "This pipeline outlines no lungs"),
         layer("heat", "Heat map", "H", "heat", this.result !== null, "There is no result yet"),
         layer("readers", "Readers", "U", "draw", readerBoxes(this.feedback).length > 0, "No reader has drawn here")),
-      h("div", { class: "set" }, this.key("Prior", "beside", "S", () => void this.beside(), this.other !== null, this.detail?.prior ? "" : "No earlier image of this patient is held")));
+      h("div", { class: "set" }, this.key("beside", "Prior", "beside", "S", this.other !== null, this.detail?.prior ? "" : "No earlier image of this patient is held")));
   }
 
-  private key(words: string, drawing: string, key: string, go: () => void, pressed: boolean, why = ""): HTMLElement {
-    return button(words, drawing, go, { id: `tool-${words.toLowerCase().replace(" ", "-")}`, "aria-pressed": String(pressed), title: why || `${words} (${key})`, disabled: why !== "" });
+  private key(action: string, words: string, drawing: string, key: string, pressed: boolean, why = ""): HTMLElement {
+    return button(words, drawing, () => this.act(action), { "data-action": action, id: `tool-${words.toLowerCase().replace(" ", "-")}`, "aria-pressed": String(pressed), title: why || `${words} (${key})`, disabled: why !== "" });
   }
 
   private drawPanel(): void {
     const detail = this.detail!;
-    if (detail.state === "refused" || detail.state === "failed") return fill(this.panel, this.notAnalysed(detail), this.record(detail), this.notice());
+    if (detail.state === "refused" || detail.state === "failed") return fill(this.panel, this.notAnalysed(detail), this.readers(), this.record(detail), this.notice());
     const result = this.result;
-    if (!result) return fill(this.panel, this.waiting(), this.record(detail), this.notice());
+    if (!result) return fill(this.panel, detail.planned ? this.waiting() : this.kept(), detail.planned ? null : this.readers(), this.record(detail), this.notice());
     const points = pointsOf(this.host.status, this.pipeline, result);
     const from = this.thresholds.get(this.pipeline) ?? floorOf(result);
     this.threshold = new Threshold(ofBoxes(points), floorOf(result), from, (value) => {
@@ -173,20 +220,20 @@ export class View {
       this.drawFindings();
       this.drawMarks();
     });
-    this.drawFindings();
-    this.drawSaid();
     fill(this.panel, this.chooser(detail), this.body.verdict, this.threshold.root, this.body.findings, this.draw.root,
       h("section", {}, h("h2", {}, "Scores"), ...scoreBars(result, points, this.pipeline)),
-      this.warnings(result), h("section", {}, h("h2", {}, "Readers"), this.body.said, commentForm((comment) => this.say("comment", null, { comment }))),
+      this.warnings(result), this.readers(),
       this.downloads(result), this.record(detail), this.notice());
   }
 
   private chooser(detail: Detail): HTMLElement {
     const pipelines = [...new Set([...Object.keys(detail.results), ...this.host.status.pipelines.map((one) => one.name)])];
-    const options = pipelines.map((name) => h("option", { value: name, selected: name === this.pipeline }, `${name}${name in detail.results ? "" : " (analyse with it)"}`));
+    const options = pipelines.map((name) => h("option", { value: name, selected: name === (this.wanted || this.pipeline) }, `${name}${name in detail.results ? "" : " (analyse with it)"}`));
     const select = h("select", { id: "pipeline", onchange: () => void this.choosePipeline(select.value) }, ...options);
     const about = this.host.status.pipelines.find((one) => one.name === this.pipeline)?.about;
-    return h("div", {}, h("div", { class: "row chooser" }, h("label", { for: "pipeline" }, "Pipeline"), select), about ? h("p", { class: "quiet" }, about) : null);
+    return h("div", { class: "pipeline" }, h("div", { class: "row chooser" }, h("label", { for: "pipeline" }, "Pipeline"), select),
+      this.wanted ? h("p", { class: "quiet", role: "status" }, `“${this.wanted}” is at work. Until it has answered, this is what “${this.pipeline}” says.`) : null,
+      about ? h("p", { class: "quiet" }, about) : null);
   }
 
   private drawFindings(): void {
@@ -210,16 +257,22 @@ export class View {
     return Object.keys(outlines).filter((name) => !ANATOMY.has(name) && outlines[name] && !shown.some((one) => one.label === name));
   }
 
-  private drawSaid(): void {
-    fill(this.body.said, feedbackList(this.feedback, this.all()));
+  private readers(): HTMLElement {
+    return h("section", {}, h("h2", {}, "Readers"), this.body.said, this.comment);
   }
 
   private drawMarks(): void {
-    const image = this.result?.images[0], size = this.detail?.size;
-    const readers = readerBoxes(this.feedback);
-    if (!size) return this.pane.show(null, this.layers);
-    const rejected = new Set(this.all().map((one) => one.id).filter((id) => verdictOn(this.feedback, id)?.verdict === "reject"));
-    this.pane.show({ findings: this.shown(), rejected, chosen: this.chosen, outlines: image?.outlines ?? {}, readers, draft: this.draft, size: [size[1], size[0]] }, this.layers);
+    this.pane.show(this.detail && marksOf(this.detail, this.result, this.shown(), { feedback: this.feedback, chosen: this.chosen, draft: this.draft }), this.layers);
+    if (!this.prior) return;
+    const [by, result] = this.resultOf(this.prior), found = result?.images[0]?.findings ?? [];
+    const shown = by === this.pipeline ? this.above(found) : found; // another pipeline's scores mean other things
+    this.other?.show(marksOf(this.prior, result, shown, { feedback: this.prior.feedback, chosen: null, draft: null }), this.layers);
+  }
+
+  /** By the pipeline that is shown, else by any. */
+  private resultOf(detail: Detail): [string, Result | null] {
+    const by = this.pipeline in detail.results ? this.pipeline : (Object.keys(detail.results)[0] ?? "");
+    return [by, detail.results[by] ?? null];
   }
 
   private warnings(result: Result): HTMLElement | null {
@@ -241,12 +294,12 @@ export class View {
     const deliveries = detail.deliveries.map((one) => h("li", {}, `${one.object} to ${one.destination}: ${one.state}${one.reason ? `, ${one.reason}` : ""} `, one.state === "dead" ? button("Send again", "reset", () => void this.ask(api.retryDelivery(one.id), "It is sent again"), { class: "small" }) : null));
     return h("section", {}, h("h2", {}, "Record"), h("div", { class: "row" }, h("label", { for: "priority" }, "Priority"), priority),
       deliveries.length ? h("ul", { class: "plain" }, ...deliveries) : null,
-      h("details", {}, h("summary", {}, "History"), h("ol", { class: "plain" }, ...detail.history.map((one) => h("li", {}, h("span", { class: "quiet" }, `${clock(one.at)} `), one.what)))));
+      h("details", {}, h("summary", {}, "History"), this.body.history));
   }
 
   private notAnalysed(detail: Detail): HTMLElement {
     const [code, words] = reasonParts(detail.reason), refused = detail.state === "refused";
-    const { shape } = STATES[detail.state];
+    const { shape } = stateOf(detail);
     return h("section", { class: `not-analysed ${detail.state}` },
       h("p", { class: "statement", role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, shape), refused ? "Refused: this image was not analysed" : "Failed: this image was not analysed"),
       h("p", {}, words), code ? h("p", { class: "quiet" }, `Reason: ${code}`) : null,
@@ -256,7 +309,13 @@ export class View {
   }
 
   private waiting(): HTMLElement {
-    return h("section", { class: "waiting" }, h("p", { class: "statement", role: "status" }, h("span", { class: "spin", "aria-hidden": "true" }), this.detail?.state === "received" ? "Received; waiting to be analysed" : "Being analysed"), h("p", { class: "quiet" }, "This page shows the result as soon as it is there."));
+    return h("section", { class: "waiting" }, h("p", { class: "statement", role: "status" }, h("span", { class: "spin", "aria-hidden": "true" }), this.detail?.state === "received" ? "Received; to be checked" : "Checked; to be analysed"), h("p", { class: "quiet" }, "This page shows the result as soon as it is there."));
+  }
+
+  private kept(): HTMLElement {
+    const ask = ({ name }: { name: string }): HTMLElement => button(`Analyse with ${name}`, null, () => void this.ask(api.analyse(this.id, name), `Asked ${name}; its result comes here`));
+    return h("section", {}, h("p", { class: "statement none", role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, "□"), "Kept, not analysed"),
+      h("p", { class: "quiet" }, "No rule has it analysed: it is there to be looked at. Nothing is said about disease."), h("div", { class: "actions" }, ...this.host.status.pipelines.map(ask)));
   }
 
   private notice(): HTMLElement {
@@ -273,12 +332,18 @@ export class View {
     if (tool !== "draw" && !this.draw.root.hidden) this.stopDrawing();
     this.tool = tool;
     this.pane.stage.dataset.tool = tool;
+    if (this.other) this.other.stage.dataset.tool = this.toolBeside;
     this.drawTools();
   }
 
   private invert(): void {
-    for (const pane of [this.pane, this.other]) if (pane?.view) pane.view.inverted = !pane.view.inverted;
+    const inverted = !this.pane.view?.inverted;
+    for (const view of this.views) view.inverted = inverted;
     this.drawTools();
+  }
+
+  private reset(): void {
+    for (const view of this.views) view.reset();
   }
 
   private toggle(layer: keyof Layers): void {
@@ -334,10 +399,11 @@ export class View {
 
   private async choosePipeline(name: string): Promise<void> {
     if (this.detail && !(name in this.detail.results)) {
-      await this.ask(api.analyse(this.id, name), `Asked ${name}; its result comes here`);
-      return;
+      this.wanted = name;
+      if (!(await this.ask(api.analyse(this.id, name), `Asked ${name}; its result comes here`))) this.wanted = "";
+      return this.drawAll();
     }
-    this.pipeline = name;
+    [this.pipeline, this.wanted] = [name, ""];
     this.chosen = null;
     this.drawAll();
     if (this.layers.heat) void this.readHeat();
@@ -376,7 +442,7 @@ export class View {
       const empty = { boxes: null, label: finding?.label ?? null, comment: null };
       await api.say(this.id, { ...empty, verdict, pipeline: this.pipeline || null, finding: finding?.id ?? null, ...more });
       this.host.say(`${sayVerdict(verdict)}${finding ? `: ${labelText(finding.label)} ${two(finding.score)}` : ""}. Saved with your name and the time.`, "good");
-      await this.readFeedback();
+      await this.refresh();
       this.host.changed();
       return true;
     } catch (error) {
@@ -385,53 +451,47 @@ export class View {
     }
   }
 
-  private async readFeedback(): Promise<void> {
-    if (!this.detail || document.hidden) return;
-    try {
-      const feedback = await api.feedback(this.id);
-      if (this.gone || JSON.stringify(feedback) === JSON.stringify(this.feedback)) return;
-      this.feedback = feedback;
-      this.drawTools();
-      this.drawFindings();
-      this.drawSaid();
-      this.drawMarks();
-    } catch { /* the line at the top says that the service is away; the next round tries again */ }
-  }
-
-  private async ask(asked: Promise<unknown>, done: string): Promise<void> {
+  private async ask(asked: Promise<unknown>, done: string): Promise<boolean> {
     try {
       await asked;
-      this.host.say(done, "good");
-      this.host.changed();
-      await this.refresh();
     } catch (error) {
       this.host.say((error as Error).message, "bad");
+      return false;
     }
+    this.host.say(done, "good");
+    this.host.changed();
+    await this.refresh();
+    return true;
   }
 
-  private async beside(): Promise<void> {
+  private beside(): void {
     if (this.other) {
       this.other.destroy();
       this.other.root.remove();
-      this.other = null;
+      this.other = this.prior = null;
     } else if (this.detail?.prior) {
-      this.other = new Pane({ tool: () => (this.tool === "draw" ? "window" : this.tool), draft: () => undefined, chosen: () => undefined }, () => undefined);
+      this.other = new Pane({ tool: () => this.toolBeside, draft: () => undefined, chosen: () => undefined }, () => undefined);
       this.panes.append(this.other.root);
+      this.other.stage.dataset.tool = this.toolBeside;
       void this.showPrior(this.other, this.detail.prior);
     }
     this.panes.classList.toggle("two", this.other !== null);
+    this.pane.call(this.other ? `This image, ${dicomDate(this.detail?.study_date ?? null) ?? "date unknown"}` : "");
     this.drawTools();
   }
 
   private async showPrior(pane: Pane, id: string): Promise<void> {
     try {
-      const prior = await api.image(id);
-      const result = prior.results[this.pipeline] ?? Object.values(prior.results)[0], image = result?.images[0];
-      await pane.load(prior, `Prior, ${dicomDate(prior.study_date) ?? "date unknown"}`);
-      if (prior.size) pane.show({ findings: image?.findings ?? [], rejected: new Set(), chosen: null, outlines: image?.outlines ?? {}, readers: readerBoxes(prior.feedback), draft: null, size: [prior.size[1], prior.size[0]] }, this.layers);
+      const prior = await api.image(id), by = this.resultOf(prior)[0];
+      pane.call(`Prior, ${dicomDate(prior.study_date) ?? "date unknown"}${by === this.pipeline ? "" : by ? `, marks by “${by}”` : ", not analysed"}`);
+      await pane.load(prior);
+      if (this.other !== pane) return;
+      this.prior = prior;
+      if (pane.view) pane.view.inverted = this.pane.view?.inverted ?? false;
+      this.drawMarks();
     } catch (error) {
       this.host.say(`The prior cannot be shown. ${(error as Error).message}`, "bad");
-      void this.beside();
+      if (this.other === pane) this.beside();
     }
   }
 
@@ -457,6 +517,16 @@ function notWritten(warnings: string[]): string[] {
   }
   return [...others, ...[...missing].map(([why, kinds]) => `Not written: ${kinds.join(", ")}. ${why}`)];
 }
+
+function marksOf(detail: Detail, result: Result | null, findings: Finding[], own: { feedback: Feedback[]; chosen: string | null; draft: Box | null }): Content | null {
+  if (!detail.size) return null;
+  const { feedback, chosen, draft } = own, [height, width] = detail.size;
+  const rejected = new Set(findings.map((one) => one.id).filter((id) => verdictOn(feedback, id)?.verdict === "reject"));
+  return { findings, rejected, chosen, outlines: result?.images[0]?.outlines ?? {}, readers: readerBoxes(feedback), draft, size: [width, height] };
+}
+
+/** All of an image but what was said and has happened. */
+const standing = (detail: Detail): string => JSON.stringify({ ...detail, feedback: [], history: [] });
 
 /** Height of a pixel in its widths; the spacing is known once the image was analysed. */
 const shapeOf = ({ spacing }: Detail): number => (spacing ? spacing[0] / spacing[1] : 1);

@@ -9,14 +9,19 @@ export const ANATOMY = new Set(["lungs", "lungs_full"]);
 /** Shape beside word, so that nothing rests on colour. */
 export const STATES: Record<State, { shape: string; word: string }> = {
   received: { shape: "○", word: "received" },
-  checked: { shape: "◐", word: "being analysed" },
+  checked: { shape: "◐", word: "to be analysed" },
   analysed: { shape: "●", word: "analysed" },
   refused: { shape: "■", word: "refused" },
   failed: { shape: "▲", word: "failed" },
 };
 
+const KEPT = { shape: "□", word: "kept only" };
+
+/** How an image stands. */
+export const stateOf = ({ state, planned }: Pick<Summary, "state" | "planned">): { shape: string; word: string } => (state === "checked" && !planned ? KEPT : STATES[state]);
+
 export const PRIORITIES: Record<Priority, { shape: string; word: string }> = {
-  routine: { shape: "", word: "routine" }, high: { shape: "▴", word: "high" }, stat: { shape: "⯅", word: "stat" },
+  routine: { shape: "", word: "routine" }, high: { shape: "▴", word: "high" }, stat: { shape: "▴▴", word: "stat" },
 };
 
 /** What a reader should do about an image that was not analysed. */

@@ -9,8 +9,10 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from itertools import count
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -31,8 +33,9 @@ LISTED = 50  # lines about single images on a terminal
 
 DONE, SOME_REFUSED, USAGE, FAILED = 0, 1, 2, 3
 INTERRUPTED = 130  # what typer makes of Ctrl-C, and shells of SIGINT
+UNREAD = 141  # what shells make of SIGPIPE
 KEPT = (
-    "hilum: interrupted; what was finished is kept. Run the same command again: it goes on where "
+    "interrupted; what was finished is kept. Run the same command again: it goes on where "
     "it can, else begins anew"
 )
 
@@ -41,26 +44,45 @@ OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 def guarded(app: Callable[..., Any]) -> int:
     """Run a typer app; every error becomes one line on stderr and an exit code."""
+    from hilum.core.processes import heard, listening
+
+    with listening():
+        try:
+            code = _code(app)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except BrokenPipeError:
+            code = _unread()
+        except OSError as error:
+            code = _refused_by_system(error)
+        stopped = heard()
+    if code == INTERRUPTED:
+        _tell(KEPT)
+        return 128 + stopped if stopped is not None else INTERRUPTED
+    return code
+
+
+def _code(app: Callable[..., Any]) -> int:
     from hilum.core.errors import ConfigError, HilumError, InputRefused
 
     try:
         app()
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            print(KEPT, file=sys.stderr)
+        if isinstance(stop.__context__, BrokenPipeError):  # typer has caught it
+            return _unread()
         return stop.code if isinstance(stop.code, int) else DONE
-    except KeyboardInterrupt:  # a second one, while the first was being answered
-        print(KEPT, file=sys.stderr)
-        return INTERRUPTED
     except InputRefused as error:
-        print(f"hilum: refused: {error}", file=sys.stderr)
+        _tell(f"refused: {error}")
         return SOME_REFUSED
     except ConfigError as error:
-        print(f"hilum: {error}", file=sys.stderr)
+        _tell(str(error))
         return USAGE
     except HilumError as error:
-        print(f"hilum: {error}", file=sys.stderr)
+        _tell(str(error))
         return FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _refused_by_system(error)
     except Exception as error:  # noqa: BLE001  the last border
@@ -68,20 +90,36 @@ def guarded(app: Callable[..., Any]) -> int:
     return DONE
 
 
+def _tell(words: str) -> None:
+    with suppress(OSError):  # nobody reads it any more
+        print(f"hilum: {words}", file=sys.stderr)
+
+
+def _unread() -> int:
+    """Whoever read the output has left (`| head`): what could not be said is of no use to him."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # where the rest goes when the interpreter ends
+    os.close(nowhere)
+    return UNREAD
+
+
 def _refused_by_system(error: OSError) -> int:
     """Of a file whose name is known, or of a disk: libraries tell its errors without a name."""
     if not error.strerror or not (error.filename or error.errno in OF_A_DISK):
         return _ours(error)
-    name = f"{os.fspath(error.filename)}: " if error.filename else ""
-    words = os.strerror(error.errno) if error.errno in OF_A_DISK else error.strerror
-    print(f"hilum: {name}{words}", file=sys.stderr)
+    from hilum.core.errors import NotKept
+
+    if error.errno in OF_A_DISK:
+        _tell(str(NotKept.of(error)))
+    else:
+        _tell(f"{os.fspath(error.filename)}: {error.strerror}")
     return FAILED
 
 
 def _ours(error: Exception) -> int:
     if os.environ.get(TRACEBACK):
         traceback.print_exc()
-    print(f"hilum: {_one_line(error)}; {OUR_FAULT}", file=sys.stderr)
+    _tell(f"{_one_line(error)}; {OUR_FAULT}")
     return FAILED
 
 
@@ -99,6 +137,7 @@ def print_json(value: object) -> None:
     """One JSON document on stdout, for machines."""
     json.dump(value, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def log() -> None:
@@ -110,9 +149,23 @@ def log() -> None:
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr; nothing where nobody looks. `total` None: nobody knows it."""
+    """A progress bar on stderr; a line now and then where that is no terminal.
+
+    Args:
+        what: is done, until the work itself says more (`core.progress`).
+        total: None where nobody knows it.
+    """
+    from hilum.core.progress import beside, doing, spoken, status
+
+    done = count(1)
+    doing(what, 0, total)
+
+    def advance() -> None:
+        doing(what, next(done), total)
+
     if not sys.stderr.isatty():
-        yield lambda: None
+        with spoken(tell=lambda words: print(words, file=sys.stderr, flush=True)):
+            yield advance
         return
     from rich.console import Console
     from rich.progress import (
@@ -124,16 +177,21 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]
     )
 
     bar = Progress(
-        TextColumn(f"[cyan]{what}"),
+        TextColumn("[cyan]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     )
-    with bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
+    task = bar.add_task(what, total=total)
+
+    def show(ended: Event) -> None:
+        while not ended.wait(0.1):
+            bar.update(task, description=status.words, completed=status.number, total=status.total)
+
+    with bar, beside(show, "hilum-bar"):
+        yield advance
 
 
 def tracked(steps: Iterable[Step], what: str, total: int) -> Iterator[Step]:

@@ -56,7 +56,8 @@ def deidentify(
 
     Example: hilum deidentify incoming/ --out research --secret study.key --dates shifted
     """
-    from hilum.cli.common import SOME_REFUSED, print_json
+    from hilum.cli.common import SOME_REFUSED, print_json, progress
+    from hilum.core.folders import held
     from hilum.dicom.copies import write_copies
     from hilum.dicom.deidentify import Options
     from hilum.dicom.discover import discover
@@ -74,10 +75,12 @@ def deidentify(
     if is_new and not as_json:
         typer.echo(f"New secret in {secret}. Who has it can link the copies to the patients.")
     done = []
-    for copied in write_copies(discover(paths), out, Pseudonyms(key), options):
-        done.append(copied)
-        if not as_json:
-            _say(copied, show_names)
+    with held(out), progress("copying") as advance:
+        for copied in write_copies(discover(paths), out, Pseudonyms(key), options):
+            done.append(copied)
+            advance()
+            if not as_json:
+                _say(copied, show_names)
     refused = sum(bool(one.refused) for one in done)
     if as_json:
         images = [one.to_json(named=show_names) for one in done]

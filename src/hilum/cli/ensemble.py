@@ -67,8 +67,8 @@ def ensemble(
     require("eval")
     from hilum.core.files import write_text
     from hilum.core.options import assignment
-    from hilum.evaluate.ensemble import fuse_files, member_names
-    from hilum.evaluate.prediction_files import read_predictions
+    from hilum.evaluate.ensemble import fuse_files
+    from hilum.evaluate.prediction_files import model_names, read_predictions
     from hilum.evaluate.thresholds.fusion_search import searched
     from hilum.inference.ensemble import Ensemble
     from hilum.inference.stages import StageSpec
@@ -77,7 +77,7 @@ def ensemble(
         raise ConfigError("an ensemble needs two prediction files or more")
     if search is not None and weights:
         raise ConfigError("--search tries weights of its own; leave out --weights")
-    names = member_names(files)
+    names = model_names(files)
     own, later = dict(assignment(pair) for pair in option), [_stage(text) for text in then]
     given = _weights(weights, names)
 
@@ -87,24 +87,25 @@ def ensemble(
         return Ensemble(tried.get("weights", given), spec, later)
 
     ensemble_of({})  # a wrong option is an error before anything is read
-    parts = {name: read_predictions(file) for name, file in zip(names, files, strict=True)}
-    _check_name(out, parts[names[0]].form)
-    found: dict[str, Any] = {}
-    if search is not None:
-        _, document = searched(
-            parts,
-            lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
-            method,
-            catalog=search,
-            split=search_split,
-            folds=folds,
-            metric=metric.value,
-            finding=finding,
-        )
-        write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
-        found = {key: document[key] for key in FOUND}
-    fused = fuse_files(parts, ensemble_of(found.get("options", {})))
-    _write(out, fused.file)
+    with common.progress("fusing"):
+        parts = {name: read_predictions(file) for name, file in zip(names, files, strict=True)}
+        _check_name(out, parts[names[0]].form)
+        found: dict[str, Any] = {}
+        if search is not None:
+            _, document = searched(
+                parts,
+                lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
+                method,
+                catalog=search,
+                split=search_split,
+                folds=folds,
+                metric=metric.value,
+                finding=finding,
+            )
+            write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
+            found = {key: document[key] for key in FOUND}
+        fused = fuse_files(parts, ensemble_of(found.get("options", {})))
+        _write(out, fused.file)
     whose = {"method": method, "files": len(parts), "out": str(out)}
     summary = found | whose | fused.to_json()
     if as_json:
@@ -138,6 +139,7 @@ def _tell(summary: Mapping[str, Any]) -> None:
 def _check_name(out: Path, form: str) -> None:
     """The name says what is written."""
     from hilum.core.errors import ConfigError
+    from hilum.core.files import need_writable
 
     known = {"findings": (".json", ".csv")}.get(form, (".csv",))
     if out.suffix.lower() not in known:
@@ -145,6 +147,7 @@ def _check_name(out: Path, form: str) -> None:
             f"--out {out.name}: these are {form} predictions; needed: a name that ends in "
             f"{' or '.join(known)}"
         )
+    need_writable(out)
 
 
 def _write(out: Path, fused: PredictionFile) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Explain = Callable[[Radiograph], Heat]
 
+WRITTEN = ("explain.json", "[0-9][0-9].png", "[0-9][0-9][0-9][0-9]-*.png")
+
 
 def explain(
     paths: list[Path] = typer.Argument(
@@ -41,16 +43,19 @@ def explain(
 
     Example: hilum explain study.dcm --out maps
     """
+    from hilum.core.files import write_text
+    from hilum.core.folders import claimed
+
     how = method or ("hirescam" if run is not None else "occlusion")
     ask, spread = _asking(how, bundle, run, score)
     if sanity and (game or spread is None):
         raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
-    out.mkdir(parents=True, exist_ok=True)
-    if game:
-        content = _game(paths, ask, sample, out=out, how=how)
-    else:
-        content = _pictures(paths, ask, spread if sanity else None, out)
-    (out / "explain.json").write_text(json.dumps(content, indent=1))
+    with claimed(out, "explain", names=WRITTEN), common.progress("explaining"):
+        if game:
+            content = _game(paths, ask, sample, out=out, how=how)
+        else:
+            content = _pictures(paths, ask, spread if sanity else None, out)
+        write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
         return
@@ -103,14 +108,16 @@ def _pictures(
     out: Path,
 ) -> dict[str, Any]:
     from hilum.core.errors import InputRefused
-    from hilum.core.files import atomic_path
+    from hilum.core.files import write_bytes
+    from hilum.core.progress import counted
     from hilum.dicom.discover import discover
     from hilum.dicom.stored import open_stored
     from hilum.report.drawing import encoded
     from hilum.report.explanation import explanation
 
     images: list[dict[str, Any]] = []
-    for number, item in enumerate(discover([str(path) for path in paths])):
+    items = list(discover([str(path) for path in paths]))
+    for number, item in enumerate(counted(items, "explaining", len(items))):
         try:
             radiograph = open_stored((item.name, item.load())).radiograph()
         except InputRefused as error:
@@ -119,8 +126,7 @@ def _pictures(
         heat = ask(radiograph)
         file = f"{number:04d}-{Path(item.name).stem[:60]}.png"
         words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        with atomic_path(out / file) as temporary:
-            temporary.write_bytes(encoded(explanation(radiograph, heat.shown(), words)))
+        write_bytes(out / file, encoded(explanation(radiograph, heat.shown(), words)))
         entry: dict[str, Any] = {"image": item.name, "picture": file, "score": heat.score_name}
         entry |= {"value": round(heat.score, 4), "flat": heat.flat}
         entry |= {"hottest_px": [round(v, 1) for v in heat.hottest()]}
@@ -136,7 +142,8 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
     from hilum.core.extras import require
 
     require("eval")
-    from hilum.core.files import atomic_path
+    from hilum.core.files import write_bytes
+    from hilum.core.progress import counted
     from hilum.data.catalog import open_catalog
     from hilum.data.pixels import open_radiograph
     from hilum.evaluate import bootstrap, mean_of
@@ -149,7 +156,8 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
     for path in paths:
         catalog = open_catalog(path)
         boxed = catalog.table["boxes"].map(lambda v: v is not None and len(v) > 0)
-        for row in boxed.to_numpy().nonzero()[0][: sample - len(points)]:
+        rows = boxed.to_numpy().nonzero()[0][: sample - len(points)]
+        for row in counted(rows, "explaining", len(rows)):
             radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
             known = catalog.boxes_in(int(row), radiograph.width, radiograph.height)
             assert known is not None
@@ -161,8 +169,7 @@ def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> 
                 drawn = explanation(
                     radiograph, heat.shown(), words, boxes_px=None, truth_px=known[0]
                 )
-                with atomic_path(out / f"{len(points):02d}.png") as temporary:
-                    temporary.write_bytes(encoded(drawn))
+                write_bytes(out / f"{len(points):02d}.png", encoded(drawn))
     if not points:
         raise DataError("no image of these catalogs has a true box: there is nothing to point at")
     numbers = {}

@@ -30,11 +30,15 @@ def feedback(
     from hilum.client import Client
     from hilum.core.errors import DataError
     from hilum.core.files import write_bytes
+    from hilum.core.folders import claimed
     from hilum.data.catalog import open_catalog
 
     with Client(url, user=user, password=os.environ.get(PASSWORD)) as client:
         content = client.catalog("zip")
-    with zipfile.ZipFile(BytesIO(content)) as archive:
+    with (
+        claimed(out, "feedback", names=("feedback.parquet", "images")),
+        zipfile.ZipFile(BytesIO(content)) as archive,
+    ):
         for name in sorted(archive.namelist(), key=lambda name: name.endswith(".parquet")):
             target = out / name
             if not target.resolve().is_relative_to(out.resolve()):

@@ -59,8 +59,9 @@ SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, 
 OPTIONS = typer.Option(
     [],
     "--option",
-    help="NAME=VALUE for the set's reader, repeated: uncertain=ones, readers=majority, "
-    "headers=true, table=labels.csv, columns.image_id=file, classes=folders, masks.opacity=masks.",
+    help="NAME=VALUE for the set's reader, repeated: table=labels.csv, columns.image_id=file, "
+    "columns.AccessionNumber=exam, unknown=unclear, classes=folders, masks.opacity=masks, "
+    "no_mask=empty, uncertain=ones, readers=majority, headers=true; docs/data.md.",
 )
 SPLIT = typer.Option(
     None, help="Parts by a file of `hilum data split`, or a list of held-out patients."

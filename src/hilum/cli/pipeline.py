@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from hilum.cli import common, options
 if TYPE_CHECKING:
     from hilum.inference.pipeline import Pipeline
 
-app = typer.Typer(help="Show, draw and check pipelines.", no_args_is_help=True)
+app = typer.Typer(help="Show, draw, check and tune pipelines.", no_args_is_help=True)
 
 NAME = typer.Argument("default", help="A pipeline's YAML file, or a shipped name.")
 
@@ -83,6 +85,130 @@ def check(
         _tell(described, models, problems)
     if problems:
         raise typer.Exit(common.SOME_REFUSED)
+
+
+@app.command()
+def tune(
+    name: str = NAME,
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    catalog: Path = typer.Option(..., help="A catalog (Parquet) with true masks."),
+    split: str = typer.Option(
+        "", help="Only this split of the catalog: images no bundle learnt from, and no test image."
+    ),
+    try_: list[str] = typer.Option(
+        [],
+        "--try",
+        help="Values of a number of the text: masks.lungs.1.at=[0.3, 0.4]; repeatable, all "
+        "combinations are tried. Left out: usual values of every threshold, triplet and size of "
+        "the mask's flow.",
+    ),
+    finding: str = typer.Option("", help="Which mask; else the pipeline's only one."),
+    metric: str = typer.Option(
+        "dice", help="Mean over images of dice, iou, f2_mask; dice_positive: those with a finding."
+    ),
+    folds: int = typer.Option(5, min=2, help="Folds of the patients."),
+    out: Path = typer.Option(
+        ..., "--out", "-o", help="The pipeline's text (.yaml) with the best values and its bundles."
+    ),
+    as_json: bool = options.JSON,
+) -> None:
+    """Choose numbers of a pipeline's masks (cut, triplet, size, gate) on validation images.
+
+    Networks are asked once an image; beside --out, NAME.search.json says what was tried.
+
+    Example: hilum pipeline tune pneumothorax --bundle classifier=c.zip --bundle segmenter=s.zip
+    --catalog set.parquet --split validation --out tuned.yaml
+    """
+    from hilum.core.extras import require
+
+    require("eval")
+    from hilum.core.files import write_text
+    from hilum.data.catalog import open_catalog
+    from hilum.data.pixels import reference_bytes
+    from hilum.dicom.stored import open_stored
+    from hilum.evaluate.models import part_of
+    from hilum.evaluate.thresholds.mask_search import combinations, searched
+    from hilum.inference.pipeline import Pipeline
+    from hilum.inference.tuning import cores
+    from hilum.inference.variants import Variants
+
+    described = _named(name, bundle, change)
+    mask = _mask(described, finding)
+    grid = _grid(described, mask, try_)
+    part, _ = part_of(open_catalog(catalog), split)
+
+    def text(options: Mapping[str, Any]) -> Pipeline:
+        given = [f"{key}={json.dumps(value)}" for key, value in options.items()]
+        return Pipeline.load(name, [*change, *given]).with_named(bundle)
+
+    variants = Variants([text(options) for options in combinations(grid)], threads=cores())
+    with common.progress("searching", len(part)) as advance:
+        best, document = searched(
+            part,
+            lambda path: (
+                one.masks[mask]
+                for one in variants(open_stored((path, reference_bytes(part.root, path))))
+            ),
+            grid,
+            finding=mask,
+            metric=metric,
+            folds=folds,
+            advance=advance,
+        )
+    chosen = text(best.options)
+    words = ", ".join(f"{key}={value}" for key, value in best.options.items())
+    where = f"{part.name}{split and ', split '}{split}, {document['images']} images"
+    about = f"{chosen.about} Chosen by {metric} on {where}: {words}.".strip()
+    write_text(out, chosen.model_copy(update={"about": about}).to_yaml(out.parent))
+    write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
+    if as_json:
+        common.print_json(document)
+        return
+    for image, why in document["refused"].items():
+        typer.echo(f"left out: {image}: {why}")
+    typer.echo(
+        f"{document['images']} images, {document['with_finding']} with {mask}, "
+        f"{len(best.tried)} combinations"
+    )
+    typer.echo(f"chosen: {words}")
+    typer.echo(
+        f"{metric}: mean of the folds {best.score:.3f} (optimistic: it was chosen by it), "
+        f"{best.nested:.3f} when chosen on the other folds"
+    )
+    typer.echo(f"written: {out}")
+
+
+def _mask(described: Pipeline, finding: str) -> str:
+    """The mask that is asked for, or the only one."""
+    from hilum.core.errors import ConfigError
+    from hilum.core.options import unknown
+
+    if finding or len(described.masks) != 1:
+        if finding in described.masks:
+            return finding
+        raise ConfigError(f"pipeline {described.name}: {unknown('mask', finding, described.masks)}")
+    return next(iter(described.masks))
+
+
+def _grid(described: Pipeline, mask: str, given: list[str]) -> dict[str, Sequence[Any]]:
+    """The values to try, by their place in the text."""
+    from hilum.core.errors import ConfigError
+    from hilum.core.options import assignment
+    from hilum.evaluate.thresholds.mask_search import GRIDS
+
+    grid = dict(assignment(pair, "--try") for pair in given) or {
+        f"masks.{mask}.{place}.{option}": values
+        for place, stage in enumerate(described.masks[mask])
+        for option, values in GRIDS.get(stage.use, {}).items()
+    }
+    for key, values in grid.items():
+        if not key.startswith(("masks.", "models.")) or not isinstance(values, (list, tuple)):
+            raise ConfigError(
+                f"--try {key}={values!r}; needed: a list of values of a mask's flow or of a model, "
+                "such as masks.lungs.1.at=[0.3, 0.4]"
+            )
+    return grid
 
 
 def _named(name: str, bundle: list[str], change: list[str]) -> Pipeline:

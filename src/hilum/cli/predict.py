@@ -10,7 +10,9 @@ from hilum.cli import common, options
 
 
 def predict(
-    paths: list[Path] = typer.Argument(..., help="Files, folders, zips, DICOMDIR."),
+    paths: list[Path] = typer.Argument(
+        ..., help="Files, folders, zips, DICOMDIR, or catalogs (.parquet)."
+    ),
     out: Path = options.output("Folder of the results."),
     pipeline: str = options.PIPELINE,
     bundle: list[str] = options.BUNDLES,
@@ -35,8 +37,11 @@ def predict(
     files by --write. A run that was stopped goes on where it was.
 
     Example: hilum predict studies/ more.zip --out results --write picture,mask,overlay
+
+    Example: hilum predict test.parquet --threshold 0 --write "" --out every-box
     """
-    from hilum.dicom.discover import discover, distinct
+    from hilum.cli.inputs import inputs as inputs_of
+    from hilum.dicom.discover import distinct
     from hilum.dicom.reading import Reading
     from hilum.inference.folder import analyse
     from hilum.inference.pipeline import Pipeline
@@ -46,7 +51,7 @@ def predict(
     results = ResultFolder(out.resolve(), parse(write))
     described = Pipeline.load(pipeline, change).with_named(bundle)
     how = common.running(described, precision, workers, threads)
-    inputs, again = distinct(discover(paths))
+    inputs, again = distinct(inputs_of(paths))
     if again:
         name, first = again[0]
         known = f"{name} is {first}" if name != first else f"{name}, named twice"

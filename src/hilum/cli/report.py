@@ -23,6 +23,7 @@ def report(
 
     Example: hilum report results --write overlay,sr --source studies
     """
+    from hilum.core.folders import held
     from hilum.core.results import load_results
     from hilum.dicom.reading import Reading
     from hilum.report.results import ResultFolder
@@ -30,7 +31,8 @@ def report(
     from hilum.report.writers import parse
 
     results = ResultFolder(folder.resolve(), parse(write))
-    with common.progress("writing", len(load_results(folder))) as advance:
+    run = load_results(folder)
+    with held(folder), common.progress("writing", len(run)) as advance:
         reading = Reading(full_range=full_range, untrusted=untrusted)
         run = rewrite(results, source or None, reading=reading, advance=advance)
     if as_json:

@@ -44,13 +44,14 @@ def submit(
     from hilum.evaluate.prediction_files import read_predictions
     from hilum.report.submissions import Settings, write_submission
 
-    submission = write_submission(
-        out,
-        challenge.value,
-        read_predictions(predictions),
-        sample=sample,
-        settings=Settings(finding=finding, threshold=threshold, none=none),
-    )
+    with common.progress("writing"):
+        submission = write_submission(
+            out,
+            challenge.value,
+            read_predictions(predictions),
+            sample=sample,
+            settings=Settings(finding=finding, threshold=threshold, none=none),
+        )
     if as_json:
         common.print_json({**submission.to_json(), "out": str(out)})
     else:

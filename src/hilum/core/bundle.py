@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +19,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hilum.core.documents import parse_json
-from hilum.core.errors import BundleError, DocumentError
-from hilum.core.files import atomic_path, is_file, read_at_most
+from hilum.core.errors import BundleError, ConfigError, DocumentError
+from hilum.core.files import (
+    OWN_MARK,
+    atomic_path,
+    is_file,
+    need_writable,
+    read_at_most,
+    write_bytes,
+)
+from hilum.core.folders import claimed
 from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 from hilum.core.options import checked
 
@@ -154,6 +160,18 @@ def default_bundle() -> Bundle:
     return open_bundle(DEFAULT)
 
 
+def need_new(path: Path) -> None:
+    """To be asked before hours of work for a bundle.
+
+    Raises:
+        OSError, ConfigError: it could not be written there.
+    """
+    if path.suffix == ".zip":
+        need_writable(path)
+    elif path.exists() and any(path.iterdir()) and not (path / OWN_MARK).is_dir():
+        raise ConfigError(f"{path} is not empty; choose a new folder, or remove it first")
+
+
 def write_bundle(
     path: str | os.PathLike[str],
     manifest: Manifest | Mapping[str, Any],
@@ -168,9 +186,11 @@ def write_bundle(
         files: every file of the bundle but the manifest, as bytes or as a path to copy from.
 
     Raises:
-        BundleError: the result would not load, or the folder exists.
+        BundleError: the result would not load.
+        ConfigError: the folder holds something else.
     """
     target = Path(path)
+    need_new(target)
     contents = {n: c if isinstance(c, bytes) else c.read_bytes() for n, c in files.items()}
     raw = manifest.to_json() if isinstance(manifest, Manifest) else dict(manifest)
     raw["files"] = {name: _sha256(contents[name]) for name in sorted(contents)}
@@ -321,14 +341,8 @@ def _write_zip(target: Path, everything: Mapping[str, bytes]) -> None:
 
 
 def _write_folder(target: Path, everything: Mapping[str, bytes]) -> None:
-    if target.exists():
-        raise BundleError(f"{target} exists; choose a new folder, or remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    try:
-        for name, content in everything.items():
-            (temporary / name).write_bytes(content)
-        temporary.chmod(0o755)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    content = _canonical_hash({name: _sha256(one) for name, one in everything.items()})
+    with claimed(target, "bundle", settings=content, stays=False):
+        # The manifest last: without it the folder is no bundle.
+        for name in sorted(everything, key=lambda name: name == MANIFEST):
+            write_bytes(target / name, everything[name])

@@ -5,6 +5,9 @@ An error says what came, what was needed, and what to do.
 
 from __future__ import annotations
 
+import os
+
+GO_ON = "what was finished is kept: mend that and run the same command again"
 MOST_SHOWN = 2000  # characters of a message
 
 
@@ -56,6 +59,24 @@ class BundleError(HilumError):
 
 class ModelOutputError(HilumError):
     """A model gave numbers that mean nothing (NaN or infinite)."""
+
+
+class NotKept(HilumError):
+    """Results cannot be written any more: the disk is full, the folder is gone or read-only. The
+    run ends with it, since the next result could not be kept either."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; {GO_ON}")
+
+    @classmethod
+    def of(cls, error: OSError) -> NotKept:
+        """What the system said, and of which file where it did."""
+        words = os.strerror(error.errno) if error.errno else str(error)
+        return cls(f"{os.fspath(error.filename)}: {words}" if error.filename else words)
+
+    def __reduce__(self) -> tuple[type[HilumError], tuple[str]]:
+        # It comes from worker processes; the default would add the last words again.
+        return NotKept, (self.args[0].removesuffix(f"; {GO_ON}"),)
 
 
 class NotWritten(HilumError):

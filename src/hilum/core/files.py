@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import secrets
 import select
 import stat
-import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # A folder that holds OWN_MARK was written by hilum; what lies in these folders of it are pictures
 # of radiographs or objects about them, so that a second look at the same folder leaves them out.
@@ -22,24 +28,86 @@ WRITER_S = 2.0  # how long a pipe waits for the first words of somebody who writ
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends without an error."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.stem}-"
+    with _replacing(Path(path)) as temporary:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """As `atomic_path`, without waiting for the disk."""
     with called(target):
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary, handle = _beside(target)
         try:
             yield temporary
-            # mkstemp makes 0600; results are ordinary files.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
             temporary.replace(target)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
+
+
+def _beside(target: Path) -> tuple[Path, int]:
+    """An empty file beside `target` and its descriptor, whose lock is held until it is closed.
+
+    Its name follows from the target's: what a killed process left is written over by the next, and
+    not left behind. A name of its own where another process writes the same target now.
+    """
+    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    try:
+        handle = lock(temporary)
+    except OSError:  # held, or somebody else's; what is wrong with the folder is said below
+        pass
+    else:
+        state = os.fstat(handle)
+        if state.st_uid == os.geteuid() and state.st_nlink == 1:
+            os.ftruncate(handle, 0)
+            return temporary, handle
+        os.close(handle)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
+    return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def need_writable(path: str | os.PathLike[str]) -> None:
+    """To be asked before hours of work for one file.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    target = Path(path)
+    with called(target):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary, handle = _beside(target)
+        temporary.unlink()
+        os.close(handle)
+
+
+def lock(file: Path) -> int:
+    """A descriptor of `file`, made where there is none, that holds its lock until it is closed or
+    its process is gone.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be made, or locks are not known there.
+    """
+    if fcntl is None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.stat(file)):
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # its last holder has renamed or removed it meanwhile
 
 
 @contextmanager
@@ -105,17 +173,8 @@ def write_quickly(path: str | os.PathLike[str], content: bytes) -> None:
     empty: for files that are many and can be made again. Waiting for the disk takes as long as
     analysing an image.
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}-{os.getpid()}-{threading.get_ident()}")
-    os.makedirs(folder, exist_ok=True)
-    try:
-        with called(Path(path)):
-            with open(temporary, "wb") as stream:
-                stream.write(content)
-            os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with _replacing(Path(path)) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:

@@ -1,10 +1,107 @@
-"""How children are started: Ctrl-C of a terminal reaches the whole group, the parent decides."""
+"""How a command and its children hear that they are to end: one way for all.
+
+Ctrl-C, SIGTERM (a service manager, a cluster's scheduler) and SIGHUP (a closed terminal) alike are
+a KeyboardInterrupt of the main thread, so that what is open is closed, half files go, children end.
+Children never hear Ctrl-C, which reaches the whole group of a terminal: the parent decides.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+@dataclass(slots=True)
+class _State:
+    heard: signal.Signals | None = None  # the first that came
+    waits: bool = False  # whether it is asked for, by `interrupted`
+
+
+_state = _State()
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """While this lasts, each of `SIGNALS` interrupts; those that are ignored (nohup) stay so."""
+    _state.heard, _state.waits = None, False
+    before = {}
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, _hear)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def heard() -> signal.Signals | None:
+    """The signal that interrupted, since the last `listening` began."""
+    return _state.heard
+
+
+@contextmanager
+def patient(value: bool = True) -> Iterator[None]:
+    """Inside, an interrupt waits for whoever asks `interrupted`; a second Ctrl-C does not. With
+    False it does not wait after all."""
+    before, _state.waits = _state.waits, value
+    try:
+        if not value and _state.heard is not None:
+            raise KeyboardInterrupt
+        yield
+    finally:
+        _state.waits = before
+
+
+def interrupted() -> bool:
+    """Whether an interrupt waits: save, then raise KeyboardInterrupt."""
+    return _state.waits and _state.heard is not None
+
+
+def _hear(number: int, _: Any) -> None:
+    first = _state.heard is None
+    if first:
+        _state.heard = signal.Signals(number)
+        if _state.waits:
+            if sys.stderr.isatty():
+                os.write(2, b"\nhilum: ending this step; Ctrl-C again ends at once\n")
+            return
+    elif number != signal.SIGINT:
+        return  # `timeout` and supervisors send it twice; it must not tear the clearing up
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def same_handlers() -> Iterator[None]:
+    """Inside, libraries may set handlers of their own; afterwards those of before are there."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():  # only the main thread can have changed them
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+def _forked() -> None:
+    """A forked child ends as any process does; what it shares with its parent is the parent's."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is _hear:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Knows arrays of grey; no catalog and no file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +34,14 @@ TURNS: dict[str, Callable[[Float32], Float32]] = {
 NEGATIVE = "with black and white exchanged"
 
 
+class Copies(NamedTuple):
+    """Places of two pictures that are copies of each other."""
+
+    first: int
+    second: int
+    how: str  # what was done to one: of `TURNS`, `NEGATIVE`, or both
+
+
 def thumbnail(grey: Float32) -> Float32:
     """(THUMB, THUMB) of a picture (H, W), stretched to a square: sets squash pictures."""
     small: Float32 = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
@@ -49,9 +58,8 @@ def vectors(thumbnails: Float32) -> Float32:
     return out.astype(np.float32)
 
 
-def alike(thumbnails: Float32) -> Iterator[tuple[int, int, str]]:
-    """Pairs i < j of pictures that are copies of each other, and what was done to one: of `TURNS`,
-    `NEGATIVE`, or both. Each pair once.
+def alike(thumbnails: Float32) -> Iterator[Copies]:
+    """Pictures that are copies of each other, the first place before the second. Each pair once.
 
     Args:
         thumbnails: (n, THUMB, THUMB), of whatever range.
@@ -68,4 +76,4 @@ def alike(thumbnails: Float32) -> Iterator[tuple[int, int, str]]:
                 if pair[0] < pair[1] and pair not in seen:
                     seen.add(pair)
                     negative = NEGATIVE if products[i, j] < 0 else ""
-                    yield *pair, " and ".join(filter(None, (turn, negative)))
+                    yield Copies(*pair, " and ".join(filter(None, (turn, negative))))

@@ -15,6 +15,8 @@ for holes, which they fill.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from hilum.core.errors import ConfigError, DataError
+from hilum.core.folders import claimed
 from hilum.data.adapters import sidecar
 from hilum.data.adapters.headers import read_headers
 from hilum.data.adapters.source import Source
@@ -57,7 +60,7 @@ class Converted:
 def convert(
     catalog: Catalog, form: str, out: str | Path, mask: str = "", *, from_boxes: bool = False
 ) -> Converted:
-    """Write a catalog's annotations into a new folder.
+    """Write a catalog's annotations into a new folder, or the one where this was broken off.
 
     Args:
         form: coco, voc, yolo (boxes); coco-segments, yolo-segments, masks or rle.
@@ -65,15 +68,13 @@ def convert(
         from_boxes: draw the masks from the boxes instead (B6), those of label `mask` or all.
 
     Raises:
-        ConfigError: unknown form, or the folder is not empty.
+        ConfigError: unknown form, or the folder holds something else.
         DataError: the catalog lacks what the form needs (sizes, boxes, that mask), or a file is of
             another shape than the frame of its boxes.
     """
     folder = Path(out)
     if form not in FORMS:
         raise ConfigError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; annotations go into a new folder")
     if from_boxes and form in BOX_FORMS:
         raise ConfigError(f"masks of boxes belong to {', '.join(MASK_FORMS)}, not to {form}")
     column = "boxes" if form in BOX_FORMS or from_boxes else f"mask_{mask}"
@@ -94,7 +95,10 @@ def convert(
         )
     if from_boxes:
         kept, column = with_box_masks(kept, mask)
-    sidecar.write(kept, FORMS[form](kept, folder, column), folder)
+    content = json.dumps([form, column, kept.table.to_json(default_handler=str)])
+    settings = hashlib.sha256(content.encode()).hexdigest()
+    with claimed(folder, "convert", settings=settings, stays=False):
+        sidecar.write(kept, FORMS[form](kept, folder, column), folder)
     return Converted(images=len(kept), left_out=len(catalog) - len(kept))
 
 

@@ -8,9 +8,9 @@ turned (see `alike`). A file that cannot be read has no key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +18,10 @@ import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
-from hilum.data.alike import THUMB, Float32, alike, thumbnail
+from hilum.data.alike import THUMB, Copies, Float32, alike, thumbnail
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
+from hilum.data.resume import Facts, each_file
 
 LEVELS = 255  # of a kept thumbnail
 
@@ -33,19 +34,29 @@ class Picture:
     thumb: str  # hexadecimal, a byte a pixel
 
 
-def pictures(catalog: Catalog, workers: int = 2) -> Iterator[Picture | None]:
-    """One a row; None without a readable file."""
+def pictures(
+    catalog: Catalog, memory: Path, workers: int = 2, advance: Callable[[], None] = lambda: None
+) -> list[Picture | None]:
+    """One a row; None without a readable file.
 
-    def picture(path: str) -> Picture | None:
-        if not path:
-            return None
+    Args:
+        memory: of what is read, so that a rerun goes on (`resume`).
+        advance: called after each file.
+    """
+
+    def work(path: str) -> Facts:
         try:
-            return picture_of(open_radiograph(catalog.root, path))
+            picture = picture_of(open_radiograph(catalog.root, path))
         except (InputRefused, DataError):
-            return None
+            return {"key": None, "thumb": ""}
+        return {"key": picture.key, "thumb": picture.thumb}
 
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(picture, catalog.table["path"])
+    paths, found = catalog.table["path"], dict[str, Picture]()
+    for facts in each_file(catalog.root, paths, work, memory, workers=workers):
+        if facts["key"] is not None:
+            found[facts["path"]] = Picture(facts["key"], facts["thumb"])
+        advance()
+    return [found.get(path) for path in paths]
 
 
 class Compared(NamedTuple):
@@ -57,21 +68,21 @@ class Compared(NamedTuple):
 
 
 def compared(
-    catalog: Catalog, workers: int = 2, advance: Callable[[], None] = lambda: None
+    catalog: Catalog,
+    memory: Path,
+    workers: int = 2,
+    advance: Callable[[], None] = lambda: None,
 ) -> Compared:
     """Read every picture.
 
     Args:
-        advance: called after each image.
+        memory, advance: as of `pictures`.
 
     Raises:
         DataError: the folder of the catalog is not there.
     """
     catalog.need_files()
-    found = []
-    for picture in pictures(catalog, workers):
-        found.append(picture)
-        advance()
+    found = pictures(catalog, memory, workers, advance)
     unread = np.array([one is None for one in found], bool)
     unread &= (catalog.table["path"] != "").to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
@@ -82,15 +93,15 @@ def compared(
     return Compared(kept, same, left)
 
 
-def copies(thumbs: Iterable[str | None]) -> list[tuple[int, int, str]]:
-    """Pairs of places whose pictures are copies, and what was done to one; as `alike`."""
+def copies(thumbs: Iterable[str | None]) -> list[Copies]:
+    """The copies among them, by their places; as `alike`."""
     known = [(place, thumb) for place, thumb in enumerate(thumbs) if thumb]
     small = [np.frombuffer(bytes.fromhex(thumb), np.uint8) for _, thumb in known]
     stack: Float32 = np.reshape(small, (-1, THUMB, THUMB)).astype(np.float32)
-    return [(known[i][0], known[j][0], how) for i, j, how in alike(stack)]
+    return [Copies(known[i][0], known[j][0], how) for i, j, how in alike(stack)]
 
 
-def joined(keys: pd.Series[str], pairs: Iterable[tuple[int, int, str]]) -> pd.Series[str]:
+def joined(keys: pd.Series[str], pairs: Iterable[Copies]) -> pd.Series[str]:
     """Keys, one for all that pairs of places join."""
     own, same = keys.tolist(), dict[str, str]()  # key -> one that stands for it
 

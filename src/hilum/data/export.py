@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from hilum.core.files import write_text
+from hilum.core.folders import claimed
 from hilum.data.catalog import Catalog
 from hilum.data.cells import to_csv
 from hilum.data.enrich import Enrichment, enrich
@@ -61,13 +62,16 @@ def export(
     """
     if enrichment is not None:
         enrichment.check(catalog)  # before hours of writing
-    facts = []
-    for one in write_pictures(catalog, wanted, out, workers):
-        facts.append(one)
-        advance()
-    copies, left = finish(catalog, facts, out)
-    write_text(out / LEFT_OUT, to_csv(left))
-    if enrichment is not None:
-        copies = enrich(copies, enrichment, wanted, workers)
-    copies.save(out / CATALOG)
+    catalog.need_files()
+    names = () if (out / wanted.memory).is_file() else ("*",)
+    with claimed(out, "pictures", names=names, settings=wanted.name, stays=False):
+        facts = []
+        for one in write_pictures(catalog, wanted, out, workers):
+            facts.append(one)
+            advance()
+        copies, left = finish(catalog, facts, out)
+        write_text(out / LEFT_OUT, to_csv(left))
+        if enrichment is not None:
+            copies = enrich(copies, enrichment, wanted, workers)
+        copies.save(out / CATALOG)
     return Exported(copies, left)

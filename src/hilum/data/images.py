@@ -72,6 +72,11 @@ class Pictures:
         window = [] if self.window is None else [f"{v:g}" for v in self.window]
         return "-".join([self.form, str(self.bits), str(self.side), *window])
 
+    @property
+    def memory(self) -> str:
+        """The file of what is done."""
+        return f"done-{self.name}.jsonl"
+
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the copy of a picture."""
         if not self.side:
@@ -86,15 +91,11 @@ def write_pictures(
     """Write the pictures (`images/`) and masks (`masks/NAME/`), one result a file as it is done.
 
     A rerun with the same `wanted` goes on where it was interrupted; `finish` makes the catalog.
-
-    Raises:
-        ConfigError: the folder holds something else than an earlier run.
+    Whether the folder may be written to is the caller's to know (`export`).
     """
     catalog.need_files()
     folder = Path(out)
-    memory = folder / f"done-{wanted.name}.jsonl"
-    if folder.exists() and any(folder.iterdir()) and not memory.is_file():
-        raise ConfigError(f"{folder} is not empty and of no earlier run with these options")
+    memory = folder / wanted.memory
     names = file_names(catalog.table["image_id"])
     masks = [c for c in map(str, catalog.table) if c.startswith("mask_")]
     rows = {path: i for i, path in enumerate(catalog.table["path"]) if path}

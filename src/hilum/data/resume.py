@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from hilum.core.documents import parse_foreign_json
 from hilum.core.errors import DocumentError
+from hilum.core.files import called
+from hilum.core.threads import in_threads
 from hilum.data.references import archive_and_member
 
 Facts = dict[str, Any]
@@ -46,16 +47,17 @@ def each_file(
         else:
             todo.append((path, now))
     memory.parent.mkdir(parents=True, exist_ok=True)
-    with memory.open("a", encoding="utf-8") as stream, ThreadPoolExecutor(workers) as pool:
-        # In slices, so that an interrupt does not wait for thousands of queued files.
-        for start in range(0, len(todo), 64 * workers):
-            part = todo[start : start + 64 * workers]
-            done = pool.map(work, [path for path, _ in part])
-            for (path, now), own in zip(part, done, strict=True):
-                facts = {"path": path, "stamp": now, **own}
-                stream.write(json.dumps(facts, ensure_ascii=False) + "\n")
-                yield facts
-            stream.flush()
+    torn = memory.is_file() and memory.read_bytes()[-1:] not in (b"", b"\n")  # by a killed run
+    with memory.open("a", encoding="utf-8") as stream:
+        done = in_threads(work, [path for path, _ in todo], workers)
+        for (path, now), own in zip(todo, done, strict=True):
+            facts = {"path": path, "stamp": now, **own}
+            line = json.dumps(facts, ensure_ascii=False) + "\n"
+            with called(memory):
+                stream.write("\n" + line if torn else line)
+                stream.flush()
+            torn = False
+            yield facts
 
 
 def stamp(root: Path, reference: str) -> str:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from hilum.core.documents import parse_foreign_json, parse_json, read_document
 from hilum.core.errors import ConfigError, DataError
-from hilum.core.files import write_text
+from hilum.core.files import need_writable, write_text
 from hilum.core.options import checked
 from hilum.data.catalog import Catalog
 
@@ -67,9 +67,11 @@ class _PatientsForm(BaseModel):
 
 
 def need_new(path: str | Path) -> None:
-    """Raises ConfigError where the file is there already; a split is never overwritten."""
+    """Raises ConfigError where the file is there already; a split is never overwritten. OSError
+    where it could not be written."""
     if Path(path).exists():
         raise ConfigError(f"{path} is there already; a split is never overwritten")
+    need_writable(path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -319,7 +321,8 @@ def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
     unknown = set(extra) - set(EXTRA_STRATA)
     if unknown:
         raise ConfigError(
-            f"cannot stratify by {', '.join(sorted(unknown))}; known: {', '.join(EXTRA_STRATA)}"
+            f"cannot stratify by {', '.join(sorted(unknown))}; known: "
+            f"{', '.join(EXTRA_STRATA)} (labels are balanced without being named)"
         )
     table = catalog.table
     unknown = {n for n in extra if not (table[n].notna() & (table[n] != "")).any()}

@@ -4,7 +4,8 @@ files.
 Whatever a parser or decoder does (crash, hang, eat memory), the caller gets a StoredImage and a
 Radiograph, or a typed refusal. One child serves file after file, since starting one costs half a
 second; after a failure, or a hundred files, the next file gets a new one. Threads that ask at the
-same time get children of their own, up to `CHILDREN`: a slow file holds up nobody else.
+same time get children of their own, up to `CHILDREN`, of which one asker has two at most: the slow
+files of one hold up nobody else.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any, BinaryIO
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
 from hilum.core.processes import deaf_children
 from hilum.core.radiograph import Radiograph, Window
+from hilum.core.turns import Asker, Busy, Turns
 from hilum.dicom import codecs
 from hilum.dicom.limits import Limits
 from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
@@ -36,6 +38,7 @@ from hilum.dicom.syntaxes import supported
 TIMEOUT_S, MEMORY_BYTES = 10.0, 2**30
 FILES_A_CHILD = 100
 CHILDREN = 4  # of one guard at once; each may need its time and its memory
+SHARE, WAITING, LINE = 2, 6, 20  # of one asker: children, questions that wait; of all: the latter
 _ANSWERS = frozenset(
     (
         "hilum.core.radiograph.Radiograph",
@@ -47,7 +50,7 @@ _ANSWERS = frozenset(
         *(f"hilum.core.errors.{kind.__name__}" for kind in InputRefused.__subclasses__()),
     )
 )
-_START_S = 60.0  # importing the decoders on a busy machine
+_START_S = 300.0  # importing the decoders on a busy machine
 _OUT_OF_MEMORY = 17  # exit status of a child that ran into its limit
 _CHILD = "import sys; from hilum.dicom.guard import child; child(int(sys.argv[1]))"
 
@@ -58,6 +61,7 @@ class GuardedImage(StoredImage):
     parsing it here again is known to end."""
 
     guard: Guard | None = field(default=None, repr=False)
+    asker: Asker = None  # whose children are asked
 
     def __reduce__(self) -> tuple[Any, ...]:
         guard = self.guard or _shared(TIMEOUT_S, MEMORY_BYTES)
@@ -70,7 +74,7 @@ class GuardedImage(StoredImage):
         check_window(window, full_range)
         options = {"window": window, "voi_index": voi_index, "full_range": full_range}
         guard = self.guard or _shared(TIMEOUT_S, MEMORY_BYTES)
-        answer = guard.ask(self.source, self.data, self.limits, options)
+        answer = guard.ask(self.source, self.data, self.limits, options, self.asker)
         if not isinstance(answer, Radiograph):
             raise UnreadableRefused(self.source, "its reader gave no answer.", "Export it again.")
         return answer
@@ -94,13 +98,15 @@ class Guard:
         """Begin without children: those there are belong to the process that this is a copy of,
         and a thread of it may have been in its turn that is not here to end it."""
         self._idle: list[_Child] = []
-        self._places = threading.Semaphore(self.children)
+        self._turns = Turns(self.children, share=SHARE, waiting=WAITING, line=LINE)
         self._closing = threading.Lock()
 
-    def open(self, source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
+    def open(
+        self, source: Source, *, limits: Limits = DEFAULT_LIMITS, asker: Asker = None
+    ) -> StoredImage:
         """As `open_stored`, parsed in a child first."""
         name, data = load(source, limits)
-        self.ask(name, data, limits, None)
+        self.ask(name, data, limits, None, asker)
         opened = open_stored((name, data), limits=limits)
         return GuardedImage(
             source=opened.source,
@@ -110,21 +116,30 @@ class Guard:
             parsed=opened.parsed,
             limits=limits,
             guard=self,
+            asker=asker,
         )
 
-    def ask(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
+    def ask(
+        self,
+        name: str,
+        data: bytes,
+        limits: Limits,
+        options: dict[str, Any] | None,
+        asker: Asker = None,
+    ) -> Any:
         """Parse, and decode where there are `options`; the answer of a child.
 
         Raises:
             InputRefused: what the child refuses, or more time or memory than it may use.
+            Busy: the asker has enough that waits, or no child starts.
         """
-        with self._turn() as child:
+        with self._turn(asker) as child:
             return child.ask(name, data, limits, options)
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[_Child]:
+    def _turn(self, asker: Asker = None) -> Iterator[_Child]:
         """A child for one question: the one that was free last, so that one thread needs one."""
-        with self._places:
+        with self._turns.one(asker):
             try:
                 child = self._idle.pop()
             except IndexError:
@@ -136,12 +151,11 @@ class Guard:
 
     def close(self) -> None:
         """End the children, once each has answered; the next question starts another one."""
-        with self._closing:
+        with self._closing, contextlib.ExitStack() as all_of_them:
             for _ in range(self.children):
-                self._places.acquire()
+                all_of_them.enter_context(self._turns.one())
             while self._idle:
                 self._idle.pop().end()
-            self._places.release(self.children)
 
 
 class _Child:
@@ -206,7 +220,11 @@ class _Child:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
                 )
-            _received(self._process.stdout, _START_S)
+            try:
+                _received(self._process.stdout, _START_S)
+            except OSError as error:
+                self.end()  # else what it says when it is ready were the answer to a question
+                raise Busy("a decoder does not start: this machine has too much to do") from error
         self._files += 1
         return self._process
 
@@ -241,15 +259,20 @@ def open_guarded(
     limits: Limits = DEFAULT_LIMITS,
     timeout_s: float = TIMEOUT_S,
     memory_bytes: int = MEMORY_BYTES,
+    asker: Asker = None,
 ) -> StoredImage:
     """As `open_stored`, parsed and later decoded in a guarded child of this process.
 
+    Args:
+        asker: who shares the children with others; None: this program, for itself.
+
     Raises:
+        Busy: the asker has enough that waits already, here or when it is decoded.
         LimitRefused: more time or memory than allowed.
         UnreadableRefused: the parser or decoder crashed.
         InputRefused: whatever `open_stored` and its `radiograph` refuse.
     """
-    return _shared(timeout_s, memory_bytes).open(source, limits=limits)
+    return _shared(timeout_s, memory_bytes).open(source, limits=limits, asker=asker)
 
 
 def _reopened(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.core.errors import ConfigError
+from hilum.core.files import called
 
 MIN_BYTES = 16
 MAX_DAYS = 3650
@@ -64,6 +65,12 @@ def open_secret(path: Path) -> tuple[bytes, bool]:
     except OSError as error:
         raise ConfigError(f"the secret {path} cannot be made; name another file") from error
     secret = secrets.token_hex(32).encode()
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(secret + b"\n")
+    try:
+        with called(path), os.fdopen(handle, "wb") as stream:
+            stream.write(secret + b"\n")
+            stream.flush()
+            os.fsync(handle)  # copies made with it can never be linked by another
+    except BaseException:
+        path.unlink()  # half a secret would be taken for one
+        raise
     return secret, True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hilum.core.radiograph import Window
 
@@ -20,13 +21,14 @@ class Reading:
     window: Window | None = None  # (centre, width) instead of each file's own VOI
     full_range: bool = False  # the whole stored range, without windows and VOI LUTs
     untrusted: bool = False  # parse and decode in a guarded child: see guard.py
+    child: Mapping[str, Any] = field(default_factory=dict)  # its `timeout_s`, `memory_bytes`
 
     def open(self, source: Source) -> StoredImage:
         """As `open_stored`."""
         if self.untrusted:
             from hilum.dicom.guard import open_guarded
 
-            return open_guarded(source)
+            return open_guarded(source, **self.child)
         from hilum.dicom.stored import open_stored
 
         return open_stored(source)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.message
 import secrets
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ class WebArchive:
             raise _kind(status)(f"the server answers {status}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise PeerAway(f"the server is not reached ({_why(error)})") from None
+        except ConfigError:  # which is a ValueError too
+            raise
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PeerFailed(f"the server is not reached ({type(error).__name__})") from None
         except ValueError:
@@ -237,10 +240,47 @@ def _why(error: BaseException) -> str:
     """What lies below a failed connection, where that is something to be mended on our side."""
     below: BaseException | None = error
     while below is not None:
-        if isinstance(below, ssl.SSLCertVerificationError):
-            return f"its certificate is not believed: {below.verify_message}; needed: its authority"
+        if isinstance(below, ssl.SSLError | ConnectionRefusedError | socket.gaierror):
+            return tls_words(below)
         below = below.__cause__ or below.__context__
     return type(error).__name__
+
+
+# X509_V_ERR_* of OpenSSL, and what helps.
+_REMEDIES = {
+    9: "needed: the right time on both sides",
+    10: "needed: a renewed one there",
+    62: "needed: the name or address it was made out to",
+    64: "needed: the name or address it was made out to",
+}
+_REASONS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, and `ca` asks for one",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it asks for a certificate of ours; needed: `tls` of it",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not believe our certificate; needed: our authority there",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has ended",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not take our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not take our certificate",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS",
+    "HTTP_REQUEST": "it speaks no TLS",
+    "UNSUPPORTED_PROTOCOL": "it speaks no TLS of 1.2 or newer",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks no TLS of 1.2 or newer",
+}
+
+
+def tls_words(error: OSError) -> str:
+    """Why a connection came to nothing, and what helps; names nobody."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = _REMEDIES.get(error.verify_code, "needed: its authority in `ca`")
+        said = error.verify_message.partition(", certificate is not valid")[0]  # quotes a name
+        return f"its certificate is not believed: {said.rstrip('.')}; {remedy}"
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or "no TLS"
+        return _REASONS.get(reason, reason.lower().replace("_", " "))
+    if isinstance(error, socket.gaierror):
+        return "its name is not known here"
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return error.strerror or type(error).__name__
 
 
 def _kind(status: int) -> type[PeerFailed]:

@@ -6,10 +6,8 @@ fusing and no file's place.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,15 +45,6 @@ class Fused:
             "unstated": self.unstated,
             "partial": self.partial,
         }
-
-
-def member_names(paths: Sequence[str | Path]) -> tuple[str, ...]:
-    """A name for each file: its stem, with its place where two are called the same."""
-    stems = [Path(path).stem for path in paths]
-    count = Counter(stems)
-    return tuple(
-        stem if count[stem] == 1 else f"{stem}-{place}" for place, stem in enumerate(stems, 1)
-    )
 
 
 def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:

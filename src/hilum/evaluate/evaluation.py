@@ -23,7 +23,7 @@ from hilum.evaluate.classes import class_cases, class_numbers
 from hilum.evaluate.measures import Thresholds, measures
 from hilum.evaluate.metrics.classification import at_threshold
 from hilum.evaluate.metrics.froc import Froc, froc
-from hilum.evaluate.metrics.masks import dice, f_beta, iou
+from hilum.evaluate.metrics.masks import overlaps
 from hilum.evaluate.metrics.names import METRICS
 from hilum.evaluate.prediction_files import ImagePredictions, from_findings
 from hilum.evaluate.statistics.bootstrap import Interval, Reweighted, bootstrap
@@ -143,24 +143,30 @@ def _of_classes(
 
 
 def _of_masks(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> dict[str, float]:
-    """Means over images of Dice, IoU and F2 of each mask that both have."""
-    values: dict[str, list[float]] = {}
+    """Means over images of the overlaps of each mask that both have."""
+    values: dict[str, dict[str, list[float]]] = {}
     for truth, one in zip(truths, predictions, strict=True):
         for name in truth.masks.keys() & one.masks.keys():
             height, width = (
                 (truth.height, truth.width) if truth.size.known else one.masks[name].shape
             )
-            true = truth.masks[name](height, width)
-            mask = resized(one.masks[name], height, width)
-            numbers = {"dice": dice(true, mask), "iou": iou(true, mask)}
-            for key, value in {**numbers, "f2_mask": f_beta(true, mask, 2)}.items():
-                values.setdefault(f"{key}_{name}", []).append(value)
-    out = {key: float(np.mean(all_)) for key, all_ in sorted(values.items())}
-    for key in ("dice", "iou", "f2_mask"):
-        own = [value for name, value in out.items() if name.startswith(f"{key}_")]
-        if own:
-            out[key] = float(np.mean(own))
+            true, mask = truth.masks[name](height, width), resized(one.masks[name], height, width)
+            for key, value in overlaps(true, mask).items():
+                values.setdefault(key, {}).setdefault(name, []).append(value)
+    out: dict[str, float] = {}
+    for key, each in values.items():
+        means = {name: _mean(own) for name, own in sorted(each.items())}
+        known = {name: value for name, value in means.items() if value == value}
+        if known:
+            out |= {f"{key}_{name}": value for name, value in known.items()}
+            out[key] = float(np.mean(list(known.values())))
     return out
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Without NaN; NaN where nothing else is there."""
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, eva
 from hilum.evaluate.compare import Compared, answered_by_all, compare
 from hilum.evaluate.evaluation import Evaluation, evaluate_cases
 from hilum.evaluate.measures import Measure, Thresholds
-from hilum.evaluate.prediction_files import PredictionFile, read_predictions
+from hilum.evaluate.prediction_files import PredictionFile, model_names, read_predictions
 from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks
 from hilum.evaluate.statistics.bootstrap import Interval
 from hilum.evaluate.statistics.reweighted import mean_of
@@ -288,7 +288,7 @@ def _mask_measures(models: Sequence[EvaluatedModel], finding: str) -> dict[str, 
     for model, each in zip(models, every, strict=True) if shared else ():
         ids = model.cases.rows["image_id"]
         rows = ids.isin(shared).to_numpy()
-        for name in ("dice", "iou", "f2_mask"):
+        for name in ("dice", "dice_positive", "iou", "f2_mask"):
             values = [each[image][name] for image in ids[rows]]
             out[model.name][name] = Measure("mask", mean_of(values), rows)
     return out
@@ -383,16 +383,3 @@ def _one_each(thresholds: Sequence[float], models: int) -> list[float | None]:
     if len(thresholds) not in (1, models):
         raise ConfigError(f"{len(thresholds)} thresholds for {models} models; needed: one, or each")
     return [*thresholds] * (models // len(thresholds))
-
-
-def model_names(files: Sequence[Path]) -> list[str]:
-    """What the models are called: the files' names, else their folders' (findings.json).
-
-    Raises:
-        ConfigError: names that are not different.
-    """
-    folders = [file.absolute().parent.name for file in files]
-    for names in ([file.stem for file in files], folders):
-        if len(set(names)) == len(files):
-            return names
-    raise ConfigError("models need names of their own: rename a prediction file or its folder")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hilum.core import csv_cells
 from hilum.core.documents import MOST_BYTES, parse_json
-from hilum.core.errors import DataError, DocumentError
+from hilum.core.errors import ConfigError, DataError, DocumentError
 from hilum.core.files import read_at_most, write_text
 from hilum.core.findings import Findings, finding_ids
 from hilum.core.findings_schema import SCHEMA, check_document
@@ -313,3 +313,17 @@ def _to_entry(image: ImagePredictions) -> dict[str, Any]:
         # Masks are not fused, and pictures show another model's boxes.
         **{"masks": {}, "outlines": {}, "files": {}},
     }
+
+
+def model_names(files: Sequence[Path]) -> tuple[str, ...]:
+    """What the models of files are called: by the file, or where several share its name (as all
+    findings.json do) by the folder.
+
+    Raises:
+        ConfigError: names that are not different.
+    """
+    count = Counter(file.stem for file in files)
+    names = tuple(f.stem if count[f.stem] == 1 else f.absolute().parent.name for f in files)
+    if len({*names}) < len(names):
+        raise ConfigError("models need names of their own: rename a prediction file or its folder")
+    return names

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.evaluate.answers import Answers
-from hilum.evaluate.metrics.masks import dice, f_beta, hausdorff, iou
+from hilum.evaluate.metrics.masks import hausdorff, overlaps
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
 from hilum.evaluate.statistics.bootstrap import Interval, bootstrap
 from hilum.evaluate.statistics.reweighted import mean_of
@@ -73,7 +73,7 @@ class MaskEvaluation:
     images: int
     one_empty: int  # images with one of the two masks empty: no distance, Dice 0
     both_empty: int  # Dice 1
-    numbers: dict[str, Interval]  # dice (equal to F1 over pixels), iou, f2_mask, hd95_px
+    numbers: dict[str, Interval]  # as `mask_scores`
     sweep: SizeSweep | None = field(default=None)
     each: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # image -> its numbers
 
@@ -183,12 +183,7 @@ def _of_name(
 def mask_scores(truth: Bool, mask: Bool) -> dict[str, float]:
     """Numbers of one image; the distance is NaN if one mask is empty, 0 if both are."""
     far = hausdorff(truth, mask, percentile=95)
-    return {
-        "dice": dice(truth, mask),
-        "iou": iou(truth, mask),
-        "f2_mask": f_beta(truth, mask, 2),
-        "hd95_px": far if np.isfinite(far) else float("nan"),
-    }
+    return {**overlaps(truth, mask), "hd95_px": far if np.isfinite(far) else float("nan")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

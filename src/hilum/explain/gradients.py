@@ -8,7 +8,7 @@ opencv-python, which overwrites the headless OpenCV that reading rests on.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -64,9 +64,9 @@ def heat_of(
     try:
         with evaluating(net), torch.enable_grad():
             given = torch.from_numpy(image[None]).requires_grad_(True)
-            logit, value, name = _score(net(given), targets, score)
+            asked = _score(net(given), targets, score)
             net.zero_grad(set_to_none=True)
-            logit.backward()  # type: ignore[no-untyped-call]
+            asked.logit.backward()  # type: ignore[no-untyped-call]
     finally:
         hook.remove()
         net.zero_grad(set_to_none=True)
@@ -79,8 +79,8 @@ def heat_of(
         weights = weights.mean(dim=(1, 2), keepdim=True)
     grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
     return Heat(
-        score_name=name,
-        score=value,
+        score_name=asked.name,
+        score=asked.value,
         method=method,
         grid=grid,
         frame=frame,
@@ -112,10 +112,15 @@ def _maps(output: object) -> Tensor | None:
     return min(maps, key=lambda one: one.shape[-1]) if maps else None
 
 
-def _score(
-    raw: dict[str, Tensor], targets: Targets, score: str | None
-) -> tuple[Tensor, float, str]:
-    """The logit that is explained, its probability, and its name."""
+class _Score(NamedTuple):
+    """What is explained."""
+
+    name: str
+    logit: Tensor
+    value: float  # its probability
+
+
+def _score(raw: dict[str, Tensor], targets: Targets, score: str | None) -> _Score:
     places: dict[str, tuple[Tensor, Tensor]] = {}
     if (findings := raw.get("finding_logits")) is not None:
         places |= _places(findings[0], findings[0].sigmoid(), targets.findings)
@@ -130,7 +135,7 @@ def _score(
     if score not in places:
         raise ConfigError(unknown("score", score, places))
     logit, value = places[score]
-    return logit, float(value.detach()), score
+    return _Score(score, logit, float(value.detach()))
 
 
 def _places(

@@ -13,6 +13,7 @@ pipeline.py   pipelines found, read, checked and changed
 diagram.py    a pipeline drawn
 numbers.py    operating points and calibration that stand behind its scores
 loaded.py     a pipeline with its bundles open -> Findings
+variants.py   several texts of one pipeline on one image: its networks answer once
 answer.py     one input -> one answer, whatever happens to it
 examine.py    what its bundles give, and what keeps it from running
 journal.py    what a run has finished, on disk, so that it can go on

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hilum.core.errors import HilumError, InputRefused, ModelOutputError
+from hilum.core.errors import HilumError, InputRefused, ModelOutputError, NotKept
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult
 from hilum.dicom.analysed import Analysed, Sink
@@ -44,12 +44,18 @@ def answer(
     sink: Sink | None = None,
     reading: Reading = DEFAULT_READING,
 ) -> ImageResult:
-    """What the pipeline says of one input; never raises because of it."""
+    """What the pipeline says of one input; never raises because of it.
+
+    Raises:
+        NotKept: the sink cannot write; nothing is wrong with the input.
+    """
     started = time.perf_counter()
     out = _Answer(ImageResult(name_of(source), "failed"))
     reading = replace(reading, window=loaded.window)  # as its bundles were trained
     try:
         _analyse(loaded, source, out, masks=masks, sink=sink, reading=reading)
+    except NotKept:
+        raise
     except InputRefused as error:
         out.add(status="refused", reason=reason(error))
     except MemoryError:
@@ -94,7 +100,10 @@ def _analyse(
         analysed = Analysed(
             stored=stored, radiograph=radiograph, result=result, pipeline=loaded.info
         )
-        result = sink(analysed).light()
+        try:
+            result = sink(analysed).light()
+        except OSError as error:
+            raise NotKept.of(error) from error
     out.result = result
 
 

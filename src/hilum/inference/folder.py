@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from hilum.core.folders import claimed
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult, conflicting
 from hilum.dicom.analysed import Analysed
@@ -36,15 +37,16 @@ class Results(Protocol):
     def path(self) -> Path: ...
 
     @property
+    def names(self) -> Sequence[str]:
+        """What is written directly below the folder."""
+        ...
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides the files; other settings start anew."""
         ...
 
     def __call__(self, image: Analysed) -> ImageResult: ...
-
-    def check(self) -> None:
-        """Raises ConfigError where answers cannot go there."""
-        ...
 
     def finish(self, run: RunResult) -> None: ...
 
@@ -70,30 +72,31 @@ def analyse(
 
     Raises:
         ConfigError, BundleError: the pipeline, its bundles or the folder are wrong.
+        NotKept: nothing more can be written; what is there is kept.
     """
     from hilum import __version__
 
-    results.check()
-    loaded = LoadedPipeline(pipeline)
-    settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
-    settings["full_range"] = reading.full_range
-    key = json.dumps([loaded.fingerprint, settings], sort_keys=True)
-    job = Job(pipeline=pipeline, threads=threads, masks=masks, sink=results, reading=reading)
-    with Journal(results.path, key, fresh=fresh) as journal:
-        answers = _finished(inputs, journal, advance)
-        left = [index for index in range(len(inputs)) if index not in answers]
+    with claimed(results.path, "predict", names=results.names):
+        loaded = LoadedPipeline(pipeline)
+        settings = {"masks": masks, "threads": threads, "hilum": __version__, **results.settings}
+        settings["full_range"] = reading.full_range
+        key = json.dumps([loaded.fingerprint, settings], sort_keys=True)
+        job = Job(pipeline=pipeline, threads=threads, masks=masks, sink=results, reading=reading)
+        with Journal(results.path, key, fresh=fresh) as journal:
+            answers = _finished(inputs, journal, advance)
+            left = [index for index in range(len(inputs)) if index not in answers]
 
-        def done(position: int, result: ImageResult) -> None:
-            journal.append(result)
-            answers[left[position]] = result
-            advance()
+            def done(position: int, result: ImageResult) -> None:
+                journal.append(result)
+                answers[left[position]] = result
+                advance()
 
-        hands = workers if len(left) > FEW else 1
-        run([inputs[index] for index in left], job, workers=hands, done=done)
-        images = conflicting([answers[index] for index in range(len(inputs))])
-        whole = RunResult(loaded.info, images, loaded.combine(images))
-        results.finish(whole)
-    return whole
+            hands = workers if len(left) > FEW else 1
+            run([inputs[index] for index in left], job, workers=hands, done=done)
+            images = conflicting([answers[index] for index in range(len(inputs))])
+            whole = RunResult(loaded.info, images, loaded.combine(images))
+            results.finish(whole)
+        return whole
 
 
 def _finished(

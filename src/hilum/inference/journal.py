@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from hilum.core.documents import parse_json
-from hilum.core.errors import ConfigError, HilumError
+from hilum.core.errors import HilumError
 from hilum.core.files import OWN_MARK, called
 from hilum.core.results import ImageResult
 
@@ -30,25 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The journal of one result folder, open for one run.
+    """The journal of one result folder, open for one run, which holds the folder.
 
     Results of another pipeline, bundle or setting are not taken over: the journal starts anew.
     """
 
     def __init__(self, folder: Path, fingerprint: str, *, fresh: bool = False) -> None:
-        """
-        Raises:
-            ConfigError: another run writes to this folder now, or nobody may.
-        """
         self.folder, self.path = folder, folder / NAME
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream: IO[bytes] = self.path.open("a+b")
-        except OSError as error:
-            raise ConfigError(
-                f"{folder}: nothing can be written there ({error.strerror}); choose another --out"
-            ) from error
-        lock(self._stream, folder)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream: IO[bytes] = self.path.open("a+b")
         self._synced = time.monotonic()
         self._key = f"{SCHEMA} {fingerprint}"
         self._done = {} if fresh else self._read()
@@ -135,20 +125,3 @@ def _is_whole(file: Path) -> bool:
         return file.stat().st_size > 0
     except OSError:
         return False
-
-
-def lock(stream: IO[bytes], folder: Path) -> None:
-    """Hold a folder for one run, until the stream is closed.
-
-    Raises:
-        ConfigError: another run holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return  # Windows: two runs into one folder are the user's to avoid
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        stream.close()
-        raise ConfigError(f"{folder}: another run writes there; choose another --out") from error

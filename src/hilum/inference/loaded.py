@@ -45,16 +45,27 @@ class LoadedPipeline:
     Bundles are checked at once; their graphs are opened by `opened()` or the first image.
     """
 
-    def __init__(self, description: Pipeline, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        description: Pipeline,
+        *,
+        threads: int = 1,
+        bundles: Mapping[str, Bundle] | None = None,
+    ) -> None:
         """
+        Args:
+            bundles: those that are open already, by their paths.
+
         Raises:
             BundleError: a bundle is missing or damaged.
             ConfigError: a model has no bundle, or the bundles do not fit the text.
         """
         self.description, self.threads = description, threads
         self.flows = description.flows()
+        known = bundles or {}
         self.bundles: dict[str, Bundle] = {
-            path: open_bundle(path) for path in description.bundle_paths()
+            path: known[path] if path in known else open_bundle(path)
+            for path in description.bundle_paths()
         }
         adapted = {
             name: [spec.adapted(self.bundles[path]) for path in spec.paths]

@@ -7,9 +7,11 @@ loaded (check.py). Knows no image.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import yaml
 
 from hilum.core.bundle import load_bundle, shipped, shipped_bundles
 from hilum.core.documents import parse_yaml, read_document
@@ -46,10 +48,20 @@ class Pipeline(PipelineText):
         path = _find(source)
         raw = _read_yaml(path)
         for change in changes:
-            raw = replaced(raw, *assignment(change))
+            raw = replaced(_spelled_out(raw), *assignment(change))
         pipeline = checked(cls, raw, str(path))
         check_text(pipeline, str(path))  # what is wrong is an error now, not at the first image
         return pipeline._resolved(path.parent)
+
+    def to_yaml(self, folder: Path) -> str:
+        """The text that loads as this pipeline from a file in `folder`."""
+        tree = _flat(self.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+        for owner in (*tree["models"].values(), *tree.get("gates", ())):
+            if "bundle" in owner:
+                owner["bundle"] = _relative(owner["bundle"], folder)
+            if "bundles" in owner:
+                owner["bundles"] = [_relative(path, folder) for path in owner["bundles"]]
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
 
     def bundle_paths(self) -> Iterator[str]:
         """Every bundle, of models and of gates, once each, in the order of the text.
@@ -195,6 +207,45 @@ class Pipeline(PipelineText):
 def resolved(path: str, folder: Path) -> str:
     """A bundle's place: a name that comes with hilum stays, a path is taken from `folder`."""
     return path if path in shipped_bundles() else str((folder / path).resolve())
+
+
+def _relative(path: str, folder: Path) -> str:
+    """The way back of `resolved`."""
+    return path if path in shipped_bundles() else os.path.relpath(path, folder.resolve())
+
+
+def _flat(tree: Any) -> Any:
+    """Stages as a text has them: options beside `use`."""
+    if isinstance(tree, dict):
+        if "use" in tree:
+            return {"use": tree["use"], **tree.get("options", {})}
+        return {key: _flat(value) for key, value in tree.items()}
+    return [_flat(one) for one in tree] if isinstance(tree, list) else tree
+
+
+def _spelled_out(raw: dict[str, Any]) -> dict[str, Any]:
+    """Stages that are no more than a name as {use: name}, so that an option of theirs can be set.
+
+    What is no pipeline stays as it is: checking says what is wrong.
+    """
+
+    def stages(value: Any) -> Any:
+        if isinstance(value, list):
+            return [stages(one) for one in value]
+        return {"use": value} if isinstance(value, str) else value
+
+    def inside(value: Any, keys: Iterable[str] | None = None) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: stages(one) if keys is None or k in keys else one for k, one in value.items()}
+
+    out = inside(raw, ("gates", "boxes", "scores", "study"))
+    if "masks" in out:
+        out["masks"] = inside(out["masks"])
+    if isinstance(out.get("models"), dict):
+        models = {name: inside(one, ("combine", "fuse")) for name, one in out["models"].items()}
+        out["models"] = models
+    return cast(dict[str, Any], out)
 
 
 def shipped_pipelines() -> dict[str, Path]:

@@ -75,7 +75,8 @@ class Pool:
         """Give every input to a worker; `finish` gets each answer as it comes.
 
         Raises:
-            HilumError: the job itself is wrong, or workers die before they begin.
+            HilumError: the job itself is wrong, its results cannot be written, or workers die
+                before they begin.
         """
         waiting, open_answers = deque(range(len(inputs))), len(inputs)
         while open_answers:
@@ -178,4 +179,7 @@ def _serve(pipe: Connection, job: Job) -> None:
             source = pipe.recv()
             pipe.send(worker(source))
         except (EOFError, OSError):
+            return
+        except HilumError as error:  # of the run, not of the input
+            pipe.send(error)
             return

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from hilum.core.errors import ConfigError
-from hilum.core.files import atomic_path, write_text
+from hilum.core.files import atomic_path, need_writable, write_text
 from hilum.evaluate import expected_calibration_error
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.classes import ClassEvaluation
@@ -34,11 +34,13 @@ TWINS = (".html", ".json", ".parquet")
 
 
 def check_out(out: Path, inputs: Sequence[Path]) -> None:
-    """Raises ConfigError if the report or a twin of it would overwrite what it is made from."""
+    """Raises ConfigError if the report or a twin of it would overwrite what it is made from,
+    OSError if it cannot be written."""
     written = {out.with_suffix(end).resolve() for end in TWINS} | {out.resolve()}
     for file in inputs:
         if file.resolve() in written:
             raise ConfigError(f"--out {out} would overwrite {file}; choose another name")
+    need_writable(out)
 
 
 def write_report(

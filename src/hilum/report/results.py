@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core import csv_cells
-from hilum.core.errors import ConfigError
-from hilum.core.files import OWN_MARK, OWN_PICTURES, write_quickly, write_text
+from hilum.core.files import OWN_PICTURES, write_quickly, write_text
 from hilum.core.outlines import svg_path
 from hilum.core.results import FINDINGS, ImageResult, RunResult
 from hilum.dicom.analysed import Analysed
@@ -41,16 +40,10 @@ class ResultFolder:
     path: Path
     writers: Mapping[str, Writer]
 
-    def check(self) -> None:
-        """Raises ConfigError where somebody's own files have the names of results."""
-        if (self.path / OWN_MARK).is_dir():
-            return
-        names = (FINDINGS, TABLE, PAGE, *sorted(OWN_PICTURES))
-        if taken := [name for name in names if (self.path / name).exists()]:
-            raise ConfigError(
-                f"{self.path}: {', '.join(taken)} there, and not made by a run of hilum; needed: a "
-                "folder where results are not mixed with your files, choose another --out"
-            )
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is written directly below the folder."""
+        return (FINDINGS, TABLE, PAGE, *sorted(OWN_PICTURES))
 
     @property
     def settings(self) -> dict[str, Any]:

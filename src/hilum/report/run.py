@@ -182,7 +182,8 @@ def _told(results: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
         name
         for name in names
-        if name in METRICS or any(v.get(name) != v.get(base(name), "") for v in results.values())
+        if name in METRICS
+        or any(name in v and v[name] != v.get(base(name)) for v in results.values())
     ]
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import ConfigError
+from hilum.core.folders import claimed
 from hilum.inference.job import Job
 from hilum.inference.loaded import LoadedPipeline
-from hilum.scale.manifest import Manifest
-from hilum.scale.shards import Finished, Shard, Worker, plan
+from hilum.scale.manifest import NAME, Manifest
+from hilum.scale.shards import FOLDER, Finished, Shard, Worker, plan
 from hilum.scale.sources import items_of
 
 Finish = Callable[[Sequence[Shard], Job, Path], Iterator[Finished]]
@@ -65,7 +66,10 @@ def batch(
     if shards < 1:
         raise ConfigError(f"{shards} shards; needed: 1 or more")
     started, planned = time.perf_counter(), plan(items_of(source), shards)
-    with Manifest(out, _key(source, job, shards), fresh=fresh) as manifest:
+    with (
+        claimed(out, "batch", names=(NAME, FOLDER)),
+        Manifest(out, _key(source, job, shards), fresh=fresh) as manifest,
+    ):
         left = [shard for shard in planned if not manifest.holds(shard)]
         now, of = 0, sum(len(shard.items) for shard in left)
         for line in finish(left, job, out) if left else ():

@@ -13,6 +13,7 @@ from typing import Any
 
 from hilum.core.errors import HilumError
 from hilum.core.extras import require
+from hilum.core.processes import same_handlers
 from hilum.inference.job import Job
 from hilum.scale.shards import Finished, Shard, Worker
 
@@ -93,6 +94,24 @@ def session(cpus: int, address: str | None) -> Iterator[None]:
     ready(address)
     ray = require("scale", "ray")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        with same_handlers():
+            _start(ray, cpus, address, quiet)
+    except SystemExit as stop:  # what Ray makes of SIGTERM while it starts
+        raise KeyboardInterrupt from stop
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        words = str(error).strip().splitlines()[-1:]
+        raise HilumError(
+            f"Ray: {type(error).__name__} {words}; what is finished is kept, run again to go on"
+        ) from error
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, cpus: int, address: str | None, quiet: dict[str, Any]) -> None:
     if address is not None:
         try:
             ray.init(address=address, **quiet)
@@ -113,13 +132,3 @@ def session(cpus: int, address: str | None) -> Iterator[None]:
                 "done and nothing lost; run the same command again when it is less busy, or "
                 "give a running cluster with --address"
             ) from error
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        words = str(error).strip().splitlines()[-1:]
-        raise HilumError(
-            f"Ray: {type(error).__name__} {words}; what is finished is kept, run again to go on"
-        ) from error
-    finally:
-        ray.shutdown()

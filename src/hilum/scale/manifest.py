@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from hilum.core.documents import parse_json
 from hilum.core.errors import ConfigError, DocumentError
-from hilum.inference.journal import lock
 from hilum.scale.shards import FOLDER, Finished, Shard
 
 SCHEMA = "hilum.batch/1"
@@ -23,7 +22,7 @@ NAME = "manifest.jsonl"
 
 
 class Manifest:
-    """The manifest of one folder, held by one run."""
+    """The manifest of one folder, which is held by the run."""
 
     def __init__(self, folder: Path, key: dict[str, Any], *, fresh: bool = False) -> None:
         """
@@ -32,12 +31,11 @@ class Manifest:
             fresh: begin anew, without the shards that are there.
 
         Raises:
-            ConfigError: another run writes there, or it holds shards of another key.
+            ConfigError: it holds shards of another key.
         """
         self.folder, self.path = folder, folder / NAME
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         self._stream: IO[bytes] = self.path.open("a+b")
-        lock(self._stream, folder)
         self.finished: dict[int, Finished] = {}
         head = {"schema": SCHEMA, **key}
         try:

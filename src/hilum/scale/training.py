@@ -19,13 +19,13 @@ from typing import Any
 
 from hilum.core.errors import ConfigError, HilumError
 from hilum.core.extras import require
+from hilum.core.progress import beside
 from hilum.scale.cluster import session
 from hilum.train.folder import RunFolder, locked
-from hilum.train.progress import beside
 from hilum.train.recipe import Recipe
 from hilum.train.run import run
 
-log = logging.getLogger("hilum.train")
+log = logging.getLogger("hilum.progress")
 
 RETRIES = 2  # from one saved state; a run that gets on may lose any number of processes
 WAIT_S = 24 * 3600  # of ranks for one another: the first evaluates alone. A death is told by Ray

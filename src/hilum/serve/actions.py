@@ -94,6 +94,22 @@ def retry_delivery(service: Service, id: str) -> None:
             service.queue.hurry(session, DELIVER, id)
 
 
+def retry_dead(service: Service, destination: str) -> int:
+    """Send again all that is a dead letter to a destination; how many.
+
+    Raises:
+        NotThere: no such destination.
+    """
+    if destination not in service.config.destinations:
+        raise NotThere("there is no such destination")
+    dead = Delivery.state == "dead", Delivery.destination == destination
+    with service.records.read() as session:
+        ids = list(session.scalars(select(Delivery.id).where(*dead)))
+    for id in ids:
+        retry_delivery(service, id)
+    return len(ids)
+
+
 def set_priority(service: Service, id: str, priority: str) -> None:
     """What of the image is still to be done comes sooner or later.
 

@@ -7,7 +7,9 @@ result, the deliveries and the work that follows, so a process may die anywhere 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -18,7 +20,6 @@ from hilum.core.outlines import svg_path
 from hilum.core.radiograph import Radiograph
 from hilum.core.results import ImageResult, RunResult
 from hilum.dicom.analysed import Analysed
-from hilum.dicom.guard import open_guarded
 from hilum.dicom.reading import Reading
 from hilum.dicom.stored import StoredImage
 from hilum.inference.answer import answer, reason
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hilum.inference.loaded import LoadedPipeline
     from hilum.serve.service import Service
 
+log = logging.getLogger(__name__)
 CONFLICT = "conflict"  # how the reason of an image begins that was set aside
 _SETTLED = ("analysed", "refused", "failed")
 
@@ -49,11 +51,8 @@ def check(service: Service, work: Work) -> None:
         HilumError: the store or the records are away; the work is still there.
     """
     data = service.store.read(work.subject)
-    config = service.config
     try:
-        stored = open_guarded(
-            (work.subject, data), timeout_s=config.parse_s, memory_bytes=config.parse_bytes
-        )
+        stored = service.opened(work.subject, data)
         own = "own-result: it was made by hilum." if stored.own_result else None
     except InputRefused as error:
         stored, own = None, reason(error)
@@ -66,12 +65,14 @@ def check(service: Service, work: Work) -> None:
             settle(service, session, image, state="refused", why=own or "unreadable")
             service.queue.finish(session, work)
             return
-        _begin(service, session, image, stored)
+        _begin(service, session, image, stored, turn=work.turn)
         service.queue.finish(session, work)
 
 
-def _begin(service: Service, session: Session, image: Image, stored: StoredImage) -> None:
-    """The image is checked; what follows waits."""
+def _begin(
+    service: Service, session: Session, image: Image, stored: StoredImage, *, turn: int
+) -> None:
+    """The image is checked; what follows waits, in its place."""
     facts = routing.Facts(
         sender=image.sender,
         origin=image.origin,
@@ -83,7 +84,7 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
     plan = routing.plan(service.config, facts, image.wanted, accepted)
     image.priority = max(image.priority, plan.priority)
     image.state, image.reason = "checked", None
-    link_priors(session, image)
+    link_priors(service, session, image)
     names = ", ".join(plan.pipelines) or "none: it is kept only"
     service.records.say(session, image.id, "checked", f"checked; pipelines: {names}")
     for index, name in enumerate((*plan.pipelines, *plan.shadow)):
@@ -93,37 +94,41 @@ def _begin(service: Service, session: Session, image: Image, stored: StoredImage
             "shadow": index >= len(plan.pipelines),
             "destinations": [] if index >= len(plan.pipelines) else list(plan.destinations),
         }
-        ask(service, session, image, details)
+        ask(service, session, image, details, turn=turn)
     if service.config.priors is not None and image.patient and plan.pipelines:
-        service.queue.add(session, PRIOR, image.id, priority=image.priority)
+        service.queue.add(session, PRIOR, image.id, priority=image.priority, asker="priors")
 
 
-def ask(service: Service, session: Session, image: Image, details: dict[str, Any]) -> bool:
+def ask(
+    service: Service,
+    session: Session,
+    image: Image,
+    details: dict[str, Any],
+    *,
+    turn: int | None = None,
+) -> bool:
     """Analysis by one pipeline is to be done; False where it was asked for before."""
     name, queue = str(details["pipeline"]), service.queue
-    return queue.add(
-        session, ANALYSE, image.id, key=name, priority=image.priority, details=details
-    ) or queue.again(session, ANALYSE, image.id, key=name, details=details)
+    place: dict[str, Any] = {"priority": image.priority, "asker": image.sender, "turn": turn}
+    return queue.add(session, ANALYSE, image.id, key=name, details=details, **place) or queue.again(
+        session, ANALYSE, image.id, key=name, details=details
+    )
 
 
-def link_priors(session: Session, image: Image) -> None:
-    """The newest earlier image of the same patient, on both sides of a new image."""
+def link_priors(service: Service, session: Session, image: Image) -> None:
+    """To each image of the patient the newest of an earlier day; what was refused is no prior."""
     if not (image.patient and image.study_date):
         return
     session.flush()
-    others = select(Image).where(Image.patient == image.patient, Image.id != image.id)
-    others = others.where(Image.study_date.is_not(None), Image.study != image.study)
-    for other in session.scalars(others.order_by(Image.study_date, Image.received)):
-        assert other.study_date is not None
-        if other.study_date < image.study_date:
-            image.prior = other.id
-        elif other.study_date > image.study_date and _is_newer(session, image, other.prior):
-            other.prior = image.id
-
-
-def _is_newer(session: Session, image: Image, known: str | None) -> bool:
-    prior = session.get(Image, known) if known else None
-    return prior is None or (prior.study_date or "") < (image.study_date or "")
+    query = select(Image).where(Image.patient == image.patient, Image.state != "refused")
+    query = query.where(Image.study_date.is_not(None)).order_by(Image.study_date, Image.received)
+    earlier: str | None = None
+    for _, day in groupby(session.scalars(query), key=lambda one: one.study_date):
+        for one in (held := list(day)):
+            if one.prior != earlier:
+                one.prior = earlier
+                service.records.say(session, one.id, one.state, "its prior is another image now")
+        earlier = held[-1].id
 
 
 def _describe(image: Image, stored: StoredImage) -> None:
@@ -193,7 +198,7 @@ def analyse(service: Service, work: Work) -> None:
     """Ask one pipeline; keep its files, then its result and all that follows at once.
 
     Raises:
-        HilumError: the store or the records are away; the work is still there.
+        StoreUnavailable, RecordsUnavailable: full or away; the work is still there.
     """
     name = str(work.details["pipeline"])
     try:
@@ -209,9 +214,10 @@ def analyse(service: Service, work: Work) -> None:
         with service.records.write() as session:
             _known(service, session, work, known)
         return
+    service.store.check_room(1)  # before it is computed
     sink = _Collected(service.writers)
     held = _Held(work.subject, service.store.read(work.subject))
-    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True))
+    result = answer(loaded, held, sink=sink, reading=Reading(untrusted=True, child=service.child))
     if result.status != "analysed":
         with service.records.write() as session:
             _without_result(service, session, work, state=result.status, why=str(result.reason))
@@ -240,6 +246,8 @@ def _known(service: Service, session: Session, work: Work, result: Result) -> No
         _show(image, answer, None, work.details["pipeline"])
         image.analysed = result.made
         settle(service, session, image, "analysed")
+    elif not work.details["shadow"]:
+        _say_of_another(service, session, work, f"is there, as “{result.pipeline}”")
     service.queue.finish(session, work)
 
 
@@ -305,8 +313,14 @@ def _without_result(service: Service, session: Session, work: Work, state: str, 
     if work.details["shown"]:
         settle(service, session, image, state=state, why=why)
     else:
-        service.records.say(session, image.id, image.state, plain(f"{state}: {why}") or "")
+        _say_of_another(service, session, work, f"{state}: {why}")
     service.queue.finish(session, work, "failed" if state == "failed" else "done", why)
+
+
+def _say_of_another(service: Service, session: Session, work: Work, what: str) -> None:
+    """What came of an analysis beside the one that is shown: the image stands as it did."""
+    image, words = session.get_one(Image, work.subject), f"analysis by {work.details['pipeline']}"
+    service.records.say(session, image.id, image.state, plain(f"{words} {what}") or "")
 
 
 def settle(
@@ -314,6 +328,10 @@ def settle(
 ) -> None:
     """An image has come to an end, which its history and a work list are told."""
     image.state, image.reason = state, plain(why)
+    level = logging.ERROR if state == "failed" else logging.INFO
+    log.log(level, "image %s is %s%s", image.id, state, f": {image.reason}" if why else "")
+    if state == "refused":
+        link_priors(service, session, image)
     service.records.say(session, image.id, state, state + (f": {image.reason}" if why else ""))
     service.audit.analysed(session, image)
     worklist.hurry(service, session, image.id)
@@ -358,7 +376,8 @@ def _deliver(
         changed=now,
     )
     if service.records.add_once(session, delivery):
-        service.queue.add(session, DELIVER, delivery.id, priority=image.priority)
+        place: dict[str, Any] = {"priority": image.priority, "asker": destination}
+        service.queue.add(session, DELIVER, delivery.id, **place)
 
 
 # --- Work that ends badly -----------------------------------------------------------------------
@@ -371,7 +390,7 @@ def given_up(service: Service, session: Session, work: Work, why: str) -> None:
         if image.state not in _SETTLED:
             settle(service, session, image, state="failed", why=why)
     elif work.kind == ANALYSE:
-        service.records.say(session, work.subject, "failed", why)
+        _say_of_another(service, session, work, f"failed: {why}")
 
 
 def _key(file: File) -> str:

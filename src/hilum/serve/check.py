@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from hilum.core.errors import ConfigError, HilumError
 from hilum.dicom.web import WebArchive, WebPeer
 from hilum.report.writers import parse
-from hilum.serve.config import Config, DicomPeer, Tls, is_loopback
+from hilum.serve.config import Config, DicomPeer, is_loopback
 from hilum.serve.peers import DicomArchive
 from hilum.serve.pipelines import NotLoaded, Pipelines
 from hilum.serve.records import Records
 from hilum.serve.routing import reached
 from hilum.serve.store import Store
-from hilum.serve.tls import server_context
+from hilum.serve.tls import remarks, server_context
 from hilum.serve.users import Users
 
 
@@ -76,12 +76,18 @@ def _exposed(config: Config) -> Iterator[str]:
 
 
 def _certificates(config: Config) -> Iterator[str]:
-    for tls in (config.web.tls, config.node.tls):
-        if isinstance(tls, Tls):
+    named = {"[web.tls]": config.web.tls, "[node.tls]": config.node.tls}
+    for name, destination in config.destinations.items():
+        named[f"destination {name}"] = destination.dicom.tls if destination.dicom else None
+    if config.priors is not None and config.priors.dicom is not None:
+        named["[priors]"] = config.priors.dicom.tls
+    for name, tls in named.items():
+        if tls is not None:
             try:
                 server_context(tls)
+                yield from (f"{name} {remark}" for remark in remarks(tls))
             except HilumError as error:
-                yield str(error)
+                yield f"{name} {error}"
 
 
 def _folder(config: Config) -> Iterator[str]:

@@ -198,6 +198,7 @@ class Config(Options):
     threads: int | None = Field(default=None, ge=1, le=64)  # of a worker; None: likewise
     limit_bytes: int | None = Field(default=None, ge=0)  # of the store
     reserve_bytes: int = Field(default=GIB, ge=0)  # free space that is left to others
+    waiting: int = Field(default=20_000, ge=1)  # images of one sender that wait to be analysed
     parse_s: float = Field(default=10.0, gt=0)
     parse_bytes: int = Field(default=GIB, ge=2**28)
     # name: a shipped pipeline or a YAML file

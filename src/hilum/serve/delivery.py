@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from hilum.core.errors import HilumError, InputRefused
+from hilum.core.errors import ConfigError, HilumError, InputRefused
 from hilum.dicom.deidentify import Deidentified, deidentify
 from hilum.dicom.pseudonyms import Pseudonyms, open_secret
 from hilum.dicom.stored import open_stored
@@ -38,7 +38,7 @@ def deliver(service: Service, work: Work) -> None:
     """Send one object; ends as delivered, waiting for a later time, or dead.
 
     Raises:
-        HilumError: the records or the store are away; the work is still there.
+        RecordsUnavailable, StoreUnavailable: they are away; the work is still there.
     """
     with service.records.read() as session:
         delivery = session.get_one(Delivery, work.subject)
@@ -55,7 +55,7 @@ def deliver(service: Service, work: Work) -> None:
     except (NotSendable, InputRefused) as error:
         why = f"{error.reason} {error.remedy}" if isinstance(error, InputRefused) else str(error)
         _end(service, work, "dead", why)
-    except PeerFailed as error:
+    except (PeerFailed, ConfigError) as error:  # the latter: certificates of the moment
         _later(service, work, destination.retry if destination else Retry(), str(error))
     else:
         _end(service, work, "delivered", None)
@@ -169,7 +169,8 @@ def _later(service: Service, work: Work, retry: Retry, why: str) -> None:
             return
         wait = min(retry.first_s * 2.0 ** min(delivery.attempts - 1, 30), retry.longest_s)
         service.queue.postpone(session, work, now + wait, why)
-    log.warning("delivery to %s: %s; again in %.0f s", delivery.destination, why, wait)
+    what = delivery.object, delivery.image, delivery.destination
+    log.warning("%s of image %s waits for %s: %s; again in %.0f s", *what, why, wait)
 
 
 def _end(service: Service, work: Work, state: str, why: str | None) -> None:
@@ -187,7 +188,8 @@ def _end(service: Service, work: Work, state: str, why: str | None) -> None:
 def _dead(service: Service, session: Session, delivery: Delivery, why: str) -> None:
     delivery.state, delivery.reason = "dead", plain(why)
     _tell(service, session, delivery, f"{delivery.object} is a dead letter", outcome="8")
-    log.error("delivery to %s is a dead letter: %s", delivery.destination, why)
+    what = delivery.object, delivery.image, delivery.destination
+    log.error("%s of image %s is a dead letter to %s: %s", *what, why)
 
 
 def _tell(

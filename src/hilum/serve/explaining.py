@@ -16,7 +16,6 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from hilum.core.errors import HilumError
-from hilum.dicom.guard import open_guarded
 from hilum.explain.heat import Heat
 from hilum.explain.occlusion import occlusion
 from hilum.inference.predictor import Predictor
@@ -59,14 +58,10 @@ def explain(service: Service, work: Work) -> None:
     """
     with service.records.read() as session:
         result = session.get_one(Result, work.details["result"])
-    config = service.config
     data = service.store.read(work.subject)
     try:
         loaded = service.pipelines.loaded(result.pipeline)
-        stored = open_guarded(
-            (work.subject, data), timeout_s=config.parse_s, memory_bytes=config.parse_bytes
-        )
-        radiograph = stored.radiograph(window=loaded.window)
+        radiograph = service.opened(work.subject, data).radiograph(window=loaded.window)
         content = json.dumps(to_json(*heat_of(loaded, radiograph))).encode()
     except HilumError as error:
         with service.records.write() as session:

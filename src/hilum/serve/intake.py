@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hilum.core.turns import Busy
 from hilum.serve import tables
 from hilum.serve.audit import Audit
 from hilum.serve.records import Records, hashed, plain
@@ -22,6 +23,7 @@ from hilum.serve.work import CHECK, Queue
 _PREAMBLE = 128
 _META_LIMIT = 64 * 2**10
 _SOP_UID = b"\x02\x00\x03\x00UI"
+_OWN = ("sample", "prior", "worklist")  # asked for by ourselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Intake:
     store: Store
     queue: Queue
     audit: Audit
+    waiting: int  # images of one sender that may wait
 
     def receive(
         self,
@@ -66,7 +69,10 @@ class Intake:
 
         Raises:
             StoreUnavailable, RecordsUnavailable: nothing was kept; ask again later.
+            Busy: likewise; so many images of this sender wait already.
         """
+        if origin not in _OWN:
+            self._check_line(sender)
         if isinstance(data, Path):
             identity, size = _identify_file(data)
         else:
@@ -89,11 +95,20 @@ class Intake:
         with self.records.write() as session:
             if self.records.add_once(session, image):
                 self.records.say(session, id, "received", "received")
-                self.queue.add(session, CHECK, id, priority=priority)
+                self.queue.add(session, CHECK, id, priority=priority, asker=sender)
                 self.audit.add(session, "received", user=sender, peer=peer, image=id, text=origin)
                 return Receipt(id, "received", duplicate=False)
             known = session.get(tables.Image, id)
             return Receipt(id, known.state if known else "received", duplicate=True)
+
+    def _check_line(self, sender: str | None) -> None:
+        with self.records.read() as session:
+            place, begin = self.queue.turn(session, CHECK, sender)
+        if place - begin >= self.waiting:
+            raise Busy(
+                f"{place - begin} images of this sender wait to be analysed; "
+                "send more when some are done, or raise `waiting`"
+            )
 
 
 def _identify_file(path: Path) -> tuple[Identity, int]:

@@ -1,24 +1,55 @@
 """Logging of the service: one line an event, on stderr, without identifiers.
 
 Our own messages hold hashes only. Libraries quote headers, so they speak from warnings upwards
-and not at all where they are known to quote.
+and not at all where they are known to quote. Of an exception the log has what and where it was,
+never its words or its traceback.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+import traceback
 import warnings
+from pathlib import Path
+from types import TracebackType
 
 QUOTING = ("pydicom", "highdicom", "pynetdicom", "httpx", "httpcore")
 
 
 def configure(level: str) -> None:
     """Set up logging of the process."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hilum").setLevel(level.upper())
+    threading.excepthook = _ended
     silence()
+
+
+def place(error: BaseException | None) -> str:
+    """What an exception is and where it was raised, without its words: they may quote a header."""
+    if error is None:
+        return "unknown"
+    stack = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(stack[-1].filename).name}:{stack[-1].lineno}" if stack else ""
+    return f"{type(error).__name__}{where}"
+
+
+class Formatter(logging.Formatter):
+    """Lines without tracebacks."""
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        return place(ei[1])
+
+
+def _ended(arguments: threading.ExceptHookArgs) -> None:
+    name = arguments.thread.name if arguments.thread else "?"
+    logging.getLogger(__name__).error("thread %s ended: %s", name, place(arguments.exc_value))
 
 
 def silence() -> None:

@@ -28,7 +28,9 @@ from pynetdicom import AE, dimse_messages, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from hilum.core.turns import Busy
 from hilum.dicom.syntaxes import supported
+from hilum.dicom.web import tls_words
 from hilum.serve.commitment import note
 from hilum.serve.config import Node
 from hilum.serve.intake import Intake
@@ -155,7 +157,7 @@ class DicomNode:
                 sender=sender,
                 peer=peer,
             )
-        except (StoreUnavailable, RecordsUnavailable) as error:
+        except (Busy, StoreUnavailable, RecordsUnavailable) as error:
             log.error("C-STORE answered 0xA700, out of resources: %s", error)
             return OUT_OF_RESOURCES
         except Exception as error:  # noqa: BLE001  the border of one instance
@@ -175,12 +177,18 @@ class DicomNode:
         return (SUCCESS if known else PROCESSING_FAILURE), None
 
     def _rejected(self, event: Any) -> None:
-        log.warning("an association was rejected: its AE titles are not allowed here")
+        peer = event.assoc.requestor
+        log.warning(
+            "an association of %r at %s was rejected; needed: its title in `allow`, and ours as %s",
+            peer.ae_title.strip(),
+            peer.address,
+            self._config.ae_title,
+        )
         with suppress(RecordsUnavailable):
             self._intake.audit.tell(
                 "alert",
-                user=event.assoc.requestor.ae_title.strip(),
-                peer=event.assoc.requestor.address,
+                user=peer.ae_title.strip(),
+                peer=peer.address,
                 outcome="8",
                 text="association rejected",
             )
@@ -315,8 +323,10 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
             request.settimeout(_HANDSHAKE_S)
             try:
                 request = self._tls.wrap_socket(request, server_side=True)
-            except OSError:
-                log.warning("a TLS handshake failed")
+            except OSError as error:
+                log.warning(
+                    "a TLS handshake with %s failed: %s", client_address[0], tls_words(error)
+                )
                 with suppress(OSError):
                     request.close()
                 return

@@ -5,9 +5,10 @@ A failure is a `PeerFailed` whose text quotes no identifier, so that it may be l
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -15,11 +16,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hilum.dicom.header import quiet
-from hilum.dicom.web import PeerFailed
+from hilum.dicom.web import PeerFailed, tls_words
 from hilum.serve.config import DicomPeer
 from hilum.serve.tls import client_context
 
 TIMEOUT_S = 30.0
+LOOK_S = 5.0  # for why a node is not reached
 REPORT_S = 1.0  # that an association is kept open for a storage commitment's report
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 B.2.3)
 
@@ -46,21 +48,44 @@ class DicomArchive:
             else:
                 entity.add_requested_context(abstract)
         tls = (client_context(peer.tls), peer.host) if peer.tls else None
-        sending = entity.associate(
-            peer.host,
-            peer.port,
-            ae_title=peer.ae_title,
-            tls_args=tls,
-            evt_handlers=handlers or [],
-        )
+        try:
+            sending = entity.associate(
+                peer.host,
+                peer.port,
+                ae_title=peer.ae_title,
+                tls_args=tls,
+                evt_handlers=handlers or [],
+            )
+        except OSError as error:  # a name that is not known; others are told below
+            raise PeerFailed(f"the node is not reached: {tls_words(error)}") from error
         if not sending.is_established:
-            why = "it rejects our AE title" if sending.is_rejected else "no association"
+            rejected = (
+                f"it rejects our AE title {self._own}, or does not call itself {peer.ae_title}"
+            )
+            why = rejected if sending.is_rejected else self._why_not()
             raise PeerFailed(f"the node is not reached: {why}")
         try:
             yield sending
+        except RuntimeError as error:  # asked for something after it was gone
+            raise PeerFailed("the node ended the association") from error
         finally:
             if sending.is_established:
                 sending.release()
+
+    def _why_not(self) -> str:
+        """Why there is no association, by connecting once more: pynetdicom tells its log alone."""
+        peer = self._peer
+        try:
+            with socket.create_connection((peer.host, peer.port), LOOK_S) as plain:
+                if peer.tls is not None:
+                    context = client_context(peer.tls)
+                    with context.wrap_socket(plain, server_hostname=peer.host) as secure:
+                        secure.settimeout(1.0)
+                        with suppress(TimeoutError):  # TLS 1.3: what it thinks of us comes after
+                            secure.recv(1)
+        except OSError as error:
+            return tls_words(error)
+        return "it is there, and grants no association"
 
     def echo(self) -> None:
         """C-ECHO.

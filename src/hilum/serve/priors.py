@@ -6,6 +6,7 @@ door as everything, are kept, and are not analysed; `analysis.link_priors` joins
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hilum.serve.config import Priors
     from hilum.serve.service import Service
 
+log = logging.getLogger(__name__)
 AGAIN_S = 30.0
 MODALITIES = ("CR", "DX")
 
@@ -33,6 +35,7 @@ def fetch(service: Service, work: Work) -> None:
             _from_web(service, config, image) if config.web else _from_node(service, config, image)
         )
     except PeerFailed as error:
+        log.warning("priors of image %s: %s", image.id, error)
         if service.clock() - image.received >= config.within_s:
             _leave(service, work, f"priors are not to be had: {error}")
             return

@@ -102,9 +102,7 @@ class Records:
                 yield session
                 session.commit()
         except SQLAlchemyError as error:
-            # The message would quote values.
-            kind = type(getattr(error, "orig", None) or error).__name__
-            raise RecordsUnavailable(f"the database does not take it ({kind})") from None
+            raise RecordsUnavailable(f"the database does not take it ({_kind(error)})") from None
 
     def upgrade(self) -> None:
         """Bring the tables to today's form (Alembic); what waits in them stays.
@@ -143,11 +141,11 @@ class Records:
         except CommandError as error:
             raise RecordsUnavailable(f"{error}; needed: a hilum at least as new") from None
         except SQLAlchemyError as error:
-            kind = type(getattr(error, "orig", None) or error).__name__
             where = self.engine.url.set(password=None, query={})
             raise RecordsUnavailable(
-                f"{where} does not answer, or cannot be migrated ({kind}); needed: a server that "
-                "is up and knows this user, or for SQLite a folder that can be written"
+                f"{where} does not answer, or cannot be migrated ({_kind(error)}); "
+                "needed: a server that is up and knows this user, or for SQLite a folder that can "
+                "be written"
             ) from None
 
     def close(self) -> None:
@@ -206,6 +204,15 @@ class Records:
         with self.read() as session:
             sums = (func.coalesce(func.sum(t.bytes), 0) for t in (tables.Image, tables.Result))
             return sum(int(session.scalar(select(one)) or 0) for one in sums)
+
+
+def _kind(error: SQLAlchemyError) -> str:
+    """The driver's name and code of what went wrong; its message would quote values."""
+    cause = getattr(error, "orig", None) or error
+    said = cause.args[0] if cause.args else None
+    state = said.get("C") if isinstance(said, dict) else None  # SQLSTATE, by pg8000
+    code = getattr(cause, "sqlite_errorname", None) or state
+    return " ".join(filter(None, (type(cause).__name__, code)))
 
 
 def _engine(url: str) -> Engine:

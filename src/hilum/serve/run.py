@@ -14,17 +14,18 @@ from sqlalchemy import select, update
 from hilum.core.errors import ConfigError, HilumError
 from hilum.serve import worklist
 from hilum.serve.check import unsafe
-from hilum.serve.config import Config
+from hilum.serve.config import Config, Tls
 from hilum.serve.monitor import watch
 from hilum.serve.node import DicomNode
 from hilum.serve.service import Service
 from hilum.serve.supervisor import Supervisor
 from hilum.serve.tables import Work
-from hilum.serve.tls import server_context
-from hilum.serve.worker import SENDING, Worker
+from hilum.serve.tls import remarks, server_context
+from hilum.serve.work import SENDING
+from hilum.serve.worker import Worker
 
 log = logging.getLogger(__name__)
-SENDERS = 2
+SENDERS, SHARE = 4, 2  # in all; to one destination: a slow one leaves some to the others
 SWEEP_S = 3600.0
 _DYING_S = 3.0  # one that was killed holds the lock a moment longer
 
@@ -64,7 +65,8 @@ class Running:
             self.node = DicomNode(config.node, service.intake, archive=title)
             self.node.start()
         for number in range(SENDERS):
-            self._thread(f"sender-{number}", Worker(service, SENDING).run, self._stop)
+            sender = Worker(service, SENDING, share=SHARE)
+            self._thread(f"sender-{number}", sender.run, self._stop)
         if config.worklist is not None:
             self._thread("worklist", worklist.run, service, self._stop)
         self._thread("sweeper", self._sweep)
@@ -102,11 +104,14 @@ class Running:
 
     def _sweep(self) -> None:
         while not self._stop.wait(SWEEP_S):
-            self.service.store.sweep()
             try:
+                self.service.store.sweep()
                 watch.check(self.service)
-            except HilumError as error:
-                log.warning("monitor: %s", error)
+                for tls in filter(None, (self.config.web.tls, self.config.node.tls)):
+                    for remark in remarks(tls):
+                        log.warning("%s", remark)
+            except (HilumError, OSError) as error:
+                log.warning("hourly look: %s", error)
 
     def _start_web(self) -> None:
         try:
@@ -123,17 +128,23 @@ class Running:
             module.create_app(self.service),
             host=web.host,
             port=web.port,
+            log_config=None,  # ours: its own prints what exceptions say
             log_level="warning",
             access_log=False,  # its lines would hold what people search for
             server_header=False,
             timeout_graceful_shutdown=5,
+            ssl_context_factory=_tls(web.tls),
         )
-        if web.tls is not None:
-            tls = web.tls
-            server_context(tls)  # says what is wrong in our words
-            settings.ssl_certfile, settings.ssl_keyfile = str(tls.certificate), str(tls.key)
         self._web = uvicorn.Server(settings)
         self._thread("web", self._web.run)
+
+
+def _tls(tls: Tls | None) -> Any:
+    """What uvicorn asks for a context; ours, so that `ca` and renewed files count there too."""
+    if tls is None:
+        return None
+    context = server_context(tls)
+    return lambda *_: context
 
 
 def _lock(config: Config) -> IO[bytes]:
@@ -158,12 +169,13 @@ def _lock(config: Config) -> IO[bytes]:
 
 def _free_all(service: Service) -> None:
     """Whoever had claimed work before is dead."""
+    now = service.clock()
     with service.records.write() as session:
         held = session.scalars(select(Work.id).where(Work.state == "running")).all()
         session.execute(
             update(Work)
             .where(Work.id.in_(held))
-            .values(state="waiting", owner=None, lease=None, due=service.clock())
+            .values(state="waiting", owner=None, lease=None, due=now, asked=now)
         )
     if held:
         log.info("%d pieces of work go on", len(held))

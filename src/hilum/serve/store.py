@@ -29,6 +29,10 @@ class StoreUnavailable(HilumError):
     """No room, or the disk does not take it: nothing was kept, ask again later."""
 
 
+class FileMissing(StoreUnavailable):
+    """The store is there, and a file of it is not."""
+
+
 class Store:
     """Files of images and results."""
 
@@ -147,7 +151,7 @@ class Store:
         Raises:
             StoreUnavailable: it is not there or cannot be read.
         """
-        return _read(self.path(id))
+        return self._read(self.path(id))
 
     def result_path(self, id: str, name: str) -> Path:
         if not _NAME.fullmatch(name):
@@ -160,7 +164,15 @@ class Store:
         Raises:
             StoreUnavailable: it is not there or cannot be read.
         """
-        return _read(self.result_path(id, name))
+        return self._read(self.result_path(id, name))
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            words = f"a file of the store cannot be read: {error.strerror}"
+            gone = isinstance(error, FileNotFoundError) and path.parent.parent.is_dir()
+            raise (FileMissing if gone else StoreUnavailable)(words) from error
 
     def sweep(self, older_s: float = STALE_S) -> int:
         """Remove what was arriving and never came; how many."""
@@ -191,13 +203,6 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreUnavailable(f"a file of the store cannot be read: {error.strerror}") from error
 
 
 def _size(path: Path) -> int:

@@ -104,7 +104,11 @@ class Work(Base):
     """One piece of work, claimed under a lease; its id says what it is, so none is there twice."""
 
     __tablename__ = "work"
-    __table_args__ = (Index("work_due", "state", "priority", "due"),)
+    __table_args__ = (
+        Index("work_due", "state", "priority", "turn", "due"),
+        Index("work_turn", "state", "turn"),
+        Index("work_asker", "asker", "state", "turn"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
@@ -113,6 +117,9 @@ class Work(Base):
     state: Mapped[str] = mapped_column(String(16))  # waiting, running, done, failed
     priority: Mapped[int] = mapped_column(default=ROUTINE)
     due: Mapped[float]
+    asked: Mapped[float] = mapped_column(default=0.0)  # when `due` was said
+    asker: Mapped[str | None]  # whose it is: a sender, a destination
+    turn: Mapped[int] = mapped_column(default=0)  # its place in the line, fair between askers
     attempts: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None] = mapped_column(String(64), index=True)
@@ -158,6 +165,7 @@ class Session(Base):
     name: Mapped[str]
     role: Mapped[str] = mapped_column(String(16))
     csrf: Mapped[str] = mapped_column(String(64))
+    password: Mapped[str | None] = mapped_column(String(64))  # hash of the one it began with
     expires: Mapped[float]
 
 

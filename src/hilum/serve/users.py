@@ -48,14 +48,21 @@ class Users:
             self._read = mark, self._file()
         return {**self._read[1], **self._configured}
 
-    def add(self, name: str, user: User) -> None:
+    def add(self, name: str, user: User, *, replace: bool = False) -> None:
         """
+        Args:
+            replace: the one that is there, who then has another role and password.
+
         Raises:
-            ConfigError: a name that is taken, or none.
+            ConfigError: a name that is taken (or, to be replaced, is not), or none.
         """
         with self._changed() as users:
-            if name in users or name in self._configured:
-                raise ConfigError(f"user {name!r} is there; needed: `hilum users remove`")
+            if name in self._configured:
+                raise ConfigError(f"user {name!r} is in [web.users]; needed: to change it there")
+            if name in users and not replace:
+                raise ConfigError(f"user {name!r} is there; needed: --replace, or another name")
+            if replace and name not in users:
+                raise ConfigError(f"no user {name!r} in {self.path}")
             users[name] = user
 
     def remove(self, name: str) -> None:

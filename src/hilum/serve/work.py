@@ -3,7 +3,8 @@
 A piece of work is added in the transaction that makes it necessary and finished in the one that
 keeps its outcome, so neither can be there without the other. Ids follow from what is to be done:
 adding it again adds nothing. A worker renews its lease while it lives; work whose lease has run
-out belongs to whoever asks next. Knows nothing of what the work is.
+out belongs to whoever asks next. Of equal priority the askers take turns, so that a thousand pieces
+of one do not hold up one piece of another. Knows nothing of what the work is.
 
 Not DBOS, which the design named: its package cannot be installed without psycopg (LGPL-3), its
 queue lies in a database of its own, so that a row and its work cannot be committed together, and
@@ -17,19 +18,22 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from hilum.core.errors import HilumError
-from hilum.serve.records import Records, hashed
+from hilum.serve.records import Records, hashed, plain
 from hilum.serve.tables import Work
 
 CHECK, ANALYSE, EXPLAIN = "check", "analyse", "explain"
 DELIVER, PRIOR, WORKITEM = "deliver", "prior", "workitem"
-KINDS = (CHECK, ANALYSE, EXPLAIN, DELIVER, PRIOR, WORKITEM)
+ANALYSING, SENDING = (CHECK, ANALYSE, EXPLAIN), (DELIVER, PRIOR, WORKITEM)  # two lines
+KINDS = ANALYSING + SENDING
 LEASE_S = 30.0
 CRASHES = 3  # workers that a piece of work may kill
 ATTEMPTS = 25  # claims without an end, such as by hosts that died
+SKEW_S = 60.0  # by which clocks of hosts may differ; what was said later than that was said before
+#                a clock was set back, and its time is not waited for
 
 
 class LeaseLost(HilumError):
@@ -51,7 +55,8 @@ class Queue:
         *,
         key: str = "",
         priority: int = 0,
-        due: float | None = None,
+        asker: str | None = None,
+        turn: int | None = None,
         details: dict[str, Any] | None = None,
     ) -> bool:
         """Add work in the caller's transaction; False where it was added before.
@@ -59,7 +64,11 @@ class Queue:
         Args:
             subject: the image or delivery it is about.
             key: what tells it from other work of the kind about the subject.
+            asker: whose it is.
+            turn: its place in the line, such as that of the work it follows from; None: behind
+                what the asker has there.
         """
+        now = self.records.clock()
         work = Work(
             id=hashed(kind, subject, key),
             kind=kind,
@@ -67,11 +76,29 @@ class Queue:
             details=details or {},
             state="waiting",
             priority=priority,
-            due=self.records.clock() if due is None else due,
+            due=now,
+            asked=now,
+            asker=plain(asker),
+            turn=self.turn(session, kind, asker)[0] if turn is None else turn,
             attempts=0,
             crashes=0,
         )
         return self.records.add_once(session, work)
+
+    def turn(self, session: Session, kind: str, asker: str | None) -> tuple[int, int]:
+        """The place of an asker's next work in its line, and the place where the line begins.
+
+        Start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996) of pieces of one size.
+        """
+        line = ANALYSING if kind in ANALYSING else SENDING
+        waiting = select(Work.turn).where(Work.kind.in_(line), Work.state == "waiting")
+        due = waiting.where(Work.due <= self.records.clock())
+        begin = session.scalar(due.order_by(Work.turn).limit(1))
+        own = waiting.where(Work.asker == plain(asker))
+        last = session.scalar(own.order_by(Work.turn.desc()).limit(1))
+        behind = 0 if last is None else last + 1
+        begin = behind if begin is None else begin
+        return max(begin, behind), begin
 
     def again(
         self,
@@ -85,7 +112,9 @@ class Queue:
         work = session.get(Work, hashed(kind, subject, key), with_for_update=True)
         if work is None or work.state not in ("done", "failed"):
             return False
-        work.state, work.due, work.reason = "waiting", self.records.clock(), None
+        work.state, work.reason = "waiting", None
+        work.due = work.asked = self.records.clock()
+        work.turn = self.turn(session, kind, work.asker)[0]
         work.attempts = work.crashes = 0
         work.details = work.details if details is None else details
         return True
@@ -93,19 +122,33 @@ class Queue:
     def hurry(self, session: Session, kind: str, subject: str) -> None:
         """What waits for its time is due now."""
         waiting = Work.subject == subject, Work.kind == kind, Work.state == "waiting"
-        session.execute(update(Work).where(*waiting).values(due=self.records.clock()))
+        now = self.records.clock()
+        session.execute(update(Work).where(*waiting).values(due=now, asked=now))
 
     # --- A worker -------------------------------------------------------------------------------
 
-    def claim(self, owner: str, kinds: Collection[str] = KINDS) -> Work | None:
-        """The most urgent work of these kinds that is due, now the owner's; None: none is."""
+    def claim(
+        self, owner: str, kinds: Collection[str] = KINDS, share: int | None = None
+    ) -> Work | None:
+        """The most urgent work of these kinds that is due, now the owner's; None: none is.
+
+        Args:
+            share: nothing of an asker of whose work so much is going on.
+        """
         now = self.records.clock()
+        due = or_(Work.due <= now, Work.asked > now + SKEW_S)
         free = or_(
-            and_(Work.state == "waiting", Work.due <= now),
+            and_(Work.state == "waiting", due),
             and_(Work.state == "running", Work.lease < now),
         )
-        urgent = Work.priority.desc(), Work.due, Work.id
+        # Checks first: how urgent an image is, its header says.
+        urgent = Work.kind != CHECK, Work.priority.desc(), Work.turn, Work.due, Work.id
         query = select(Work).where(Work.kind.in_(kinds), free).order_by(*urgent).limit(1)
+        if share is not None:
+            going = Work.kind.in_(kinds), Work.state == "running", Work.lease >= now
+            busy = select(Work.asker).where(*going, Work.asker.is_not(None)).group_by(Work.asker)
+            busy = busy.having(func.count() >= share)
+            query = query.where(or_(Work.asker.is_(None), Work.asker.not_in(busy)))
         with self.records.read() as session:  # asking often must not hold up writers
             if session.scalar(query) is None:
                 return None
@@ -131,13 +174,17 @@ class Queue:
         """
         self._end(session, work, state=state, owner=None, lease=None, reason=reason or None)
 
-    def postpone(self, session: Session, work: Work, due: float, reason: str) -> None:
-        """Do it later.
+    def postpone(
+        self, session: Session, work: Work, due: float, reason: str, *, counted: bool = True
+    ) -> None:
+        """Do it later; not counted: as if it had not been tried.
 
         Raises:
             LeaseLost: see `finish`.
         """
-        self._end(session, work, state="waiting", owner=None, lease=None, due=due, reason=reason)
+        later = {"state": "waiting", "due": due, "asked": self.records.clock()}
+        later["attempts"] = work.attempts - (not counted)
+        self._end(session, work, **later, owner=None, lease=None, reason=reason)
 
     def _end(self, session: Session, work: Work, **values: Any) -> None:
         query = update(Work).where(

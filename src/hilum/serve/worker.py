@@ -13,17 +13,19 @@ import secrets
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import HilumError
+from hilum.core.turns import Busy
+from hilum.serve.logs import place
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.service import Service
+from hilum.serve.store import FileMissing, StoreUnavailable
 from hilum.serve.tables import Work
 from hilum.serve.work import (
     ANALYSE,
+    ANALYSING,
     CHECK,
     DELIVER,
     EXPLAIN,
@@ -45,18 +47,31 @@ HANDLERS: dict[str, str] = {
     PRIOR: "hilum.serve.priors:fetch",
     WORKITEM: "hilum.serve.worklist:advance",
 }
-ANALYSING, SENDING = (CHECK, ANALYSE, EXPLAIN), (DELIVER, PRIOR, WORKITEM)
 POLL_S = 0.1
 TRIES = 3  # of work that fails in a way nobody foresaw
 AGAIN_S = 5.0
+AWAY_S = 30.0  # before what the store does not take is tried again
+PAUSE_S = 5.0  # of a worker then
 
 
 class Worker:
     """Claims work of some kinds until it is stopped."""
 
-    def __init__(self, service: Service, kinds: Collection[str], owner: str | None = None) -> None:
-        self.service, self.kinds = service, tuple(kinds)
+    def __init__(
+        self,
+        service: Service,
+        kinds: Collection[str],
+        owner: str | None = None,
+        *,
+        share: int | None = None,
+    ) -> None:
+        """
+        Args:
+            share: see `Queue.claim`.
+        """
+        self.service, self.kinds, self.share = service, tuple(kinds), share
         self.owner = owner or new_owner()
+        self._pause_s = POLL_S
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`; what is begun is ended."""
@@ -64,19 +79,20 @@ class Worker:
         while not stop.is_set():
             try:
                 if not self.once():
-                    stop.wait(POLL_S)
+                    stop.wait(self._pause_s)
             except RecordsUnavailable as error:
                 log.warning("%s; trying again", error)
                 stop.wait(1.0)
         heartbeat.stop()
 
     def once(self) -> bool:
-        """One piece of work; False where there was none.
+        """One piece of work; False where there was none, or the store is away.
 
         Raises:
             RecordsUnavailable: the database is away.
         """
-        work = self.service.queue.claim(self.owner, self.kinds)
+        self._pause_s = POLL_S
+        work = self.service.queue.claim(self.owner, self.kinds, self.share)
         if work is None:
             return False
         log.debug("%s %s, attempt %d", work.kind, work.subject, work.attempts)
@@ -89,6 +105,11 @@ class Worker:
             log.warning("%s", error)
         except RecordsUnavailable:
             raise
+        except FileMissing as error:
+            self._stumbled(work, error)
+        except (Busy, OSError, StoreUnavailable) as error:
+            self._wait(work, error)
+            return False
         except Exception as error:  # noqa: BLE001  the border of one piece of work
             self._stumbled(work, error)
         return True
@@ -96,26 +117,29 @@ class Worker:
     def _stumbled(self, work: Work, error: Exception) -> None:
         """Nobody's fault that we know: again a little later, and failed in the end."""
         # Messages of foreign exceptions may quote a header.
-        why = str(error) if isinstance(error, HilumError) else _internal(error)
+        why = str(error) if isinstance(error, HilumError) else f"internal: {place(error)}"
         log.warning("%s %s: %s", work.kind, work.subject, why)
-        if work.attempts >= TRIES and not isinstance(error, OSError):
+        if work.attempts >= TRIES:
             self._give_up(work, why)
             return
         with self.service.records.write() as session:
             due = self.service.clock() + AGAIN_S * work.attempts
             self.service.queue.postpone(session, work, due, why)
 
+    def _wait(self, work: Work, error: Exception) -> None:
+        """The disk is full or away, the machine overloaded, for however long: no work is lost."""
+        why = str(error) if isinstance(error, HilumError) else f"internal: {place(error)}"
+        log.error("%s of %s waits: %s", work.kind, work.subject, why)
+        self._pause_s = PAUSE_S
+        with self.service.records.write() as session:
+            due = self.service.clock() + AWAY_S
+            self.service.queue.postpone(session, work, due, why, counted=False)
+
     def _give_up(self, work: Work, why: str) -> None:
         module = importlib.import_module(HANDLERS[work.kind].partition(":")[0])
         with self.service.records.write() as session:
             module.given_up(self.service, session, work, why)
             self.service.queue.finish(session, work, "failed", why)
-
-
-def _internal(error: Exception) -> str:
-    """What and where, without its message."""
-    *_, last = traceback.extract_tb(error.__traceback__)
-    return f"internal: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def handler(kind: str) -> Any:

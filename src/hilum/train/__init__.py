@@ -17,7 +17,6 @@ images.py      the images of a run, of all its sources and parts
 sheet.py       validation images with truth and prediction
 folder.py      the run's folder: lock, settings, data, page
 run.py         all of it in order
-progress.py    the log is never silent for long
 export/        the finished run -> a bundle with its card
 sweep.py       many runs: variants, grids, searches, folds
 preview.py     what augmentation makes of the images

@@ -33,8 +33,10 @@ import yaml
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import atomic_path, write_text
+from hilum.core.folders import claimed
 from hilum.data.split import Split
 from hilum.models import ranks
+from hilum.models.weights import WEIGHTS
 from hilum.report.run import run_page
 from hilum.train.recipe import Recipe, parse
 
@@ -43,40 +45,27 @@ WITHOUT_EFFECT = (
     *("train.workers", "train.save_s", "data.*.cache"),
     *(f"train.keep_predictions.{name}" for name in ("every", "epochs", "last", "floor")),
 )
+SWEEP = "sweep.json"
 RECIPE, DATA, SPLIT, RESULTS = "recipe.yaml", "data.json", "split.json", "results.json"
+WRITTEN = (RECIPE, DATA, SPLIT, RESULTS, "index.html", "metrics.parquet", WEIGHTS)
 PAGE_S = 30.0  # between two drawings of a run's page
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """While this lasts, no other run may write there; a killed process holds no lock.
+    """While this lasts, the folder is this run's (`core.folders.claimed`).
 
     Joined processes leave it to whoever started them, who outlives each of them.
 
     Raises:
-        ConfigError: another one does.
+        ConfigError: another run writes there, or files are there that no run wrote.
     """
-    out.mkdir(parents=True, exist_ok=True)
     if ranks.joined():
         yield
         return
-    with (out / ".lock").open("a+") as stream:
-        try:
-            import fcntl
-        except ImportError:  # Windows: two runs in one folder are the user's to avoid
-            yield
-            return
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
-            raise ConfigError(
-                f"{out}: process {stream.read().strip() or 'unknown'} is training there; wait for "
-                "it, or choose another folder"
-            ) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    known = any((out / name).is_file() for name in (RECIPE, SWEEP))  # their readers look further
+    names = () if known else WRITTEN
+    with claimed(out, "train", names=names):
         yield
 
 

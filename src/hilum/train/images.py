@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import DataError
+from hilum.core.progress import doing, say
 from hilum.train.cache import cached_rows
 from hilum.train.evaluation import Held, hold
-from hilum.train.progress import doing, say
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage, without_copies
 from hilum.train.sources import Source, open_sources

@@ -9,12 +9,12 @@ import copy
 import itertools
 import json
 import logging
-import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -26,16 +26,25 @@ from torch.utils.data import DataLoader
 
 from hilum.augment.policy import policy
 from hilum.core.files import write_text
+from hilum.core.processes import deaf_children, patient, same_handlers
+from hilum.core.progress import say
 from hilum.models import ranks
 from hilum.models.model import Batch, Model
 from hilum.train.loader import Batches, Draw
 from hilum.train.optim import batch_norms, still
-from hilum.train.progress import say
 from hilum.train.stage import EpochEnd, Evaluate, Plan, Stage, Weights, save_weights
 
 PRECISION = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
 SOME = 8  # batches
 FINISHED, LAST = "weights.safetensors", "last.safetensors"
+
+
+class _Workers(DataLoader[Batch]):
+    """A data loader whose processes leave Ctrl-C to their parent."""
+
+    def __iter__(self) -> Any:
+        with deaf_children():
+            return super().__iter__()
 
 
 class _Loader(pl.LightningDataModule):  # type: ignore[misc]
@@ -62,7 +71,7 @@ class _Loader(pl.LightningDataModule):  # type: ignore[misc]
             world=1 if self.stage is None else ranks.world(),
         )
         # A generator of its own: the loader must not take numbers from dropout's.
-        return DataLoader(
+        return _Workers(
             batches,
             batch_size=None,
             shuffle=False,
@@ -144,11 +153,10 @@ def _train(stage: Stage, draw: Draw) -> None:
         warnings.filterwarnings("ignore", message=".*logging interval.*")
         warnings.filterwarnings("ignore", message=".*in eval mode.*")  # frozen on purpose
         warnings.filterwarnings("ignore", message=".*treespec.*")  # Lightning's own affair
-        handler = signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(stage, datamodule=_Loader(draw, stage.plan, stage))
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C, and it stops listening
-            signal.signal(signal.SIGINT, handler)
+            with same_handlers(), patient():  # a step is ended and saved, see Stage
+                trainer.fit(stage, datamodule=_Loader(draw, stage.plan, stage))
+        except SystemExit as stop:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from stop
 
 

@@ -13,7 +13,7 @@ from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import is_file
 from hilum.core.manifest import Decoding
-from hilum.core.options import MOST_NAME, Options, assignment, unknown
+from hilum.core.options import MOST_NAME, Options, assignment, replaced, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions
@@ -147,11 +147,14 @@ def recipe_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "recipes"
 
 
+SUM = "loss"  # its terms are added up, so whoever names some names all
+
+
 def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
     """A recipe by name or by file, with `key.sub=value` changes applied.
 
     A file may begin from others: `extends: NAME`, or a list of which later ones win. A section
-    `stages` replaces that of the others, everything else is merged.
+    `stages` and the terms of a `loss` replace those of the others, everything else is merged.
 
     Raises:
         ConfigError: no such recipe, unknown key (the nearest known one is named), bad value.
@@ -159,6 +162,8 @@ def load_recipe(name_or_file: str, changes: tuple[str, ...] = ()) -> Recipe:
     raw, source = _read(name_or_file)
     for change in changes:
         key, nested = assignment(change)
+        if key.endswith(f".{SUM}"):
+            raw = replaced(raw, key, None)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         raw = _merge(raw, nested)
@@ -236,11 +241,11 @@ def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False
             merged[key] = _merge_data(old, value)
             continue
         both = isinstance(value, dict) and isinstance(old, dict)
-        # Stages are an order of events: a file's own replace those it extends.
-        both = both and not (whole and key == "stages")
+        # Stages are an order of events, a loss a sum: a file's own replace those it extends.
+        both = both and not (whole and key in ("stages", SUM))
         # Another kind of network has other settings: nothing of the old one is kept.
         same = both and value.get("kind", old.get("kind")) == old.get("kind")  # type: ignore[union-attr]
-        merged[key] = _merge(old, value) if same else value  # type: ignore[arg-type]
+        merged[key] = _merge(old, value, whole=whole) if same else value  # type: ignore[arg-type]
     return merged
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
 from hilum.core.options import unknown
+from hilum.core.progress import doing, say, spoken
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
 from hilum.evaluate.metrics.names import is_allowed
 from hilum.models import ranks
@@ -26,7 +27,6 @@ from hilum.train.folder import RunFolder, locked
 from hilum.train.images import Images, RunData, check_images
 from hilum.train.loader import Sampler, sampler
 from hilum.train.loop import FINISHED, average_weights, fit, some_images
-from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 from hilum.train.samples import PreparedImage
 from hilum.train.sheet import draw_samples, shows
@@ -110,7 +110,7 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
         def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
             if shows(epoch):
                 file = out / "samples" / f"epoch-{epoch:03d}.png"
-                draw_samples(one, held, recipe, plan.spec, file)
+                draw_samples(one, held, recipe, plan.spec, file=file)
             folder.write_page()
 
         validates = bool(held.images)
@@ -147,11 +147,32 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
             folder.record(part, evaluate(net, held, recipe, recipe.spec))
     file = folder.path / "samples" / "finished-network.png"
     if images.held["validation"].images and not file.is_file():
-        draw_samples(net, images.held["validation"], recipe, recipe.spec, file)
+        draw_samples(net, images.held["validation"], recipe, recipe.spec, file=file)
     save_weights(net.state_dict(), folder.path / WEIGHTS)
     folder.write_page(now=True)
+    for line in summary(folder.results, recipe.train.watch):
+        say("%s", line)
     for name in recipe.stages:
         (folder.path / name / STATE).unlink(missing_ok=True)
+
+
+def summary(results: Mapping[str, Mapping[str, float]], watch: str) -> list[str]:
+    """The watched number and the loss of the untrained and the finished network, part by part, and
+    whether training made the validation part worse."""
+    lines = []
+    for name in dict.fromkeys((watch, "val_loss")):
+        numbers = {part: own[name] for part, own in results.items() if name in own}
+        lines.append(f"{name}: " + ", ".join(f"{part} {n:.3f}" for part, n in numbers.items()))
+    before, after = results.get("untrained", {}), results.get("validation", {})
+    both = [n for n in dict.fromkeys((watch, "val_loss")) if n in before and n in after]
+    gains = {n: (after[n] - before[n]) * (-1 if n.startswith("val_") else 1) for n in both}
+    if worse := [name for name, gain in gains.items() if gain < 0]:
+        lines.append(
+            f"the untrained network has the better {' and '.join(worse)} on the validation part: "
+            "try more images, more "
+            "epochs or a lower learning rate; index.html has the curves"
+        )
+    return lines
 
 
 def plans(recipe: Recipe, images: Sequence[PreparedImage], out: Path) -> list[Plan]:

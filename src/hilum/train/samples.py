@@ -17,10 +17,10 @@ from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.geometry import Letterbox, box_areas, clip_boxes
 from hilum.core.prepare import Preprocessing, square
+from hilum.core.progress import counted
 from hilum.data.alike import COPY, thumbnail, vectors
 from hilum.data.pixels import open_radiograph
 from hilum.train.annotations import boxes_of, label_of, mask_of
-from hilum.train.progress import counted
 from hilum.train.sources import Source
 
 LUNGS = ("lungs", "lungs_full")  # no findings

@@ -33,7 +33,9 @@ def shows(epoch: int) -> bool:
     return epoch == 1 or epoch % EVERY == 0
 
 
-def draw_samples(net: Model, held: Held, recipe: Recipe, spec: Preprocessing, file: Path) -> None:
+def draw_samples(
+    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, file: Path
+) -> None:
     """Some validation images, positives first."""
     chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
     chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
 from hilum.core.options import unknown
+from hilum.core.progress import say
 from hilum.data.box_masks import with_box_masks
 from hilum.data.catalog import Catalog, open_catalog
 from hilum.data.registry import load
@@ -25,7 +26,6 @@ from hilum.data.split import sample
 from hilum.dicom.plane import LATERAL
 from hilum.models.model import Targets
 from hilum.train.options import SourceOptions
-from hilum.train.progress import say
 from hilum.train.recipe import Recipe
 
 Bool = NDArray[np.bool_]

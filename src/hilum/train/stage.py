@@ -27,13 +27,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path
 from hilum.core.prepare import Preprocessing
+from hilum.core.processes import interrupted, patient
+from hilum.core.progress import doing, say
 from hilum.evaluate.metrics.names import higher_is_better
 from hilum.models import ranks
 from hilum.models.model import Batch, Model
 from hilum.models.precision import usable_precision
 from hilum.train.optim import freeze, optimiser, schedule, still
 from hilum.train.options import StageOptions
-from hilum.train.progress import doing, say
 from hilum.train.recipe import Recipe
 
 Weights: TypeAlias = dict[str, Tensor]
@@ -183,8 +184,12 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
                 kept.copy_(value)
         doing(f"{self.plan.name}: {self._place()}")
         late = time.monotonic() - self.saved > self.plan.recipe.train.save_s
-        if late and self.step % self.plan.chunk:
+        if not self.step % self.plan.chunk:
+            return  # saved once it is evaluated
+        if late or interrupted():
             self.save()
+        if interrupted():
+            raise KeyboardInterrupt
 
     # --- epochs ---
 
@@ -203,12 +208,15 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             say("no better %s for %d epochs: stopped", train.watch, train.patience)
             self.trainer.should_stop = True
         self.save()  # last: whatever drew random numbers above has drawn them
+        if interrupted():
+            raise KeyboardInterrupt
 
     def _numbers(self, epoch: int) -> dict[str, float]:
         if self.evaluate is None:
             return {}
         doing(f"{self.plan.name}: evaluating epoch {epoch}")
-        return self.evaluate(self.averaged(), epoch)
+        with patient(False):  # it may take minutes
+            return self.evaluate(self.averaged(), epoch)
 
     def _record(self, row: dict[str, float]) -> None:
         """An epoch on disk, in the log, and drawn."""

@@ -24,11 +24,11 @@ from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.options import Options, assignment, checked, unknown
+from hilum.core.progress import say
 from hilum.data.cells import to_csv
 from hilum.evaluate.metrics.names import higher_is_better, is_allowed
 from hilum.report.run import sweep_figures, sweep_page
-from hilum.train.folder import RunFolder, locked, metrics
-from hilum.train.progress import say
+from hilum.train.folder import SWEEP, RunFolder, locked, metrics
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
 
@@ -244,7 +244,7 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
     for one in plan:  # every recipe is checked before the first run begins
         recipe_of(grid, one.changes, one.repeat)
     groups = grid.groups()
-    write_text(out / "sweep.json", grid.model_dump_json(indent=1))
+    write_text(out / SWEEP, grid.model_dump_json(indent=1))
     if grid.search is not None:
         plan = list(_search(task, grid.search, out))
     rows, curves = [], {}

@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from helpers.trees import dicom, has_note, png, row, text
 from hilum.core.errors import DataError
@@ -143,6 +144,17 @@ def test_siim_covid_patients_come_from_headers_or_the_study(tmp_path: Path) -> N
     assert (row(catalog, "i9")["study"], row(catalog, "i9")["split"]) == ("s9", "test")
     assert np.isnan(row(catalog, "i9")["label_opacity"])
     assert has_note(catalog, "1 images have no patient id: each study is one patient")
+
+
+def test_uids_of_the_challenge_that_are_none_are_read_without_a_word(tmp_path: Path) -> None:
+    """pydicom's warnings, two a file, would quote values; here a warning is an error."""
+    text(tmp_path / "train_image_level.csv", COVID_IMAGES)
+    text(tmp_path / "train_study_level.csv", COVID_STUDIES)
+    file = tmp_path / "train/s1/r1/i1.dcm"
+    dicom(file, 1, patient_id="p")
+    uid = dcmread(file, specific_tags=["StudyInstanceUID"]).StudyInstanceUID.encode()
+    file.write_bytes(file.read_bytes().replace(uid, b"5776db0cec75".ljust(len(uid), b"f")))
+    assert row(load("siim-covid", tmp_path), "i1")["patient"] == "p"
 
 
 def test_siim_covid_damaged_box_list_names_its_image(tmp_path: Path) -> None:

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pydicom
 import pytest
 
 from helpers.live import PASSWORD
+from helpers.page import answer, drop, dropped
 from hilum.dicom.stored import open_stored
 
 pytestmark = pytest.mark.slow
 Open = Callable[..., Any]
-DROP = """([name, data]) => {
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name));
-  document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true}));
-}"""
-
-
-def drop(page: Any, data: bytes, name: str = "image.dcm") -> None:
-    page.wait_for_selector("#sample")
-    page.evaluate(DROP, [name, base64.b64encode(data).decode()])
-
-
-def dropped(page: Any, data: bytes) -> str:
-    """The id of an image that was dropped and analysed, with its pixels on the screen."""
-    drop(page, data)
-    page.wait_for_selector(".stage[data-ready]")
-    page.wait_for_selector(".finding")
-    return str(page.url.rsplit("/", 1)[1])
-
-
-def answer(service: str, id: str) -> Any:
-    return httpx.get(f"{service}api/v1/images/{id}", auth=("anna", PASSWORD)).json()
 
 
 def with_spacing(data: bytes, row: float, column: float) -> bytes:

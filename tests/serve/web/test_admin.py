@@ -115,3 +115,20 @@ def test_the_audit_trail_is_verified_and_a_changed_entry_is_told(
     broken = client.post(f"{API}/audit/verify", auth=ADA).json()
     assert (broken["whole"], broken["head"]) == (False, None)
     assert "audit entry 1" in broken["problem"]
+
+
+def test_all_dead_letters_of_a_destination_are_sent_again_at_once(
+    client: TestClient, parts: Parts
+) -> None:
+    for number in range(3):
+        parts.receive(radiograph_file(f"1.2.{number}"), origin="c-store", sender="CR1")
+    parts.work()
+    with parts.records.write() as session:
+        session.execute(update(Delivery).values(state="dead"))
+    assert client.post(f"{API}/destinations/pacs/retry", auth=ANNA).status_code == 403
+    assert client.post(f"{API}/destinations/none/retry", auth=ADA).status_code == 404
+    answer = client.post(f"{API}/destinations/pacs/retry", auth=ADA)
+    assert (answer.status_code, answer.json()) == (202, {"deliveries": 3})
+    (pacs,) = client.get(API, auth=ADA).json()["destinations"]
+    assert pacs["deliveries"] == {"waiting": 3, "delivered": 0, "dead": 0}
+    assert parts.queue.claim("sender", ["deliver"]) is not None  # now, not when it was due

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from fastapi.exceptions import HTTPException
 from fastapi.testclient import TestClient
 
 from helpers.service import Parts, radiograph_file
+from helpers.waiting import until
+from hilum.core.turns import Busy
+from hilum.serve.logs import configure
+from hilum.serve.web import auth
 from hilum.serve.web.app import create_app
+from hilum.serve.web.auth import HASHED, LINE, Auth
 
 BASE, API = "http://127.0.0.1:8080", "/api/v1"
 CANARY = "Zyzzyva"
-HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
+HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+HASH = HASHER.hash("right")
 USERS = {"anna": {"role": "reader", "password": HASH}, "ada": {"role": "admin", "password": HASH}}
 
 
@@ -149,3 +158,97 @@ def test_no_identifier_leaves_by_logs_metrics_or_errors(
     ]
     assert all(CANARY not in text for text in said)
     assert CANARY in client.get(f"{API}/images/{id}").text  # a reader sees the name
+
+
+def test_a_password_that_is_changed_in_the_configuration_ends_its_sessions(
+    client: TestClient, parts: Parts
+) -> None:
+    log_in(client)
+    cookies = dict(client.cookies)
+    users = USERS | {"anna": {"role": "reader", "password": HASHER.hash("right")}}  # other salt
+    again = Parts(parts.folder, web={"users": users})
+    with TestClient(create_app(again.service), base_url=BASE, cookies=cookies) as later:
+        assert later.get(f"{API}/session").status_code == 401
+        assert log_in(later) == 200
+    again.close()
+
+
+def test_a_hundred_who_log_in_at_once_keep_out_nobody_who_is_in(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each password takes 64 MiB and a thread: two at once, a dozen wait, the others are told."""
+    log_in(client)
+    go, hashing, most = threading.Event(), list[int](), list[int]()
+
+    def slow(_: str, password: str) -> bool:
+        hashing.append(1)
+        most.append(len(hashing))
+        assert go.wait(20)
+        hashing.pop()
+        return False
+
+    monkeypatch.setattr(auth, "_verified", slow)
+    gate: Auth = client.app.state.auth  # type: ignore[attr-defined]
+    monkeypatch.setattr(gate, "_count", lambda *_: None)
+    statuses: list[int] = []
+
+    def knock(number: int) -> None:
+        try:
+            gate.password_user(("anna", "ada", "nobody")[number % 3], "wrong")
+        except HTTPException as error:
+            statuses.append(error.status_code)
+        except Busy:
+            statuses.append(429)
+
+    with ThreadPoolExecutor(100) as threads:
+        for number in range(100):
+            threads.submit(knock, number)
+        until(lambda: len(statuses) == 100 - HASHED - LINE and len(hashing) == HASHED, go)
+        assert client.get(f"{API}/session").status_code == 200
+        go.set()
+    assert (max(most), statuses.count(429), statuses.count(401)) == (HASHED, 86, 14)
+
+
+def test_wrong_passwords_of_the_future_do_not_lock_anybody_out(
+    client: TestClient, parts: Parts
+) -> None:
+    for _ in range(11):
+        log_in(client, password="wrong")  # noqa: S106
+    assert log_in(client) == 429
+    parts.clock.now -= 3600  # the clock was wrong
+    assert log_in(client) == 200
+
+
+def test_a_failed_log_in_is_in_the_log_and_in_the_trail_with_its_address(
+    client: TestClient, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    log_in(client, password="wrong")  # noqa: S106
+    assert "a log-in from testclient failed" in caplog.text
+    assert "anna" not in caplog.text
+    assert 'NetworkAccessPointID="testclient"' in [*parts.service.audit.messages()][-1]
+
+
+def test_the_words_of_an_exception_are_in_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Uvicorn prints what an application raises, and threads print what ends them."""
+
+    def breaks() -> None:
+        raise ValueError(CANARY)
+
+    root, hook, level = logging.getLogger(), threading.excepthook, logging.getLogger("hilum").level
+    before = root.handlers[:]
+    try:
+        configure("debug")
+        try:
+            breaks()
+        except ValueError:
+            logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+        thread = threading.Thread(target=breaks, name="sender-0")
+        thread.start()
+        thread.join()
+    finally:
+        root.handlers[:], threading.excepthook = before, hook
+        logging.getLogger("hilum").setLevel(level)
+    said = capsys.readouterr().err
+    assert CANARY not in said
+    assert said.count("ValueError at test_auth.py:") == 2
+    assert "thread sender-0 ended" in said

@@ -6,6 +6,7 @@ import io
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,11 +16,15 @@ from fastapi.testclient import TestClient
 from helpers.service import Parts, radiograph_file, toy_pipeline
 from hilum import load_pipeline
 from hilum.core.labels import VOCABULARY
+from hilum.core.turns import Busy
+from hilum.dicom.guard import Guard
 from hilum.dicom.stored import open_stored
 from hilum.serve import explaining
 from hilum.serve.store import StoreUnavailable
 from hilum.serve.web import images
 from hilum.serve.web.app import create_app
+from hilum.serve.work import CHECK
+from hilum.serve.worker import Worker
 
 BASE = "http://127.0.0.1:8080"
 
@@ -147,6 +152,30 @@ def test_the_worklist_filters_sorts_and_pages(client: TestClient, parts: Parts) 
     assert client.get(f"{API}/images?state=failed").json()["total"] == 0
 
 
+def test_an_image_that_is_kept_only_is_told_from_one_that_waits(
+    tmp_path: Path,
+) -> None:
+    rules = [{"modality": "CR"}, {"analyse": False}]
+    parts = Parts(tmp_path, rules=rules)
+    with closing(parts), TestClient(create_app(parts.service), base_url=BASE) as client:
+
+        def planned() -> dict[str, tuple[str, bool]]:
+            rows = client.get(f"{API}/images").json()["items"]
+            for row in rows:
+                assert client.get(f"{API}/images/{row['id']}").json()["planned"] == row["planned"]
+            return {row["modality"]: (row["state"], row["planned"]) for row in rows}
+
+        for number, modality in enumerate(("CR", "DX")):
+            upload(client, radiograph_file(f"1.2.{number}", Modality=modality))
+        assert planned() == {None: ("received", True)}
+        service = parts.service
+        for _ in range(2):
+            assert Worker(service, (CHECK,), "test").once()
+        assert planned() == {"CR": ("checked", True), "DX": ("checked", False)}
+        parts.work()
+        assert planned() == {"CR": ("analysed", False), "DX": ("checked", False)}
+
+
 def test_the_priority_changes(client: TestClient) -> None:
     id = upload(client, radiograph_file())["images"][0]["id"]
     assert client.patch(f"{API}/images/{id}", json={"priority": "stat"}).status_code == 200
@@ -219,3 +248,38 @@ def test_a_network_that_is_too_slow_for_a_heat_map_is_named_and_may_be_asked_aga
     answer = client.get(f"{API}/images/{id}/heatmap")
     assert (answer.status_code, "too slow" in answer.json()["detail"]) == (409, True)
     assert not client.post(f"{API}/images/{id}/heatmap").json()["duplicate"]
+
+
+def test_a_reader_who_asks_for_too_much_at_once_is_told_to_wait(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = upload(client, radiograph_file())["images"][0]["id"]
+    askers: list[str | None] = []
+
+    def busy(guard: Guard, *of: Any) -> None:
+        askers.append(of[-1])
+        raise Busy("too much")
+
+    monkeypatch.setattr(Guard, "ask", busy)
+    for what in (f"{API}/images/{id}/pixels", f"{API}/images/{id}/picture?width=48"):
+        answer = client.get(what)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+    monkeypatch.undo()
+    assert askers == ["local", "local"]
+    assert client.get(f"{API}/images/{id}/pixels").status_code == 200  # not kept as a refusal
+
+
+def test_images_of_a_sender_beyond_its_line_are_not_taken_and_those_of_others_are(
+    tmp_path: Path,
+) -> None:
+    parts = Parts(tmp_path, waiting=2)
+    with closing(parts), TestClient(create_app(parts.service), base_url=BASE) as client:
+        for number in range(2):
+            upload(client, radiograph_file(f"1.2.{number}"))
+        more = {"files": ("a.dcm", radiograph_file("1.2.3"))}
+        answer = client.post(f"{API}/images", files=more)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+        assert "2 images of this sender wait" in answer.json()["detail"]
+        parts.receive(radiograph_file("1.2.3"), origin="c-store", sender="CR1")
+        parts.work()
+        assert client.post(f"{API}/images", files=more).status_code == 202

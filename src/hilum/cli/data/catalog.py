@@ -39,6 +39,8 @@ def catalog(
     Example: hilum data catalog coco/ --set coco --rename Pneumonia=opacity --out coco.parquet
     """
     from hilum.cli.common import print_json
+    from hilum.data.split import person
+    from hilum.data.tally import in_words, tally
 
     content = open_source(source, set_name, option, split=split, root=root, part=part)
     for column in known:
@@ -48,12 +50,17 @@ def catalog(
     content.save(out)
     problems = table_problems(content, told=not as_json)
     parts = {name or "no part": len(part) for name, part in content.parts()}
+    patients = content.table["patient"].map(person).nunique()
     if as_json:
-        summary = {"images": len(content), "parts": parts, "problems": problems, "out": str(out)}
+        summary = {"images": len(content), "patients": patients, "parts": parts}
+        summary |= {"known": tally(content), "problems": problems, "out": str(out)}
         print_json(summary | ledger(content))
         return
+    for line in in_words(content):
+        typer.echo(line)
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
-    typer.echo(f"{len(content)} images ({text}): {out}")
+    text = "in no part yet" if [*parts] == ["no part"] else text
+    typer.echo(f"{len(content)} images of {patients} patients ({text}): {out}")
 
 
 def _renamed(catalog: Catalog, words: list[str]) -> Catalog:

@@ -9,6 +9,8 @@ import typer
 from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
 
+WRITTEN = ("index.html", "problems.csv", "left_out.csv", "cleaned.parquet", "files.jsonl")
+
 
 def check(
     source: Path = options.SOURCE,
@@ -31,6 +33,7 @@ def check(
     """
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
+    from hilum.core.folders import claimed
     from hilum.data.cells import to_csv
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
@@ -45,26 +48,35 @@ def check(
         pipeline = LoadedPipeline(Pipeline.load(None))
         _ = pipeline.gates  # opened before threads ask
         looks = Gate(check=pipeline.check_pixels, fingerprint=pipeline.fingerprint)
-    memory = out / "files.jsonl"
-    facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
-    report = findings.check(catalog, tracked(facts, "reading", total))
-    write_text(out / "problems.csv", to_csv(report.problems))
-    html = check_page(
-        catalog,
-        report.problems,
-        report.counts(),
-        remedies=findings.REMEDIES,
-        read=len(report.facts),
-    )
-    write_text(out / "index.html", html)
-    if fix:
-        report.cleaned().save(out / "cleaned.parquet")
-        write_text(out / "left_out.csv", to_csv(report.left_out()))
+    with claimed(out, "check", names=WRITTEN):
+        memory = out / "files.jsonl"
+        facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
+        report = findings.check(catalog, tracked(facts, "reading", total))
+        write_text(out / "problems.csv", to_csv(report.problems))
+        html = check_page(
+            catalog,
+            report.problems,
+            report.counts(),
+            remedies=findings.REMEDIES,
+            read=len(report.facts),
+        )
+        write_text(out / "index.html", html)
+        cleaned = report.cleaned() if fix else None
+        if cleaned is not None:
+            cleaned.save(out / "cleaned.parquet")
+            write_text(out / "left_out.csv", to_csv(report.left_out()))
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:
         for code, count in report.counts().items():
             typer.echo(f"{count:7d}  {code}  ({findings.REMEDIES[code]})")
         typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / 'index.html'}")
+        if cleaned is not None:
+            typer.echo(
+                f"{len(cleaned)} images that can be used: {out / 'cleaned.parquet'}; "
+                f"{len(catalog) - len(cleaned)} left out: {out / 'left_out.csv'}"
+            )
+        elif not report.left_out().empty:
+            typer.echo("with --fix: the images that can be used, as a catalog")
     if len(report.problems) or catalog.skips:
         raise typer.Exit(SOME_REFUSED)

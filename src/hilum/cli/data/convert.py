@@ -110,7 +110,8 @@ def _annotations(
 ) -> _Written:
     from hilum.data.convert import convert as write
 
-    written = write(catalog, form, out, mask, from_boxes=from_boxes)
+    with common.progress("writing"):
+        written = write(catalog, form, out, mask, from_boxes=from_boxes)
     return _Written(
         catalog=catalog,
         counts={"images": written.images, "left_out": written.left_out},

@@ -26,19 +26,21 @@ def explore(
     """
     from hilum.cli.common import print_json, progress
     from hilum.core.files import write_bytes, write_text
+    from hilum.core.folders import claimed
     from hilum.data.explore.explore import NO_FILES, Summary, read_files, sampled
     from hilum.data.explore.figures import plots
     from hilum.report.explore import explore_page
 
     catalog = open_source(source, set_name, option)
-    with progress("reading and drawing"):
-        facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
-        summary = Summary(catalog, facts)
-        figures = list(plots(summary))
-        content = explore_page(summary, figures, samples if files else 0, seed)
-    for figure in figures:
-        write_bytes(out / "figures" / f"{figure.name}.png", figure.png)
-    write_text(out / "index.html", content)
+    with claimed(out, "explore", names=("index.html", "figures")):
+        with progress("reading and drawing"):
+            facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES
+            summary = Summary(catalog, facts)
+            figures = list(plots(summary))
+            content = explore_page(summary, figures, samples if files else 0, seed)
+        for figure in figures:
+            write_bytes(out / "figures" / f"{figure.name}.png", figure.png)
+        write_text(out / "index.html", content)
     if as_json:
         print_json(
             {

@@ -28,7 +28,7 @@ def fetch(
     """
     import sys
 
-    from hilum.cli.common import print_json
+    from hilum.cli.common import print_json, progress
     from hilum.core.errors import ConfigError
     from hilum.data.download import fetch as fetching
     from hilum.data.download import licences
@@ -41,7 +41,8 @@ def fetch(
         if not accept_licence and not (asked and typer.confirm("Accept?", err=True)):
             raise ConfigError("the terms were not accepted: read them, then --accept-licence")
         licences.accept(name, terms)
-    done = fetching.fetch(name, out)
+    with progress("fetching"):
+        done = fetching.fetch(name, out)
     if as_json:
         print_json({"files": done.files, "bytes": done.bytes, "downloaded": done.downloaded})
         return

@@ -29,7 +29,7 @@ def pseudo_label(
 
     Example: hilum data pseudo-label new.parquet predicted/findings.json --out pseudo.parquet
     """
-    from hilum.cli.common import print_json
+    from hilum.cli.common import print_json, progress
     from hilum.core.extras import require
 
     require("eval")
@@ -38,9 +38,10 @@ def pseudo_label(
 
     sure = Sure(present=present, absent=absent, box=box)
     catalog = open_source(source, set_name, option)
-    made = pseudo_labelled(catalog, read_predictions(predictions), finding, sure)
-    made.need_files()
-    made.save(out)
+    with progress("labelling"):
+        made = pseudo_labelled(catalog, read_predictions(predictions), finding, sure)
+        made.need_files()
+        made.save(out)
     if as_json:
         print_json({"images": len(made), "out": str(out)} | ledger(made))
         return

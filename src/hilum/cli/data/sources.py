@@ -35,11 +35,13 @@ def open_source(
         ConfigError: options that make no sense, or there is no such part.
         DataError: as `load`, `open_catalog` and `Split.apply`.
     """
+    from hilum.cli.common import progress
     from hilum.data.split import split_of
 
-    catalog = _open(source, set_name, options, root)
-    if split is not None:
-        catalog = split_of(split, catalog).apply(catalog)
+    with progress("reading the set"):
+        catalog = _open(source, set_name, options, root)
+        if split is not None:
+            catalog = split_of(split, catalog).apply(catalog)
     if part:
         catalog = _part(catalog, part)
     for note in catalog.notes:

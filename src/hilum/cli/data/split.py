@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
+
+if TYPE_CHECKING:
+    from hilum.data import Catalog
 
 
 def split(
@@ -19,13 +22,17 @@ def split(
     fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
     folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
     seed: int = options.SEED,
-    stratify: str = typer.Option("", help="Beside the classes: age, sex, view (commas)."),
+    stratify: str = typer.Option(
+        "", help="Beside the labels, which are balanced anyway: age, sex, view."
+    ),
     sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
     pictures: bool = typer.Option(True, help="Read every picture; equal ones stay together."),
     workers: int = options.READERS,
     as_json: bool = options.JSON,
 ) -> None:
     """Split a data set by patient; refuses to tear a patient apart or to overwrite.
+
+    Run again, it goes on with the comparison of pictures.
 
     Example: hilum data split rsna/ --set rsna --out split.json --folds 5 --stratify age,sex
     """
@@ -37,17 +44,19 @@ def split(
     catalog = splitting.known(open_source(source, set_name, option))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
+    memory = out.with_name(f".{out.stem}.pictures.jsonl")  # of a run that is broken off
     shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)
     keys, left = None, list[str]()
     if pictures and (catalog.table["path"] != "").any():
         with common.progress("comparing pictures", len(catalog)) as advance:
-            catalog, keys, left = compared(catalog, workers or common.cores(), advance)
+            catalog, keys, left = compared(catalog, memory, workers or common.cores(), advance)
     parts = (
         splitting.folds(catalog, folds, seed, stratify=strata, pictures=keys)
         if folds
         else splitting.hold_out(catalog, shares, seed, stratify=strata, pictures=keys)
     )
     parts.save(out)
+    memory.unlink(missing_ok=True)
     proof = parts.proof(catalog)
     if as_json:
         common.print_json(proof | {"left_out": left} | ledger(catalog))
@@ -57,13 +66,17 @@ def split(
     withheld = catalog.skips.get("withheld", 0)
     if withheld:
         typer.echo(f"{withheld} test images without truth are in no part.")
-    _tell(proof)
+    _tell(proof, dict(parts.apply(catalog).parts()))
     typer.echo(f"Written: {out}")
 
 
-def _tell(proof: dict[str, Any]) -> None:
+def _tell(proof: dict[str, Any], own: dict[str, Catalog]) -> None:
+    from hilum.data.tally import in_words
+
     for part, images in proof["images"].items():
-        typer.echo(f"{part}: {images} images, {proof['patients'][part]} patients")
+        known = "; ".join(in_words(own[part]))
+        text = f"{part}: {images} images, {proof['patients'][part]} patients"
+        typer.echo(f"{text}; {known}" if known else text)
     count, same = proof["pictures_compared"], proof["pictures_that_stand_twice"]
     compared = f"none of {count} compared ({same} stand twice)" if count else "not compared"
     typer.echo(f"Patients in two parts: {sum(proof['patients_in_both'].values()) or 'none'}.")

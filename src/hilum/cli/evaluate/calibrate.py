@@ -42,15 +42,16 @@ def calibrate(
     from hilum.evaluate.thresholds.bundle import Aims, calibrate_bundle
     from hilum.fuse import combine_by
 
-    result = calibrate_bundle(
-        open_bundle(bundle),
-        open_catalog(catalog),
-        read_predictions(predictions),
-        split=split,
-        aims=Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
-        combine=combine_by(study),
-        out=out,
-    )
+    with common.progress("choosing and calibrating"):
+        result = calibrate_bundle(
+            open_bundle(bundle),
+            open_catalog(catalog),
+            read_predictions(predictions),
+            split=split,
+            aims=Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
+            combine=combine_by(study),
+            out=out,
+        )
     new = result.bundle
     if as_json:
         common.print_json(

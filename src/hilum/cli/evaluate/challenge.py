@@ -39,7 +39,8 @@ def challenge(
     require("eval")
     from hilum.evaluate.challenges.scores import score_submission
 
-    values = score_submission(name.value, truth, submission)
+    with common.progress("scoring"):
+        values = score_submission(name.value, truth, submission)
     if as_json:
         common.print_json({key: _plain(value) for key, value in values.items()})
         return

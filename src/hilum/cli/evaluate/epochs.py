@@ -32,19 +32,21 @@ def epochs(
 
     require("eval")
     from hilum.core.files import write_text
+    from hilum.core.folders import claimed
     from hilum.evaluate.epochs import best_of, read_epochs, run_grids
     from hilum.fuse import keep_best
     from hilum.report.curves import epoch_figures
 
-    kept = read_epochs(run, label)
-    grids = run_grids(
-        kept, lambda b, s, iou: keep_best(b, s, iou=iou), metric=metric, nms=nms, score=score
-    )
-    drawn = [figure.save(out) for figure in epoch_figures(grids, nms=nms, score=score)]
-    document = {"run": run.name, "images": len(kept.truth), "nms": nms, "score": score} | {
-        f"{grid.rows[0]}_by_epoch": grid.to_json() | {"best": best_of(grid)} for grid in grids
-    }
-    write_text(out / "epochs.json", json.dumps(document, indent=1))
+    with claimed(out, "epochs", names=("*.png", "epochs.json")), common.progress("evaluating"):
+        kept = read_epochs(run, label)
+        grids = run_grids(
+            kept, lambda b, s, iou: keep_best(b, s, iou=iou), metric=metric, nms=nms, score=score
+        )
+        drawn = [figure.save(out) for figure in epoch_figures(grids, nms=nms, score=score)]
+        document = {"run": run.name, "images": len(kept.truth), "nms": nms, "score": score} | {
+            f"{grid.rows[0]}_by_epoch": grid.to_json() | {"best": best_of(grid)} for grid in grids
+        }
+        write_text(out / "epochs.json", json.dumps(document, indent=1))
     if as_json:
         common.print_json(document)
         return

@@ -89,14 +89,15 @@ def report(
         compare=compare,
         repeats=repeats,
     )
-    whole = open_catalog(catalog)
-    evaluated = evaluate_models(whole, predictions, settings, combine_by(study))
-    grids = epoch_grids(
-        whole, parse_epochs(epoch), settings, lambda b, s, iou: keep_best(b, s, iou=iou)
-    )
-    document = write_report(
-        out, evaluated, settings=settings, epochs=grids, gallery=gallery, plots=plots
-    )
+    with common.progress("evaluating"):
+        whole = open_catalog(catalog)
+        evaluated = evaluate_models(whole, predictions, settings, combine_by(study))
+        grids = epoch_grids(
+            whole, parse_epochs(epoch), settings, lambda b, s, iou: keep_best(b, s, iou=iou)
+        )
+        document = write_report(
+            out, evaluated, settings=settings, epochs=grids, gallery=gallery, plots=plots
+        )
     if as_json:
         common.print_json(document)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from hilum.core.documents import parse_foreign_json, read_document
 from hilum.core.errors import DataError
 from hilum.core.geometry import FARTHEST_PX
 from hilum.core.orientation import turn
-from hilum.data.adapters import sidecar
+from hilum.data.adapters import sidecar, user_table
 from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
-from hilum.data.adapters.match import Files, file_ids, match, of_split, stem
+from hilum.data.adapters.match import Files, file_ids, match, need_one, of_split, stem
 from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import age_years, patients, split_of, text_of
@@ -43,7 +43,13 @@ class _File:
     annotated: bool  # whether an image without a box has none
 
 
-def load(path: Path, annotations: str | None = None) -> Catalog:
+def load(
+    path: Path,
+    annotations: str | None = None,
+    table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    unknown: str = "",
+) -> Catalog:
     """A directory with one or more COCO files (at its top or in annotations/) and the images.
 
     Every image of a file counts as annotated, so "no box" means none; but a test file without any
@@ -55,6 +61,8 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
 
     Args:
         annotations: one file, relative to the directory, instead of all.
+        table, columns, unknown: a table of patients, sex, labels and the like beside it, as of the
+            reader of folders; of boxes and masks it says nothing.
 
     Raises:
         DataError: no JSON, one that is not COCO, an id or name that stands for two images, an
@@ -62,22 +70,23 @@ def load(path: Path, annotations: str | None = None) -> Catalog:
     """
     source = Source("coco", path)
     files = [_read(file, source) for file in _files(source, annotations)]
-    table, whose = _images(files, source)
+    images, whose = _images(files, source)
     boxes = pd.concat([f.boxes for f in files], ignore_index=True)
     boxes["image_id"] = boxes.pop("key").map(whose)
     boxes.loc[_contradicted(boxes, source), list(CORNERS)] = np.nan
-    annotated = table.pop("annotated")
+    annotated = images.pop("annotated")
     crowds = boxes[boxes["crowd"]]
     single = boxes[~boxes["crowd"]]
-    table, drawn, frame = upright_boxes(table, single, annotated, source)
-    table = pd.concat([table, drawn, _labels(files, single, table, whose)], axis=1)
-    table = _with_crowds(table, crowds, source)
-    table = pd.concat([table, _masks(boxes, table[annotated], frame.turns, source)], axis=1)
-    for column in (c for c in table if str(c).startswith("mask_")):
-        table.loc[frame.unclear, column] = None
-    table = sidecar.fill(table, table.pop("name"), source)
-    table["patient"] = patients(table, source)
-    return source.catalog(table)
+    images, drawn, frame = upright_boxes(images, single, annotated, source)
+    images = pd.concat([images, drawn, _labels(files, single, images, whose)], axis=1)
+    images = _with_crowds(images, crowds, source)
+    images = pd.concat([images, _masks(boxes, images[annotated], frame.turns, source)], axis=1)
+    for column in (c for c in images if str(c).startswith("mask_")):
+        images.loc[frame.unclear, column] = None
+    images = sidecar.fill(images, images.pop("name"), source)
+    images = user_table.beside(images, table, columns, unknown, source)
+    images["patient"] = patients(images, source)
+    return source.catalog(images)
 
 
 def _files(source: Source, annotations: str | None) -> list[Path]:
@@ -241,6 +250,7 @@ def _images(
     whose = dict(zip(entries["key"], entries["image_id"], strict=True))
     rows = _joined(entries, source).assign(name=lambda t: t["file_name"])
     lost = rows.loc[rows["path"] == "", "file_name"]
+    need_one(lost.tolist(), len(rows), paths, source)
     text = "images of the annotations have no file"
     source.skip("no-file", len(lost), text, next(iter(lost), ""))
     taken = set(rows["path"])

@@ -7,6 +7,7 @@ picture that its EXIF data turns is the one it is shown in, as everywhere in hil
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from PIL import Image, UnidentifiedImageError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from hilum.core.progress import counted
 from hilum.data.adapters.source import IMAGES, Source
 from hilum.data.adapters.values import age_years
 from hilum.data.references import archive_and_member
+from hilum.dicom.header import quiet
 from hilum.dicom.raster import shown_size
 
 TEXT = {
@@ -46,17 +49,25 @@ DAMAGE = (
 )
 
 
-def read_headers(paths: pd.Series[str], source: Source) -> pd.DataFrame:
+def read_headers(
+    paths: pd.Series[str], source: Source, keywords: Sequence[str] = ()
+) -> pd.DataFrame:
     """What each file says: columns of `TEXT` and `SIZES`, age and turned (EXIF), NaN or None where
-    it does not; one row a path, "" has none."""
+    it does not; one row a path, "" has none.
+
+    Args:
+        keywords: further elements, a column each, "" where a file does not say.
+    """
     with _Opener(source.root) as opener:
-        read = [_header(opener, path) if path else {} for path in paths]
+        each = counted(paths, "reading headers", len(paths))
+        read = [_header(opener, path, keywords) if path else {} for path in each]
     broken = [p for p, r in zip(paths, read, strict=True) if r is None]
     first = next(iter(broken), "")
     source.skip("header-unread", len(broken), "files have no readable header", first)
-    columns = [*TEXT, *SIZES, "age", "turned"]
+    columns = [*TEXT, *SIZES, "age", "turned", *keywords]
     out = pd.DataFrame([r or {} for r in read], index=paths.index, columns=columns)
-    return out.astype(dict.fromkeys(TEXT, object))
+    out = out.fillna(dict.fromkeys(keywords, ""))
+    return out.astype(dict.fromkeys([*TEXT, *keywords], object))
 
 
 def add_headers(table: pd.DataFrame, source: Source) -> pd.DataFrame:
@@ -105,21 +116,23 @@ class _Opener:
         return BytesIO(self.archives[name].read(member))
 
 
-def _header(opener: _Opener, reference: str) -> dict[str, Any] | None:
+def _header(opener: _Opener, reference: str, keywords: Sequence[str] = ()) -> dict[str, Any] | None:
     picture = reference.lower().endswith(IMAGES)
     try:
         file = opener.open(reference)
-        return _picture(file) if picture else _dicom(file)
+        with quiet():  # pydicom's warnings quote values, which may be names
+            return _picture(file) if picture else _dicom(file, keywords)
     except DAMAGE:
         return None
 
 
-def _dicom(file: Path | BytesIO) -> dict[str, Any] | None:
-    tags = [*TEXT.values(), *SIZES.values(), "PatientAge"]
+def _dicom(file: Path | BytesIO, keywords: Sequence[str] = ()) -> dict[str, Any] | None:
+    tags = [*TEXT.values(), *SIZES.values(), "PatientAge", *keywords]
     d = dcmread(file, stop_before_pixels=True, specific_tags=tags)
     out: dict[str, Any] = {c: str(d.get(k, "") or "").strip() for c, k in TEXT.items()}
     out.update({c: int(d.get(k, 0) or 0) for c, k in SIZES.items()})
     out["age"] = age_years(str(d.get("PatientAge", "") or ""))
+    out |= {k: str(d.get(k, "") or "").strip() for k in keywords}
     return out if out["width"] and out["height"] else None
 
 

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import ne
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 
@@ -80,7 +81,7 @@ class Files:
         """
         if name in self.paths:
             return name, True
-        for spelling in dict.fromkeys((name, _plain(name))):
+        for spelling in dict.fromkeys((name, _plain(name), before_upload(name))):
             ranks = {p: r for p in self._candidates(spelling) if (r := _rank(spelling, p))}
             if ranks:
                 chosen = self._best(ranks, spelling, wanted)
@@ -155,6 +156,13 @@ def _plain(name: str) -> str:
     return "/".join(parts)
 
 
+def before_upload(name: str) -> str:
+    """A name as it was before Label Studio took the file: 1a2b3c4d-a.png, ?d=b%2Fa.png."""
+    plain = _plain(unquote(name.rpartition("?d=")[2]))
+    folder, slash, own = plain.rpartition("/")
+    return folder + slash + re.sub(r"^[0-9a-f]{8}-(?=.)", "", own)
+
+
 def _parts(name: str) -> list[str]:
     return unicodedata.normalize("NFC", inner(name)).split("/")
 
@@ -210,6 +218,15 @@ def _id(name: str) -> list[int]:
     """The number that a name is, if it is one."""
     number = re.fullmatch(r"(\d{1,30})(\.0+)?", name.strip(), re.ASCII)
     return [int(number[1])] if number else []
+
+
+def need_one(lost: Sequence[str], count: int, paths: Sequence[str], source: Source) -> None:
+    """Raises DataError where files are there, and none of `count` names means one."""
+    if paths and lost and len(lost) == count:
+        raise DataError(
+            f"set {source.name!r}: no image of the annotations has a file: {lost[0]!r} is none of "
+            f"{len(paths)} like {paths[0]!r}; are they the files that were annotated?"
+        )
 
 
 def unshared(names: Sequence[str], paths: Sequence[str], source: Source) -> None:

@@ -6,6 +6,7 @@ like classes or masks and was not asked for is said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -18,6 +19,7 @@ from hilum.data.references import inner
 
 MOST_CLASSES = 30  # more folders than these are rather patients or studies
 MASK_FOLDERS = frozenset(("mask", "masks", "segmentation", "segmentations"))
+STAR = "*"
 MASK_ENDINGS = ("_mask", "-mask", "_seg")  # of a mask's name beyond its image's
 
 
@@ -48,41 +50,55 @@ def labels(paths: Sequence[str], source: Source) -> pd.DataFrame:
 
 
 def masks(
-    folders: Mapping[str, str], everything: Iterable[str], kinds: tuple[str, ...], source: Source
+    places: Mapping[str, str],
+    everything: Iterable[str],
+    kinds: tuple[str, ...],
+    source: Source,
+    without_is_empty: bool = False,
 ) -> tuple[pd.DataFrame, set[str]]:
-    """path and mask_<name> of images whose masks lie in a folder under the images' names.
+    """path and mask_<name> of images whose masks lie in a folder under the images' names, or beside
+    the images under a name of their own.
 
     Args:
-        folders: mask -> its folder, anywhere in the tree: masks/a.png, train/masks/a_mask.png.
+        places: mask -> its folder, anywhere in the tree: masks/a.png, train/masks/a_mask.png; or,
+            with a star for the image's name, what it is called in the image's folder: *_mask.
         everything: all paths of the set.
         kinds: suffixes that masks may have.
+        without_is_empty: an image without a mask has nothing drawn; else it is unknown.
 
     Raises:
         DataError: a folder without masks, none of which is an image's, or two masks of one image.
     """
     files = [p for p in everything if p.lower().endswith(kinds)]
-    placed = {p: n for n, f in folders.items() for p in files if _folder_in(f, p)}
+    placed = {p: n for n, place in places.items() for p in files if _is_mask(place, p)}
     images = Files([p for p in files if p not in placed], source.root)
     beside = sorted({f for p in images.paths for f in _folders(p) if f.lower() in NEUTRAL})
     out = pd.DataFrame({"path": sorted(images.paths)})
-    for name, folder in folders.items():
+    for name, place in places.items():
         own = [p for p, n in placed.items() if n == name]
         found = [""] * len(own)
-        for place in ("", *beside):  # Train/COVID/masks/a.png is of Train/COVID/images/a.png
-            tried = match([_image_of(p, folder, place) for p in own], images)
+        for folder in ("", *beside):  # Train/COVID/masks/a.png is of Train/COVID/images/a.png
+            tried = match([_image_of(p, place, folder) for p in own], images)
             found = [before or now for before, now in zip(found, tried, strict=True)]
         lost = [p for p, image in zip(own, found, strict=True) if not image]
         if len(lost) == len(own):
             raise DataError(
-                f"set 'folder': masks.{name}={folder}: {len(own)} masks in folders of that name, "
-                f"none of an image{f' (first: {lost[0]})' if lost else ''}; needed: files that "
-                f"are named as the images are, or so and {', '.join(MASK_ENDINGS)}"
+                f"set 'folder': masks.{name}={place}: {len(own)} masks in folders of that name, "
+                f"none of an image{f' (first: {lost[0]})' if lost else ''}; needed: a folder whose "
+                f"files are named as the images are, or so and {', '.join(MASK_ENDINGS)}; or, of "
+                f"masks beside their images, their names with a star: masks.{name}=*_mask"
             )
         text = f"masks of {name} have no image"
         source.skip("annotation-lost", len(lost), text, next(iter(lost), ""))
         of = _one_each(own, found)
         out[f"mask_{name}"] = out["path"].map(of)
-        source.note(len(out) - len(of), f"images have no mask of {name}: unknown")
+        text = f"images have no mask of {name}: "
+        if without_is_empty:
+            out[f"mask_{name}"] = out[f"mask_{name}"].fillna("")
+            source.note(len(out) - len(of), text + "nothing drawn (no_mask=empty)")
+        else:
+            text += "unknown; if that means that nothing is there: --option no_mask=empty"
+            source.note(len(out) - len(of), text)
     return out, set(placed)
 
 
@@ -92,6 +108,12 @@ def hint(paths: Sequence[str], source: Source) -> None:
         count = sum(folder in _folders(p) for p in paths)
         text = f"images lie in {folder!r} and are taken for radiographs"
         source.note(count, f"{text}; if they are masks: --option masks.NAME={folder}")
+    stems = {stem(p) for p in paths}
+    for end in MASK_ENDINGS:
+        own = [s for s in sorted(stems) if s.endswith(end) and s.removesuffix(end) in stems]
+        text = f"images are named as others and {end}, and are taken for radiographs"
+        option = f"--option masks.NAME=*{end}"
+        source.note(len(own), f"{text} (first: {next(iter(own), '')!r}); if masks: {option}")
     names = sorted({*_classes(paths)} - {""} - NEUTRAL - MASK_FOLDERS)
     if 2 <= len(names) <= MOST_CLASSES and len(paths) > 2 * len(names):
         shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
@@ -117,14 +139,26 @@ def _says_no_class(folder: str) -> bool:
     return bool(split_of(folder)) or folder.lower() in NEUTRAL
 
 
-def _folder_in(folder: str, path: str) -> bool:
-    return f"/{folder.strip('/')}/" in f"/{inner(path)}"
+def _is_mask(place: str, path: str) -> bool:
+    if STAR in place:
+        return bool(_starred(place).fullmatch(stem(inner(path))))
+    return f"/{place.strip('/')}/" in f"/{inner(path)}"
 
 
-def _image_of(mask: str, folder: str, place: str) -> str:
+def _starred(place: str) -> re.Pattern[str]:
+    """Of *_mask: a path whose file is called so; what the star stands for is the group image."""
+    before, _, after = place.partition(STAR)
+    name = f"{re.escape(before)}(?P<image>[^/]+){re.escape(stem(after))}"
+    return re.compile(f"(?P<folders>.*/)?{name}")
+
+
+def _image_of(mask: str, place: str, folder: str) -> str:
     """What the image of a mask may be called: its path with another folder and no ending."""
-    instead = f"/{place}/" if place else "/"
-    name = stem(f"/{inner(mask)}".replace(f"/{folder.strip('/')}/", instead, 1).lstrip("/"))
+    if STAR in place:
+        found = _starred(place).fullmatch(stem(inner(mask)))
+        return (found["folders"] or "") + found["image"] if found else ""
+    instead = f"/{folder}/" if folder else "/"
+    name = stem(f"/{inner(mask)}".replace(f"/{place.strip('/')}/", instead, 1).lstrip("/"))
     return next((name.removesuffix(end) for end in MASK_ENDINGS if name.endswith(end)), name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,9 +10,9 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from hilum.core.errors import DataError
-from hilum.data.adapters import sidecar
+from hilum.data.adapters import sidecar, user_table
 from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
-from hilum.data.adapters.match import Files, file_ids, match, stem, unshared, within
+from hilum.data.adapters.match import Files, file_ids, match, need_one, stem, unshared, within
 from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.turned import upright_boxes
 from hilum.data.adapters.values import patients, split_of, text_of
@@ -22,13 +23,22 @@ CORNER_NAMES = ("xmin", "ymin", "xmax", "ymax")
 MARKS = ("1", "-1", "0")  # of a class in ImageSets/Main/CLASS_train.txt
 
 
-def load(path: Path) -> Catalog:
+def load(
+    path: Path,
+    table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    unknown: str = "",
+) -> Catalog:
     """A directory with Annotations/**/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt;
     without a folder of annotations each may stand beside its image.
 
     An annotation is of the image of its own name in its own folder, or of its <filename>, in
     <folder> where several have that name.
     VOC's pixel 1 … xmax becomes the edges xmin - 1 … xmax.
+
+    Args:
+        table, columns, unknown: a table of patients, sex, labels and the like beside it, as of the
+            reader of folders; of boxes and masks it says nothing.
 
     Raises:
         DataError: no annotation, one that is not VOC, one that may be of two images, or an image
@@ -44,24 +54,26 @@ def load(path: Path) -> Catalog:
             "beside the images"
         )
     parsed = [_parse(file, file.relative_to(folder).as_posix()) for file in files]
-    images = pd.DataFrame([image for image, _ in parsed])
-    table = _with_files(images, source)
-    table["split"] = _splits(path, table, source)
+    images = _with_files(pd.DataFrame([image for image, _ in parsed]), source)
+    images["split"] = _splits(path, images, source)
     boxes = pd.DataFrame(
         [box for _, own in parsed for box in own], columns=["name", "label", *CORNERS]
     )
-    boxes["image_id"] = boxes["name"].map(table.dropna(subset="name").set_index("name")["image_id"])
+    boxes["image_id"] = boxes["name"].map(
+        images.dropna(subset="name").set_index("name")["image_id"]
+    )
     zero = (boxes["x1"] == -1) | (boxes["y1"] == -1)
     text = "boxes begin at 0, VOC counts from 1: if this set counts from 0, all lie a pixel aside"
     source.note(int(zero.sum()), text)
-    annotated = table["name"].notna()
-    table, drawn, _ = upright_boxes(table, boxes, annotated, source)
+    annotated = images["name"].notna()
+    images, drawn, _ = upright_boxes(images, boxes, annotated, source)
     names = sorted(boxes["label"].unique())
-    labels = labels_of_boxes(boxes, table["image_id"], names, annotated)
-    table = pd.concat([table, drawn, labels], axis=1)
-    table = sidecar.fill(table, table.pop("name").fillna(table["path"]), source)
-    table["patient"] = patients(table, source)
-    return source.catalog(table)
+    labels = labels_of_boxes(boxes, images["image_id"], names, annotated)
+    images = pd.concat([images, drawn, labels], axis=1)
+    images = sidecar.fill(images, images.pop("name").fillna(images["path"]), source)
+    images = user_table.beside(images, table, columns, unknown, source)
+    images["patient"] = patients(images, source)
+    return source.catalog(images)
 
 
 def _parse(file: Path, place: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
@@ -132,6 +144,7 @@ def _with_files(images: pd.DataFrame, source: Source) -> pd.DataFrame:
     clash = own.isna() & out["image_id"].isin(own)
     out["image_id"] = out["image_id"].where(~clash, "Annotations/" + out["name"])
     lost = out.loc[out["path"] == "", "name"]
+    need_one(lost.tolist(), len(out), paths, source)
     source.skip("no-file", len(lost), "annotations have no image file", next(iter(lost), ""))
     extra = [p for p in paths if p not in set(out["path"])]
     text = "files have no annotation and are kept without labels"

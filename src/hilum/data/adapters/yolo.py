@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pandas as pd
 
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import DataError
-from hilum.data.adapters import headers, sidecar
+from hilum.data.adapters import headers, sidecar, user_table
 from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
-from hilum.data.adapters.match import file_ids, stem
+from hilum.data.adapters.match import before_upload, file_ids, need_one, stem
 from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.values import patients, split_of_path
 from hilum.data.catalog import Catalog
@@ -26,7 +26,12 @@ BEYOND = 1.5  # of the picture: no hasty hand draws so far outside
 NAN = float("nan")
 
 
-def load(path: Path) -> Catalog:
+def load(
+    path: Path,
+    table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    unknown: str = "",
+) -> Catalog:
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
     The folders may stand below those of the splits too (train/images); without any labels/ each
@@ -35,36 +40,41 @@ def load(path: Path) -> Catalog:
     files at all; both are noted. Without the picture, boxes have no size and stay unknown.
     Polygons become boxes and masks.
 
+    Args:
+        table, columns, unknown: a table of patients, sex, labels and the like beside it, as of the
+            reader of folders; of boxes and masks it says nothing.
+
     Raises:
         DataError: no class names, no labels folder, a damaged line, two pictures of one label
             file, or boxes that are no parts of the image.
     """
     source = Source("yolo", path)
     names = _names(source.require(*NAMES, *LISTS))
-    table = _pairs(source)
-    texts = table.pop("text")
-    facts = headers.read_headers(table["path"], source)
+    images = _pairs(source)
+    texts = images.pop("text")
+    facts = headers.read_headers(images["path"], source)
     turned = facts["turned"].fillna(1) != 1
     source.note(int(turned.sum()), "pictures are turned by EXIF: labels are of them as shown")
-    table = headers.fill(table, facts)
-    calls = table.pop("name")
-    sizes = sidecar.fill(table, calls, source)[["width", "height"]].fillna(0)
-    table[["width", "height"]] = sizes
+    images = headers.fill(images, facts)
+    calls = images.pop("name")
+    sizes = sidecar.fill(images, calls, source)[["width", "height"]].fillna(0)
+    images[["width", "height"]] = sizes
     rows = [
         (image, *box)
-        for image, text, (w, h) in zip(table["image_id"], texts, sizes.to_numpy(), strict=True)
+        for image, text, (w, h) in zip(images["image_id"], texts, sizes.to_numpy(), strict=True)
         if text and w and h
         for box in _boxes(path / text, names, w, h)
     ]
     boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "largest", "outline"])
     _check_parts(boxes, source)
-    annotated = _annotated(table, texts, source) & (sizes > 0).all(axis=1)
-    drawn = group_boxes(boxes, table["image_id"], source, annotated)
-    labels = labels_of_boxes(boxes, table["image_id"], names.values(), annotated)
-    table = pd.concat([table, drawn, labels, _masks(boxes, table, annotated)], axis=1)
-    table = sidecar.fill(table, calls, source)
-    table["patient"] = patients(table, source)
-    return source.catalog(table)
+    annotated = _annotated(images, texts, source) & (sizes > 0).all(axis=1)
+    drawn = group_boxes(boxes, images["image_id"], source, annotated)
+    labels = labels_of_boxes(boxes, images["image_id"], names.values(), annotated)
+    images = pd.concat([images, drawn, labels, _masks(boxes, images, annotated)], axis=1)
+    images = sidecar.fill(images, calls, source)
+    images = user_table.beside(images, table, columns, unknown, source)
+    images["patient"] = patients(images, source)
+    return source.catalog(images)
 
 
 def _pairs(source: Source) -> pd.DataFrame:
@@ -86,10 +96,10 @@ def _pairs(source: Source) -> pd.DataFrame:
             f"set 'yolo': {source.root} holds no folders images/ and labels/, and no label file "
             "beside a picture"
         )
-    there, owner = set(texts), dict[str, str]()
+    there, owner = {before_upload(t): t for t in texts} | {t: t for t in texts}, dict[str, str]()
     rows = []
     for image, own in zip(images, file_ids(images), strict=True):
-        text = by_path.get(image) or next((t for t in _label_files(image) if t in there), "")
+        text = by_path.get(image) or next(filter(None, map(there.get, _label_files(image))), "")
         if text and owner.setdefault(text, image) != image:
             raise DataError(
                 f"set 'yolo': label file {text!r} may be of {owner[text]!r} or {image!r}"
@@ -97,6 +107,7 @@ def _pairs(source: Source) -> pd.DataFrame:
         name = _name(text) if text else _name(next(_label_files(image)))
         rows.append((own, image, text, name, split_of_path(image)))
     lone = [t for t in texts if t not in owner]
+    need_one(lone, len(texts), images, source)
     text = "label files have no picture: their boxes have no size"
     source.skip("no-file", len(lone), text, next(iter(lone), ""))
     rows += [(_name(t), "", t, _name(t), split_of_path(t)) for t in lone]

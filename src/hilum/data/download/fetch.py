@@ -14,18 +14,22 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tarfile import TarError
+from threading import Event
 from typing import Any, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.extras import require
 from hilum.core.files import write_text
+from hilum.core.folders import held
+from hilum.core.progress import beside, doing
+from hilum.core.threads import in_threads
 
 T = TypeVar("T")
 
@@ -117,14 +121,22 @@ def fetch(name: str, out: str | Path) -> Fetched:
         return _verified(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target} is not empty; a set is fetched into a new folder")
+    os.environ["TQDM_DISABLE"] = "1"  # the hub's bar, which is no line in a log; see `_growing`
     require("eval", "kagglehub")
     work = target.parent / f".{target.name}.fetch"
-    work.mkdir(parents=True, exist_ok=True)
+    with held(work):
+        return _fetched(name, hub, target, work)
+
+
+def _fetched(name: str, hub: Hub, target: Path, work: Path) -> Fetched:
     with _quiet_hub(work):
-        sizes = _reached(hub)
-        _check_space(work, *sizes)
-        place = _download(hub, work)
+        archive, files = _reached(hub)
+        _check_space(work, archive, files)
+        with beside(partial(_growing, work, archive + files), "hilum-growing"):
+            place = _download(hub, work)
+    doing("unpacking")
     _unpack_inner(place)
+    doing("checksums")
     sums = _sums(place)
     write_text(place / SUMS, "".join(f"{digest}  {file}\n" for file, digest in sums.items()))
     size = sum((place / file).stat().st_size for file in sums)
@@ -237,10 +249,23 @@ def _sizes(hub: Hub) -> tuple[int, int]:
     return int(response.headers.get("Content-Length", 0)), int(files)
 
 
+def _growing(work: Path, size: int, ended: Event) -> None:
+    """What has come and what is unpacked, in MB, for whoever shows it."""
+    while not ended.wait(1.0):
+        doing("fetching, MB", _bytes_below(work) // 10**6, max(1, size // 10**6) if size else None)
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # renamed or removed meanwhile
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
 def _check_space(work: Path, archive: int, files: int) -> None:
     """Archive and files lie side by side for a while; what is there already counts."""
-    here = sum(f.stat().st_size for f in work.rglob("*") if f.is_file())
-    needed = archive + (files or int(GUESSED * archive)) - here
+    needed = archive + (files or int(GUESSED * archive)) - _bytes_below(work)
     free = shutil.disk_usage(work).free
     if needed > free * (1 - SPARE):
         raise DataError(
@@ -302,8 +327,7 @@ def _unpack_inner(folder: Path) -> None:
 def _sums(folder: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of every file."""
     files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name not in (SUMS, RECORD))
-    with ThreadPoolExecutor(4) as pool:
-        digests = list(pool.map(_digest, files))
+    digests = in_threads(_digest, files, 4)
     return {f.relative_to(folder).as_posix(): d for f, d in zip(files, digests, strict=True)}
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError, InputRefused
+from hilum.core.progress import counted
 from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
@@ -172,7 +173,7 @@ def read_files(sample: Catalog) -> Files:
 
 
 def _readable(sample: Catalog, lost: list[str]) -> Iterator[Radiograph]:
-    for path in sample.table["path"]:
+    for path in counted(sample.table["path"], "reading", len(sample)):
         try:
             yield open_radiograph(sample.root, path)
         except (InputRefused, DataError):

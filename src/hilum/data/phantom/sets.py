@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import ConfigError
-from hilum.core.files import OWN_MARK, write_text
+from hilum.core.files import write_text
+from hilum.core.folders import claimed
 from hilum.data.phantom.phantom import Phantom, phantom, write_dicom, write_mask, write_png
 
 SCHEMA = "hilum.phantoms/1"
@@ -49,24 +50,23 @@ class PhantomSet:
         """Write one phantom a step; truth.json comes last, so a folder with it is whole.
 
         Raises:
-            ConfigError: the folder is not empty, or an option is wrong.
+            ConfigError: the folder holds something else, or an option is wrong.
         """
-        if folder.exists() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty; phantoms go into a new folder")
-        (folder / OWN_MARK).mkdir(parents=True)  # its masks are no radiographs
-        entries = []
-        for seed in seeds:
-            image = phantom(
-                seed,
-                self.width,
-                self.height,
-                opacities=self.opacities,
-                pneumothorax=self.pneumothorax,
-            )
-            entries.append(self._write_one(folder, image))
-            yield image
-        truth = {"schema": SCHEMA, "images": entries}
-        write_text(folder / "truth.json", json.dumps(truth, indent=1))
+        entries, wanted = [], list(seeds)
+        # Its mark stays: masks are no radiographs.
+        with claimed(folder, "phantoms", settings=f"{self} {wanted}"):
+            for seed in wanted:
+                image = phantom(
+                    seed,
+                    self.width,
+                    self.height,
+                    opacities=self.opacities,
+                    pneumothorax=self.pneumothorax,
+                )
+                entries.append(self._write_one(folder, image))
+                yield image
+            truth = {"schema": SCHEMA, "images": entries}
+            write_text(folder / "truth.json", json.dumps(truth, indent=1))
 
     def _write_one(self, folder: Path, one: Phantom) -> dict[str, Any]:
         stem = f"phantom-{one.seed:06d}"

@@ -34,6 +34,17 @@ def f_beta(truth: ArrayLike, prediction: ArrayLike, beta: float = 1.0) -> float:
     return (1 + square) * hits / below if below else 1.0
 
 
+def overlaps(truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
+    """Dice, IoU and F2 of one image; `dice_positive` is Dice, NaN where nothing is true."""
+    own = dice(truth, prediction)
+    return {
+        "dice": own,
+        "dice_positive": own if np.any(truth) else float("nan"),
+        "iou": iou(truth, prediction),
+        "f2_mask": f_beta(truth, prediction, 2),
+    }
+
+
 def hausdorff(
     a: ArrayLike,
     b: ArrayLike,

@@ -28,6 +28,7 @@ _NEGATIVE = "an image without the finding"
 _CALLED = "an image called positive"
 _CLASSES = "images of exactly one class, and a score of every class"
 _MASK = "an image where set and model have the mask"
+_TRUE_MASK = "an image whose true mask is not empty"
 
 METRICS: dict[str, Metric] = {
     "rsna_score": Metric("RSNA score of the boxes shown", "an image with a true or a shown box"),
@@ -71,6 +72,7 @@ METRICS: dict[str, Metric] = {
     "class_map": Metric("Mean average precision over classes", _CLASSES),
     "class_map_hard": Metric("Mean average precision of the hard calls", _CLASSES),
     "dice": Metric("Dice, equal to F1 over pixels", _MASK),
+    "dice_positive": Metric("Dice of the images that have the finding", _TRUE_MASK),
     "iou": Metric("IoU", _MASK),
     "f2_mask": Metric("F2 over pixels", _MASK),
     "hd95_px": Metric(

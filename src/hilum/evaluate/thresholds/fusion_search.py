@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
-from hilum.data import split as splitting
 from hilum.data.catalog import Catalog, open_catalog
 from hilum.evaluate.answers import match_answers
 from hilum.evaluate.asked import check_asked
@@ -23,7 +22,7 @@ from hilum.evaluate.challenges.rsna import rsna_score
 from hilum.evaluate.metrics.detection import detection_ap
 from hilum.evaluate.models import part_of
 from hilum.evaluate.prediction_files import PredictionFile
-from hilum.evaluate.thresholds.search import Searched, search
+from hilum.evaluate.thresholds.search import Searched, patient_folds, search
 
 Int = NDArray[np.int64]
 Files = Mapping[str, PredictionFile]
@@ -78,6 +77,8 @@ def searched(
         return latest[key]
 
     first = join(truth, next(iter(parts.values())), finding)
+    rows = truth.table.set_index("image_id").loc[first.rows["image_id"]].reset_index()
+    part = patient_folds(replace(truth, table=rows), list(map(len, first.truth)), folds)
 
     def score(options: Mapping[str, Any], rows: Int) -> float:
         one = cases(options)
@@ -86,35 +87,9 @@ def searched(
             rsna_score(true, predictions) if metric == "rsna" else detection_ap(true, predictions)
         )
 
-    result = search(score, grid, patient_folds(truth, first, folds))
+    result = search(score, grid, part)
     asked = {"method": method, "metric": metric, "catalog": truth.name, "split": split}
-    return result, asked | {"images": len(first), "folds": folds} | _document(result)
-
-
-def _document(result: Searched) -> dict[str, Any]:
-    best = result.tried.index(result.options)
-    return {
-        "options": dict(result.options),
-        "score": result.score,
-        "nested": result.nested,
-        "fold_scores": result.table[best].tolist(),
-        "tried": [
-            {"options": dict(options), "fold_scores": row.tolist()}
-            for options, row in zip(result.tried, result.table, strict=True)
-        ],
-    }
-
-
-def patient_folds(truth: Catalog, cases: Cases, count: int) -> NDArray[Any]:
-    """(n,) fold of each case: whole patients, those with a true box spread evenly.
-
-    Raises:
-        DataError: fewer patients than folds.
-    """
-    rows = truth.table.set_index("image_id").loc[cases.rows["image_id"]].reset_index()
-    boxed = [float(len(boxes) > 0) for boxes in cases.truth]
-    whole = replace(truth, table=rows.assign(**{"label_true-box": boxed}))
-    return splitting.folds(whole, count).table["part"].to_numpy(object)
+    return result, asked | {"images": len(first), "folds": folds} | result.to_json()
 
 
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:

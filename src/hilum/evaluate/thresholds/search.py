@@ -2,13 +2,13 @@
 
 The best of many settings looks better than it is. So beside the score of the chosen options
 stands the nested one: options chosen on the other folds, evaluated on the fold left out. Knows no
-fusion: the caller brings a function that scores options on rows.
+fusion and no mask: the caller brings a function that scores options on rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.core.errors import ConfigError, DataError
+from hilum.data import split as splitting
+from hilum.data.catalog import Catalog
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -31,6 +33,20 @@ class Searched:
     nested: float  # mean over folds of what the other folds chose: not optimistic
     tried: tuple[Mapping[str, Any], ...]
     table: Float  # (tried, folds) scores
+
+    def to_json(self) -> dict[str, Any]:
+        """What was tried, with the score of every fold."""
+        best = self.tried.index(self.options)
+        return {
+            "options": dict(self.options),
+            "score": self.score,
+            "nested": self.nested,
+            "fold_scores": self.table[best].tolist(),
+            "tried": [
+                {"options": dict(options), "fold_scores": row.tolist()}
+                for options, row in zip(self.tried, self.table, strict=True)
+            ],
+        }
 
 
 def search(score: Score, grid: Mapping[str, Sequence[Any]], folds: ArrayLike) -> Searched:
@@ -65,6 +81,17 @@ def search(score: Score, grid: Mapping[str, Sequence[Any]], folds: ArrayLike) ->
         tried=tried,
         table=table,
     )
+
+
+def patient_folds(catalog: Catalog, marks: ArrayLike, count: int) -> NDArray[Any]:
+    """(n,) fold of each row: whole patients, the rows whose mark is not 0 spread evenly.
+
+    Raises:
+        DataError: fewer patients than folds.
+    """
+    marked = (np.asarray(marks) > 0).astype(np.float64)
+    whole = replace(catalog, table=catalog.table.assign(**{"label_marked": marked}))
+    return splitting.folds(whole, count).table["part"].to_numpy(object)
 
 
 def _nested(table: Float) -> float:

@@ -4,13 +4,14 @@ became of them, whether the audit trail is whole. Shows no secret, and no patien
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from hilum.serve import actions
 from hilum.serve.audit import TrailBroken
 from hilum.serve.config import Config, Destination, Rule
 from hilum.serve.monitor import shadow
@@ -23,6 +24,7 @@ from hilum.serve.web.auth import Admin
 from hilum.serve.web.images import service_of
 
 router = APIRouter(prefix="/admin", tags=["admin"])
+Name = Annotated[str, Path(pattern=shapes.NAME)]
 LETTERS = 50  # dead letters that are listed
 
 
@@ -60,6 +62,15 @@ def verify(request: Request, _: Admin) -> Any:
         "head": f"{head.number}:{head.hash}",
         "problem": None,
     }
+
+
+@router.post("/destinations/{name}/retry", status_code=202, response_model=shapes.SentAgain)
+def retry_dead(request: Request, name: Name, user: Admin) -> Any:
+    """Send again every dead letter of a destination, such as after a long outage."""
+    service = service_of(request)
+    count = actions.retry_dead(service, name)
+    service.audit.tell("changed", user=user.name, text=f"{count} dead letters to {name} sent again")
+    return {"deliveries": count}
 
 
 def _users(config: Config) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -30,6 +31,7 @@ from hilum.serve.web.surround import Surround
 
 STATIC = Path(__file__).parents[1] / "static"
 BASE = "/api/v1"
+THREADS = 64  # more than may wait for decoders and for passwords, so that the others go on
 _PROBLEM = {"description": "Problem (RFC 9457)", "content": {problems.KIND: {"schema": {
     "type": "object",
     "properties": {"type": {"type": "string"}, "title": {"type": "string"},
@@ -64,6 +66,7 @@ def create_app(service: Service) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
     app.state.closing = True
 

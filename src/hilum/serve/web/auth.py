@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
 from functools import cache
@@ -24,6 +25,7 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import HTTPException
 from sqlalchemy import delete
 
+from hilum.core.turns import Turns
 from hilum.serve import tables
 from hilum.serve.audit import MINOR
 from hilum.serve.config import is_loopback
@@ -32,8 +34,10 @@ from hilum.serve.users import Users
 from hilum.serve.web.oidc import PREFIX, Provider
 from hilum.serve.web.user import LOCAL, User
 
+log = logging.getLogger(__name__)
 SESSION, CSRF, HEADER = "hilum_session", "hilum_csrf", "X-Hilum-CSRF"
 TRIES, TRIES_S = 10, 300.0  # wrong passwords of one name, and for how long they count
+HASHED, LINE = 2, 12  # passwords at once, each takes 64 MiB; that may wait
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -48,13 +52,18 @@ class Auth:
         self._wrong: dict[str, list[float]] = {}
         self._known: dict[str, bytes] = {}  # name -> keyed hash of a password that was right
         self._key = secrets.token_bytes(32)
+        self._hashing = Turns(HASHED, share=1, waiting=LINE, line=LINE)
 
     # --- Log-in ---------------------------------------------------------------------------------
 
-    def password_user(self, name: str, password: str) -> User:
+    def password_user(self, name: str, password: str, peer: str | None = None) -> User:
         """
+        Args:
+            peer: from where, for the audit trail.
+
         Raises:
             HTTPException: 401 wrong, 429 wrong too often.
+            Busy: too many log in at once.
         """
         now, user = self.service.clock(), self.users.all().get(name)
         # With the hash in it, so that another password of the name is not the known one.
@@ -63,29 +72,39 @@ class Auth:
         if user is not None and hmac.compare_digest(self._known.get(name, b""), seen):
             return User(name=name, role=user.role)
         key = name if user is not None else ""  # unknown names share one count: no memory to fill
-        with self._lock:
-            recent = [at for at in self._wrong.get(key, ()) if at > now - TRIES_S]
-            if len(recent) >= TRIES:
-                raise HTTPException(429, "too many wrong passwords; wait a few minutes")
-            # Counted before it is verified: many at once get no more tries.
-            self._wrong[key] = [*recent, now]
-        if not _verified(user.password if user else _nobody(), password) or user is None:
-            self.service.audit.tell("login", user=key or "unknown", outcome=MINOR)
+        with self._hashing.one(key):
+            self._count(key, now)
+            right = _verified(user.password if user else _nobody(), password)
+        if not right or user is None:
+            log.warning("a log-in from %s failed: wrong name or password", peer)
+            self.service.audit.tell("login", user=key or "unknown", peer=peer, outcome=MINOR)
             raise HTTPException(401, "name or password is wrong")
         with self._lock:
             self._wrong.pop(key, None)
         self._known[name] = seen
         return User(name=name, role=user.role)
 
-    def log_in(self, response: Response, user: User) -> None:
+    def _count(self, key: str, now: float) -> None:
+        """Before a password is verified: many at once get no more tries."""
+        with self._lock:
+            # Those that a clock which was set back has put into the future count no more.
+            recent = [at for at in self._wrong.get(key, ()) if now - TRIES_S < at <= now]
+            if len(recent) >= TRIES:
+                log.warning("a name has had %d wrong passwords: it waits", TRIES)
+                wait = {"Retry-After": str(int(TRIES_S))}
+                raise HTTPException(429, "too many wrong passwords; wait a few minutes", wait)
+            self._wrong[key] = [*recent, now]
+
+    def log_in(self, response: Response, user: User, peer: str | None = None) -> None:
         """Begin a session of somebody who has shown who they are, and set its cookies."""
         cookie, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         now, seconds = self.service.clock(), self.web.session_hours * 3600
         with self.service.records.write() as session:
             session.execute(delete(tables.Session).where(tables.Session.expires < now))
             held = {"id": _hash(cookie), "name": user.name, "role": user.role, "csrf": csrf}
-            session.add(tables.Session(**held, expires=now + seconds))
-            self.service.audit.add(session, "login", user=user.name)
+            known = self._password_hash(user.name)
+            session.add(tables.Session(**held, password=known, expires=now + seconds))
+            self.service.audit.add(session, "login", user=user.name, peer=peer)
         common: dict[str, Any] = {"max_age": int(seconds), "samesite": "strict"}
         common["secure"] = self.web.tls is not None
         response.set_cookie(SESSION, cookie, httponly=True, **common)
@@ -118,7 +137,7 @@ class Auth:
             return LOCAL
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "basic" and (pair := _basic(value)):
-            return self.password_user(*pair)
+            return self.password_user(*pair, peer_of(request))
         if kind.lower() == "bearer" and self.provider is not None:
             return self.provider.user_of_bearer(value.strip())
         return self._session_user(request, changes)
@@ -143,7 +162,14 @@ class Auth:
         if held.name.startswith(PREFIX):
             return held.role if self.provider is not None else None
         configured = self.users.all().get(held.name)
-        return configured.role if configured else None
+        if configured is None or held.password != self._password_hash(held.name):
+            return None
+        return configured.role
+
+    def _password_hash(self, name: str) -> str | None:
+        """Of a local user's password as it is now: another one ends the sessions of the former."""
+        user = self.users.all().get(name)
+        return _hash(user.password) if user is not None else None
 
     def same_site(self, request: Request) -> None:
         """
@@ -158,6 +184,11 @@ class Auth:
             raise HTTPException(403, "another site may not ask for this")
 
 
+def peer_of(request: Request) -> str | None:
+    """Address of who asks."""
+    return request.client.host if request.client else None
+
+
 def current(request: Request) -> User:
     """
     Raises:
@@ -168,6 +199,7 @@ def current(request: Request) -> User:
     if user is None:
         basic = request.url.path.startswith("/dicom-web")  # else browsers would ask by themselves
         raise HTTPException(401, "log in first", {"WWW-Authenticate": "Basic"} if basic else None)
+    request.state.user = user
     return user
 
 

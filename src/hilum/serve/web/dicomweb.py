@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pydicom.encaps import generate_fragmented_frames
 from starlette.concurrency import run_in_threadpool
 
 from hilum.core.errors import InputRefused
-from hilum.dicom.guard import open_guarded
+from hilum.core.turns import Busy
 from hilum.dicom.part10 import looks_like_dicom
 from hilum.dicom.stored import StoredImage
 from hilum.report.writers.picture import picture
@@ -30,6 +31,7 @@ from hilum.serve.web.images import jpeg, previews_of, service_of
 from hilum.serve.web.multipart import parts, related
 from hilum.serve.web.problems import gone
 
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
 JSON, DICOM, OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
@@ -130,15 +132,14 @@ def _stow_one(
     item = Dataset()
     if kind != DICOM or not looks_like_dicom(data[:132]):
         return item, CANNOT_UNDERSTAND
-    config = service.config
-    if len(data) > config.node.object_bytes:
+    if len(data) > service.config.node.object_bytes:
         return item, NO_RESOURCES
     try:
-        stored = open_guarded(
-            ("part", data), timeout_s=config.parse_s, memory_bytes=config.parse_bytes
-        )
+        stored = service.opened("part", data, sender)
     except InputRefused:
         return item, CANNOT_UNDERSTAND
+    except Busy:
+        return item, NO_RESOURCES
     uids = {"ReferencedSOPClassUID": stored.sop_class}
     uids["ReferencedSOPInstanceUID"] = stored.ids.sop_instance_uid
     if not all(value and re.fullmatch(r"[0-9.]{1,64}", value) for value in uids.values()):
@@ -149,7 +150,8 @@ def _stow_one(
         return item, WRONG_STUDY
     try:
         service.intake.receive(data, origin="stow", sender=sender)
-    except (StoreUnavailable, RecordsUnavailable):
+    except (Busy, StoreUnavailable, RecordsUnavailable) as error:
+        log.error("STOW-RS answered 0xA700, out of resources: %s", error)
         return item, NO_RESOURCES
     return item, 0
 
@@ -211,7 +213,8 @@ def _found(
         if re.fullmatch(r"[^*?,\\\0]+", query.wanted.get(keyword, "")):
             narrowed.setdefault(name, query.wanted[keyword])
     groups: dict[str, list[Dataset]] = {}
-    for held in readable(objects(service_of(request), narrowed)):
+    asker = request.state.user.name
+    for held in readable(objects(service_of(request), narrowed, asker=asker)):
         if _matches(held.dataset, query.wanted):
             groups.setdefault(str(held.dataset.get(_KEYS[level], "")), []).append(held.dataset)
         if len(groups) > query.limit + query.offset:
@@ -312,7 +315,7 @@ def _wanted(request: Request, **where: str) -> list[Held]:
     Raises:
         HTTPException: 404, nothing of it is held.
     """
-    found = list(objects(service_of(request), where))
+    found = list(objects(service_of(request), where, asker=request.state.user.name))
     if not found:
         raise gone("object")
     request.app.state.service.audit.tell("viewed", image=found[0].image.id, text="WADO-RS")

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from sqlalchemy import ColumnElement, select
 
 from hilum.core.errors import InputRefused
-from hilum.dicom.guard import open_guarded
+from hilum.core.turns import Asker
 from hilum.dicom.stored import StoredImage
 from hilum.serve.analysis import CONFLICT
 from hilum.serve.service import Service
@@ -34,6 +34,7 @@ class Held:
     image: Image = field(repr=False)
     result: Result | None = field(default=None, repr=False)
     kind: str = "image"
+    asker: Asker = None
 
     @cached_property
     def content(self) -> bytes:
@@ -47,13 +48,9 @@ class Held:
         """
         Raises:
             InputRefused: the image cannot be read.
+            Busy: who asks has enough that waits already.
         """
-        config = self.service.config
-        return open_guarded(
-            (self.image.id, self.content),
-            timeout_s=config.parse_s,
-            memory_bytes=config.parse_bytes,
-        )
+        return self.service.opened(self.image.id, self.content, self.asker)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -77,10 +74,10 @@ class Held:
 
 
 def objects(
-    service: Service, where: Mapping[str, str], *, limit: int | None = None
+    service: Service, where: Mapping[str, str], *, asker: Asker = None, limit: int | None = None
 ) -> Iterator[Held]:
     """Readable objects; `where`: "study", "series", "sop" of the object asked for;
-    "patient", "accession" narrow the images that are looked at."""
+    "patient", "accession" narrow the images that are looked at; `asker` waits for them."""
     conditions: list[ColumnElement[bool]] = [
         Image.sop.is_not(None),
         Image.state.in_(("checked", "analysed", "refused", "failed")),
@@ -100,11 +97,11 @@ def objects(
         results.setdefault(result.image, []).append(result)
     for image in images:
         if _fits(image, where):
-            yield Held(service, image)
+            yield Held(service, image, asker=asker)
         for result in results.get(image.id, ()):
             for kind in OBJECTS:
                 if kind in result.files:
-                    own = Held(service, image, result, kind)
+                    own = Held(service, image, result=result, kind=kind, asker=asker)
                     if _own_fits(own, where):
                         yield own
 

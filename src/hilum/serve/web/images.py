@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -19,20 +20,20 @@ from starlette.datastructures import UploadFile
 
 from hilum.core.results import ImageResult, PipelineInfo, read_mask
 from hilum.dicom.analysed import Analysed
-from hilum.dicom.guard import open_guarded
 from hilum.dicom.stored import StoredImage
 from hilum.report.writers.overlay import OverlayWriter
 from hilum.report.writers.picture import picture, shrunk
 from hilum.serve import actions, explaining
 from hilum.serve.records import hashed
 from hilum.serve.service import Service
-from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result
+from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result, Work
 from hilum.serve.web import shapes
 from hilum.serve.web.auth import Reader
 from hilum.serve.web.previews import Previews
 from hilum.serve.web.problems import gone
 from hilum.serve.web.upload import FILES, receive_files, sample
 from hilum.serve.web.user import User
+from hilum.serve.work import ANALYSE
 
 router = APIRouter(tags=["images"])
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Hash that names an image.")]
@@ -141,7 +142,8 @@ def listed(
         total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
         images = session.scalars(query_page.offset((page - 1) * per_page).limit(per_page)).all()
         counts = _counts(session, [image.id for image in images])
-    items = [shown(image) | counts[image.id] for image in images]
+        planned = _planned(session, images)
+    items = [shown(one) | counts[one.id] | {"planned": one.id in planned} for one in images]
     return {"items": items, "total": total, "page": page, "per_page": per_page}
 
 
@@ -157,6 +159,14 @@ def _counts(session: Session, ids: list[str]) -> dict[str, dict[str, Any]]:
     for id, count in session.execute(counts.group_by(Feedback.image)):
         out[id]["feedback"] = count
     return out
+
+
+def _planned(session: Session, images: Sequence[Image]) -> set[str]:
+    """Those whose first answer is still to come."""
+    checked = [image.id for image in images if image.state == "checked"]
+    at_work = Work.kind == ANALYSE, Work.state.in_(("waiting", "running"))
+    planned = session.scalars(select(Work.subject).where(Work.subject.in_(checked), *at_work))
+    return {*planned, *(image.id for image in images if image.state == "received")}
 
 
 @router.get("/images/{id}", response_model=shapes.Detail)
@@ -177,6 +187,7 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
         sent = session.scalars(select(Delivery).where(Delivery.image == id))
         fields = ("id", "destination", "object", "state", "reason")
         return shown(image) | {
+            "planned": bool(_planned(session, [image])),
             "size": (image.rows, image.columns) if image.rows else None,
             "spacing": image.spacing,
             "inverted": image.inverted,
@@ -199,17 +210,18 @@ def _found(session: Session, id: str) -> Image:
 # --- Looking ------------------------------------------------------------------------------------
 
 
-def opened(service: Service, id: str) -> StoredImage:
+def opened(request: Request, id: str) -> StoredImage:
     """The object of an image, parsed in the guarded child.
 
     Raises:
         HTTPException: 404, no such image.
         InputRefused: it cannot be read.
+        Busy: who asks has enough that waits already.
     """
+    service = service_of(request)
     if service.records.image(id) is None:
         raise gone("image")
-    limits = {"timeout_s": service.config.parse_s, "memory_bytes": service.config.parse_bytes}
-    return open_guarded((id, service.store.read(id)), **limits)  # type: ignore[arg-type]
+    return service.opened(id, service.store.read(id), request.state.user.name)
 
 
 def previews_of(request: Request) -> Previews:
@@ -250,13 +262,13 @@ def preview(
     if grey is not None:
         content = jpeg(shrunk(grey, width))
     else:
-        make = partial(_decoded_picture, service, id, width)
+        make = partial(_decoded_picture, request, id, width)
         content = previews_of(request).picture(id, width, make)
     return Response(content, media_type="image/jpeg")
 
 
-def _decoded_picture(service: Service, id: str, width: int) -> bytes:
-    return jpeg(picture(opened(service, id).radiograph(), width))
+def _decoded_picture(request: Request, id: str, width: int) -> bytes:
+    return jpeg(picture(opened(request, id).radiograph(), width))
 
 
 @router.get(
@@ -266,8 +278,7 @@ def _decoded_picture(service: Service, id: str, width: int) -> bytes:
 )
 def pixels(request: Request, id: Id, _: Reader) -> Response:
     """uint16, little endian, row by row, air dark; X-Rows and X-Columns say the size."""
-    service = service_of(request)
-    radiograph = previews_of(request).read(id, lambda: opened(service, id).radiograph())
+    radiograph = previews_of(request).read(id, lambda: opened(request, id).radiograph())
     content = np.rint(radiograph.pixels * 65535).astype("<u2").tobytes()
     size = {"X-Rows": str(radiograph.height), "X-Columns": str(radiograph.width)}
     return Response(content, media_type="application/octet-stream", headers=size)
@@ -325,7 +336,7 @@ def download(
     """A result as a file."""
     service = service_of(request)
     result = result_of(service, id, pipeline)
-    content = _file(service, result, kind)
+    content = _file(request, result, kind)
     service.audit.tell("exported", user=user.name, image=id, text=kind)
     ending = kind if kind in _KINDS else f"{kind}.dcm"
     named = {"Content-Disposition": f'attachment; filename="{id[:12]}-{result.pipeline}.{ending}"'}
@@ -333,17 +344,17 @@ def download(
     return Response(content, media_type=media, headers=named)
 
 
-def _file(service: Service, result: Result, kind: str) -> bytes:
+def _file(request: Request, result: Result, kind: str) -> bytes:
     if kind == "json":
         return json.dumps(result.document, indent=1).encode()
     if kind in result.files:
-        return service.store.read_result(result.id, result.files[kind])
+        return service_of(request).store.read_result(result.id, result.files[kind])
     if kind != "png":
         raise HTTPException(404, f"there is no {kind} of this result; its history says why")
-    return _overlay(service, result)
+    return _overlay(request, result)
 
 
-def _overlay(service: Service, result: Result) -> bytes:
+def _overlay(request: Request, result: Result) -> bytes:
     """Boxes and outlines burned into a picture, PNG; outlines as far as masks were written."""
     known = ImageResult.from_json(result.document["images"][0])
     info = PipelineInfo.from_json(result.document["pipeline"])
@@ -351,9 +362,9 @@ def _overlay(service: Service, result: Result) -> bytes:
     shape, masks = (known.height, known.width), dict[str, NDArray[np.bool_]]()
     for kind, name in result.files.items():
         if kind.startswith("mask-"):
-            path = service.store.result_path(result.id, name)
+            path = service_of(request).store.result_path(result.id, name)
             masks[kind.removeprefix("mask-")] = read_mask(path.parent, name, shape)
-    radiograph = opened(service, result.image).radiograph(window=info.window)
+    radiograph = opened(request, result.image).radiograph(window=info.window)
     known = replace(known, findings=replace(known.findings, masks=masks))
     image = Analysed(stored=None, radiograph=radiograph, result=known, pipeline=info)
     return OverlayWriter()(image)["overlay"]

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from hilum.serve.audit import MINOR
 from hilum.serve.web import shapes
-from hilum.serve.web.auth import Auth, Reader
+from hilum.serve.web.auth import Auth, Reader, peer_of
 from hilum.serve.web.oidc import Attempt, NoRole, NotBelieved, Provider
 from hilum.serve.web.problems import gone
 
@@ -26,8 +26,8 @@ def log_in(request: Request, response: Response, login: shapes.Login) -> Any:
     """Log in; sets two cookies."""
     auth: Auth = request.app.state.auth
     auth.same_site(request)
-    user = auth.password_user(login.name, login.password)
-    auth.log_in(response, user)
+    user = auth.password_user(login.name, login.password, peer_of(request))
+    auth.log_in(response, user, peer_of(request))
     return {"name": user.name, "role": user.role}
 
 
@@ -85,10 +85,11 @@ def callback(
     try:
         user = provider.user_of_code(attempt, state, code, _redirect(request))
     except (NotBelieved, NoRole):
-        auth.service.audit.tell("login", user="unknown", outcome=MINOR)
+        peer = peer_of(request)
+        auth.service.audit.tell("login", user="unknown", peer=peer, outcome=MINOR)
         raise
     response = HTMLResponse(_BACK)
-    auth.log_in(response, user)
+    auth.log_in(response, user, peer_of(request))
     response.delete_cookie(ATTEMPT, path=BEGIN)
     return response
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 from hilum.core.errors import HilumError, InputRefused
+from hilum.core.turns import Busy
 from hilum.serve.actions import NotPossible, NotThere
+from hilum.serve.logs import place
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.store import StoreUnavailable
@@ -20,12 +22,17 @@ from hilum.serve.web.oidc import NoRole, NotBelieved, ProviderFailed
 
 log = logging.getLogger(__name__)
 KIND = "application/problem+json"
-_HEADERS = {503: {"Retry-After": "10"}, 401: {"WWW-Authenticate": 'Bearer error="invalid_token"'}}
+_HEADERS = {
+    401: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    429: {"Retry-After": "5"},
+    503: {"Retry-After": "10"},
+}
 _STATUS: dict[type[Exception], int] = {
     NotThere: 404,
     NotPossible: 409,
     NotLoaded: 409,
     InputRefused: 422,
+    Busy: 429,
     RecordsUnavailable: 503,
     StoreUnavailable: 503,
     NotBelieved: 401,
@@ -45,6 +52,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HilumError, _ours)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -70,15 +78,17 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     if isinstance(error, InputRefused):
         return problem(status, refused(error))
+    if status >= 500:
+        log.error("answered %d: %s", status, error if status == 503 else type(error).__name__)
     return problem(status, str(error), _HEADERS.get(status))
 
 
+async def _left(_: Request, __: Exception) -> JSONResponse:
+    return problem(400, "the body ended before it was whole")  # which nobody hears
+
+
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    where: Any = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f"{where.tb_frame.f_code.co_name}:{where.tb_lineno}" if where else "?"
-    log.error("unexpected %s in %s", type(error).__name__, place)  # its text may hold identifiers
+    log.error("unexpected %s", place(error))
     return problem(500, "an error of the service; its log names the place")
 
 

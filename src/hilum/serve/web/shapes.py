@@ -153,6 +153,9 @@ class Row(BaseModel):
     name: str | None
     state: State
     reason: str | None
+    planned: (
+        bool  # an analysis that will show is still to be done; else a checked image is kept only
+    )
     received: float
     analysed: float | None
     origin: str
@@ -256,6 +259,12 @@ class Administration(BaseModel):
     rules: list[RuleInForce]  # in their order; the first one that fits decides
     destinations: list[DestinationState]
     dead_letters: list[DeadLetter]  # the newest
+
+
+class SentAgain(BaseModel):
+    """Dead letters that are sent again."""
+
+    deliveries: int
 
 
 class Trail(BaseModel):

@@ -78,8 +78,8 @@ def _point(name: str, point: OperatingPoint) -> dict[str, Any]:
 
 
 @health.get("/live")
-def live() -> dict[str, str]:
-    """The process answers."""
+async def live() -> dict[str, str]:
+    """The process answers, also while every thread is busy."""
     return {"status": "alive"}
 
 

@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Header, Request
 from fastapi.exceptions import HTTPException
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
+from hilum.core.errors import HilumError
 from hilum.serve.events import Change, Events
-from hilum.serve.web.auth import Reader
+from hilum.serve.web.auth import Auth, Reader
 from hilum.serve.web.images import service_of
 
 router = APIRouter(tags=["events"])
 STREAMS = 200
-EVERY_S, QUIET_S = 0.2, 15.0  # looked for something; without something a comment is sent
+EVERY_S, QUIET_S = 0.2, 15.0  # looked for something; a comment is sent, and asked who listens
 
 
 @router.get(
@@ -30,7 +32,8 @@ async def events(
     _: Reader,
     last_event_id: str | None = Header(default=None, pattern=r"^[0-9]{1,15}$"),
 ) -> StreamingResponse:
-    """`event: image`, data {id, state, score}; goes on after Last-Event-ID."""
+    """`event: image`, data {id, state, score}; goes on after Last-Event-ID. It ends with the
+    session of who listens."""
     state = request.app.state
     if state.streams >= STREAMS:
         raise HTTPException(503, "too many listen already", {"Retry-After": "30"})
@@ -40,7 +43,7 @@ async def events(
 
 
 async def _stream(events: Events, after: int | None, request: Request) -> AsyncIterator[str]:
-    state, silent = request.app.state, 0.0
+    state, since = request.app.state, 0.0
     state.streams += 1
     try:
         with events.subscribed() as changes:
@@ -50,15 +53,24 @@ async def _stream(events: Events, after: int | None, request: Request) -> AsyncI
             while not state.closing and not await request.is_disconnected():
                 try:
                     yield _text(changes.get_nowait())
-                    silent = 0.0
                 except queue.Empty:
                     await asyncio.sleep(EVERY_S)
-                    silent += EVERY_S
-                if silent >= QUIET_S:
-                    silent = 0.0
+                    since += EVERY_S
+                if since >= QUIET_S:
+                    since = 0.0
+                    if not await run_in_threadpool(_may_listen, request):
+                        return
                     yield ": still here\n\n"
     finally:
         state.streams -= 1
+
+
+def _may_listen(request: Request) -> bool:
+    auth: Auth = request.app.state.auth
+    try:
+        return auth.user(request) is not None
+    except (HTTPException, HilumError):
+        return False
 
 
 def _text(change: Change) -> str:

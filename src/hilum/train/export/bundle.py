@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from hilum.core.bundle import Bundle, load_bundle, open_bundle, write_bundle
+from hilum.core.bundle import Bundle, load_bundle, need_new, open_bundle, write_bundle
 from hilum.core.csv_cells import plain
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding, Figure, Manifest
 from hilum.core.options import checked
+from hilum.core.progress import doing, say, spoken
 from hilum.evaluate.metrics.names import higher_is_better
 from hilum.inference.session import RawOutputs
 from hilum.models.model import Model
@@ -39,7 +40,6 @@ from hilum.train.folder import RunFolder, commit
 from hilum.train.heads import heads_of
 from hilum.train.images import Images, RunData
 from hilum.train.options import PreprocessingOptions
-from hilum.train.progress import doing, say, spoken
 from hilum.train.recipe import Recipe
 
 CALIBRATION_IMAGES, CHECKED_IMAGES = 64, 8
@@ -94,6 +94,7 @@ def export(
     choice = choice or Choice()
     folder = RunFolder.of(run)
     recipe = choice.recipe(folder.recipe)
+    need_new(target)
     with spoken():
         net = _network(recipe, run, choice.epoch)
         trained = _Trained(
@@ -128,6 +129,7 @@ def export_best(
     """
     choice, files = choice or Choice(), RunFolder.of(run)
     recipe, epochs = choice.recipe(files.recipe), best_epochs(files, count)
+    need_new(folder / "epoch.zip")
     with spoken():
         images, out = images_of(files, recipe, data), list[Bundle]()
         for epoch in epochs:
@@ -220,6 +222,7 @@ class _Trained:
 def _write(trained: _Trained, target: Path, choice: Choice) -> Bundle:
     recipe, folder, images = trained.recipe, trained.folder, trained.images
     spec = recipe.spec
+    doing(f"{recipe.name}: writing the graph, and comparing it with PyTorch")
     files, difference = _graphs(trained, choice)
     doing(f"{recipe.name}: evaluating what ships")
     raw = {

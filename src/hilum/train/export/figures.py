@@ -15,6 +15,7 @@ from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
 from hilum.core.manifest import Figure, Manifest
 from hilum.core.prepare import Preprocessing
+from hilum.core.progress import doing
 from hilum.evaluate import bootstrap, dice, mean_of
 from hilum.evaluate.evaluation import Subgroup, evaluate_cases
 from hilum.evaluate.measures import Thresholds, measures
@@ -30,7 +31,6 @@ from hilum.train.evaluation import (
 )
 from hilum.train.export.onnx import answers, asking
 from hilum.train.export.shortcuts import Asked, Shortcuts, shortcuts
-from hilum.train.progress import doing
 from hilum.train.recipe import Recipe
 from hilum.train.samples import PreparedImage
 

@@ -16,13 +16,13 @@ from hilum.core.calibration import ScoreMap
 from hilum.core.errors import DataError
 from hilum.core.findings import Findings
 from hilum.core.manifest import BOX, Calibration, Decoding, Manifest, OperatingPoint
+from hilum.core.progress import say
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.metrics.detection import detection_ap
 from hilum.evaluate.thresholds.validation import calibrate, choose
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
 from hilum.train.evaluation import Held, cases_of_held, decoded
-from hilum.train.progress import say
 
 WHERE = "validation"
 UNCHOSEN = 0.5
@@ -105,7 +105,7 @@ def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
 def best_decoding(
     held: Held, raw: Sequence[RawOutputs], plain: Manifest, nms_iou: float | None = None
 ) -> Decoding:
-    """The candidate with the highest AP at IoU .5, as a mean over the sources that have boxes."""
+    """The candidate with the highest AP at IoU .5, see `box_ap`."""
     candidates = choices(plain, nms_iou)
     if len(candidates) == 1:
         return candidates[0]
@@ -117,15 +117,17 @@ def best_decoding(
 
 
 def box_ap(held: Held, answers: Sequence[Findings], label: str) -> float:
-    """AP at IoU .5 of one label, the mean over sources; 0 where no box is true."""
+    """AP at IoU .5 of one label, the mean over sources by their true boxes: a source of nine images
+    has little to say. 0 where no box is true."""
     cases = cases_of_held(held, answers, label)
     origin = np.array([image.source for image in held.images])
-    values = []
+    values, boxes = [], []
     for source in dict.fromkeys(origin):
         part = cases.where(cases.boxed & (origin == source))
-        if any(map(len, part.truth)):
+        if count := sum(map(len, part.truth)):
             values.append(float(detection_ap(part.truth, part.predictions)))
-    return float(np.mean(values)) if values else 0.0
+            boxes.append(count)
+    return float(np.average(values, weights=boxes)) if values else 0.0
 
 
 def calibration(held: Held, answers: Sequence[Findings], manifest: Manifest) -> Calibration | None:
