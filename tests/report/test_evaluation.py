@@ -230,6 +230,64 @@ def test_a_gallery_draws_truth_and_prediction_on_the_pixels(tmp_path: Path) -> N
     assert over[0] > over[2] + 60  # amber over it
 
 
+def test_a_gallery_of_masks_shows_each_kind_of_answer(tmp_path: Path) -> None:
+    """A segmenter has no boxes: its gallery was empty, without a word."""
+    square, moved = np.zeros((80, 80), np.uint8), np.zeros((80, 80), np.uint8)
+    square[20:60, 20:60], moved[20:60, 30:70] = 255, 255
+    nothing = np.zeros_like(square)
+    kinds = {
+        **{"found": (square, square), "near": (square, moved), "lost": (square, nothing)},
+        **{"invented": (nothing, square), "none": (nothing, nothing)},
+    }
+    (tmp_path / "masks").mkdir()
+    for name, (truth, answer) in kinds.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((80, 80), 90, np.uint8))
+        cv2.imwrite(str(tmp_path / f"{name}_truth.png"), truth)
+        cv2.imwrite(str(tmp_path / "masks" / f"{name}.png"), answer)
+    names = pd.Series(list(kinds))
+    rows = pd.DataFrame(
+        {
+            **{"image_id": names, "path": names + ".png", "patient": names},
+            **{"mask_pneumothorax": names + "_truth.png", "width": 80, "height": 80},
+            "label_pneumothorax": [float(truth.any()) for truth, _ in kinds.values()],
+        }
+    )
+    entries = [
+        {
+            **{"path": f"{n}.png", "status": "analysed", "scores": {"pneumothorax": 0.5}},
+            **{"findings": [], "masks": {"pneumothorax": f"masks/{n}.png"}},
+            **{"width": 80, "height": 80},
+        }
+        for n in kinds
+    ]
+    file = tmp_path / "findings.json"
+    file.write_text(json.dumps({"schema": "hilum.findings/1", "images": entries}))
+    catalog = build("toy", rows, tmp_path)
+    settings = Settings(finding="pneumothorax", repeats=2)
+    models = evaluate_models(catalog, [file], settings, max).models
+    shown = {g.title: [s.image_id for s in g.shots] for g in galleries(catalog, models, each=2)}
+    assert shown == {
+        "Best outlines": ["found", "near"],
+        "Worst outlines": ["near", "found"],
+        "Nothing outlined": ["lost"],
+        "Outlined without finding": ["invented"],
+    }
+    near = galleries(catalog, models, each=2)[1].shots[0]
+    assert [panel.words for panel in near.panels][1].endswith("Dice 0.75")
+    truth, answer = (_decoded(panel.picture) for panel in near.panels)
+
+    def over(picture: Any, x: int, more: int, less: int) -> int:
+        """By how much one colour is above another near (x, 40)."""
+        row, column = round(40 / 80 * SIDE), round(x / 80 * SIDE)
+        part = picture[row, column - 4 : column + 5].astype(int)
+        return int((part[:, more] - part[:, less]).max())
+
+    assert over(truth, 20, 1, 0) > 40  # teal: the left side of what is true
+    assert over(answer, 20, 1, 0) > 40
+    assert over(answer, 70, 0, 2) > 40  # amber: the right side of what was outlined
+    assert over(truth, 70, 0, 2) < 10
+
+
 def _decoded(uri: str) -> Any:
     content = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
     picture = cv2.imdecode(content, cv2.IMREAD_COLOR)

@@ -76,6 +76,7 @@ class MaskEvaluation:
     numbers: dict[str, Interval]  # as `mask_scores`
     sweep: SizeSweep | None = field(default=None)
     each: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # image -> its numbers
+    cases: Mapping[str, MaskCase] = field(default_factory=dict)  # image -> its masks
 
     def to_json(self) -> dict[str, Any]:
         counts = ("name", "images", "one_empty", "both_empty")
@@ -177,6 +178,7 @@ def _of_name(
             threshold=threshold,
         ),
         each={case.image_id: one for case, one in zip(cases, scores, strict=True)},
+        cases={case.image_id: case for case in cases},
     )
 
 

@@ -1,24 +1,37 @@
 """Pictures for the report: best, worst, missed, false alarms; truth and every model side by side.
 
 Puts radiographs into the page: only where the licence of the set allows it. Knows no metric of
-its own; which images are shown is decided by the first model that gives boxes.
+its own; which images are shown is decided by the first model that gives boxes, or masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError, InputRefused
+from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.challenges.rsna import rsna_per_image
 from hilum.evaluate.models import EvaluatedModel
-from hilum.report.drawing import PREDICTION, TRUTH, Canvas, base, data_uri, draw_boxes
+from hilum.evaluate.segmentation import MaskEvaluation
+from hilum.report.drawing import (
+    PREDICTION,
+    TRUTH,
+    Canvas,
+    Picture,
+    base,
+    data_uri,
+    draw_boxes,
+    draw_outline,
+)
 
 Float = NDArray[np.float64]
 
@@ -30,6 +43,12 @@ WORDS = {
     "Missed": "Finding there and no box shown, lowest score first.",
     "False alarms": "No finding and boxes shown, highest score first.",
 }
+OUTLINED = {
+    "Best outlines": "Finding there, highest Dice of the image.",
+    "Worst outlines": "Finding there and something outlined, lowest Dice of the image.",
+    "Nothing outlined": "Finding there and an empty mask, the largest finding first.",
+    "Outlined without finding": "No finding and something outlined, the largest outline first.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,10 @@ class Panel:
 
     words: str
     picture: str  # data URI
+
+
+# The panels of one row of the cases.
+Draw: TypeAlias = Callable[[Radiograph, int], Iterable[Panel]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +88,51 @@ def galleries(catalog: Catalog, models: Sequence[EvaluatedModel], each: int) -> 
         catalog: where the pixels are; images without, or that cannot be read, are passed over.
         models: evaluated on the same images.
     """
-    place = dict(zip(catalog.table["image_id"], catalog.table["path"], strict=True))
-    ids = models[0].cases.rows["image_id"]
-    readable = np.array([bool(place[name]) for name in ids], np.bool_)
-    out = []
-    first = next((model for model in models if model.cases.detects), models[0])
-    for title, rows in chosen(first.cases, first.evaluation.threshold).items():
+    place = dict(zip(catalog.table["image_id"], map(str, catalog.table["path"]), strict=True))
+    ids = models[0].cases.rows["image_id"].tolist()
+    finding = models[0].cases.finding
+
+    def gallery(title: str, caption: str, rows: Sequence[int], draw: Draw) -> Iterator[Gallery]:
         shots: list[Shot] = []
         unreadable = 0
-        for row in [row for row in rows if readable[row]][: TRIED * each]:
+        for row in [row for row in rows if place[ids[row]]][: TRIED * each]:
             if len(shots) == each:
                 break
             try:
-                shots.append(_shot(catalog, str(place[ids.iat[row]]), models, row))
+                radiograph = open_radiograph(catalog.root, place[ids[row]])
+                shots.append(Shot(ids[row], tuple(draw(radiograph, row))))
             except (DataError, InputRefused):
                 unreadable += 1
         if shots:
-            out.append(Gallery(title, WORDS[title], tuple(shots), unreadable))
+            yield Gallery(title, caption, tuple(shots), unreadable)
+
+    out: list[Gallery] = []
+    first = next((model for model in models if model.cases.detects), models[0])
+    for title, rows in chosen(first.cases, first.evaluation.threshold).items():
+        out += gallery(title, WORDS[title], rows, partial(_boxes, models))
+    masks = {model.name: one for model in models for one in model.masks if one.name == finding}
+    if masks:
+        for title, names in outlined(next(iter(masks.values()))).items():
+            rows = [ids.index(name) for name in names if name in ids]
+            out += gallery(title, OUTLINED[title], rows, partial(_outlines, masks, ids))
     return out
+
+
+def outlined(masks: MaskEvaluation) -> dict[str, list[str]]:
+    """Images of each kind, the most telling first."""
+    areas = {name: [int(one.sum()) for one in case.both()] for name, case in masks.cases.items()}
+
+    def ordered(true: bool, drawn: bool, key: Callable[[str], float]) -> list[str]:
+        kept = [n for n, (a, b) in areas.items() if (a > 0, b > 0) == (true, drawn)]
+        return sorted(kept, key=key)
+
+    hits = ordered(True, True, lambda name: masks.each[name]["dice"])
+    return {
+        "Best outlines": [name for name in reversed(hits) if masks.each[name]["dice"] > 0],
+        "Worst outlines": hits,
+        "Nothing outlined": ordered(True, False, lambda name: -areas[name][0]),
+        "Outlined without finding": ordered(False, True, lambda name: -areas[name][1]),
+    }
 
 
 def chosen(cases: Cases, threshold: float) -> dict[str, list[int]]:
@@ -105,17 +155,13 @@ def chosen(cases: Cases, threshold: float) -> dict[str, list[int]]:
     }
 
 
-def _shot(catalog: Catalog, path: str, models: Sequence[EvaluatedModel], row: int) -> Shot:
-    radiograph = open_radiograph(catalog.root, path)
+def _boxes(models: Sequence[EvaluatedModel], radiograph: Radiograph, row: int) -> Iterator[Panel]:
     record = models[0].cases.rows.iloc[row]
-    # Boxes are of the catalog's frame, which may be another size than the file.
-    frame = (int(record["width"]), int(record["height"]))
-    width, height = frame if min(frame) > 0 else (radiograph.width, radiograph.height)
-    canvas = Canvas(width=width, height=height, sides=(SIDE, SIDE))
+    canvas = _canvas(radiograph, int(record["width"]), int(record["height"]))
     truth = models[0].cases.truth[row]
     clean = base(radiograph, canvas)
     draw_boxes(clean, canvas, truth, TRUTH)
-    panels = [Panel(_count(len(truth)), data_uri(clean))]
+    yield _panel(clean, _count(len(truth)))
     for model in models:
         boxes, scores = model.cases.predictions[row]
         keep = scores >= model.evaluation.threshold
@@ -124,8 +170,36 @@ def _shot(catalog: Catalog, path: str, models: Sequence[EvaluatedModel], row: in
         values = ", ".join(f"{s:.2f}" for s in sorted(scores[keep], reverse=True))
         top = f"image {model.cases.score[row]:.2f}"
         said = f"boxes {values or 'none'}" if model.cases.detects else "gives no boxes"
-        panels.append(Panel(f"{model.name}: {said}; {top}", data_uri(picture)))
-    return Shot(str(record["image_id"]), tuple(panels))
+        yield _panel(picture, f"{model.name}: {said}; {top}")
+
+
+def _outlines(
+    masks: Mapping[str, MaskEvaluation], ids: Sequence[str], radiograph: Radiograph, row: int
+) -> Iterator[Panel]:
+    """Of the models that have a mask of the image."""
+    name = ids[row]
+    cases = {model: one.cases[name] for model, one in masks.items() if name in one.cases}
+    first = next(iter(cases.values()))
+    canvas = _canvas(radiograph, first.width, first.height)
+    clean = base(radiograph, canvas)
+    draw_outline(clean, canvas, first.both()[0], TRUTH)
+    yield _panel(clean, "Truth")
+    for model, case in cases.items():
+        picture, mask = clean.copy(), case.both()[1]
+        draw_outline(picture, canvas, mask, PREDICTION)
+        dice = f"Dice {masks[model].each[name]['dice']:.2f}"
+        yield _panel(picture, f"{model}: {dice if mask.any() else f'empty; {dice}'}")
+
+
+def _canvas(radiograph: Radiograph, width: int, height: int) -> Canvas:
+    """Of the catalog's frame, which may be another size than the file, or unknown."""
+    if min(width, height) <= 0:
+        width, height = radiograph.width, radiograph.height
+    return Canvas(width=width, height=height, sides=(SIDE, SIDE))
+
+
+def _panel(picture: Picture, words: str) -> Panel:
+    return Panel(words, data_uri(picture))
 
 
 def _count(boxes: int) -> str:
