@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from helpers.service import Parts, radiograph_file, toy_pipeline
 from hilum import load_pipeline
+from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
 from hilum.core.labels import VOCABULARY
 from hilum.core.turns import Busy
 from hilum.dicom.guard import Guard
@@ -23,6 +24,7 @@ from hilum.serve import explaining
 from hilum.serve.store import StoreUnavailable
 from hilum.serve.web import images
 from hilum.serve.web.app import create_app
+from hilum.serve.web.previews import OVER_LIMIT_S, Previews
 from hilum.serve.work import CHECK
 from hilum.serve.worker import Worker
 
@@ -102,6 +104,28 @@ def test_an_image_that_cannot_be_read_is_not_decoded_again_for_each_reader(
             answer = client.get(f"{API}/images/{id}/{what}")
             assert (answer.status_code, "truncated" in answer.text) == (422, True)
     assert len(asked) == 1
+
+
+def test_an_image_that_took_too_long_once_is_tried_again_after_a_while() -> None:
+    """A busy machine says nothing about an image; one that is damaged stays so."""
+    now = 0.0
+    previews = Previews(lambda: now)
+
+    def busy() -> str:
+        raise LimitRefused("a", "reading takes longer than 10 s.")
+
+    def damaged() -> str:
+        raise UnreadableRefused("b", "it is truncated.")
+
+    for make, id in ((busy, "a"), (damaged, "b")):
+        with pytest.raises(InputRefused):
+            previews.read(id, make)
+        with pytest.raises(InputRefused):  # at once, it is not tried
+            previews.read(id, lambda: "pixels")
+    now = OVER_LIMIT_S
+    assert previews.read("a", lambda: "pixels") == "pixels"
+    with pytest.raises(UnreadableRefused):
+        previews.read("b", lambda: "pixels")
 
 
 def test_the_downloaded_picture_shows_boxes_and_outlines(client: TestClient, parts: Parts) -> None:

@@ -1,21 +1,25 @@
 """What was decoded for readers: small pictures are kept, and so is why an image cannot be read.
 
-What is received never changes, so neither does its picture, and a file that took all the time it
-may take would take it again from every reader. Knows no service.
+What is received never changes, so neither does its picture. A file that took all the time it may
+take would take it again from every reader, so that is kept too, but only for a while: on a busy
+machine it happens to good images. Knows no service.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
-from hilum.core.errors import InputRefused
+from hilum.core.errors import InputRefused, LimitRefused
 
 LARGEST = 256  # px; larger ones are looked at one by one
 COUNT = 1000  # some 10 kB each
+OVER_LIMIT_S = 60.0  # that an image is not tried again
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,9 +28,10 @@ V = TypeVar("V")
 class Previews:
     """By image; what nobody asked for longest goes first."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._pictures: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._refused: OrderedDict[str, InputRefused] = OrderedDict()
+        self._refused: OrderedDict[str, tuple[InputRefused, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def picture(self, id: str, width: int, make: Callable[[], bytes]) -> bytes:
@@ -48,17 +53,18 @@ class Previews:
         """What `make` makes of an image.
 
         Raises:
-            InputRefused: `make` does, now or when it was first asked.
+            InputRefused: `make` does, now or when it was asked before.
         """
         with self._lock:
-            refused = _known(self._refused, id)
-        if refused is not None:
+            refused, until = _known(self._refused, id) or (None, 0.0)
+        if refused is not None and self._clock() < until:
             raise copy.copy(refused)
         try:
             return make()
         except InputRefused as error:
+            kept_s = OVER_LIMIT_S if isinstance(error, LimitRefused) else math.inf
             with self._lock:  # without its traceback, whose frames hold the image
-                _keep(self._refused, id, copy.copy(error))
+                _keep(self._refused, id, (copy.copy(error), self._clock() + kept_s))
             raise
 
     def forget(self, id: str) -> None:
