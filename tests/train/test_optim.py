@@ -132,7 +132,8 @@ def test_cosine_begins_anew_with_each_cycle() -> None:
     ("watch", "mode"), [("val_loss", "min"), ("ece", "min"), ("auc", "max"), ("mcc_opacity", "max")]
 )
 def test_a_plateau_watches_a_number_in_its_own_direction(watch: str, mode: str) -> None:
-    stage = StageOptions(steps=10, schedule=ScheduleOptions(kind="plateau", watch=watch))
+    own = ScheduleOptions(kind="plateau", watch=watch)
+    stage = StageOptions(steps=10, learning_rate=1.0, schedule=own)
     rate = schedule(optimiser(Net(), 1.0, OptimiserOptions()), stage, 10, 5)
     assert isinstance(rate, torch.optim.lr_scheduler.ReduceLROnPlateau)
     assert rate.mode == mode
