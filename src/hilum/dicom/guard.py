@@ -220,7 +220,11 @@ class _Child:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,  # a decoder's messages may quote the file
                 )
-            _received(self._process.stdout, _START_S)
+            try:
+                _received(self._process.stdout, _START_S)
+            except OSError:  # its late "ready" would be taken for the answer to the next file
+                self.end()
+                raise
         self._files += 1
         return self._process
 
