@@ -65,6 +65,14 @@ def test_of_a_catalog_its_images_are_read_and_nothing_beside_them(
     assert code == 0, text
     read = [Path(one["path"]).name for one in findings(out)["images"]]  # type: ignore[attr-defined]
     assert read == ["a.png", "b.png", "d.png"]
+    assert "no pictures" not in text
+    boxed = sum(bool(one["findings"]) for one in findings(out)["images"])  # type: ignore[attr-defined]
+    assert (f"Boxes: opacity on {boxed}. Images without one may" in text) == bool(boxed)
+    bare = tmp_path / "bare"
+    code, text = hilum(
+        *("predict", folder, "--out", bare, "--pipeline", pipeline, "--workers", "1", "--write", "")
+    )
+    assert f"hilum report {bare} --write picture" in text
 
 
 def test_results_beside_the_images_are_neither_read_nor_written_over_them(

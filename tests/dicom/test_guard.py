@@ -79,6 +79,18 @@ def test_one_child_serves_many_files_and_is_replaced_in_the_end(
     assert pid(guard) != first
 
 
+def test_a_child_that_starts_too_slowly_leaves_no_answer_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = image(stored((40, 30), bits=12), 12)
+    with closing(Guard()) as own:
+        monkeypatch.setattr(guards, "_START_S", 0.0)
+        with pytest.raises(TimeoutError):  # of a busy machine: no refusal of the file
+            own.open(("a", file))
+        monkeypatch.undo()
+        assert own.open(("a", file)).source == "a"  # not its late "ready"
+
+
 def test_refusals_come_back_typed(guard: Guard) -> None:
     with pytest.raises(UnreadableRefused, match=r"a: .*truncated"):
         guard.open(("a", image(stored())[:-100]))

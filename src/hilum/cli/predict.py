@@ -8,6 +8,8 @@ import typer
 
 from hilum.cli import common, options
 
+PICTURE = "picture"  # what the page draws on
+
 
 def predict(
     paths: list[Path] = typer.Argument(
@@ -73,4 +75,6 @@ def predict(
     else:
         common.summary(run)
         typer.echo(f"Look at {out / 'index.html'}. {common.NOTICE}")
+        if PICTURE not in results.writers:
+            typer.echo(f"It has no pictures: hilum report {out} --write {PICTURE} adds them.")
     raise typer.Exit(common.exit_code(run))
