@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import Field, model_validator
 
 from hilum.core.errors import ConfigError
-from hilum.core.options import assignment, replaced
+from hilum.core.options import Options, assignment, checked, replaced
 
 FIRST = {"use": "boxes", "of": "a"}
 TREE: dict[str, Any] = {"boxes": [FIRST, "nms"], "models": {"a": {"size": 64}}}
@@ -49,3 +50,50 @@ def test_a_change_touches_its_own_place_only(change: str, expected: dict[str, An
 def test_a_change_that_fits_nowhere_is_refused(change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replaced(TREE, *assignment(change))
+
+
+class Part(Options):
+    size: int = Field(default=1, ge=1)
+    name: str = ""
+
+
+class Whole(Options):
+    part: Part = Part()
+    parts: tuple[Part, ...] = ()
+    rate: float = 0.5
+    other: int = 0
+
+    @model_validator(mode="after")
+    def _sum(self) -> Whole:
+        if self.other + self.part.size > 5:
+            raise ValueError("more than {five}")
+        return self
+
+
+def test_an_unknown_key_hides_no_other_mistake() -> None:
+    """Of its own table, of those in it and beside it; each by its place."""
+    wrong = {
+        "part": {"sizes": 3, "size": 0, "name": [], "nam": 1},
+        "parts": [{}, {"siez": 2, "size": "x"}],
+        "rat": 1,
+        "rate": "fast",
+    }
+    with pytest.raises(ConfigError) as caught:
+        checked(Whole, wrong, "whole.yaml")
+    for words in (
+        "part.sizes: unknown key 'sizes'. Did you mean 'size'?",
+        "part.nam: unknown key 'nam'. Did you mean 'name'?",
+        "part.size: Input should be greater than or equal to 1",
+        "part.name: Input should be a valid string",
+        "parts.1.siez: unknown key 'siez'",
+        "parts.1.size: Input should be a valid integer",
+        "rat: unknown key 'rat'. Did you mean",
+        "rate: Input should be a valid number",
+    ):
+        assert words in str(caught.value), words
+
+
+def test_an_unknown_key_hides_no_contradiction_of_its_table() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'otter'.*; more than \{five\}"):
+        checked(Whole, {"otter": 1, "other": 5}, "x")
+    assert checked(Whole, {"other": 4, "part": {"size": 1}}, "x").other == 4

@@ -6,10 +6,13 @@ import csv
 import gzip
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hilum.core.errors import DataError
-from hilum.data.cells import read_cells
+from hilum.data.cells import read_cells, to_csv
 
 TEXT = "a,b\n1,é\n2,\n"
 
@@ -104,3 +107,15 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
 def test_a_table_of_another_kind_is_called_by_it(tmp_path: Path, content: bytes, kind: str) -> None:
     with pytest.raises(DataError, match=f"it is .*{kind}.*needed: CSV"):
         read_cells(written(tmp_path, content))
+
+
+cells = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
+
+
+@given(st.lists(st.one_of(cells, cells.map(lambda text: f"={text}"), st.just("'01")), min_size=1))
+def test_what_we_write_is_what_we_read(tmp_path_factory: pytest.TempPathFactory, own: list) -> None:
+    """Names of files, patients and labels, whatever they are; and numbers stay numbers."""
+    table = pd.DataFrame({"row": "r", "=text": own, "number": -1.5})
+    read = read_cells(written(tmp_path_factory.mktemp("csv"), to_csv(table))).table
+    assert read["=text"].tolist() == own
+    assert (read["number"] == "-1.5").all()

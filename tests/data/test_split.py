@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load
 from hilum.data.catalog import build
-from hilum.data.duplicates import picture_keys
+from hilum.data.duplicates import pictures
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
 from hilum.data.split import (
@@ -93,7 +93,7 @@ def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
     (tmp_path / "b.dcm").write_bytes(dicom_bytes(image, seed=2, photometric="MONOCHROME1"))
     (tmp_path / "c.dcm").write_bytes(dicom_bytes(phantom(2, 64, 64).pixels, seed=3))
     (tmp_path / "d.dcm").write_bytes(b"broken")
-    keys = list(picture_keys(load("folder", tmp_path), tmp_path / "m.jsonl"))
+    keys = [one and one.key for one in pictures(load("folder", tmp_path), tmp_path / "m.jsonl")]
     assert keys[0] == keys[1] != keys[2]
     assert keys[3] is None
 

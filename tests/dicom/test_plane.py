@@ -209,3 +209,69 @@ def test_colour_in_a_picture_is_told() -> None:
 def test_a_series_described_as_lateral_is_told(description: str, view: str, told: bool) -> None:
     words = said(SeriesDescription=description, ViewPosition=view)
     assert ("described as lateral" in words) == told
+
+
+@pytest.mark.parametrize(
+    ("elements", "words"),
+    [
+        ({"ViewPosition": "PA", "ViewCodeSequence": coded("left lateral")}, "coded view LL"),
+        ({"BodyPartExamined": "CHEST", "AnatomicRegionSequence": coded("Hand")}, "region HAND"),
+        ({"PresentationLUTShape": "LIN OD"}, "LIN OD, which no image has"),
+        ({"PixelPaddingRangeLimit": 9}, "a limit of padding and no padding value"),
+        ({"PixelSpacing": [0.2, 0.2], "PixelAspectRatio": [1, 2]}, "the spacing is used"),
+        ({"PixelSpacing": [0.2]}, "PixelSpacing is no two distances"),
+        (
+            {"VOILUTSequence": lut(0, 16, np.arange(4096))},
+            "leaves all pixels between 0.00 and 0.06",
+        ),
+        ({"WindowCenter": 2048, "WindowWidth": 60000}, "leaves all pixels between 0.47 and 0.53"),
+    ],
+)
+def test_what_two_elements_say_otherwise_or_one_cannot_say_is_told(
+    elements: dict[str, Any], words: str
+) -> None:
+    assert words in said(**elements)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewPosition": "PA", "ViewCodeSequence": coded("postero-anterior")},
+        {"ViewPosition": "AP", "ViewCodeSequence": coded("frontal, of the ward")},
+        {"BodyPartExamined": "CHEST", "AnatomicRegionSequence": coded("Thoracic structure")},
+        {"PresentationLUTShape": "IDENTITY"},
+        {"PixelSpacing": [0.2, 0.2], "PixelAspectRatio": [1, 1]},
+        {"PixelPaddingValue": 5000, "PixelPaddingRangeLimit": 5001},
+        {"WindowCenter": 2048, "WindowWidth": 9000},
+    ],
+)
+def test_what_agrees_is_not_told(elements: dict[str, Any]) -> None:
+    assert not said(**elements)
+
+
+@pytest.mark.parametrize(
+    "place", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+)
+def test_the_one_frame_of_an_enhanced_image_is_shown_as_its_groups_say(place: str) -> None:
+    """PS3.3 C.7.6.16: windows, rescaling and spacing stand there, and nowhere else."""
+    own = {"WindowCenter": 1000, "WindowWidth": 500, "RescaleSlope": -1, "RescaleIntercept": 4095}
+    macros = {
+        "FrameVOILUTSequence": ("WindowCenter", "WindowWidth"),
+        "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    }
+    groups = Dataset()
+    for macro, keywords in macros.items():
+        item = Dataset()
+        for keyword in keywords:
+            setattr(item, keyword, own[keyword])
+        setattr(groups, macro, Sequence([item]))
+    measures = Dataset()
+    measures.PixelSpacing = [0.3, 0.3]
+    groups.PixelMeasuresSequence = Sequence([measures])
+    enhanced = shown(NumberOfFrames=1, **{place: Sequence([groups])})
+    plain = shown(PixelSpacing=[0.3, 0.3], **own)
+    assert plain.decoding.voi == enhanced.decoding.voi == "window 1000/500 linear"
+    np.testing.assert_array_equal(enhanced.pixels, plain.pixels)
+    assert enhanced.spacing_mm == plain.spacing_mm == (0.3, 0.3)
+    outer = shown(NumberOfFrames=1, **{place: Sequence([groups])}, **{**own, "WindowCenter": 2000})
+    assert outer.decoding.voi == "window 2000/500 linear"  # the image's own come first

@@ -105,7 +105,7 @@ def test_an_image_goes_from_catalog_to_loss_without_a_step_back(
             run(recipe, data, tmp_path / "run")
 
     # Who hands the image on; the network is built, and evaluated untrained, before the first batch.
-    drives = ("models/", "train/loop.py", "train/evaluation.py", "train/export/")
+    drives = ("models/", "train/images.py", "train/loop.py", "train/evaluation.py", "train/export/")
     modules = [
         one
         for one in drawn("One image, from")

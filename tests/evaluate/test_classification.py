@@ -93,6 +93,26 @@ def test_one_kind_of_case_has_no_auc() -> None:
     assert np.isnan(average_precision([0, 0], [0.4, 0.6]))
 
 
+def test_a_model_that_calls_all_alike_has_no_mcc() -> None:
+    """0/0 is undefined: 0 would say that it was measured, and found no better than chance."""
+    for score in ([0.9, 0.8, 0.7], [0.1, 0.2, 0.3]):
+        assert np.isnan(classification([1, 0, 1], score)["mcc"])
+    assert np.isnan(classification([1, 1, 1], [0.1, 0.9, 0.2])["mcc"])
+    assert classification([1, 1, 0, 0], [0.9, 0.1, 0.9, 0.1])["mcc"] == 0  # chance
+
+
+def test_a_class_that_is_never_called_or_never_true_has_no_precision_or_recall() -> None:
+    never_called = multiclass([[2, 0, 0], [1, 1, 0], [0, 1, 0]])
+    assert np.isnan(never_called["precision"])
+    assert never_called["recall"] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert never_called["f1"] == pytest.approx((4 / 5 + 1 / 2 + 0) / 3)
+    never_true = multiclass([[2, 0, 1], [0, 1, 0], [0, 0, 0]])
+    assert np.isnan(never_true["recall"])
+    assert np.isnan(never_true["ap_2"])
+    assert never_true["map"] == pytest.approx((never_true["ap_0"] + never_true["ap_1"]) / 2)
+    assert never_true["precision"] == pytest.approx((1 + 1 + 0) / 3)
+
+
 def test_the_roc_curve_goes_from_corner_to_corner() -> None:
     false, true, thresholds = roc_curve([0, 1, 1], [0.5, 0.5, 0.9])
     assert false.tolist() == [0, 0, 1]

@@ -17,7 +17,7 @@ from hilum.evaluate import at_threshold, average_precision, multiclass, rsna_sco
 from hilum.evaluate.cases import cases_of
 from hilum.evaluate.classes import class_cases, class_numbers, evaluate_classes
 from hilum.evaluate.evaluation import evaluate_cases, evaluate_predictions
-from hilum.evaluate.metrics.names import METRICS, higher_is_better, metric, text
+from hilum.evaluate.metrics.names import METRICS, higher_is_better, is_allowed, metric, text
 from hilum.evaluate.prediction_files import from_findings
 from hilum.evaluate.segmentation import Components
 from hilum.evaluate.thresholds.sweep import box_metric, nms_by_epoch, threshold_curve
@@ -250,6 +250,19 @@ def test_scores_of_images_give_the_numbers_of_their_confusion(both: Any) -> None
     for name in ("sensitivity", "specificity", "precision", "f1", "f2", "mcc", "accuracy"):
         assert numbers[f"{name}_opacity"] == pytest.approx(expected[name]), name
     assert numbers["average_precision_opacity"] == pytest.approx(average_precision(label, score))
+
+
+def test_a_number_that_needs_calls_may_be_watched_where_its_images_allow_it() -> None:
+    """An untrained network calls all images alike, and has no MCC yet; images of one kind allow
+    none, whatever the network."""
+    assert is_allowed("mcc", ["auc"])
+    assert is_allowed("mcc_opacity", ["auc_opacity"])
+    assert is_allowed("box_precision", ["box_recall"])
+    assert not is_allowed("mcc", ["accuracy", "val_loss"])
+    assert not is_allowed("mcc", ["auc_opacity"])
+    assert not is_allowed("mccc", ["auc"])
+    assert is_allowed("val_loss", ["val_loss"])
+    assert not is_allowed("", [])
 
 
 def test_every_name_has_words_and_a_direction() -> None:

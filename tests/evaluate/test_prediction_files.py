@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +366,30 @@ def test_models_are_compared_on_the_images_that_all_answered() -> None:
     with pytest.raises(DataError, match="no answered image in common"):
         answered_by_all([join(catalog, a), join(catalog, c)])
     assert [truth.patient for truth in truths_of(catalog)] == list("AABCD")
+
+
+@pytest.mark.parametrize("form", ["findings", "scores"])
+def test_a_pipe_and_a_file_without_an_ending_are_told_by_their_content(
+    tmp_path: Path, form: str
+) -> None:
+    """`hilum evaluate report catalog.parquet <(zcat findings.json.gz)`."""
+    text = (
+        '\n{"schema": "hilum.findings/1", "images": []}' if form == "findings" else "image,p\na,.5"
+    )
+    plain, pipe = tmp_path / "content", tmp_path / "pipe"
+    plain.write_text(text)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    assert read_predictions(plain).form == read_predictions(pipe).form == form
+    writer.join()
+
+
+def test_names_and_findings_that_a_spreadsheet_would_run_come_back(tmp_path: Path) -> None:
+    nasty = "=cmd|' /C calc'!A0"
+    image = ImagePredictions(np.zeros((0, 4)), np.zeros(0), (), {"opacity": 0.5})
+    write_predictions(tmp_path / "s.csv", PredictionFile("scores", {nasty: image, "-1": image}))
+    assert f"'{nasty}" in (tmp_path / "s.csv").read_text()
+    assert [*read_predictions(tmp_path / "s.csv").images] == [nasty, "-1"]
+    write_predictions(tmp_path / "r.csv", PredictionFile("rsna", {"-a": image}))
+    assert "\n-a," in (tmp_path / "r.csv").read_text()  # a challenge compares letter by letter

@@ -53,6 +53,12 @@ def test_the_point_of_a_sensitivity_is_the_highest_that_reaches_it(seed: int) ->
         assert point.score == "image"
 
 
+def test_scores_that_are_all_equal_have_no_threshold_of_the_best_mcc() -> None:
+    with pytest.raises(DataError, match="MCC is undefined at every threshold"):
+        for_best([0, 1], [0.5, 0.5], "mcc")
+    assert for_best([0, 1], [0.5, 0.5], "f1").threshold == 0.5
+
+
 @few
 @seeds
 def test_the_point_of_false_positives_is_the_lowest_that_stays_under(seed: int) -> None:

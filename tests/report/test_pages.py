@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from hilum.evaluate.metrics.names import METRICS
+from hilum.report.pages import _environment
 from hilum.report.published import PUBLISHED, published_of
 from hilum.report.run import run_page, sweep_figures, sweep_page
 
@@ -147,3 +148,9 @@ def test_a_smaller_copy_stands_beside_what_was_published_on_its_set(
     name: str, finding: str, original: str | None
 ) -> None:
     assert published_of(name, finding) == (PUBLISHED[original] if original else ())
+
+
+def test_a_number_that_is_0_by_0_is_called_undefined_and_one_that_is_not_there_a_dash() -> None:
+    template = '{% from "macros.html" import number %}{{ number(value) }}'
+    for value, shown in ((float("nan"), "undefined"), (None, "–"), (0.0, "0.000")):
+        assert _environment().from_string(template).render(value=value) == shown

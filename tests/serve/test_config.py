@@ -73,3 +73,12 @@ def test_a_name_is_no_loopback_address() -> None:
     assert not is_loopback("hospital.example")
     assert not is_loopback("0.0.0.0")  # noqa: S104
     assert is_loopback("::1")
+
+
+def test_every_name_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "hilum.toml"
+    file.write_text('default = "a"\nprot = 1\n[[rules]]\npipelines = ["b"]\ndestinations = ["c"]\n')
+    with pytest.raises(ConfigError) as wrong:
+        load(file, {})
+    for words in ("unknown key 'prot'", "pipeline 'a'", "of a rule 'b'", "of a rule 'c'"):
+        assert words in str(wrong.value)

@@ -33,7 +33,9 @@ def test_somebody_who_is_added_gets_in_at_once_and_nobody_else_any_more(tmp_path
     parts = Parts(tmp_path)
     client = TestClient(create_app(parts.service), base_url="http://127.0.0.1:8080")
     assert client.get(SESSION).json() == {"name": "local", "role": "admin"}
-    assert command(tmp_path, "add", "ada", "--role", "admin", typed="right horse")[0] == 0
+    code, said = command(tmp_path, "add", "ada", "--role", "admin", typed="right horse")
+    assert code == 0
+    assert str(tmp_path) in said  # the service of another folder knows nobody of hers
     assert client.get(SESSION).status_code == 401
     assert client.get(SESSION, auth=("ada", "wrong horse")).status_code == 401
     assert client.get(SESSION, auth=("ada", "right horse")).json()["role"] == "admin"

@@ -126,3 +126,13 @@ def test_cosine_begins_anew_with_each_cycle() -> None:
     assert rates[0] == rates[20] == max(rates)
     assert max(rates[19], rates[39], rates[40]) < 0.02
     assert rates[1:20] == sorted(rates[1:20], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("watch", "mode"), [("val_loss", "min"), ("ece", "min"), ("auc", "max"), ("mcc_opacity", "max")]
+)
+def test_a_plateau_watches_a_number_in_its_own_direction(watch: str, mode: str) -> None:
+    stage = StageOptions(steps=10, schedule=ScheduleOptions(kind="plateau", watch=watch))
+    rate = schedule(optimiser(Net(), 1.0, OptimiserOptions()), stage, 10, 5)
+    assert isinstance(rate, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    assert rate.mode == mode

@@ -113,6 +113,21 @@ def test_a_normal_image_has_no_opacity_and_an_unknown_one_no_boxes(tmp_path: Pat
     assert ill.positive
 
 
+def test_an_image_with_a_box_beside_it_is_left_out_and_listed(tmp_path: Path) -> None:
+    """Not in the padding, and not as an image without a box. One that leaves it partly stays."""
+    one = source(tmp_path)
+    width, height = one.catalog.frame(0)
+    for row, x in ((0, width - 5.0), (1, width + 5.0)):
+        one.catalog.table.at[row, "boxes"] = [x, 10.0, x + 10, height / 2]
+        one.catalog.table.at[row, "box_labels"] = ["opacity"]
+    ready = prepare_rows(one, [0, 1], SPEC)
+    assert ready.rows == [0]
+    assert ready.images[0].boxes is not None
+    assert len(ready.images[0].boxes) == 1
+    assert [*ready.unreadable] == ["own/own-01"]
+    assert "no area in its picture" in ready.unreadable["own/own-01"]
+
+
 @pytest.mark.parametrize("class_", ["opacity", "not-normal"])
 def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_: str) -> None:
     images = catalog(tmp_path, "own", 4)

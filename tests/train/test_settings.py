@@ -163,7 +163,10 @@ def test_losses_fall_and_metrics_rise() -> None:
     assert better("ap50", 0.2, 0.1)
     for name in ("val_loss", "ap50"):
         assert not better(name, math.nan, 0.1)
-        assert not better(name, 0.1, math.nan)
+        assert better(
+            name, 0.1, math.nan
+        )  # or a first epoch without the number would stay the best
+        assert not better(name, math.nan, math.nan)
 
 
 # --- recipes ---

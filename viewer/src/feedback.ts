@@ -58,7 +58,7 @@ export function feedbackList(feedback: Feedback[], findings: Finding[]): HTMLEle
 }
 
 export function commentForm(say: (comment: string) => Promise<boolean>): HTMLElement {
-  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader and for training" });
+  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader" });
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     if (words.value.trim() && (await say(words.value.trim()))) words.value = "";

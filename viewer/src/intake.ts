@@ -83,7 +83,7 @@ export class Intake {
     } finally {
       this.sending = false;
     }
-    const again = duplicates ? `, ${duplicates} of them held before` : "";
+    const again = duplicates ? `, ${duplicates} of ${ids.length} held before` : "";
     fill(this.progress, ids.length ? `${many(ids.length, "image")} received${again}.` : "");
     this.showRefused(refused);
     this.host.received(ids);

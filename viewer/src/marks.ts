@@ -86,7 +86,7 @@ export class Marks {
     const tag = (box: Box, words: string, colour: string, below = false): void => {
       const [x, y] = this.toHost([box[0], below ? box[3] : box[1]]);
       const width = this.layer.clientWidth || 1e6, at = below ? y + 16 : y > 20 ? y - 6 : y + 16;
-      out.push(svg("text", { x: Math.max(4, Math.min(x, width - 7.2 * words.length)), y: at, fill: colour }, words));
+      out.push(svg("text", { x: Math.max(4, Math.min(x, width - 8 * words.length)), y: at, fill: colour }, words));
     };
     if (this.layers.boxes)
       for (const { id, label, score, box_px } of content.findings)

@@ -27,7 +27,9 @@ def add(
 ) -> None:
     """Let somebody in, at once; the password is asked for, or is the first line of stdin.
 
-    Example: hilum users add ada --role admin
+    The service is that of --config (or HILUM_SERVE_CONFIG), else that of the default folder.
+
+    Example: hilum users add ada --role admin --config hilum.toml
     """
     loaded = configuration(config)
     from hilum.serve.users import Users, user
@@ -36,8 +38,9 @@ def add(
     if show:
         common.print_json({name: made.model_dump()})
         return
-    Users(loaded).add(name, made, replace=replace)
-    typer.echo(f"{name} may log in as {role}.")
+    users = Users(loaded)
+    users.add(name, made, replace=replace)
+    typer.echo(f"{name} may log in as {role} to the service of {users.path.parent}.")
 
 
 @app.command()

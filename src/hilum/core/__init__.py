@@ -4,6 +4,8 @@ errors, extras, files, jit, look, options, labels    what everything uses
 folders        whose an output folder is: one run's at a time
 processes, threads    how a command and its children hear that they are to end; work in threads
 progress       what a long work is doing now
+turns          a few places, shared fairly between those who ask
+csv_cells      cells of CSV that a spreadsheet takes for no formula
 documents      JSON, YAML and TOML -> plain data
 radiograph     pixels in [0, 1] and what the header said
 orientation    EXIF's, of pixels and boxes

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from hilum.core.documents import parse_yaml
 from hilum.core.errors import ConfigError, DocumentError, HilumError
@@ -28,19 +34,30 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
 
 
 class Options(BaseModel):
-    """Frozen; no NaN; an unknown key names the nearest known key."""
+    """Frozen; no NaN; an unknown key names the nearest known key, and hides nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _known_keys(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            known = {field.alias or name for name, field in cls.model_fields.items()}
-            wrong = [unknown("key", key, known) for key in value if key not in known]
-            if wrong:
-                raise ValueError(" ".join(wrong[:MOST_SAID]))
-        return value
+    def _known_keys(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        strange = [key for key in value if key not in known] if isinstance(value, dict) else []
+        if not strange:
+            return validate(value)
+        wrong = [_detail((key,), unknown("key", key, known), value[key]) for key in strange]
+        try:
+            # As a whole: what contradicts itself is looked for outside of `validate`.
+            cls.model_validate({key: own for key, own in value.items() if key in known})
+        except ValidationError as problem:
+            wrong += [_detail(one["loc"], one["msg"], one["input"]) for one in problem.errors()]
+        raise ValidationError.from_exception_data(cls.__name__, wrong)
+
+
+def _detail(loc: tuple[int | str, ...], message: str, came: Any) -> InitErrorDetails:
+    # Without a context pydantic fills no braces: any text will do.
+    kind = PydanticCustomError("wrong", message)
+    return {"type": kind, "loc": loc, "input": came}
 
 
 def assignment(text: str, option: str = "--set") -> tuple[str, Any]:

@@ -282,7 +282,10 @@ def read_mask(
     content = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
     mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if mask is None:
-        raise DataError(f"{path}: missing or no picture; run `hilum predict --fresh` again")
+        raise DataError(
+            f"{path}: missing or no picture; masks lie beside findings.json: was that moved, or "
+            "read from a pipe? Else run `hilum predict --fresh` again"
+        )
     if shape is not None and mask.shape != shape:
         raise DataError(f"{path}: {mask.shape} px; needed: those of its image, {shape}")
     return np.asarray(mask != 0)

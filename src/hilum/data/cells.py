@@ -1,5 +1,5 @@
 """Tables that people and programs write as text -> rows of cells, whatever the delimiter and the
-encoding.
+encoding; and ours as text.
 
 Knows no column and no set. A quote that is not closed would swallow the rows behind it, and a row
 that is cut or too long would move cells into other columns: these are errors, or are told.
@@ -18,9 +18,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from hilum.core.csv_cells import guarded, plain
 from hilum.core.documents import UTF16_MARKS
 from hilum.core.errors import DataError
 from hilum.core.files import read_at_most
+
+Source = str | os.PathLike[str] | tuple[str, bytes]
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30  # inflated
@@ -61,13 +64,17 @@ class Cells:
     totals: tuple[str, ...] = ()  # first cells of rows of sums and means at the end; left out
 
 
-def read_cells(path: str | os.PathLike[str]) -> Cells:
+def read_cells(source: Source) -> Cells:
     """A CSV file, plain or gzipped; cells that a row lacks are blank, blank rows are none.
+
+    Args:
+        source: a path; or a name and the content, of what can be read only once.
 
     Raises:
         DataError: not text, not a table, or a row has more cells than columns.
     """
-    rows = _rows(Path(path))
+    name = Path(source[0] if isinstance(source, tuple) else source)
+    rows = _rows(name, source)
     everything = len(rows)
     rows = _without_comments(rows)
     comments = everything - len(rows)
@@ -83,7 +90,7 @@ def read_cells(path: str | os.PathLike[str]) -> Cells:
             continue
         if any(map(str.strip, row[len(header) :])):
             raise DataError(
-                f"{Path(path).name}, row {number} has {len(row)} cells for {len(header)} columns; "
+                f"{name.name}, row {number} has {len(row)} cells for {len(header)} columns; "
                 "is a delimiter inside a cell not quoted, or does a title stand above the header?"
             )
         if len(row) < len(header):
@@ -127,10 +134,10 @@ def _totals(rows: Sequence[Sequence[str]]) -> list[str]:
     return out[::-1]
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(name: Path, source: Source) -> list[list[str]]:
     """The rows that are not blank, the header first."""
     try:
-        text = _decoded(_content(path))
+        text = _decoded(_content(source))
         mark = _MARK.match(text)  # how spreadsheets are told the delimiter: sep=;
         text = text[mark.end() :] if mark else text
         lines = text.lstrip("\r\n ").splitlines()
@@ -141,16 +148,25 @@ def _rows(path: Path) -> list[list[str]]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         return [[*map(_tidy, row)] for row in reader if any(map(str.strip, row))]
     except (ValueError, OSError, EOFError, csv.Error) as error:
-        raise DataError(f"{path} is not a readable CSV: {error}") from error
+        raise DataError(f"{name} is not a readable CSV: {error}") from error
 
 
 def _tidy(cell: str) -> str:
     match = _FORMULA.fullmatch(cell) if cell[:1] in "='" else None
-    return cell if match is None else match[1] or match[2] or ""
+    return plain(cell) if match is None else match[1] or match[2] or ""
 
 
-def _content(path: Path) -> bytes:
-    content = read_at_most(path, MOST_BYTES)
+def to_csv(table: pd.DataFrame) -> str:
+    """The text of a table; `read_cells` gives its cells as they were."""
+    safe = table.copy()
+    for column in safe:
+        if not pd.api.types.is_numeric_dtype(safe[column]):
+            safe[column] = safe[column].map(guarded)
+    return safe.rename(columns=guarded).to_csv(index=False)
+
+
+def _content(source: Source) -> bytes:
+    content = source[1] if isinstance(source, tuple) else read_at_most(source, MOST_BYTES)
     if content.startswith(GZIP):
         with gzip.open(io.BytesIO(content)) as stream:
             content = b"".join(_pieces(stream))
@@ -158,7 +174,7 @@ def _content(path: Path) -> bytes:
     if kind:
         raise DataError(f"it is {kind}; needed: CSV, plain or gzipped. Unpack it, or export it so")
     if len(content) > MOST_BYTES:
-        raise DataError(f"{path} is larger than {MOST_BYTES} bytes; split it")
+        raise DataError(f"it is larger than {MOST_BYTES} bytes; split it")
     return content
 
 

@@ -1,13 +1,15 @@
-"""Which rows of a catalog show the same picture.
+"""Which rows of a catalog show the same picture, exactly or as a copy.
 
-Two pictures are the same where their decoded greys are, whatever the file format, size of the
-header or photometric interpretation. A file that cannot be read has no key.
+Two pictures are equal where their decoded greys are, whatever the file format, size of the header
+or photometric interpretation. Copies are larger or smaller, compressed otherwise, mirrored or
+turned (see `alike`). A file that cannot be read has no key.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +18,26 @@ import pandas as pd
 
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
+from hilum.data.alike import THUMB, Copies, Float32, alike, thumbnail
 from hilum.data.catalog import Catalog
 from hilum.data.pixels import open_radiograph
 from hilum.data.resume import Facts, each_file
 
+LEVELS = 255  # of a kept thumbnail
 
-def picture_keys(
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What pictures are compared by, as text that can be kept."""
+
+    key: str  # equal for equal pictures
+    thumb: str  # hexadecimal, a byte a pixel
+
+
+def pictures(
     catalog: Catalog, memory: Path, workers: int = 2, advance: Callable[[], None] = lambda: None
-) -> pd.Series[str]:
-    """One key a row, equal for equal pictures; None without a readable file.
+) -> list[Picture | None]:
+    """One a row; None without a readable file.
 
     Args:
         memory: of what is read, so that a rerun goes on (`resume`).
@@ -33,15 +46,17 @@ def picture_keys(
 
     def work(path: str) -> Facts:
         try:
-            return {"key": picture_key(open_radiograph(catalog.root, path))}
+            picture = picture_of(open_radiograph(catalog.root, path))
         except (InputRefused, DataError):
-            return {"key": None}
+            return {"key": None, "thumb": ""}
+        return {"key": picture.key, "thumb": picture.thumb}
 
-    paths, keys = catalog.table["path"], dict[str, str | None]()
+    paths, found = catalog.table["path"], dict[str, Picture]()
     for facts in each_file(catalog.root, paths, work, memory, workers=workers):
-        keys[facts["path"]] = facts["key"]
+        if facts["key"] is not None:
+            found[facts["path"]] = Picture(facts["key"], facts["thumb"])
         advance()
-    return pd.Series([keys.get(path) for path in paths], dtype=object)
+    return [found.get(path) for path in paths]
 
 
 class Compared(NamedTuple):
@@ -61,23 +76,54 @@ def compared(
     """Read every picture.
 
     Args:
-        memory, advance: as of `picture_keys`.
+        memory, advance: as of `pictures`.
 
     Raises:
         DataError: the folder of the catalog is not there.
     """
     catalog.need_files()
-    keys = picture_keys(catalog, memory, workers, advance)
-    unread = (keys.isna() & (catalog.table["path"] != "")).to_numpy(bool)
+    found = pictures(catalog, memory, workers, advance)
+    unread = np.array([one is None for one in found], bool)
+    unread &= (catalog.table["path"] != "").to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-    return Compared(kept, keys[~unread].reset_index(drop=True), left)
+    own = [one for one, lost in zip(found, unread.tolist(), strict=True) if not lost]
+    keys = pd.Series([one.key if one else None for one in own], dtype=object)
+    same = joined(keys, copies(one.thumb if one else None for one in own))
+    return Compared(kept, same, left)
 
 
-def picture_key(radiograph: Radiograph) -> str:
-    """SHA-256 of size and greys, at the file's own depth: float noise does not count."""
+def copies(thumbs: Iterable[str | None]) -> list[Copies]:
+    """The copies among them, by their places; as `alike`."""
+    known = [(place, thumb) for place, thumb in enumerate(thumbs) if thumb]
+    small = [np.frombuffer(bytes.fromhex(thumb), np.uint8) for _, thumb in known]
+    stack: Float32 = np.reshape(small, (-1, THUMB, THUMB)).astype(np.float32)
+    return [Copies(known[i][0], known[j][0], how) for i, j, how in alike(stack)]
+
+
+def joined(keys: pd.Series[str], pairs: Iterable[Copies]) -> pd.Series[str]:
+    """Keys, one for all that pairs of places join."""
+    own, same = keys.tolist(), dict[str, str]()  # key -> one that stands for it
+
+    def shared(key: str) -> str:
+        while key in same:
+            key = same[key]
+        return key
+
+    for i, j, _ in pairs:
+        one, other = shared(own[i]), shared(own[j])
+        if one != other:
+            same[other] = one
+    return pd.Series([key and shared(key) for key in own], keys.index, dtype=object)
+
+
+def picture_of(radiograph: Radiograph) -> Picture:
+    """SHA-256 of size and greys, at the file's own depth: float noise does not count; and a
+    thumbnail, stretched to its own range."""
     levels = 2**radiograph.decoding.bits_stored - 1
     greys = np.round(radiograph.pixels.astype(np.float64) * levels).astype("<u2")
     digest = hashlib.sha256(f"{greys.shape}".encode())
     digest.update(greys.tobytes())
-    return digest.hexdigest()
+    small = thumbnail(radiograph.pixels)
+    small = (small - small.min()) / max(float(np.ptp(small)), 1 / LEVELS)
+    return Picture(digest.hexdigest(), np.rint(small * LEVELS).astype(np.uint8).tobytes().hex())

@@ -15,6 +15,7 @@ import pandas as pd
 from hilum.core.files import write_text
 from hilum.core.folders import claimed
 from hilum.data.catalog import Catalog
+from hilum.data.cells import to_csv
 from hilum.data.enrich import Enrichment, enrich
 from hilum.data.images import CATALOG, Pictures, finish, write_pictures
 
@@ -69,7 +70,7 @@ def export(
             facts.append(one)
             advance()
         copies, left = finish(catalog, facts, out)
-        write_text(out / LEFT_OUT, left.to_csv(index=False))
+        write_text(out / LEFT_OUT, to_csv(left))
         if enrichment is not None:
             copies = enrich(copies, enrichment, wanted, workers)
         copies.save(out / CATALOG)

@@ -11,7 +11,7 @@ import pandas as pd
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import write_text
 from hilum.core.options import unknown
-from hilum.data.cells import read_cells
+from hilum.data.cells import read_cells, to_csv
 from hilum.data.report_text import TERMS, label_report
 
 
@@ -47,7 +47,7 @@ def label_table(reports: Path, out: Path, *, text: str = "report", key: str = ""
         rows[f"label_{name}"] = [None if one is None else one.value for one in readings]
         rows[f"said_{name}"] = ["" if one is None else one.sentence for one in readings]
         counts[name] = Counter(one.says for one in readings if one is not None)
-    write_text(out, rows.to_csv(index=False))
+    write_text(out, to_csv(rows))
     return {
         "reports": len(table),
         "blank": int((table[text].str.strip() == "").sum()),

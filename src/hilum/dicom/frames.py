@@ -17,7 +17,7 @@ from hilum.dicom import codecs, image
 from hilum.dicom.depth import Settled, settle_native, settle_stream
 from hilum.dicom.header import Header
 from hilum.dicom.part10 import NATIVE, Parsed, PixelElement
-from hilum.dicom.stream import Stream, describe, fragments
+from hilum.dicom.stream import Stream, begins, describe, fragments
 from hilum.dicom.syntaxes import RLE_LOSSLESS, supported
 
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -58,13 +58,13 @@ def frame(parsed: Parsed, shape: image.Layout, plugin: str | None = None) -> Fra
 
 
 def _native(element: PixelElement, parsed: Parsed, shape: image.Layout) -> Frame:
-    array = image.native(element, shape, parsed.little)
+    array, long = image.native(element, shape, parsed.little)
     if shape.samples == 3:
         if parsed.header.integer("PlanarConfiguration", 0) == 1:
             array = np.moveaxis(array.reshape(3, shape.rows, shape.columns), 0, -1)
         array = image.grey_of_colour(array, shape.photometric, converted=False)
     settled = settle_native(array, shape, _has_overlay_bits(parsed.header))
-    return _frame(settled, "native", _label_warning(parsed.label or parsed.syntax, None))
+    return _frame(settled, "native", _label_warning(parsed.label or parsed.syntax, None) + long)
 
 
 def _frame(settled: Settled, decoder: str, warnings: tuple[str, ...]) -> Frame:
@@ -85,7 +85,12 @@ def _compressed(
         return None
     content = bytes(value)
     if element.encapsulated or content[:4] == _ITEM:
-        content = b"".join(fragments(value))
+        parts = [bytes(part) for part in fragments(value)]
+        if (count := sum(map(begins, parts))) > 1:
+            raise UnsupportedRefused(
+                "", f"its compressed pixels are {count} pictures.", "Send single images."
+            )
+        content = b"".join(parts)
         if not content:
             raise UnreadableRefused("", "its compressed pixels are empty.", "Export it again.")
     stream = describe(content)

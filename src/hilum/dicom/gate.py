@@ -8,7 +8,7 @@ import re
 from typing import Protocol
 
 from hilum.core.errors import NotChestRadiographRefused
-from hilum.dicom.plane import FRONTAL, LATERAL, is_sagittal
+from hilum.dicom.plane import CHEST, FRONTAL, LATERAL, is_sagittal
 
 # Radiography, and what converted or captured radiographs are labelled with.
 RADIOGRAPHY = frozenset(("CR", "DX", "DR", "RG", "RF", "OT", "SC"))
@@ -41,7 +41,6 @@ LIMBS = frozenset((
 # fmt: on
 # Descriptions are typed by people: a C-arm, a line in an arm, a breast cancer long ago.
 DESCRIBED = LIMBS - {"ARM", "BREAST"}
-CHEST = re.compile(r"CHEST|TH?ORA[XCK]|LUNG|CXR|PULM|RIB", re.IGNORECASE)
 
 
 class Described(Protocol):

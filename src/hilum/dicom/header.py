@@ -14,12 +14,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from pydicom import config
 from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -34,6 +34,7 @@ _TEXT = frozenset((
     "UR", "UT",
 ))
 # fmt: on
+_GROUPS = (Tag(0x5200, 0x9230), Tag(0x5200, 0x9229))  # of each frame, of all
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
@@ -98,9 +99,25 @@ class Header:
             return []  # an unknown character set: Latin-1 never fails
 
     def element(self, keyword: str) -> Any:
-        """The raw (or, for parsed sequences, converted) element, or None."""
+        """The raw (or, for parsed sequences, converted) element, or None. What the data set itself
+        lacks may stand in the functional groups of its one frame (PS3.3 C.7.6.16)."""
+        place, tag = self._place(keyword), _tag(keyword)
+        return None if place is None or tag is None else place.get_item(tag)
+
+    def _place(self, keyword: str) -> Dataset | None:
+        """Where the element stands."""
         tag = _tag(keyword)
-        return None if tag is None else self.dataset.get_item(tag)
+        if tag is None or tag in self.dataset:
+            return self.dataset
+        return next((own for own in self._of_frame if tag in own), None)
+
+    @cached_property
+    def _of_frame(self) -> tuple[Dataset, ...]:
+        """The functional groups of the first frame, then those that all frames share."""
+        groups = (_first_item(self.dataset, tag) for tag in _GROUPS)
+        present = ((own, tag) for own in groups if own is not None for tag in [*own.keys()])
+        macros = (_first_item(own, tag) for own, tag in present)
+        return tuple(macro for macro in macros if macro is not None)
 
     def has(self, keyword: str) -> bool:
         return self.element(keyword) is not None
@@ -199,13 +216,21 @@ class Header:
 
     def items(self, keyword: str) -> list[Header]:
         """The items of a sequence; [] when absent or not a sequence."""
-        tag = tag_for_keyword(keyword)
-        if tag is None or tag not in self.dataset:
-            return []
-        value = self.dataset[tag].value
+        place, tag = self._place(keyword), _tag(keyword)
+        value = place[tag].value if place is not None and tag is not None and tag in place else None
         if not isinstance(value, Sequence):
             return []
         return [Header(item, self.little, self.charset) for item in value]
+
+
+def _first_item(dataset: Dataset, tag: BaseTag) -> Dataset | None:
+    """Of a sequence; None where there is none. Converts nothing else."""
+    element: Any = dataset.get_item(tag)
+    vr = element.VR if element is not None else ""
+    if vr is None and dictionary_has_tag(tag):
+        vr = dictionary_VR(tag)
+    value = dataset[tag].value if vr == "SQ" else None
+    return value[0] if isinstance(value, Sequence) and len(value) else None
 
 
 def _number(text: str) -> float | None:

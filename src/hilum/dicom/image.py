@@ -108,8 +108,9 @@ def _photometric(header: Header, samples: int) -> str:
     )
 
 
-def native(pixels: PixelElement, shape: Layout, little: bool) -> Containers:
-    """Uncompressed pixels as they lie in their containers, (H, W) or (H, W, 3) uint8 or uint16.
+def native(pixels: PixelElement, shape: Layout, little: bool) -> tuple[Containers, tuple[str, ...]]:
+    """Uncompressed pixels as they lie in their containers, (H, W) or (H, W, 3) uint8 or uint16, and
+    what is odd about their number.
 
     Raises:
         UnreadableRefused: the length of PixelData does not agree with rows, columns and bits.
@@ -117,8 +118,9 @@ def native(pixels: PixelElement, shape: Layout, little: bool) -> Containers:
     need, came = shape.native_bytes, len(pixels.value)
     if shape.photometric == "YBR_FULL_422":
         raise UnsupportedRefused("", "it is uncompressed YBR_FULL_422.", "Export it as RGB.")
-    row = need // shape.rows
-    if came < need or came - need > max(row, 2):
+    # As many bytes as a column or a row has more may be one: the picture would be sheared.
+    column, row = need // shape.columns, need // shape.rows
+    if came < need or came - need >= max(min(column, row), 2):
         raise UnreadableRefused(
             "",
             f"{shape.rows} x {shape.columns} pixels need {need} bytes, PixelData has {came}: "
@@ -134,7 +136,9 @@ def native(pixels: PixelElement, shape: Layout, little: bool) -> Containers:
         flat = words.byteswap().view(np.uint8)[:need]
     else:
         flat = np.frombuffer(pixels.value[:need], np.uint8)
-    return _reshape(flat, shape)
+    more = came - need - need % 2
+    warnings = (f"its PixelData is {more} bytes too long: the last ones are not used",)
+    return _reshape(flat, shape), warnings if more > 0 else ()
 
 
 def _reshape(flat: Containers, shape: Layout) -> Containers:

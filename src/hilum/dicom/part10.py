@@ -26,6 +26,7 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 NATIVE = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG))
 PRIVATE_IMPLICIT_BIG = "1.2.840.113619.5.2"
 
+FLOAT_PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
 _FIRST_VRS = frozenset((b"UL", b"CS", b"UI", b"SH", b"DA", b"OB", b"LO", b"TM", b"DT"))
 
 
@@ -48,6 +49,7 @@ class Parsed:
     pixels: PixelElement | None
     label: str = ""  # the transfer syntax by the file header; "" where it names none
     warnings: tuple[str, ...] = ()  # where the data set is not what the file header says
+    other_pixels: str = ""  # what stands instead of PixelData
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -227,14 +229,17 @@ def parse(data: bytes, limits: Limits) -> Parsed:
     stream = BytesIO(data)
     stream.seek(start)
     dataset = read_dataset(stream, implicit, little, stop_when=_stop_at_pixels(limits))
-    pixels = _pixel_element(data, stream.tell(), little)
+    at = stream.tell()
+    order = "<HH" if little else ">HH"
+    stands = struct.unpack_from(order, data, at) if at + 4 <= len(data) else ()
     return Parsed(
         header=Header(dataset, little),
         syntax=syntax,
         little=little,
-        pixels=pixels,
+        pixels=_pixel_element(data, at, little),
         label=label,
         warnings=warnings,
+        other_pixels="floating-point numbers" if stands in FLOAT_PIXELS else "",
     )
 
 

@@ -29,6 +29,7 @@ Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 _CV2_LUT_16 = int(cv2.__version__.split(".")[0]) >= 5  # 16-bit tables came with OpenCV 5
+LEAST_CONTRAST = 0.125  # of the range, that what is shown should use
 LOST_SHARE = 0.75  # of the pixels: "nearly everything" is white or black
 _CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
 
@@ -72,6 +73,8 @@ def display(
     if inverse:
         grey = np.float32(1) - grey
     warnings += shown.warnings + contradiction
+    if header.has("PixelPaddingRangeLimit") and not header.numbers("PixelPaddingValue"):
+        warnings += ("it has a limit of padding and no padding value: not used",)
     padded = padding(header, shape, values)
     if padded is not None and padded.all():
         padded, warnings = None, (*warnings, "its padding covers every value: not used")
@@ -84,7 +87,9 @@ def inverted(header: Header, shape: Layout) -> tuple[bool, tuple[str, ...]]:
     """Whether low values are bright, and whether the file says so in one place only (C.8.11.3)."""
     first = shape.photometric == "MONOCHROME1"
     lut = header.code("PresentationLUTShape")
-    if lut not in ("INVERSE", "IDENTITY") or first == (lut == "INVERSE"):
+    if lut not in ("INVERSE", "IDENTITY", None):
+        return first, (f"its presentation LUT shape is {lut}, which no image has: not used",)
+    if lut is None or first == (lut == "INVERSE"):
         return first, ()
     return True, (f"it is {shape.photometric} with a presentation LUT shape of {lut}: inverted",)
 

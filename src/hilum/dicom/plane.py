@@ -18,6 +18,7 @@ SQUARE = 1.02  # sides of a pixel may differ by so much before the picture is sq
 FRONTAL = frozenset(("PA", "AP"))
 LATERAL = frozenset(("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"))
 FRONTAL_WORDS = FRONTAL | {"FRONTAL", "AND", "DECUBITUS", "DECUB", "DEC", "LLD", "RLD"}
+CHEST = re.compile(r"CHEST|TH?ORA[XCK]|LUNG|CXR|PULM|RIB", re.IGNORECASE)
 _MEANINGS = {
     "POSTEROANTERIOR": "PA",
     "ANTEROPOSTERIOR": "AP",
@@ -30,10 +31,13 @@ _MEANINGS = {
 
 def view(header: Header) -> str | None:
     """ViewPosition; where a DX image leaves that out, what its ViewCodeSequence means."""
-    stored = header.code("ViewPosition")
-    if stored or not header.items("ViewCodeSequence"):
-        return stored
-    return view_meant(header.items("ViewCodeSequence")[0].text("CodeMeaning") or "")
+    return header.code("ViewPosition") or coded_view(header)
+
+
+def coded_view(header: Header) -> str | None:
+    """What ViewCodeSequence means, as a ViewPosition."""
+    items = header.items("ViewCodeSequence")
+    return view_meant(items[0].text("CodeMeaning") or "") if items else None
 
 
 def view_meant(words: str) -> str | None:
@@ -43,10 +47,13 @@ def view_meant(words: str) -> str | None:
 
 def body_part(header: Header) -> str | None:
     """BodyPartExamined; else what AnatomicRegionSequence, which DX demands, means."""
-    stored = header.code("BodyPartExamined")
-    if stored or not header.items("AnatomicRegionSequence"):
-        return stored
-    meaning = header.items("AnatomicRegionSequence")[0].text("CodeMeaning")
+    return header.code("BodyPartExamined") or coded_region(header)
+
+
+def coded_region(header: Header) -> str | None:
+    """What AnatomicRegionSequence means."""
+    items = header.items("AnatomicRegionSequence")
+    meaning = items[0].text("CodeMeaning") if items else None
     return meaning.upper() if meaning else None
 
 
@@ -98,7 +105,10 @@ def spacing(header: Header) -> Spacing:
     warnings: tuple[str, ...] = ()
     for keyword in SPACINGS:
         numbers = header.numbers(keyword)
-        if not numbers or len(numbers) != 2 or min(numbers) <= 0:
+        if numbers == ():
+            continue
+        if numbers is None or len(numbers) != 2 or min(numbers) <= 0:
+            warnings += (f"{keyword} is no two distances: not used",)
             continue
         if POSSIBLE_MM[0] <= min(numbers) and max(numbers) <= POSSIBLE_MM[1]:
             return Spacing((numbers[0], numbers[1]), keyword, warnings)
@@ -123,12 +133,35 @@ def field_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tu
 
 
 def shape_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:
-    """Whether pixels are no squares, so that the picture is squeezed."""
-    ratio = header.numbers("PixelAspectRatio") or ()
-    high, wide = spacing_mm or (ratio if len(ratio) == 2 and min(ratio) > 0 else (1.0, 1.0))
-    if max(high, wide) <= SQUARE * min(high, wide):
-        return ()
-    return (
-        f"its pixels are {high:g} high and {wide:g} wide: the picture is squeezed, and is read as "
-        "it is stored",
-    )
+    """Whether pixels are no squares, so that the picture is squeezed, or two elements differ."""
+    numbers = header.numbers("PixelAspectRatio") or ()
+    ratio = (numbers[0], numbers[1]) if len(numbers) == 2 and min(numbers) > 0 else None
+    high, wide = spacing_mm or ratio or (1.0, 1.0)
+    warnings: tuple[str, ...] = ()
+    if ratio is not None and not _same(ratio[0] * wide, ratio[1] * high):
+        warnings += (
+            f"PixelAspectRatio is {ratio[0]:g} to {ratio[1]:g}, its spacing {high:g} x {wide:g}: "
+            "the spacing is used",
+        )
+    if not _same(high, wide):
+        warnings += (
+            f"its pixels are {high:g} high and {wide:g} wide: the picture is squeezed, and is read "
+            "as it is stored",
+        )
+    return warnings
+
+
+def _same(high: float, wide: float) -> bool:
+    return max(high, wide) <= SQUARE * min(high, wide)
+
+
+def code_warnings(header: Header) -> tuple[str, ...]:
+    """Views and regions that are written as a word and as a code, and are not one."""
+    warnings: tuple[str, ...] = ()
+    seen, coded = header.code("ViewPosition"), coded_view(header)
+    if seen and coded and (seen in LATERAL) != (coded in LATERAL):
+        warnings += (f"ViewPosition is {seen}, its coded view {coded}",)
+    part, region = header.code("BodyPartExamined"), coded_region(header)
+    if part and region and bool(CHEST.search(part)) != bool(CHEST.search(region)):
+        warnings += (f"BodyPartExamined is {part}, its coded region {region}",)
+    return warnings

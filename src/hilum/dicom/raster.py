@@ -26,6 +26,7 @@ Float32 = NDArray[np.float32]
 _MAKE, _MODEL = 0x010F, 0x0110
 COARSE = 115.0  # mean of the 64 steps of luminance, that of quality 25
 _ORIENTATION, _EXIF_MARK = 0x0112, b"Exif\0\0"
+SCREEN = 1 / 2.2  # gamma of a PNG for an ordinary screen
 TINT = 0.125  # of the range: how far the channels of a grey pixel may differ
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LONGEST_SIDE = 65535  # px, as in DICOM; what looks at line after line must end
@@ -94,12 +95,15 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> Raster:
     with _open(data, kind) as image:
         width, height = image.size
         _check_size(height, width, limits)
-        if getattr(image, "n_frames", 1) > 1:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and kind != "jpeg":
             raise UnsupportedRefused("", "it is an animation.", "Send single images.")
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         deep = kind == "png" and data[24] == 16
         array = _png_16(data) if deep else _eight_bit(image)
-        warnings = _transparency(image) + _history(image)
+        warnings = _transparency(image) + _history(image) + _gamma(image)
+        if frames > 1:  # a camera's, with its preview or depth: viewers show the first
+            warnings += (f"it holds {frames} pictures, the first is read",)
     bits = 8 * array.itemsize
     if deep and (used := _bits_used(array)) < bits:
         warnings += (f"its 16 bits hold values up to {int(array.max())}: read as {used} bits",)
@@ -125,6 +129,14 @@ def _history(image: Image.Image) -> tuple[str, ...]:
     if camera:
         found += (f"it was made by a camera ({camera}): is it a photograph of a radiograph?",)
     return found
+
+
+def _gamma(image: Image.Image) -> tuple[str, ...]:
+    """A PNG's values are read as they are stored; another gamma than a screen's is shown so."""
+    gamma = float(image.info.get("gamma") or SCREEN)
+    if abs(gamma - SCREEN) < 0.1:
+        return ()
+    return (f"its gamma is {gamma:.3g}: viewers show it otherwise than its values, which are read",)
 
 
 def _transparency(image: Image.Image) -> tuple[str, ...]:

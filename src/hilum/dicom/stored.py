@@ -261,6 +261,7 @@ def decode(
         *plane.field_warnings(header, spacing.mm),
         *plane.orientation_warnings(stored.patient_orientation),
         *plane.description_warnings(header, stored.view),
+        *plane.code_warnings(header),
     )
     return Radiograph(
         pixels=grey,
@@ -302,6 +303,12 @@ def _decoding(
     if not shown.is_full_range:
         clipped = pixels.clipped(grey, read.containers, shown_part)
     warnings = parsed.warnings + read.warnings + shown.warnings + odd
+    low, high = float(grey.min()), float(grey.max())
+    if not shown.is_full_range and 0 < high - low < pixels.LEAST_CONTRAST:
+        warnings += (
+            f"{shown.voi} leaves all pixels between {low:.2f} and {high:.2f} of the range; it is "
+            "used as the standard says",
+        )
     if clipped.lost:
         warnings += (
             f"{shown.voi} leaves {clipped.black:.0%} of the pixels black and {clipped.white:.0%} "
@@ -329,8 +336,14 @@ def _check_has_pixels(stored: StoredImage) -> None:
         )
     if stored.parsed is not None and stored.parsed.pixels is not None:
         return
+    other = stored.parsed.other_pixels if stored.parsed is not None else ""
+    if other or stored.header.has("PixelDataProviderURL"):
+        raise UnsupportedRefused(
+            "", f"its pixels are {other or 'elsewhere, at an address'}.", "Export whole numbers."
+        )
     if stored.object_name is not None or stored.header.has("Rows"):
-        raise UnreadableRefused("", "it is cut off before its pixels.", "Copy it again.")
+        reason = "it holds no pixels: it is cut off before them, or a header alone."
+        raise UnreadableRefused("", reason, "Copy it again.")
     raise UnsupportedRefused("", "it holds no picture.", "Send the image object.")
 
 

@@ -53,6 +53,11 @@ def describe(frame: bytes) -> Stream | None:
     return Stream(RLE_LOSSLESS) if _is_rle(frame) else None
 
 
+def begins(fragment: bytes) -> bool:
+    """Whether a codestream starts here; what goes on with one does not look so."""
+    return fragment[:3] == b"\xff\xd8\xff" or fragment[:4] == _J2K_START or _is_rle(fragment)
+
+
 def _jpeg(frame: bytes) -> Stream | None:
     """From the frame header of a JPEG or JPEG-LS stream."""
     at = 2

@@ -7,9 +7,8 @@ files beside findings.json. Knows nothing of how predictions are fused or evalua
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,21 +18,29 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.documents import parse_json, read_document
-from hilum.core.errors import ConfigError, DataError
-from hilum.core.files import write_text
+from hilum.core import csv_cells
+from hilum.core.documents import MOST_BYTES, parse_json
+from hilum.core.errors import ConfigError, DataError, DocumentError
+from hilum.core.files import read_at_most, write_text
 from hilum.core.findings import Findings, finding_ids
 from hilum.core.findings_schema import SCHEMA, check_document
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.options import checked
 from hilum.core.results import read_mask
 from hilum.data.frames import resized, same_shape
-from hilum.evaluate.challenges.tables import labelled_boxes, read_table, rsna_boxes, unique_ids
+from hilum.evaluate.challenges.tables import (
+    challenge_csv,
+    labelled_boxes,
+    read_table,
+    rsna_boxes,
+    unique_ids,
+)
 from hilum.evaluate.score_tables import ScoreTable, is_score_table, read_scores
 
 Float = NDArray[np.float64]
 Form = Literal["rsna", "siim-covid", "scores", "findings"]
 
+_JSON = re.compile(rb"(\xef\xbb\xbf)?\s*\{")
 WHOLE = [0.0, 0.0, 1.0, 1.0]  # the box of study classes and `none`
 
 
@@ -135,7 +142,13 @@ def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFi
         DataError: cannot be read, unknown columns or schema, malformed predictions, or boxes that
             are parts of the image instead of pixels.
     """
-    predictions = _read(Path(path), finding)
+    file = Path(path)
+    try:
+        content = read_at_most(file, MOST_BYTES)  # once: it may be a pipe
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise DataError(f"{path} cannot be read: {reason}") from problem
+    predictions = _read(file, content, finding)
     ends = [image.boxes.max() for image in predictions.images.values() if image.boxes.size]
     if ends and max(ends) <= 1:
         raise DataError(
@@ -144,10 +157,10 @@ def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFi
     return predictions
 
 
-def _read(file: Path, finding: str) -> PredictionFile:
-    if file.suffix.lower() == ".json":
-        return _read_json(file)
-    table = read_table(file, (), "predictions")
+def _read(file: Path, content: bytes, finding: str) -> PredictionFile:
+    if file.suffix.lower() == ".json" or _JSON.match(content):
+        return _read_json(file, content)
+    table = read_table((str(file), content), (), "predictions")
     forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
     key = next((column for column in forms if column in table.columns), None)
     if key is None or "PredictionString" not in table:
@@ -193,24 +206,24 @@ def write_predictions(path: str | Path, predictions: PredictionFile) -> None:
         text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
         write_text(path, text + "\n")
         return
-    rows = _score_rows(predictions) if predictions.form == "scores" else _string_rows(predictions)
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    write_text(path, out.getvalue())
-
-
-def _string_rows(predictions: PredictionFile) -> Iterator[list[str]]:
+    if predictions.form == "scores":
+        write_text(path, csv_cells.to_csv(*_score_table(predictions)))
+        return
     rsna = predictions.form == "rsna"
-    yield ["patientId" if rsna else "id", "PredictionString"]
-    for name, image in predictions.images.items():
-        yield [name, rsna_text(image) if rsna else siim_text(image)]
+    write = rsna_text if rsna else siim_text
+    rows = ([name, write(image)] for name, image in predictions.images.items())
+    columns = ("patientId" if rsna else "id", "PredictionString")
+    write_text(path, challenge_csv(columns, rows))
 
 
-def _score_rows(predictions: PredictionFile) -> Iterator[list[str]]:
+def _score_table(predictions: PredictionFile) -> tuple[list[str], Iterator[list[str]]]:
+    """Columns and rows."""
     names = list(dict.fromkeys(n for image in predictions.images.values() for n in image.whole))
-    yield ["image", *(f"score_{name}" for name in names)]
-    for image, own in predictions.images.items():
-        yield [image, *(number_text(own.whole[n]) if n in own.whole else "" for n in names)]
+    rows = (
+        [image, *(number_text(own.whole[n]) if n in own.whole else "" for n in names)]
+        for image, own in predictions.images.items()
+    )
+    return ["image", *(f"score_{name}" for name in names)], rows
 
 
 def _from_rsna(text: str, name: str) -> ImagePredictions:
@@ -251,12 +264,12 @@ def number_text(value: float) -> str:
     return f"{float(value):.6f}".rstrip("0").rstrip(".")
 
 
-def _read_json(file: Path) -> PredictionFile:
-    content = read_document(file, parse_json, DataError)
+def _read_json(file: Path, text: bytes) -> PredictionFile:
     try:
+        content = parse_json(text)
         check_document(content)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from None
+    except (DataError, DocumentError) as error:
+        raise DataError(f"{file}: {error}") from error
     images = {entry["path"]: _from_entry(entry) for entry in content["images"]}
     counts = Counter(entry["path"] for entry in content["images"])
     doubled = [name for name, count in counts.items() if count > 1]

@@ -19,7 +19,7 @@ from hilum.core.files import atomic_path, need_writable, write_text
 from hilum.evaluate import expected_calibration_error
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.classes import ClassEvaluation
-from hilum.evaluate.metrics.names import text
+from hilum.evaluate.metrics.names import METRICS, text
 from hilum.evaluate.models import EvaluatedModel, EvaluatedModels, Settings
 from hilum.evaluate.segmentation import MaskEvaluation
 from hilum.evaluate.statistics.bootstrap import Interval
@@ -174,7 +174,9 @@ def _blocks(models: Sequence[EvaluatedModel], kind: str) -> list[Block]:
             if one is not None
         ]
         numbers = {n: tuple(one.numbers.get(n) if one else None for one in has) for n in names}
-        out.append(Block(heading, tuple(notes), numbers))
+        undefined = (n for n, own in numbers.items() if any(v and v.value != v.value for v in own))
+        reasons = {n: f"needed: {METRICS[n].needs}" for n in undefined}
+        out.append(Block(heading, tuple(notes), numbers, reasons))
     return out
 
 

@@ -6,9 +6,7 @@ the inputs are called. docs/findings-json.md documents the tables.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hilum.core import csv_cells
 from hilum.core.files import OWN_PICTURES, write_quickly, write_text
 from hilum.core.outlines import svg_path
 from hilum.core.results import FINDINGS, ImageResult, RunResult
@@ -23,7 +22,6 @@ from hilum.dicom.analysed import Analysed
 from hilum.report.writers import Writer, write_all
 
 TABLE, PAGE = "findings.csv", "index.html"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def stem(name: str) -> str:
@@ -107,13 +105,8 @@ def to_csv(run: RunResult) -> str:
         *("width", "height", *(f"score_{name}" for name in scores)),
         *("box", "label", "score", "x1", "y1", "x2", "y2"),
     ]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    for index, image in enumerate(run):
-        for row in _rows(index, image):
-            writer.writerow({key: _cell(value) for key, value in row.items()})
-    return out.getvalue()
+    rows = (row for index, image in enumerate(run) for row in _rows(index, image))
+    return csv_cells.to_csv(columns, ([row.get(key) for key in columns] for row in rows))
 
 
 def _rows(index: int, image: ImageResult) -> Iterator[dict[str, Any]]:
@@ -127,10 +120,3 @@ def _rows(index: int, image: ImageResult) -> Iterator[dict[str, Any]]:
         yield row | {"box": number, "label": box["label"], "score": box["score"]} | corners
     if not entry["findings"]:
         yield row
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets an apostrophe before it."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return "" if value is None else value

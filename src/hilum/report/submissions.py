@@ -7,7 +7,6 @@ their order are the file's.
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from hilum.evaluate.answers import image_stem, match_names
 from hilum.evaluate.challenges.from_catalog import SUFFIX, challenge_table
 from hilum.evaluate.challenges.siim_acr import masks_of
 from hilum.evaluate.challenges.siim_covid import STUDY_COLUMNS, read_boxes
-from hilum.evaluate.challenges.tables import read_table, rsna_predictions
+from hilum.evaluate.challenges.tables import challenge_csv, read_table, rsna_predictions
 from hilum.evaluate.prediction_files import (
     ImagePredictions,
     PredictionFile,
@@ -144,7 +143,7 @@ def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) 
         if image is not None:
             boxes = _boxes(image, settings, counts, name, square=True)
             rows[name] = rsna_text(boxes)
-    text = _table(columns, rows.items())
+    text = challenge_csv(columns, rows.items())
     rsna_predictions(_read(text))
     return _submission("rsna", text, len(rows), named, counts=counts)
 
@@ -164,7 +163,7 @@ def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Sett
             score = {"none": _none(image, boxes, settings.none)}
             rows[name] = siim_text(replace(boxes, whole=score))
     ordered = rows if asked is None else {name: rows[name] for name in asked}
-    text = _table(columns, ordered.items())
+    text = challenge_csv(columns, ordered.items())
     read_boxes(_read(text), "submission")
     blank = [name for name, (_, known) in studies.items() if not known]
     submission = _submission("siim-covid", text, len(ordered), named, counts=counts)
@@ -192,7 +191,7 @@ def _siim_acr(predictions: PredictionFile, sample: Path | None, settings: Settin
         if image is not None and finding in image.entry.get("masks", {}):
             _square(name, image.size)
             rows[name] = runs.encode(predictions.mask(image, finding, SIDE, SIDE))
-    text = _table(columns, rows.items())
+    text = challenge_csv(columns, rows.items())
     masks_of(_read(text), "submission")
     return _submission("siim-acr", text, len(rows), named)
 
@@ -388,14 +387,6 @@ def _folder(name: str) -> str:
     """The study's folder in study/series/image."""
     parts = name.replace("\\", "/").replace("!", "/").split("/")
     return parts[-3] if len(parts) > 2 else ""
-
-
-def _table(columns: Sequence[str], rows: Any) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _read(text: str) -> pd.DataFrame:

@@ -65,12 +65,12 @@ def check(service: Service, work: Work) -> None:
             settle(service, session, image, state="refused", why=own or "unreadable")
             service.queue.finish(session, work)
             return
-        _begin(service, session, image, stored, work.turn)
+        _begin(service, session, image, stored, turn=work.turn)
         service.queue.finish(session, work)
 
 
 def _begin(
-    service: Service, session: Session, image: Image, stored: StoredImage, turn: int
+    service: Service, session: Session, image: Image, stored: StoredImage, *, turn: int
 ) -> None:
     """The image is checked; what follows waits, in its place."""
     facts = routing.Facts(
@@ -94,7 +94,7 @@ def _begin(
             "shadow": index >= len(plan.pipelines),
             "destinations": [] if index >= len(plan.pipelines) else list(plan.destinations),
         }
-        ask(service, session, image, details, turn)
+        ask(service, session, image, details, turn=turn)
     if service.config.priors is not None and image.patient and plan.pipelines:
         service.queue.add(session, PRIOR, image.id, priority=image.priority, asker="priors")
 
@@ -104,6 +104,7 @@ def ask(
     session: Session,
     image: Image,
     details: dict[str, Any],
+    *,
     turn: int | None = None,
 ) -> bool:
     """Analysis by one pipeline is to be done; False where it was asked for before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -215,19 +215,23 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _names(self) -> Config:
+        if problems := list(self._problems()):
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
         if self.default not in self.pipelines:
-            raise ValueError(unknown("default pipeline", self.default, self.pipelines))
+            yield unknown("default pipeline", self.default, self.pipelines)
         for rule in self.rules:
             for name in (*rule.pipelines, *rule.shadow):
                 if name not in self.pipelines:
-                    raise ValueError(unknown("pipeline of a rule", name, self.pipelines))
+                    yield unknown("pipeline of a rule", name, self.pipelines)
             for name in rule.destinations:
                 if name not in self.destinations:
-                    raise ValueError(unknown("destination of a rule", name, self.destinations))
+                    yield unknown("destination of a rule", name, self.destinations)
         for name in (*self.pipelines, *self.destinations):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-                raise ValueError(f"name {name!r}; needed: letters, digits, . _ - (at most 64)")
-        return self
+                yield f"name {name!r}; needed: letters, digits, . _ - (at most 64)"
 
     @field_validator("folder")
     @classmethod

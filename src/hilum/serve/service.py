@@ -41,7 +41,13 @@ class Service:
         self.records = Records(config.database_url, clock=clock)
         self.queue = Queue(self.records)
         self.audit = Audit(self.records)
-        self.intake = Intake(self.records, self.store, self.queue, self.audit, config.waiting)
+        self.intake = Intake(
+            records=self.records,
+            store=self.store,
+            queue=self.queue,
+            audit=self.audit,
+            waiting=config.waiting,
+        )
         self.events = Events(self.records)
         self.pipelines = Pipelines(config)
 

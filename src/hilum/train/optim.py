@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from hilum.core.errors import ConfigError
+from hilum.evaluate.metrics.names import higher_is_better
 from hilum.train.options import OptimiserOptions, StageOptions
 
 # Where the pretrained encoder lies; a transformer has an encoder of its own that is none.
@@ -51,8 +52,7 @@ def schedule(
     """The rate of each of `steps` steps; `chunk` of them make an epoch, which plateau looks at."""
     options = stage.schedule
     if options.kind == "plateau":
-        # Losses fall; everything else that can be watched rises.
-        mode: Literal["min", "max"] = "min" if options.watch.startswith("val_") else "max"
+        mode: Literal["min", "max"] = "max" if higher_is_better(options.watch) else "min"
         return ReduceLROnPlateau(optim, mode=mode, factor=options.factor, patience=options.patience)
     return LambdaLR(optim, lambda step: factor(step, stage, steps, chunk))
 

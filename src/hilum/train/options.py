@@ -136,7 +136,7 @@ class TrainOptions(Options):
     positives: float | None = Field(default=None, gt=0, le=1)
     # Images of classes, findings or box labels rarer than this share come again in an epoch (D12).
     oversample: float | None = Field(default=None, gt=0, le=1)
-    watch: str = "val_loss"  # what the best epoch is best at; val_... is minimised, else maximised
+    watch: str = "val_loss"  # what the best epoch is best at
     patience: int | None = Field(default=None, ge=1)  # epochs without a better one, then stop
     keep_best: int = Field(default=1, ge=1)
     average: AverageOptions = AverageOptions()

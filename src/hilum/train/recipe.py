@@ -58,8 +58,8 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for problem in self._problems():
-            raise ValueError(problem)
+        if problems := list(self._problems()):
+            raise ValueError("; ".join(problems))
         return self
 
     def _problems(self) -> Iterator[str]:

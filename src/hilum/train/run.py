@@ -15,6 +15,7 @@ from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.core.progress import doing, say, spoken
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
+from hilum.evaluate.metrics.names import is_allowed
 from hilum.models import ranks
 from hilum.models.encoder import load_weights
 from hilum.models.folded import settle, unfolded
@@ -244,7 +245,7 @@ def _check_watched(recipe: Recipe, numbers: Mapping[str, float]) -> None:
         f"stages.{name}.schedule.watch": schedule.watch for name, schedule in plateaus.items()
     }
     for place, name in watched.items():
-        if name not in numbers:
+        if not is_allowed(name, numbers):
             raise ConfigError(
                 f"{place}: {unknown('number', name, numbers)} These are what the validation images "
                 "allow: without a finding among them there is no ap50, auc or mcc."

@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from hilum.augment.sample import UNKNOWN, Sample
 from hilum.core.errors import DataError, InputRefused
-from hilum.core.geometry import Letterbox
+from hilum.core.geometry import Letterbox, box_areas, clip_boxes
 from hilum.core.prepare import Preprocessing, square
 from hilum.core.progress import counted
+from hilum.data.alike import COPY, thumbnail, vectors
 from hilum.data.pixels import open_radiograph
 from hilum.train.annotations import boxes_of, label_of, mask_of
 from hilum.train.sources import Source
 
 LUNGS = ("lungs", "lungs_full")  # no findings
 NORMAL = "normal"  # the class that says that there is no box
-COPY = 0.99  # pictures whose thumbnails correlate more are the same picture
-THUMB = 24  # px
 
 
 @dataclass(slots=True)
@@ -103,7 +102,8 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     """One image of a source, as the network learns it.
 
     Raises:
-        InputRefused, DataError: the image or one of its masks cannot be read.
+        InputRefused, DataError: the image or one of its masks cannot be read, or a box has no area
+            in it: nobody knows what it is around.
     """
     catalog, targets = source.lessons, source.targets
     record = catalog.table.iloc[row]
@@ -120,6 +120,11 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     names = () if drawn is None else drawn[1]
     boxes: NDArray[np.float32] | None = None
     if drawn is not None:
+        if not box_areas(clip_boxes(drawn[0], *size)).all():
+            raise DataError(
+                f"a box has no area in its picture of {size[0]}×{size[1]} px; hilum data check "
+                "names it, and leaves it out with --fix"
+            )
         boxes = frame.boxes_to_square(drawn[0].astype(np.float32)).reshape(-1, 4)
     if boxes is None and NORMAL in targets.classes and label[targets.classes.index(NORMAL)] == 1:
         boxes = np.zeros((0, 4), np.float32)  # a normal image has no opacity
@@ -188,19 +193,12 @@ def _from_boxes(
 
 
 def thumbnails(images: Sequence[PreparedImage]) -> NDArray[np.float32]:
-    """(n, THUMB²) zero-mean unit vectors of what is inside the frame, stretched to a square.
-
-    Equal pictures have a product near 1, also where a set squashed one to another aspect.
-    """
+    """(n, THUMB²) unit vectors of what is inside the frames."""
     rows = []
     for one in images:
         x, y, width, height = one.frame.inner
-        inner = one.image[y : y + height, x : x + width].astype(np.float32)
-        rows.append(cv2.resize(inner, (THUMB, THUMB), interpolation=cv2.INTER_AREA))
-    flat = np.stack(rows).reshape(len(rows), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    out: NDArray[np.float32] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return out
+        rows.append(thumbnail(one.image[y : y + height, x : x + width].astype(np.float32)))
+    return vectors(np.stack(rows))
 
 
 def without_copies(

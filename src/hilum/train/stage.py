@@ -63,7 +63,9 @@ class Plan:
 
 
 def better(name: str, value: float, than: float) -> bool:
-    """Losses fall, most other metrics rise."""
+    """Losses fall, most other metrics rise; any number is better than an undefined one (NaN)."""
+    if than != than:
+        return value == value
     return value > than if higher_is_better(name) else value < than
 
 
@@ -223,8 +225,11 @@ class Stage(pl.LightningModule):  # type: ignore[misc]
             pd.DataFrame(self.rows).to_parquet(temporary)
         for logger in self.loggers:
             logger.log_metrics(row, self.step)
-        shown = dict.fromkeys((*LOGGED, self.plan.recipe.train.watch))  # metrics.parquet has all
+        watch = self.plan.recipe.train.watch
+        shown = dict.fromkeys((*LOGGED, watch))  # metrics.parquet has all
         words = " ".join(f"{name} {row[name]:.4g}" for name in shown if name in row)
+        if self.evaluate is not None and watch not in row:
+            words += f" {watch} undefined"
         say("%s: %s: %s", self.plan.name, self._place(), words)
         if self.epoch_end is not None:
             self.epoch_end(self.averaged(), int(row["epoch"]))

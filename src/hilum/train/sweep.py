@@ -25,7 +25,8 @@ from hilum.core.errors import ConfigError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.options import Options, assignment, checked, unknown
 from hilum.core.progress import say
-from hilum.evaluate.metrics.names import higher_is_better
+from hilum.data.cells import to_csv
+from hilum.evaluate.metrics.names import higher_is_better, is_allowed
 from hilum.report.run import sweep_figures, sweep_page
 from hilum.train.folder import SWEEP, RunFolder, locked, metrics
 from hilum.train.recipe import Recipe, load_recipe
@@ -254,13 +255,14 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
         numbers = task.numbers(recipe, one.folder)
         seen |= numbers
         _known(seen, grid.metric)
-        rows.append({"variant": one.variant, "repeat": one.repeat, **numbers})
+        undefined = {grid.metric: float("nan")}
+        rows.append({"variant": one.variant, "repeat": one.repeat, **undefined, **numbers})
         curves[one.variant, one.repeat] = metrics(recipe.stages, one.folder)
         runs = pd.DataFrame(rows)
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
-        write_text(out / "sweep.csv", table.to_csv(index=False))
+        write_text(out / "sweep.csv", to_csv(table))
         figures = sweep_figures(grid.metric, curves, groups)
         for figure in figures:
             figure.save(out)
@@ -299,15 +301,17 @@ def _search(task: _Task, search: SearchOptions, out: Path) -> Iterator[_Run]:
         trial = _Run(f"trial-{number}", repeat, params[number], out / f"trial-{number}")
         numbers = task.numbers(recipe_of(grid, trial.changes, repeat), trial.folder)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
-            study.tell(number, _known(numbers, grid.metric))
+            value = _known(numbers, grid.metric)
+            failed = None if value == value else optuna.trial.TrialState.FAIL
+            study.tell(number, None if failed else value, failed)
         yield trial
 
 
 def _known(numbers: Mapping[str, Any], metric: str) -> Any:
-    """Raises ConfigError where there is no such number."""
-    if metric not in numbers:
+    """NaN where it is undefined; raises ConfigError where there is no such number."""
+    if not is_allowed(metric, numbers):
         raise ConfigError(f"metric: {unknown('number', metric, numbers)}")
-    return numbers[metric]
+    return numbers.get(metric, float("nan"))
 
 
 def folder_name(variant: str) -> str:

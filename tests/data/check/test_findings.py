@@ -321,3 +321,23 @@ def test_a_mask_that_may_mean_something_else_is_told(kind: str, words: str, tmp_
     problems = check(catalog, file_facts(catalog, tmp_path / "memory.jsonl", 1)).problems
     assert list(problems["code"]) == (["mask-odd"] if words else [])
     assert words in "".join(problems["text"])
+
+
+def test_a_copy_is_told_kept_and_seen_across_parts(tmp_path: Path) -> None:
+    """Of another size, mirrored: no byte of it is the same, and it leaks as an equal one would."""
+    grey = phantom(1, 96, 80).pixels
+    copy = np.ascontiguousarray(grey[::2, ::-2])
+    for name, pixels in (("a", grey), ("b", copy), ("c", phantom(2, 96, 80).pixels)):
+        (tmp_path / f"{name}.dcm").write_bytes(dicom_bytes(pixels, seed=ord(name)))
+    rows = [(name, "train" if name == "a" else "test") for name in "abc"]
+    table = pd.DataFrame(rows, columns=["image_id", "split"])
+    table["path"] = table["image_id"] + ".dcm"
+    table["patient"] = table["image_id"]
+    table["label_opacity"] = 1.0
+    catalog = build("copies", table, tmp_path)
+    report = check(catalog, file_facts(catalog, tmp_path / "files.jsonl"))
+    found = {(p.image_id, p.code): p.text for p in report.problems.itertuples()}
+    assert found["b", "copy"] == "the same picture as a, mirrored"
+    assert {i for i, code in found if code == "picture-in-two-splits"} == {"a", "b"}
+    assert not any(image == "c" for image, _ in found)
+    assert len(report.cleaned()) == 3

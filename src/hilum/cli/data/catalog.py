@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from hilum.cli import options
-from hilum.cli.data.sources import ledger, open_source
+from hilum.cli.data.sources import ledger, open_source, table_problems
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
-
-NOTED = ("no-file", "no-label")  # by the reader itself
 
 
 def catalog(
@@ -41,7 +39,6 @@ def catalog(
     Example: hilum data catalog coco/ --set coco --rename Pneumonia=opacity --out coco.parquet
     """
     from hilum.cli.common import print_json
-    from hilum.data.check.findings import check
     from hilum.data.split import person
     from hilum.data.tally import in_words, tally
 
@@ -51,7 +48,7 @@ def catalog(
     content = _renamed(content, rename) if rename else content
     content.need_files()
     content.save(out)
-    problems = {code: count for code, count in check(content).counts().items() if code not in NOTED}
+    problems = table_problems(content, told=not as_json)
     parts = {name or "no part": len(part) for name, part in content.parts()}
     patients = content.table["patient"].map(person).nunique()
     if as_json:
@@ -59,11 +56,6 @@ def catalog(
         summary |= {"known": tally(content), "problems": problems, "out": str(out)}
         print_json(summary | ledger(content))
         return
-    if problems:
-        counted = ", ".join(f"{code} {count}" for code, count in problems.items())
-        typer.echo(
-            f"note: problems of the tables (hilum data check names them): {counted}", err=True
-        )
     for line in in_words(content):
         typer.echo(line)
     text = ", ".join(f"{name} {count}" for name, count in parts.items())

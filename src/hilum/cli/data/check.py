@@ -34,6 +34,7 @@ def check(
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
     from hilum.core.folders import claimed
+    from hilum.data.cells import to_csv
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
     from hilum.inference.loaded import LoadedPipeline
@@ -51,7 +52,7 @@ def check(
         memory = out / "files.jsonl"
         facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
         report = findings.check(catalog, tracked(facts, "reading", total))
-        write_text(out / "problems.csv", report.problems.to_csv(index=False))
+        write_text(out / "problems.csv", to_csv(report.problems))
         html = check_page(
             catalog,
             report.problems,
@@ -63,7 +64,7 @@ def check(
         cleaned = report.cleaned() if fix else None
         if cleaned is not None:
             cleaned.save(out / "cleaned.parquet")
-            write_text(out / "left_out.csv", report.left_out().to_csv(index=False))
+            write_text(out / "left_out.csv", to_csv(report.left_out()))
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from hilum.cli import common, options
-from hilum.cli.data.sources import ledger, open_source
+from hilum.cli.data.sources import ledger, open_source, table_problems
 
 if TYPE_CHECKING:
     from hilum.data import Catalog
@@ -85,12 +85,13 @@ def convert(
     pictures = Pictures(to, bits, size, window) if to in FORMS else None
     more = Enrichment(enrich, label, seed) if enrich else None
     catalog = open_source(source, set_name, option, split, part=part)
+    problems = table_problems(catalog, told=not as_json)
     if pictures is None:
         written = _annotations(catalog, to, out, mask=mask, from_boxes=boxes)
     else:
         written = _pictures(catalog, pictures, out, more=more, workers=workers)
     if as_json:
-        common.print_json(written.counts | ledger(written.catalog))
+        common.print_json(written.counts | {"problems": problems} | ledger(written.catalog))
     else:
         typer.echo(f"{written.counts['images']} images in {out}; {written.text}")
     if written.refused:

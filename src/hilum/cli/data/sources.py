@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hilum.data import Catalog
 
 NAMED = ("columns", "masks")  # options that are given name by name
+NOTED = ("no-file", "no-label")  # problems that the reader itself has told
 
 
 def open_source(
@@ -62,6 +63,18 @@ def _part(catalog: Catalog, names: str) -> Catalog:
 def ledger(catalog: Catalog) -> dict[str, Any]:
     """For --json: what was assumed, and how much could not be used, by kind."""
     return {"notes": list(catalog.notes), "skips": dict(catalog.skips)}
+
+
+def table_problems(catalog: Catalog, *, told: bool) -> dict[str, int]:
+    """How many problems the tables alone show, by code; told on stderr where nobody reads JSON."""
+    from hilum.data.check.findings import check
+
+    problems = {code: n for code, n in check(catalog).counts().items() if code not in NOTED}
+    if problems and told:
+        counted = ", ".join(f"{code} {count}" for code, count in problems.items())
+        text = f"problems of the tables (hilum data check names them): {counted}"
+        typer.echo(f"note: {text}", err=True)
+    return problems
 
 
 def _open(source: Path, set_name: str, options: list[str], root: Path | None) -> Catalog:

@@ -7,6 +7,7 @@ In the order of the flow:
     headers    DICOM headers and sizes of pictures
     trees      what the folders of a tree say of its images
     turned     annotations of pictures that EXIF data turns
+    user_table a table of one's own, in its own words
     box_table  a table with a row a box, whatever form its boxes have
     boxes      rows of boxes -> columns of the catalog
     mined      findings that reports mention, deny or doubt

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from hilum.core.errors import DataError
 from hilum.data.adapters.source import Source
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -24,6 +26,9 @@ def group_boxes(
     Boxes outside the image or without area stay: they are the set's truth, and `hilum data check`
     reports them.
 
+    Raises:
+        DataError: all boxes end within the first pixel: they are parts of the image.
+
     Args:
         rows: image_id, x1, y1, x2, y2 (px), label.
         images: the catalog's image ids.
@@ -35,6 +40,7 @@ def group_boxes(
         first = next(iter(rows.loc[~good, "image_id"]), "")
         text = "boxes with NaN or reversed corners: no box of their images is known"
         source.skip("damaged-box", int((~good).sum()), text, first)
+    _check_pixels(rows.loc[good, list(CORNERS)].to_numpy(np.float64), source)
     rows = rows[good & rows["image_id"].isin(images)]
     position = pd.Index(images).get_indexer(pd.Index(rows["image_id"]))
     order = np.argsort(position, kind="stable")
@@ -50,6 +56,15 @@ def group_boxes(
     for i in np.flatnonzero((counts == 0) & (annotated & ~unknown).to_numpy(bool)):
         boxes[i], names[i] = [], []
     return pd.DataFrame({"boxes": boxes, "box_labels": names}, index=images.index)
+
+
+def _check_pixels(corners: NDArray[np.float64], source: Source) -> None:
+    """A true box of the first pixel has whole corners, parts of an image have not."""
+    if len(corners) and corners.max() <= 1 and (corners % 1).any():
+        raise DataError(
+            f"set {source.name!r}: no box reaches beyond {corners.max():.3g}: they are parts of "
+            "the image (0 to 1); needed: pixels"
+        )
 
 
 def proper(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -38,7 +38,7 @@ class _File:
     name: str
     split: str
     images: pd.DataFrame  # file_name, width, height, …; key: what annotations call the image
-    boxes: pd.DataFrame  # key, label, x1 … y2, segmentation
+    boxes: pd.DataFrame  # key, label, x1 … y2, segmentation, crowd
     names: set[str]  # of the categories
     annotated: bool  # whether an image without a box has none
 
@@ -56,7 +56,8 @@ def load(
     annotation tells nothing. label_<category> says whether a box of it is there;
     mask_<category>, where a category has segmentations, is their union in each image. The split
     comes from the file's name (instances_train2017.json). An image may stand in several files of
-    one split: their annotations are joined. An entry may carry `patient` and `study`.
+    one split: their annotations are joined. An entry may carry `patient` and `study`. A crowd
+    (iscrowd 1) says that several lie there and not where each is: no box of its image is known.
 
     Args:
         annotations: one file, relative to the directory, instead of all.
@@ -74,8 +75,11 @@ def load(
     boxes["image_id"] = boxes.pop("key").map(whose)
     boxes.loc[_contradicted(boxes, source), list(CORNERS)] = np.nan
     annotated = images.pop("annotated")
-    images, drawn, frame = upright_boxes(images, boxes, annotated, source)
-    images = pd.concat([images, drawn, _labels(files, boxes, images, whose)], axis=1)
+    crowds = boxes[boxes["crowd"]]
+    single = boxes[~boxes["crowd"]]
+    images, drawn, frame = upright_boxes(images, single, annotated, source)
+    images = pd.concat([images, drawn, _labels(files, single, images, whose)], axis=1)
+    images = _with_crowds(images, crowds, source)
     images = pd.concat([images, _masks(boxes, images[annotated], frame.turns, source)], axis=1)
     for column in (c for c in images if str(c).startswith("mask_")):
         images.loc[frame.unclear, column] = None
@@ -144,6 +148,7 @@ def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
                 "label": None if label is None else text_of(categories[label]["name"]),
                 **dict(zip(CORNERS, corners, strict=True)),
                 "segmentation": entry.get("segmentation"),
+                "crowd": entry.get("iscrowd") in (1, True, "1"),
             }
         )
     if lost and not rows:
@@ -156,7 +161,9 @@ def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
         name=place,
         split=split,
         images=pd.DataFrame([_image(e, (place, key)) for key, e in images.items()]),
-        boxes=pd.DataFrame(rows, columns=["key", "label", *CORNERS, "segmentation"]),
+        boxes=pd.DataFrame(
+            rows, columns=["key", "label", *CORNERS, "segmentation", "crowd"]
+        ).astype({"crowd": bool}),
         names={text_of(c["name"]) for c in categories.values()},
         annotated=annotated,
     )
@@ -306,6 +313,19 @@ def _labels(
         known = table["image_id"].isin(asked)
         out.append(labels_of_boxes(boxes, table["image_id"], [name], known))
     return pd.concat(out, axis=1)
+
+
+def _with_crowds(table: pd.DataFrame, crowds: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """What crowds say of their images: that the label is there."""
+    out = table.copy()
+    inside = out["image_id"].isin(crowds["image_id"])
+    out[["boxes", "box_labels"]] = out[["boxes", "box_labels"]].where(~inside, None)
+    for name in crowds["label"].dropna().unique():
+        own = crowds.loc[crowds["label"] == name, "image_id"]
+        out.loc[out["image_id"].isin(own), f"label_{name}"] = 1.0
+    text = "annotations are of crowds (iscrowd): no box of their images is known"
+    source.skip("box-crowd", len(crowds), text, next(iter(crowds["image_id"]), ""))
+    return out
 
 
 def _contradicted(boxes: pd.DataFrame, source: Source) -> pd.Series[bool]:

@@ -15,6 +15,7 @@ from hilum.core.files import write_text
 from hilum.data.adapters.source import Source
 from hilum.data.adapters.values import numbers
 from hilum.data.catalog import Catalog
+from hilum.data.cells import to_csv
 from hilum.data.columns import NUMBERS, TEXT
 
 FILE = "hilum-images.csv"
@@ -29,7 +30,7 @@ def write(catalog: Catalog, names: dict[str, str], folder: Path) -> None:
     own = [c for c in map(str, catalog.table) if c.startswith(LABELS)]
     table = catalog.table[[PATH, *KEPT, *NUMBERS, *own]].copy()
     table.insert(0, NAME, table["image_id"].map(names))
-    write_text(folder / FILE, table.to_csv(index=False))
+    write_text(folder / FILE, to_csv(table))
 
 
 def fill(table: pd.DataFrame, names: pd.Series[str], source: Source) -> pd.DataFrame:

@@ -114,7 +114,7 @@ def read(
         elif own == CLASS:
             out |= _classes(cells[theirs], theirs)
         elif own != "image_id" and own not in box_table.KEYS:
-            out[own] = _values(own, theirs, cells[theirs], names, source)
+            out[own] = _values(own, theirs, cells[theirs], names=names, source=source)
     return pd.DataFrame(out)
 
 
@@ -139,7 +139,7 @@ def _check(columns: Mapping[str, str], boxes: bool, source: Source) -> None:
 
 
 def _values(
-    own: str, theirs: str, cells: pd.Series[str], names: pd.Series[str], source: Source
+    own: str, theirs: str, cells: pd.Series[str], *, names: pd.Series[str], source: Source
 ) -> pd.Series[Any]:
     if own.startswith(("label_", "study_")):
         return _flags(cells, theirs, names)
@@ -258,7 +258,11 @@ def placed(
         DataError: no row is of a file.
     """
     keys = keys_of(dict.fromkeys(map(str, rows), ""))
-    own = _by_header(files, headers, rows, keys, source) if keys else _by_name(files, rows, source)
+    own = (
+        _by_header(files, headers, rows, keys=keys, source=source)
+        if keys
+        else _by_name(files, rows, source)
+    )
     lost = own.loc[own["path"] == "", "name"]
     source.skip("no-file", len(lost), "rows of the table have no file", next(iter(lost), ""))
     own = own[own["path"] != ""]
@@ -286,6 +290,7 @@ def _by_header(
     files: pd.DataFrame,
     headers: pd.DataFrame,
     rows: pd.DataFrame,
+    *,
     keys: Sequence[str],
     source: Source,
 ) -> pd.DataFrame:

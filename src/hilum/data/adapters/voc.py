@@ -62,6 +62,9 @@ def load(
     boxes["image_id"] = boxes["name"].map(
         images.dropna(subset="name").set_index("name")["image_id"]
     )
+    zero = (boxes["x1"] == -1) | (boxes["y1"] == -1)
+    text = "boxes begin at 0, VOC counts from 1: if this set counts from 0, all lie a pixel aside"
+    source.note(int(zero.sum()), text)
     annotated = images["name"].notna()
     images, drawn, _ = upright_boxes(images, boxes, annotated, source)
     names = sorted(boxes["label"].unique())

@@ -22,6 +22,7 @@ from hilum.data.formats.polygons import mask_of_outlines
 
 NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # one name a line: labelImg, darknet
+BEYOND = 1.5  # of the picture: no hasty hand draws so far outside
 NAN = float("nan")
 
 
@@ -44,8 +45,8 @@ def load(
             reader of folders; of boxes and masks it says nothing.
 
     Raises:
-        DataError: no class names, no labels folder, a damaged line, or two pictures of one label
-            file.
+        DataError: no class names, no labels folder, a damaged line, two pictures of one label
+            file, or boxes that are no parts of the image.
     """
     source = Source("yolo", path)
     names = _names(source.require(*NAMES, *LISTS))
@@ -64,7 +65,8 @@ def load(
         if text and w and h
         for box in _boxes(path / text, names, w, h)
     ]
-    boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "outline"])
+    boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "largest", "outline"])
+    _check_parts(boxes, source)
     annotated = _annotated(images, texts, source) & (sizes > 0).all(axis=1)
     drawn = group_boxes(boxes, images["image_id"], source, annotated)
     labels = labels_of_boxes(boxes, images["image_id"], names.values(), annotated)
@@ -172,8 +174,28 @@ def _names(file: Path) -> dict[int, str]:
         raise DataError(f"set 'yolo': {file} has no list of class names: {error!r}") from error
 
 
+def _check_parts(boxes: pd.DataFrame, source: Source) -> None:
+    """Boxes with numbers in pixels or per cent are damaged; where most are so, the set is.
+
+    Raises:
+        DataError: most numbers are no parts of an image.
+    """
+    wrong = boxes["largest"] > BEYOND
+    if wrong.sum() * 2 > len(boxes):
+        raise DataError(
+            f"set 'yolo': {int(wrong.sum())} of {len(boxes)} boxes hold numbers such as "
+            f"{boxes['largest'].max():g}; needed: parts of the picture, 0 to 1. Are they pixels, "
+            "or per cent? Divide them by its width and height, or give them as a table (--set "
+            "folder, unit=pixels)"
+        )
+    source.note(int(wrong.sum()), f"boxes hold numbers above {BEYOND}, no parts: damaged")
+    boxes.loc[wrong, list(CORNERS)] = NAN
+    boxes.loc[wrong, "outline"] = None
+
+
 def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tuple[Any, ...]]:
-    """label, corners in px, polygon or None; corners are NaN where a number is none."""
+    """label, corners in px, the largest number as it stands there, polygon or None; corners are NaN
+    where a number is none."""
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
         if not line.strip():
             continue
@@ -190,16 +212,18 @@ def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tu
                 "needed: 4 (box) or an even number from 6 (polygon)"
             )
         values = np.array([_number(cell) for cell in cells])
+        largest = float(values.max())
         if len(cells) == 4:
             xc, yc, bw, bh = values.tolist()
             yield (
                 *(label, (xc - bw / 2) * w, (yc - bh / 2) * h),
-                *((xc + bw / 2) * w, (yc + bh / 2) * h, None),
+                *((xc + bw / 2) * w, (yc + bh / 2) * h, largest, None),
             )
             continue
         points = values.reshape(-1, 2) * [w, h]
         sound = bool(np.isfinite(points).all())
-        yield label, *points.min(axis=0), *points.max(axis=0), points if sound else None
+        outline = points if sound else None
+        yield label, *points.min(axis=0), *points.max(axis=0), largest, outline
 
 
 def _class(text: str, names: dict[int, str]) -> str | None:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
-from hilum.data.duplicates import picture_key
+from hilum.data.duplicates import picture_of
 from hilum.data.pixels import mask_levels, open_mask, open_radiograph
 from hilum.data.resume import each_file, stamp
 from hilum.dicom.gate import chest_header_reason
 
 FACTS = (
-    *("reason", "key", "width", "height", "photometric", "reading", "header", "part", "drawn"),
-    "gate",
+    *("reason", "key", "thumb", "width", "height", "photometric", "reading", "header", "part"),
+    *("drawn", "gate"),
 )
 FILLED = 0.95  # of the picture
 LABELS = 8  # values up to which a mask is a map of labels, not a blurred or uncertain one
@@ -78,8 +78,10 @@ def _facts(root: Path, path: str, masks: dict[str, str], gate: Gate | None) -> d
         return {"reason": f"{refusal.code}: {refusal.reason}"}
     except DataError as error:
         return {"reason": str(error)}
+    picture = picture_of(radiograph)
     return {
-        "key": picture_key(radiograph),
+        "key": picture.key,
+        "thumb": picture.thumb,
         "width": radiograph.width,
         "height": radiograph.height,
         "photometric": radiograph.decoding.photometric,

@@ -21,6 +21,7 @@ from hilum.data.check.boxes import Problem, box_problems
 from hilum.data.check.files import FACTS
 from hilum.data.check.masks import mask_problems
 from hilum.data.columns import PREFIXES
+from hilum.data.duplicates import copies, joined
 from hilum.data.frames import same_shape
 from hilum.data.split import STAND_INS, person
 from hilum.dicom.plane import LATERAL
@@ -35,6 +36,7 @@ REMEDIES = {
     "wrong-shape": "left out",
     "duplicate": "left out but for one",
     "duplicate-differs": "kept: decide which annotation is right",
+    "copy": "kept: is one made of the other?",
     "not-chest-by-pixels": "kept: look at it, hilum predict refuses it",
     "other-body-part": "kept: look at it",
     "reading": "kept: look at it",
@@ -308,7 +310,8 @@ def _owners(table: pd.DataFrame, what: str, keys: pd.Series[str]) -> Iterator[Pr
 
 
 def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iterator[Problem]:
-    """Equal pictures; of those that are fit for use the best annotated one is the one to keep."""
+    """Equal pictures; of those that are fit for use the best annotated one is the one to keep.
+    Copies of another size, compression or turn are told; both stay."""
     keys = table["path"].map(facts["key"])
     labels = table[[c for c in map(str, table) if c.startswith(PREFIXES)]]
     for _, rows in table[keys.notna()].groupby(keys):
@@ -322,8 +325,15 @@ def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iter
             agree = all(says[first][k] == v for k, v in says[i].items() if less and v in (0, 1))
             code = "duplicate" if less and agree else "duplicate-differs"
             yield str(rows["image_id"][i]), code, f"the same picture as {rows['image_id'][first]}"
-    yield from _splits(table, "picture", keys, "picture-in-two-splits")
-    yield from _owners(table, "picture", keys)
+    thumbs = table["path"].map(facts["thumb"])
+    first_of = keys.notna() & ~keys.duplicated()
+    pairs = copies(one if own else None for one, own in zip(thumbs, first_of, strict=True))
+    for i, j, how in pairs:
+        one, other = (str(table["image_id"].iat[place]) for place in (i, j))
+        yield other, "copy", f"the same picture as {one}" + (f", {how}" if how else ", saved anew")
+    same = joined(keys, pairs)
+    yield from _splits(table, "picture", same, "picture-in-two-splits")
+    yield from _owners(table, "picture", same)
 
 
 def _said(row: pd.Series[Any], labels: pd.Series[Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.core.files import write_bytes, write_text
 from hilum.data.catalog import Catalog
+from hilum.data.cells import to_csv
 from hilum.data.formats.file_names import file_names
 from hilum.data.formats.runs import encode
 from hilum.data.pixels import open_mask
@@ -29,7 +30,7 @@ def write_masks(catalog: Catalog, folder: Path, column: str) -> dict[str, str]:
         _, coded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
         write_bytes(folder / f"{stems[image]}.png", coded.tobytes())
     rows = pd.DataFrame({"image_id": ids, "mask": ids.map(stems) + ".png"})
-    write_text(folder / "masks.csv", rows.to_csv(index=False))
+    write_text(folder / "masks.csv", to_csv(rows))
     return {image: image for image in ids}
 
 
@@ -40,7 +41,7 @@ def write_run_lengths(catalog: Catalog, folder: Path, column: str) -> dict[str, 
     rows = pd.DataFrame({"ImageId": table["image_id"], "EncodedPixels": texts})
     if not ((table["width"] == SIDE) & (table["height"] == SIDE)).all():
         rows["Height"], rows["Width"] = table["height"], table["width"]
-    write_text(folder / "train-rle.csv", rows.to_csv(index=False))
+    write_text(folder / "train-rle.csv", to_csv(rows))
     return {image: image for image in table["image_id"]}
 
 

@@ -1,4 +1,4 @@
-"""Reads the challenges' own tables for scoring. Knows their columns, no metric.
+"""The challenges' own tables, read for scoring, and written. Knows their columns, no metric.
 
 Survives a byte order mark and blanks in column names; refuses duplicate, missing and unknown ids,
 as the challenges do.
@@ -6,6 +6,8 @@ as the challenges do.
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -18,12 +20,12 @@ from numpy.typing import NDArray
 from hilum.core.errors import DataError
 from hilum.core.geometry import FARTHEST_PX
 from hilum.data.adapters import values
-from hilum.data.cells import read_cells
+from hilum.data.cells import Source, read_cells
 
 Float = NDArray[np.float64]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 SIDES = ("x", "y", "width", "height")
-Table = str | os.PathLike[str] | pd.DataFrame
+Table = Source | pd.DataFrame
 
 
 def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame:
@@ -36,21 +38,21 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
         table = source.copy()
     else:
         cells = read_cells(source)
+        file = source[0] if isinstance(source, tuple) else os.fspath(source)
         if cells.short:
             raise DataError(
-                f"{name} {os.fspath(source)}: row {cells.short[0]} has fewer cells than there are "
+                f"{name} {file}: row {cells.short[0]} has fewer cells than there are "
                 "columns; a row that is cut is no blank answer"
             )
         if cells.totals:
             raise DataError(
-                f"{name} {os.fspath(source)}: it ends in a row {cells.totals[0]!r}: sums and means "
+                f"{name} {file}: it ends in a row {cells.totals[0]!r}: sums and means "
                 "are no images; needed: the table without them"
             )
         twins = sorted(set(cells.twins) & set(columns))
         if twins:
             raise DataError(
-                f"{name} {os.fspath(source)}: column {', '.join(twins)} stands there twice; which "
-                "one counts?"
+                f"{name} {file}: column {', '.join(twins)} stands there twice; which one counts?"
             )
         table = cells.table
     table.columns = pd.Index([str(column).strip() for column in table.columns])
@@ -60,6 +62,13 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
             f"{name}: column {', '.join(missing)} is missing; it has {', '.join(table.columns)}"
         )
     return table.astype(object).where(table.notna(), "").astype(str)
+
+
+def challenge_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A submission; its ids stay as the challenge wrote them (unlike those of `core.csv_cells`)."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows((columns, *rows))
+    return out.getvalue()
 
 
 def unique_ids(ids: pd.Series[str], name: str) -> list[str]:

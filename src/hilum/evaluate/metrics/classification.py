@@ -77,7 +77,8 @@ def at_threshold(y_true: ArrayLike, y_score: ArrayLike, threshold: float) -> dic
 
 
 def from_counts(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
-    """Sensitivity, specificity, precision, npv, accuracy, F1, F2 and MCC of four counts."""
+    """Sensitivity, specificity, precision, npv, accuracy, F1, F2 and MCC of four counts; NaN where
+    they are 0/0: a classifier that calls all alike has no MCC (the limit 0 is a convention)."""
     spread = np.sqrt(float(tp + fp) * float(tp + fn) * float(tn + fp) * float(tn + fn))
     return {
         **{"tp": float(tp), "fp": float(fp), "fn": float(fn), "tn": float(tn)},
@@ -88,8 +89,7 @@ def from_counts(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
         "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
         "f1": _ratio(2 * tp, 2 * tp + fp + fn),
         "f2": _ratio(5 * tp, 5 * tp + fp + 4 * fn),
-        # One kind of call only: no better and no worse than chance.
-        "mcc": float((tp * tn - fp * fn) / spread) if spread > 0 else 0.0,
+        "mcc": _ratio(tp * tn - fp * fn, spread),
     }
 
 
@@ -143,6 +143,9 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> Int:
 def multiclass(matrix: ArrayLike) -> dict[str, float]:
     """Macro precision, recall and F1, accuracy, and AP of the hard calls (ap_0 …, map).
 
+    NaN where a number is 0/0: the precision of a class that is never called, recall and AP of one
+    that no case has, and macro precision and recall then. `map` is of the classes that have one.
+
     Args:
         matrix: (classes, classes) counts, rows are the truth.
     """
@@ -150,19 +153,20 @@ def multiclass(matrix: ArrayLike) -> dict[str, float]:
     if m.ndim != 2 or m.shape[0] != m.shape[1] or not (m >= 0).all() or not m.sum():
         raise DataError(f"confusion matrix {m.shape}: needed: square, counts, not empty")
     hits, true, called = m.diagonal(), m.sum(axis=1), m.sum(axis=0)
-    zero = np.zeros(len(m))
-    precision = np.divide(hits, called, out=zero.copy(), where=called > 0)
-    recall = np.divide(hits, true, out=zero.copy(), where=true > 0)
-    f1 = np.divide(2 * hits, true + called, out=zero.copy(), where=true + called > 0)
-    # Two scores only, called or not: recall comes in two steps.
-    ap = recall * precision + (1 - recall) * true / m.sum()
+    precision, recall, f1 = (
+        np.divide(part, whole, out=np.full(len(m), np.nan), where=whole > 0)
+        for part, whole in ((hits, called), (hits, true), (2 * hits, true + called))
+    )
+    # Two scores only, called or not: recall comes in two steps, the first of no height if no call
+    # is right.
+    ap = recall * np.where(hits > 0, precision, 0) + (1 - recall) * true / m.sum()
     return {
         "precision": float(precision.mean()),
         "recall": float(recall.mean()),
         "f1": float(f1.mean()),
         "accuracy": float(hits.sum() / m.sum()),
         **{f"ap_{i}": float(value) for i, value in enumerate(ap)},
-        "map": float(ap.mean()),
+        "map": float(ap[true > 0].mean()),
     }
 
 

@@ -49,7 +49,11 @@ def for_false_positives(
 
 
 def for_best(y_true: ArrayLike, y_score: ArrayLike, metric: Best = "f1") -> OperatingPoint:
-    """The threshold of the best F1, F2 or MCC; of equals the highest."""
+    """The threshold of the best F1, F2 or MCC; of equals the highest.
+
+    Raises:
+        DataError: no threshold has the number, as MCC where all scores are equal.
+    """
     if metric not in get_args(Best):
         raise ConfigError(f"unknown metric {metric!r}; known: {', '.join(get_args(Best))}")
     truth, score = _both_kinds(y_true, y_score)
@@ -59,7 +63,9 @@ def for_best(y_true: ArrayLike, y_score: ArrayLike, metric: Best = "f1") -> Oper
         from_counts(tp, fp, positives - tp, negatives - fp)[metric]
         for tp, fp in zip(r.true_positives, r.false_positives, strict=True)
     ]
-    best = float(r.thresholds[int(np.argmax(values))])
+    if np.isnan(values).all():
+        raise DataError(f"{metric.upper()} is undefined at every threshold: all scores are equal")
+    best = float(r.thresholds[int(np.nanargmax(values))])
     return _point(truth, score, best, f"best {metric.upper()}")
 
 

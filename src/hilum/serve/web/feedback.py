@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 from hilum.core.extras import require
+from hilum.core.files import write_text
 from hilum.serve.records import hashed, plain
 from hilum.serve.service import Service
 from hilum.serve.tables import Feedback, Image, Result
@@ -91,11 +92,12 @@ def catalog(
 
 
 def _written(service: Service, folder: Path, form: str) -> Path:
+    from hilum.data.cells import to_csv
     from hilum.data.feedback import feedback_catalog
 
     made = feedback_catalog(feedback_of(service), root=folder)
     if form == "csv":
-        made.table.to_csv(folder / "feedback.csv", index=False)
+        write_text(folder / "feedback.csv", to_csv(made.table))
         return folder / "feedback.csv"
     made.save(folder / CATALOG)
     if form == "parquet":

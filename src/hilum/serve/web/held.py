@@ -101,7 +101,7 @@ def objects(
         for result in results.get(image.id, ()):
             for kind in OBJECTS:
                 if kind in result.files:
-                    own = Held(service, image, result, kind, asker)
+                    own = Held(service, image, result=result, kind=kind, asker=asker)
                     if _own_fits(own, where):
                         yield own
 

@@ -14,6 +14,7 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from hilum.core.bundle import Bundle, load_bundle, need_new, open_bundle, write_bundle
+from hilum.core.csv_cells import plain
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.manifest import Decoding, Figure, Manifest
 from hilum.core.options import checked
@@ -153,6 +154,8 @@ def best_epochs(folder: RunFolder, count: int) -> list[int]:
             f"{folder.path} has kept {len(kept)} epochs; needed: {count}, at least 1. "
             "train.keep_best decides how many are kept."
         )
+    if watch not in rows:
+        raise ConfigError(f"{folder.path}: {watch} is undefined in every epoch: none is the best")
     ranked = rows.sort_values(watch, ascending=not higher_is_better(watch), kind="stable")
     return [int(epoch) for epoch in ranked["epoch"][:count]]
 
@@ -315,7 +318,7 @@ def _sweep(folder: Path | None) -> pd.DataFrame | None:
     file = folder / "sweep.csv"
     if not file.is_file():
         raise ConfigError(f"{folder} holds no sweep (no sweep.csv)")
-    return pd.read_csv(file)
+    return pd.read_csv(file, converters={"variant": plain})
 
 
 def _watched(folder: Path | None) -> str:

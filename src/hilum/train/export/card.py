@@ -48,7 +48,8 @@ class Evidence:
 
 def leads(name: str) -> bool:
     """Whether a number stands on the card and in the manifest."""
-    return name in LEADING or name.startswith("dice_")
+    of_masks = name.startswith("dice_") and not name.startswith("dice_positive")
+    return name in LEADING or of_masks
 
 
 def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
