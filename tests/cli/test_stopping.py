@@ -24,7 +24,7 @@ from hilum.core.errors import GO_ON
 from hilum.core.files import OWN_MARK
 
 SECONDS = 300
-LITTLE = 20_000  # bytes a file may have, instead of a full disk
+LITTLE = 6000  # bytes a file may have, instead of a full disk
 
 # A command that cannot write more than so much to any file, as on a disk that fills.
 LIMITED = (
@@ -111,7 +111,7 @@ def test_a_disk_that_fills_ends_a_run_and_says_how_to_go_on(tmp_path: Path) -> N
     pipeline = write_toy_pipeline(tmp_path)
     write_png(tmp_path / "images" / "0.png", 0, 96, 80)  # of which all files are small
     for number in range(1, 12):
-        write_png(tmp_path / "images" / f"{number}.png", number, 480, 400)
+        write_png(tmp_path / "images" / f"{number}.png", number, 1000, 800)
     words = ["predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline]
     for workers in ("1", "2"):
         process = start(*words, "--workers", workers, code=LIMITED)
