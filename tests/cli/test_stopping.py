@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -56,6 +59,22 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, s
     return process.returncode, err
 
 
+def many(folder: Path) -> Path:
+    """A catalog of more images than a command writes while one looks."""
+    made = catalog(folder, "made", 3)
+    tables = [made.table]
+    for number in range(100):
+        table = made.table.copy()
+        for column in ("path", "mask_opacity", "mask_lungs"):
+            table[column] = [f"{number}-{name.replace('/', '-')}" for name in table[column]]
+            for old, new in zip(made.table[column], table[column], strict=True):
+                shutil.copy(folder / old, folder / new)
+        table["image_id"] = [f"{number}-{name}" for name in table["image_id"]]
+        tables.append(table)
+    replace(made, table=pd.concat(tables, ignore_index=True)).save(folder / "many.parquet")
+    return folder / "many.parquet"
+
+
 def content(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -68,8 +87,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_an_export_goes_on_and_is_as_if_it_never_stopped(
     tmp_path: Path, number: signal.Signals, code: int, form: tuple[str, ...]
 ) -> None:
-    made = catalog(tmp_path / "set", "made", 60)
-    words = ("data", "convert", made.root / "made.parquet", "--to", *form, "--out")
+    words = ("data", "convert", many(tmp_path / "set"), "--to", *form, "--out")
     process, out = start(*words, tmp_path / "parts"), tmp_path / "parts"
     when(lambda: len(list(out.rglob("*.png"))) > 5, process)
     ended, err = stop(process, number)
@@ -91,9 +109,9 @@ def test_an_export_goes_on_and_is_as_if_it_never_stopped(
 
 def test_a_disk_that_fills_ends_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     pipeline = write_toy_pipeline(tmp_path)
-    write_png(tmp_path / "images" / "0.png", 0, 40, 40)  # of which all files are small
+    write_png(tmp_path / "images" / "0.png", 0, 96, 80)  # of which all files are small
     for number in range(1, 12):
-        write_png(tmp_path / "images" / f"{number}.png", number, 480, 400)
+        write_png(tmp_path / "images" / f"{number}.png", number, 1000, 800)
     words = ["predict", tmp_path / "images", "--out", tmp_path / "out", "--pipeline", pipeline]
     for workers in ("1", "2"):
         process = start(*words, "--workers", workers, code=LIMITED)
@@ -103,7 +121,8 @@ def test_a_disk_that_fills_ends_a_run_and_says_how_to_go_on(tmp_path: Path) -> N
         assert "File too large" in err
         assert str(tmp_path / "out" / "picture") in err
     assert not (tmp_path / "out" / "findings.json").exists()
-    assert len(list((tmp_path / "out" / "picture").iterdir())) == 1  # kept, and nothing torn
+    kept = [path for path in (tmp_path / "out" / "picture").iterdir() if path.name[0] != "."]
+    assert len(kept) == 1  # and nothing torn
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert "12 images: 12 analysed." in done.output
 

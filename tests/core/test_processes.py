@@ -110,6 +110,6 @@ def test_a_step_is_ended_before_an_interrupt_is_answered() -> None:
             pytest.fail("what may take minutes does not begin")
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)  # a second Ctrl-C does not wait
-    assert heard() == signal.SIGTERM
-    with listening():
-        assert heard() is None
+        assert heard() == signal.SIGTERM
+    with patient():
+        assert not interrupted()  # it is answered: the next work of this process goes on

@@ -42,10 +42,11 @@ def listening() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _state.heard = None  # it is answered
 
 
 def heard() -> signal.Signals | None:
-    """The signal that interrupted, since the last `listening` began."""
+    """The signal that interrupted, while `listening` lasts."""
     return _state.heard
 
 
