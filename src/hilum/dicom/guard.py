@@ -74,7 +74,7 @@ class GuardedImage(StoredImage):
         check_window(window, full_range)
         options = {"window": window, "voi_index": voi_index, "full_range": full_range}
         guard = self.guard or _shared(TIMEOUT_S, MEMORY_BYTES)
-        answer = guard.ask(self.source, self.data, self.limits, options, self.asker)
+        answer = guard.ask(self.source, self.data, self.limits, options=options, asker=self.asker)
         if not isinstance(answer, Radiograph):
             raise UnreadableRefused(self.source, "its reader gave no answer.", "Export it again.")
         return answer
@@ -106,7 +106,7 @@ class Guard:
     ) -> StoredImage:
         """As `open_stored`, parsed in a child first."""
         name, data = load(source, limits)
-        self.ask(name, data, limits, None, asker)
+        self.ask(name, data, limits, options=None, asker=asker)
         opened = open_stored((name, data), limits=limits)
         return GuardedImage(
             source=opened.source,

@@ -84,7 +84,7 @@ def load(
     for column in (c for c in images if str(c).startswith("mask_")):
         images.loc[frame.unclear, column] = None
     images = sidecar.fill(images, images.pop("name"), source)
-    images = user_table.beside(images, table, columns, unknown, source)
+    images = user_table.beside(images, table, columns, unknown=unknown, source=source)
     images["patient"] = patients(images, source)
     return source.catalog(images)
 

@@ -68,7 +68,9 @@ def load(
             boxes = box_table.read_boxes(cells, columns, unit)
         rows, drawn = user_table.with_masks(rows, everything, source)
     if masks:
-        placed, in_folders = trees.masks(masks, everything, user_table.KINDS, source, bool(no_mask))
+        placed, in_folders = trees.masks(
+            masks, everything, user_table.KINDS, source=source, without_is_empty=bool(no_mask)
+        )
         drawn |= in_folders
     files = _images(everything, folder.strip("/"), drawn, source)
     if files.empty:

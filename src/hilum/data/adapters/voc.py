@@ -71,7 +71,7 @@ def load(
     labels = labels_of_boxes(boxes, images["image_id"], names, annotated)
     images = pd.concat([images, drawn, labels], axis=1)
     images = sidecar.fill(images, images.pop("name").fillna(images["path"]), source)
-    images = user_table.beside(images, table, columns, unknown, source)
+    images = user_table.beside(images, table, columns, unknown=unknown, source=source)
     images["patient"] = patients(images, source)
     return source.catalog(images)
 

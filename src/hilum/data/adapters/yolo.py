@@ -72,7 +72,7 @@ def load(
     labels = labels_of_boxes(boxes, images["image_id"], names.values(), annotated)
     images = pd.concat([images, drawn, labels, _masks(boxes, images, annotated)], axis=1)
     images = sidecar.fill(images, calls, source)
-    images = user_table.beside(images, table, columns, unknown, source)
+    images = user_table.beside(images, table, columns, unknown=unknown, source=source)
     images["patient"] = patients(images, source)
     return source.catalog(images)
 
