@@ -61,9 +61,9 @@ def test_another_user_sees_nothing_of_what_was_open(visit: Open, rg1: bytes) -> 
 
 
 @pytest.mark.parametrize("answer", ["none", "503"])
-def test_a_broken_line_is_told_and_taken_up_again(visit: Open, rg1: bytes, answer: str) -> None:
+def test_a_broken_line_is_told_and_taken_up_again(visit: Open, answer: str) -> None:
     page = visit("anna")
-    dropped(page, rg1)
+    page.wait_for_selector("#sample")
     away = {"none": lambda route: route.abort(), "503": lambda route: route.fulfill(status=503)}
     page.route("**/api/v1/events", away[answer])
     page.reload()
