@@ -240,7 +240,10 @@ def _known(service: Service, session: Session, work: Work, result: Result) -> No
     """Asked for before, by another name or as a shadow: nothing is computed twice."""
     image = session.get_one(Image, work.subject)
     if not work.details["shadow"]:
-        session.merge(result).shadow = False
+        kept, shown = session.merge(result), bool(work.details["shown"])
+        kept.shadow = False
+        for destination in work.details["destinations"]:
+            _send(service, session, image, result=kept, destination=destination, shown=shown)
     if work.details["shown"] and image.state != "analysed":
         answer = ImageResult.from_json(result.document["images"][0])
         _show(image, answer, None, work.details["pipeline"])
