@@ -23,6 +23,8 @@ from hilum.cli.main import app
 from hilum.core.errors import GO_ON
 from hilum.core.files import OWN_MARK
 
+pytestmark = pytest.mark.usefixtures("hearing")
+
 SECONDS = 300
 LITTLE = 6000  # bytes a file may have, instead of a full disk
 
@@ -83,7 +85,9 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-@pytest.mark.parametrize("form", [("png", "--size", "48"), ("masks", "--mask", "opacity")])
+@pytest.mark.parametrize(
+    "form", [("png", "--size", "48"), ("masks", "--mask", "opacity")], ids=["png", "masks"]
+)
 def test_an_export_goes_on_and_is_as_if_it_never_stopped(
     tmp_path: Path, number: signal.Signals, code: int, form: tuple[str, ...]
 ) -> None:
@@ -124,7 +128,7 @@ def test_a_disk_that_fills_ends_a_run_and_says_how_to_go_on(tmp_path: Path) -> N
     kept = [path for path in (tmp_path / "out" / "picture").iterdir() if path.name[0] != "."]
     assert len(kept) == 1  # and nothing torn
     done = CliRunner().invoke(app, [str(word) for word in words])
-    assert "12 images: 12 analysed." in done.output
+    assert "12 images: 12 analysed" in done.output
 
 
 def test_whoever_stops_reading_the_output_is_no_error_of_ours(tmp_path: Path) -> None:

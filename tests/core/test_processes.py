@@ -38,6 +38,8 @@ with listening():
             print('the parent is told, not its child', flush=True)
     os.wait()
 """
+pytestmark = pytest.mark.usefixtures("hearing")
+
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 

@@ -80,6 +80,7 @@ def test_a_run_killed_inside_an_epoch_goes_on_there(
     assert one.equals(two)
 
 
+@pytest.mark.usefixtures("hearing")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_step_of_an_interrupt_is_ended_and_kept(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
