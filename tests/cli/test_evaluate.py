@@ -240,8 +240,9 @@ def test_the_fused_file_is_what_its_name_says(tmp_path: Path) -> None:
     assert (row["label"], row["x1"], row["y2"]) == ("opacity", 10.0, 50.0)
     assert row["score"] == pytest.approx(0.9)
     rsna = write(tmp_path / "r.csv", "patientId,PredictionString\na,\n")
+    other = write(tmp_path / "s.csv", "patientId,PredictionString\na,\n")
     with pytest.raises(ConfigError, match=r"fused\.json.*needed: a name that ends in \.csv"):
-        run("ensemble", rsna, rsna, "--out", tmp_path / "fused.json")
+        run("ensemble", rsna, other, "--out", tmp_path / "fused.json")
     with pytest.raises(ConfigError, match=r"\.json or \.csv"):
         run("ensemble", *files, "--out", tmp_path / "fused.txt")
 

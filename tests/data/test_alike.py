@@ -83,10 +83,10 @@ def test_copies_of_files_stay_in_one_part_of_a_split(tmp_path: Path) -> None:
     Image.fromarray(other).save(tmp_path / "c.png")
     (tmp_path / "d.png").write_bytes(b"broken")
     catalog = load("folder", tmp_path)
-    kept, keys, left = compared(catalog)
+    kept, keys, left = compared(catalog, tmp_path / "m.jsonl")
     assert left == ["d.png"]
     assert keys[0] == keys[1] != keys[2]
     assert len(kept) == 3
-    found = list(pictures(kept))
+    found = list(pictures(kept, tmp_path / "m.jsonl"))
     assert all(one is not None and len(one.thumb) == 2 * THUMB**2 for one in found)
     assert copies([None, *(one.thumb for one in found if one)]) == [(1, 2, "mirrored")]

@@ -79,18 +79,6 @@ def test_one_child_serves_many_files_and_is_replaced_in_the_end(
     assert pid(guard) != first
 
 
-def test_a_child_that_starts_too_slowly_leaves_no_answer_behind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    file = image(stored((40, 30), bits=12), 12)
-    with closing(Guard()) as own:
-        monkeypatch.setattr(guards, "_START_S", 0.0)
-        with pytest.raises(TimeoutError):  # of a busy machine: no refusal of the file
-            own.open(("a", file))
-        monkeypatch.undo()
-        assert own.open(("a", file)).source == "a"  # not its late "ready"
-
-
 def test_refusals_come_back_typed(guard: Guard) -> None:
     with pytest.raises(UnreadableRefused, match=r"a: .*truncated"):
         guard.open(("a", image(stored())[:-100]))
@@ -217,7 +205,9 @@ def test_the_slow_files_of_one_reader_leave_children_to_the_others(
 def test_whose_image_it_is_counts_when_it_is_decoded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     askers: list[Any] = []
     real = Guard.ask
-    monkeypatch.setattr(Guard, "ask", lambda *of: (askers.append(of[5]), real(*of))[1])
+    monkeypatch.setattr(
+        Guard, "ask", lambda *of, **named: (askers.append(named["asker"]), real(*of, **named))[1]
+    )
     open_guarded(("a", DEEP), asker="anna").radiograph()
     assert askers == ["anna", "anna"]
 

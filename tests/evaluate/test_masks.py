@@ -81,7 +81,9 @@ def test_the_distance_is_that_of_the_farthest_edge(seed: int, spacing: tuple[flo
 
 def test_an_empty_mask_agrees_with_nothing_but_another() -> None:
     none, some = np.zeros((4, 4), bool), np.eye(4, dtype=bool)
-    assert mask_scores(none, none) == {"dice": 1, "iou": 1, "f2_mask": 1, "hd95_px": 0}
+    empty = mask_scores(none, none)
+    assert np.isnan(empty.pop("dice_positive"))  # no finding, so no number of those with one
+    assert empty == {"dice": 1, "iou": 1, "f2_mask": 1, "hd95_px": 0}
     numbers = mask_scores(some, none)
     assert (numbers["dice"], numbers["iou"], numbers["f2_mask"]) == (0, 0, 0)
     assert np.isnan(numbers["hd95_px"])

@@ -65,7 +65,9 @@ def test_a_number_of_one_label_stands_beside_that_of_all_where_it_differs() -> N
     numbers = {"ap50": 0.5, "ap50_opacity": 0.5, "auc": 0.8, "auc_opacity": 0.8, "auc_normal": 0.9}
     zeros = {"ap50": 0.0, "ap50_95": 0.0}
     results = {"untrained": zeros, "validation": numbers}
-    html = run_page("r", "", pd.DataFrame(), "", data, results, [])
+    html = run_page(
+        "r", pd.DataFrame(), about="", settings="", data=data, results=results, samples=[]
+    )
     assert "AP at IoU .5, opacity" not in html
     assert "AUC, opacity" not in html
     assert "AUC, normal" in html

@@ -96,6 +96,8 @@ def compared(
 def copies(thumbs: Iterable[str | None]) -> list[Copies]:
     """The copies among them, by their places; as `alike`."""
     known = [(place, thumb) for place, thumb in enumerate(thumbs) if thumb]
+    if not known:
+        return []
     small = [np.frombuffer(bytes.fromhex(thumb), np.uint8) for _, thumb in known]
     stack: Float32 = np.reshape(small, (-1, THUMB, THUMB)).astype(np.float32)
     return [Copies(known[i][0], known[j][0], how) for i, j, how in alike(stack)]

@@ -278,5 +278,5 @@ def test_rows_that_do_not_fit_their_header(tmp_path: Path) -> None:
     catalog = load("folder", tmp_path, table="t.csv", columns=mapping)
     assert catalog.skips == {"row-cut": 1}
     text(tmp_path / "t.csv", "file,y\nnothing.png,1\n")
-    with pytest.raises(DataError, match=r"no row of the table names a file: 'nothing\.png'"):
+    with pytest.raises(DataError, match=r"no row of the table is of a file: 'nothing\.png'"):
         load("folder", tmp_path, table="t.csv", columns=mapping)

@@ -107,7 +107,8 @@ def _pairs(source: Source) -> pd.DataFrame:
         name = _name(text) if text else _name(next(_label_files(image)))
         rows.append((own, image, text, name, split_of_path(image)))
     lone = [t for t in texts if t not in owner]
-    need_one(lone, len(texts), images, source)
+    if not (source.root / sidecar.FILE).is_file():  # which knows sizes without pictures
+        need_one(lone, len(texts), images, source)
     text = "label files have no picture: their boxes have no size"
     source.skip("no-file", len(lone), text, next(iter(lone), ""))
     rows += [(_name(t), "", t, _name(t), split_of_path(t)) for t in lone]

@@ -327,7 +327,10 @@ def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iter
             yield str(rows["image_id"][i]), code, f"the same picture as {rows['image_id'][first]}"
     thumbs = table["path"].map(facts["thumb"])
     first_of = keys.notna() & ~keys.duplicated()
-    pairs = copies(one if own else None for one, own in zip(thumbs, first_of, strict=True))
+    pairs = copies(
+        one if own and isinstance(one, str) else None
+        for one, own in zip(thumbs, first_of, strict=True)
+    )
     for i, j, how in pairs:
         one, other = (str(table["image_id"].iat[place]) for place in (i, j))
         yield other, "copy", f"the same picture as {one}" + (f", {how}" if how else ", saved anew")
