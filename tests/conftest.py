@@ -35,7 +35,8 @@ def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
 def hearing() -> Iterator[None]:
     """Signals that end a process are heard, also where a shell runs the tests in the background and
     so ignores Ctrl-C; what a test starts inherits that."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual = {signal.SIGINT: signal.default_int_handler}
+    usual |= dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     for number, handler in before.items():

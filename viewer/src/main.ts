@@ -76,6 +76,12 @@ class Page {
     if (!(document.activeElement as HTMLElement | null)?.checkVisibility()) this.right.focus({ preventScroll: true });
   }
 
+  /** At once: a key that comes before the event of the address counts from this image. */
+  private go(id: string): void {
+    location.hash = `#/image/${id}`;
+    this.route();
+  }
+
   private close(): void {
     const id = this.view?.id;
     location.hash = "#/";
@@ -90,7 +96,7 @@ class Page {
   private act(action: string): boolean {
     const step = { "next-image": 1, "previous-image": -1 }[action];
     if (step) {
-      void this.worklist.neighbour(step).then((id) => (id ? (location.hash = `#/image/${id}`) : this.say(step > 0 ? "This is the last image of the list" : "This is the first image of the list")));
+      void this.worklist.neighbour(step).then((id) => (id ? this.go(id) : this.say(step > 0 ? "This is the last image of the list" : "This is the first image of the list")));
     } else if (action === "search") document.getElementById("search")?.focus();
     else if (action === "help") this.help.open();
     else return this.view?.act(action) ?? false;

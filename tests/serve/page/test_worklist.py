@@ -108,6 +108,7 @@ def test_a_change_leaves_the_place_and_the_focus_of_who_reads_the_list(
     page: Any, tmp_path: Path
 ) -> None:
     page.click(f"[data-image='{name(COUNT - 1)}']")  # the chosen one is at the top
+    page.wait_for_selector(f"[data-image='{name(COUNT - 1)}'][aria-current=true]")
     page.locator(f"[data-image='{name(COUNT - 40)}']").focus()
     before = page.evaluate(SCROLLED)
     assert before > 0

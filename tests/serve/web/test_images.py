@@ -280,8 +280,8 @@ def test_a_reader_who_asks_for_too_much_at_once_is_told_to_wait(
     id = upload(client, radiograph_file())["images"][0]["id"]
     askers: list[str | None] = []
 
-    def busy(guard: Guard, *of: Any) -> None:
-        askers.append(of[-1])
+    def busy(guard: Guard, *of: Any, asker: str | None = None, **named: Any) -> None:
+        askers.append(asker)
         raise Busy("too much")
 
     monkeypatch.setattr(Guard, "ask", busy)
