@@ -59,3 +59,9 @@ def test_no_module_writes_csv_in_another_way() -> None:
                 if by_pandas or node.attr in ("DictWriter", "writerows", "writerow"):
                     found.add(file.relative_to(SOURCE).as_posix())
     assert found == UNGUARDED
+
+
+def test_a_lone_carriage_return_ends_no_row() -> None:
+    """Python's own writer leaves it bare, and its own reader ends the row there."""
+    rows = [*csv.reader(io.StringIO(to_csv(["a", "n"], [["x\ry", 1], [None, 2]]), newline=""))]
+    assert rows == [["a", "n"], ["x\ry", "1"], ["", "2"]]

@@ -15,11 +15,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from hilum.core.csv_cells import guarded, plain
+from hilum.core.csv_cells import guarded, plain, quoting
 from hilum.core.documents import UTF16_MARKS
 from hilum.core.errors import DataError
 from hilum.core.files import read_at_most
@@ -177,10 +176,8 @@ def to_csv(table: pd.DataFrame) -> str:
     for column in safe:
         if not pd.api.types.is_numeric_dtype(safe[column]):
             safe[column] = safe[column].map(guarded)
-    # Python's csv leaves a lone carriage return unquoted, which then ends a row.
-    returns = any("\r" in cell for column in safe for cell in safe[column] if isinstance(cell, str))
-    quoting: Any = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    return safe.rename(columns=guarded).to_csv(index=False, quoting=quoting)
+    how = quoting(cell for column in safe for cell in safe[column])
+    return safe.rename(columns=guarded).to_csv(index=False, quoting=how)
 
 
 def _content(source: Source) -> bytes:
