@@ -48,9 +48,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     with locked(out), spoken():
         folder = RunFolder(out, recipe)
         folder.check()
-        run_data = RunData.read(
-            recipe, data, cache=out.parent / "cache", split=folder.split or split
-        )
+        run_data = RunData.read(recipe, data, cache=folder.cache, split=folder.split or split)
         size = recipe.size_of(next(iter(recipe.stages)))
         images = run_data.images(size)
         check_images(recipe, images)

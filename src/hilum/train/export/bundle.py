@@ -199,7 +199,7 @@ def images_of(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:
     place = data or Path(folder.data["folder"])
     if not place.exists():
         raise DataError(f"{place} is not there; give the run's data with --data")
-    whole = RunData.read(recipe, place, cache=folder.path.parent / "cache", split=folder.split)
+    whole = RunData.read(recipe, place, cache=folder.cache, split=folder.split)
     rng = np.random.default_rng(recipe.seed)
     each = max(1, CALIBRATION_IMAGES // len(whole.sources))
     few = {  # of every source
