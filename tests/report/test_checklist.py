@@ -82,7 +82,7 @@ def test_answers_are_the_files_numbers(shipped: Evidence) -> None:
     found = answers(shipped)
     ap = shipped.manifest.figures["test, siim_covid_256 (int8): ap50"]
     assert (
-        f"{ap.value:.3f} ({ap.low:.3f} to {ap.high:.3f}, 499 images)" in found["C32"].facts[0].text
+        f"{ap.value:.3f} ({ap.low:.3f}–{ap.high:.3f}), 499 images" in found["C32"].facts[0].text
     )
     threshold = shipped.manifest.operating_points["sensitivity-95"].threshold
     assert f"sensitivity-95: opacity ≥ {threshold:.3f}" in found["T15"].facts[1].text
