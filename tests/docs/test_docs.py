@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Options of several commands, which mean one thing.
 SHARED = {
     *("--json", "--pipeline", "--threads", "--no-masks", "--untrusted", "--full-range", "--fresh"),
-    *("--option", "--part", "--config", "--study", "--window"),
+    *("--option", "--kind", "--part", "--config", "--study", "--window"),
 }
 
 

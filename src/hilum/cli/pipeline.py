@@ -93,9 +93,7 @@ def tune(
     bundle: list[str] = options.BUNDLES,
     change: list[str] = options.CHANGES,
     catalog: Path = typer.Option(..., help="A catalog (Parquet) with true masks."),
-    split: str = typer.Option(
-        "", help="Only this split of the catalog: images no bundle learnt from, and no test image."
-    ),
+    part: str = options.PART,
     try_: list[str] = typer.Option(
         [],
         "--try",
@@ -115,10 +113,11 @@ def tune(
 ) -> None:
     """Choose numbers of a pipeline's masks (cut, triplet, size, gate) on validation images.
 
-    Networks are asked once an image; beside --out, NAME.search.json says what was tried.
+    Name a --part that no bundle learnt from, and never the test. Networks are asked once an image;
+    beside --out, NAME.search.json says what was tried.
 
     Example: hilum pipeline tune pneumothorax --bundle classifier=c.zip --bundle segmenter=s.zip
-    --catalog set.parquet --split validation --out tuned.yaml
+    --catalog set.parquet --part validation --out tuned.yaml
     """
     from hilum.core.extras import require
 
@@ -127,7 +126,6 @@ def tune(
     from hilum.data.catalog import open_catalog
     from hilum.data.pixels import reference_bytes
     from hilum.dicom.stored import open_stored
-    from hilum.evaluate.models import part_of
     from hilum.evaluate.thresholds.mask_search import combinations, searched
     from hilum.inference.pipeline import Pipeline
     from hilum.inference.tuning import cores
@@ -136,19 +134,20 @@ def tune(
     described = _named(name, bundle, change)
     mask = _mask(described, finding)
     grid = _grid(described, mask, try_)
-    part, _ = part_of(open_catalog(catalog), split)
+    whole = open_catalog(catalog)
+    images = whole.where(whole.in_part(part))
 
     def text(options: Mapping[str, Any]) -> Pipeline:
         given = [f"{key}={json.dumps(value)}" for key, value in options.items()]
         return Pipeline.load(name, [*change, *given]).with_named(bundle)
 
     variants = Variants([text(options) for options in combinations(grid)], threads=cores())
-    with common.progress("searching", len(part)) as advance:
+    with common.progress("searching", len(images)) as advance:
         best, document = searched(
-            part,
+            images,
             lambda path: (
                 one.masks[mask]
-                for one in variants(open_stored((path, reference_bytes(part.root, path))))
+                for one in variants(open_stored((path, reference_bytes(images.root, path))))
             ),
             grid,
             finding=mask,
@@ -158,7 +157,7 @@ def tune(
         )
     chosen = text(best.options)
     words = ", ".join(f"{key}={value}" for key, value in best.options.items())
-    where = f"{part.name}{split and ', split '}{split}, {document['images']} images"
+    where = f"{images.name}{part and ', part '}{part}, {document['images']} images"
     about = f"{chosen.about} Chosen by {metric} on {where}: {words}.".strip()
     write_text(out, chosen.model_copy(update={"about": about}).to_yaml(out.parent))
     write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")

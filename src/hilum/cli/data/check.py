@@ -15,7 +15,7 @@ WRITTEN = ("index.html", "problems.csv", "left_out.csv", "cleaned.parquet", "fil
 def check(
     source: Path = options.SOURCE,
     out: Path = options.output("Folder for problems.csv, index.html and the memory."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
@@ -29,7 +29,7 @@ def check(
 
     Exit code 1 where there is any problem, or something of the set could not be used.
 
-    Example: hilum data check rsna/ --set rsna --out rsna-check --fix
+    Example: hilum data check rsna/ --kind rsna --out rsna-check --fix
     """
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
     from hilum.core.files import write_text
@@ -41,7 +41,7 @@ def check(
     from hilum.inference.pipeline import Pipeline
     from hilum.report.check import check_page
 
-    catalog = open_source(source, set_name, option)
+    catalog = open_source(source, kind, option)
     total = int((catalog.table["path"] != "").sum())
     looks = None
     if files and gate:
