@@ -54,6 +54,11 @@ def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> 
     assert any(re.search(shown, page.read_text()) for page in PAGES), f"hilum {name}"
 
 
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_json_for_machines(name: str) -> None:
+    assert any("--json" in one.opts for one in verbs()[name].params), f"hilum {name}"
+
+
 def test_an_option_means_the_same_in_every_command() -> None:
     """What several commands share has one help text; what one alone has says its own."""
     said = defaultdict(set)

@@ -129,11 +129,7 @@ def _tell(summary: Mapping[str, Any]) -> None:
     if summary["partial"]:
         typer.echo(f"{summary['partial']} images were refused or failed in some files, not in all")
     if "options" in summary:
-        typer.echo(f"chosen: {summary['options']}")
-        typer.echo(
-            f"{summary['metric']}: mean of the folds {summary['score']:.3f} (optimistic: it was "
-            f"chosen by it), {summary['nested']:.3f} when chosen on the other folds"
-        )
+        common.tell_search(summary)
 
 
 def _check_name(out: Path, form: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ import typer
 from hilum.cli import common, options
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hilum.inference.pipeline import Pipeline
 
 app = typer.Typer(help="Show, draw, check and tune pipelines.", no_args_is_help=True)
@@ -78,7 +81,8 @@ def check(
     from hilum.inference.examine import examine
 
     described = _named(name, bundle, change)
-    models, problems = examine(described)
+    with common.progress("opening bundles"):
+        models, problems = examine(described)
     if as_json:
         common.print_json({"pipeline": described.name, "models": models, "problems": problems})
     else:
@@ -142,13 +146,15 @@ def tune(
         return Pipeline.load(name, [*change, *given]).with_named(bundle)
 
     variants = Variants([text(options) for options in combinations(grid)], threads=cores())
+
+    def masks(path: str) -> Iterator[NDArray[np.bool_]]:
+        stored = open_stored((path, reference_bytes(images.root, path)))
+        return (one.masks[mask] for one in variants(stored))
+
     with common.progress("searching", len(images)) as advance:
         best, document = searched(
             images,
-            lambda path: (
-                one.masks[mask]
-                for one in variants(open_stored((path, reference_bytes(images.root, path))))
-            ),
+            masks,
             grid,
             finding=mask,
             metric=metric,
@@ -166,15 +172,9 @@ def tune(
         return
     for image, why in document["refused"].items():
         typer.echo(f"left out: {image}: {why}")
-    typer.echo(
-        f"{document['images']} images, {document['with_finding']} with {mask}, "
-        f"{len(best.tried)} combinations"
-    )
-    typer.echo(f"chosen: {words}")
-    typer.echo(
-        f"{metric}: mean of the folds {best.score:.3f} (optimistic: it was chosen by it), "
-        f"{best.nested:.3f} when chosen on the other folds"
-    )
+    known = f"{document['images']} images, {document['with_finding']} with {mask}"
+    typer.echo(f"{known}, {len(best.tried)} combinations")
+    common.tell_search(document)
     typer.echo(f"written: {out}")
 
 
