@@ -178,7 +178,7 @@ def test_what_a_catalog_reads() -> None:
 
 def test_a_file_that_is_no_catalog_says_what_to_do(tmp_path: Path) -> None:
     text(tmp_path / "c.csv", "image_id,patient\na,p\n")
-    with pytest.raises(DataError, match="hilum data catalog DIRECTORY --set NAME"):
+    with pytest.raises(DataError, match="hilum data catalog DIRECTORY --kind NAME"):
         open_catalog(tmp_path / "c.csv")
     with pytest.raises(DataError, match="there is no catalog"):
         open_catalog(tmp_path / "gone.parquet")
@@ -231,7 +231,7 @@ def test_command_writes_the_parts_of_a_split(tmp_path: Path) -> None:
         picture(tmp_path / f"set/{i}.png", seed=i)
         rows += f"{i}.png,p{i // 2},{i % 2},alien\n"
     text(tmp_path / "set/t.csv", rows)
-    source = [str(tmp_path / "set"), "--set", "folder", "--option", "table=t.csv"]
+    source = [str(tmp_path / "set"), "--kind", "folder", "--option", "table=t.csv"]
     columns = {"image_id": "file", "patient": "pid", "label_opacity": "y", "sex": "sex"}
     for own, theirs in columns.items():
         source += ["--option", f"columns.{own}={theirs}"]

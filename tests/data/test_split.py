@@ -249,7 +249,7 @@ def test_command_compares_the_pictures_itself(tmp_path: Path) -> None:
         image = phantom(i // 2, 40, 40).pixels  # each picture under two patients
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / f"set/{i}.dcm").write_bytes(dicom_bytes(image, seed=i))
-    words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
+    words = ["data", "split", str(tmp_path / "set"), "--kind", "folder", "--fractions", "0.5,0.5"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
     assert result.exit_code == 0, result.output
     proof = json.loads(result.stdout)
@@ -341,7 +341,7 @@ def test_the_command_leaves_unreadable_images_out_and_lists_them(tmp_path: Path)
     for i in range(6):
         data = dicom_bytes(phantom(i, 40, 40).pixels, seed=i, patient_id=f"p{i}")
         (tmp_path / f"set/{i}.dcm").write_bytes(data if i else data[:900])
-    words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
+    words = ["data", "split", str(tmp_path / "set"), "--kind", "folder", "--fractions", "0.5,0.5"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)

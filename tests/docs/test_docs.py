@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Options of several commands, which mean one thing.
 SHARED = {
     *("--json", "--pipeline", "--threads", "--no-masks", "--untrusted", "--full-range", "--fresh"),
-    *("--option", "--part", "--config", "--study", "--window"),
+    *("--option", "--kind", "--part", "--config", "--study", "--window"),
 }
 
 
@@ -52,6 +52,11 @@ def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> 
     *group, verb = name.split()
     shown = rf"hilum {' '.join([*group, ''])}(?:[a-z|-]*\|)?{verb}\b"
     assert any(re.search(shown, page.read_text()) for page in PAGES), f"hilum {name}"
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_json_for_machines(name: str) -> None:
+    assert any("--json" in one.opts for one in verbs()[name].params), f"hilum {name}"
 
 
 def test_an_option_means_the_same_in_every_command() -> None:

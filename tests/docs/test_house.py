@@ -42,6 +42,19 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_the_command_line_imports_what_it_needs_in_command_bodies() -> None:
+    """`hilum --help` is there at once, and the base install has every command's help."""
+    wrong = [
+        f"{name} imports {one.module}"
+        for name, path in FILES.items()
+        if name.startswith("hilum.cli.")
+        for one in ast.parse(path.read_text()).body
+        if isinstance(one, ast.ImportFrom) and (one.module or "").startswith("hilum.")
+        if not f"{one.module}.".startswith(("hilum.cli.", "hilum.core.errors."))
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_every_package_has_a_legend_of_its_files(package: Path) -> None:
     parts = {p.stem for p in package.glob("*.py")} - {"__init__", "__main__"}

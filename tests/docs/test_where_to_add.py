@@ -134,7 +134,7 @@ def test_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "set" / "list.csv").open("w") as file:
         csv.writer(file).writerows([["path", "patient"], *([f"{n}.png", "p"] for n in range(3))])
     out = tmp_path / "catalog.parquet"
-    hilum("data", "catalog", tmp_path / "set", "--set", "toy", "--out", out)
+    hilum("data", "catalog", tmp_path / "set", "--kind", "toy", "--out", out)
     assert out.is_file()
 
 

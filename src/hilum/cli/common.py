@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import count
@@ -194,7 +194,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]
         yield advance
 
 
-def tracked(steps: Iterable[Step], what: str, total: int) -> Iterator[Step]:
+def tracked(steps: Iterable[Step], what: str, total: int | None = None) -> Iterator[Step]:
     """The same steps, with a progress bar."""
     with progress(what, total) as advance:
         for step in steps:
@@ -247,6 +247,15 @@ def running(pipeline: Pipeline, precision: str | None, workers: int, threads: in
     if how.why:
         print(how.why, file=sys.stderr)
     return how
+
+
+def tell_search(document: Mapping[str, Any]) -> None:
+    """What a search on folds chose, and how far to believe its score."""
+    typer.echo(f"chosen: {', '.join(f'{k}={v}' for k, v in document['options'].items())}")
+    typer.echo(
+        f"{document['metric']}: mean of the folds {document['score']:.3f} (optimistic: it was "
+        f"chosen by it), {document['nested']:.3f} when chosen on the other folds"
+    )
 
 
 def exit_code(run: RunResult) -> int:

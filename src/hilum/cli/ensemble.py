@@ -42,10 +42,10 @@ def ensemble(
     weights: str = typer.Option("", help="One number a file, e.g. 2,1,1; else equal."),
     search: Path | None = typer.Option(
         None,
-        help="A catalog (Parquet): try the options of the method on folds of --search-split and "
+        help="A catalog (Parquet): try the options of the method on folds of --search-part and "
         "fuse with the best; beside --out, NAME.search.json says what was tried.",
     ),
-    search_split: str = typer.Option("validation", help="The split to search on."),
+    search_part: str = typer.Option("validation", help="Part of its split to search on."),
     folds: int = typer.Option(5, min=2, help="Folds of its patients."),
     metric: Metric = typer.Option(Metric.AP50, help="What the search makes high."),
     finding: str = options.FINDING,
@@ -58,7 +58,7 @@ def ensemble(
     copies of another size are scaled to the first file's. Calibrate detectors of different kinds
     first: raw scores are not comparable.
 
-    Example: hilum ensemble a.csv b.csv --search catalog.parquet --search-split validation
+    Example: hilum ensemble a.csv b.csv --search catalog.parquet --search-part validation
     --out fused.csv
     """
     from hilum.core.errors import ConfigError
@@ -97,7 +97,7 @@ def ensemble(
                 lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
                 method,
                 catalog=search,
-                split=search_split,
+                part=search_part,
                 folds=folds,
                 metric=metric.value,
                 finding=finding,
@@ -129,11 +129,7 @@ def _tell(summary: Mapping[str, Any]) -> None:
     if summary["partial"]:
         typer.echo(f"{summary['partial']} images were refused or failed in some files, not in all")
     if "options" in summary:
-        typer.echo(f"chosen: {summary['options']}")
-        typer.echo(
-            f"{summary['metric']}: mean of the folds {summary['score']:.3f} (optimistic: it was "
-            f"chosen by it), {summary['nested']:.3f} when chosen on the other folds"
-        )
+        common.tell_search(summary)
 
 
 def _check_name(out: Path, form: str) -> None:

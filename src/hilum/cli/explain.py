@@ -12,12 +12,14 @@ from hilum.cli import common, options
 from hilum.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from hilum.core.radiograph import Radiograph
+    from hilum.explain.folder import Explain, Spread
     from hilum.explain.heat import Heat
-
-    Explain = Callable[[Radiograph], Heat]
 
 WRITTEN = ("explain.json", "[0-9][0-9].png", "[0-9][0-9][0-9][0-9]-*.png")
 
@@ -26,7 +28,7 @@ def explain(
     paths: list[Path] = typer.Argument(
         ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
     ),
-    out: Path = options.output("Folder of the pictures."),
+    out: Path = options.output("Folder of the drawings."),
     bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
     run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
@@ -45,6 +47,8 @@ def explain(
     """
     from hilum.core.files import write_text
     from hilum.core.folders import claimed
+    from hilum.dicom.discover import discover
+    from hilum.explain.folder import draw_all
 
     how = method or ("hirescam" if run is not None else "occlusion")
     ask, spread = _asking(how, bundle, run, score)
@@ -54,18 +58,21 @@ def explain(
         if game:
             content = _game(paths, ask, sample, out=out, how=how)
         else:
-            content = _pictures(paths, ask, spread if sanity else None, out)
+            items = list(discover(paths))
+            content = {"images": draw_all(items, ask, out, spread if sanity else None)}
         write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
-        return
-    for line in _lines(content):
-        typer.echo(line)
+    else:
+        for line in _lines(content):
+            typer.echo(line)
+    if not game and any("refused" in one for one in content["images"]):
+        raise typer.Exit(common.SOME_REFUSED)
 
 
 def _asking(
     how: str, bundle: str, run: Path | None, score: str | None
-) -> tuple[Explain, Callable[[Radiograph], dict[str, float]] | None]:
+) -> tuple[Explain, Spread | None]:
     """What explains a radiograph, and what randomises its network."""
     if how == "occlusion":
         if run is not None:
@@ -101,77 +108,38 @@ def _asking(
     return ask, spread
 
 
-def _pictures(
-    paths: list[Path],
-    ask: Explain,
-    spread: Callable[[Radiograph], dict[str, float]] | None,
-    out: Path,
-) -> dict[str, Any]:
-    from hilum.core.errors import InputRefused
-    from hilum.core.files import write_bytes
-    from hilum.core.progress import counted
-    from hilum.dicom.discover import discover
-    from hilum.dicom.stored import open_stored
-    from hilum.report.drawing import encoded
-    from hilum.report.explanation import explanation
-
-    images: list[dict[str, Any]] = []
-    items = list(discover([str(path) for path in paths]))
-    for number, item in enumerate(counted(items, "explaining", len(items))):
-        try:
-            radiograph = open_stored((item.name, item.load())).radiograph()
-        except InputRefused as error:
-            images.append({"image": item.name, "refused": str(error)})
-            continue
-        heat = ask(radiograph)
-        file = f"{number:04d}-{Path(item.name).stem[:60]}.png"
-        words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        write_bytes(out / file, encoded(explanation(radiograph, heat.shown(), words)))
-        entry: dict[str, Any] = {"image": item.name, "picture": file, "score": heat.score_name}
-        entry |= {"value": round(heat.score, 4), "flat": heat.flat}
-        entry |= {"hottest_px": [round(v, 1) for v in heat.hottest()]}
-        if spread is not None:
-            entry["rank_correlation"] = spread(radiograph)
-        images.append(entry)
-    return {"images": images}
-
-
 def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> dict[str, Any]:
-    """The pointing game; the first pictures are drawn, too."""
+    """The pointing game on the first images of the catalogs that have boxes."""
     from hilum.core.errors import DataError
     from hilum.core.extras import require
 
     require("eval")
-    from hilum.core.files import write_bytes
     from hilum.core.progress import counted
     from hilum.data.catalog import open_catalog
     from hilum.data.pixels import open_radiograph
     from hilum.evaluate import bootstrap, mean_of
-    from hilum.explain.pointing import Pointed, pointed, rates
-    from hilum.report.drawing import encoded
-    from hilum.report.explanation import explanation
+    from hilum.explain.folder import point_at_all
+    from hilum.explain.pointing import rates
 
-    points: list[Pointed] = []
-    patients: list[str] = []
-    for path in paths:
-        catalog = open_catalog(path)
-        boxed = catalog.table["boxes"].map(lambda v: v is not None and len(v) > 0)
-        rows = boxed.to_numpy().nonzero()[0][: sample - len(points)]
-        for row in counted(rows, "explaining", len(rows)):
-            radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
-            known = catalog.boxes_in(int(row), radiograph.width, radiograph.height)
-            assert known is not None
-            heat = ask(radiograph)
-            points.append(pointed(heat.hottest(), known[0], radiograph.width, radiograph.height))
-            patients.append(str(catalog.table["patient"].iat[row]))
-            if len(points) <= 12:
-                words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-                drawn = explanation(
-                    radiograph, heat.shown(), words, boxes_px=None, truth_px=known[0]
-                )
-                write_bytes(out / f"{len(points):02d}.png", encoded(drawn))
-    if not points:
+    every = [
+        (catalog, row)
+        for catalog in map(open_catalog, paths)
+        for row, boxes in enumerate(catalog.table["boxes"])
+        if boxes is not None and len(boxes)
+    ]
+    some = every[:sample]
+    if not some:
         raise DataError("no image of these catalogs has a true box: there is nothing to point at")
+
+    def cases() -> Iterator[tuple[Radiograph, NDArray[np.floating[Any]]]]:
+        for catalog, row in counted(some, "explaining", len(some)):
+            radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
+            truth = catalog.boxes_in(row, radiograph.width, radiograph.height)
+            assert truth is not None
+            yield radiograph, truth[0]
+
+    points = point_at_all(cases(), ask, out)
+    patients = [str(catalog.table["patient"].iat[row]) for catalog, row in some]
     numbers = {}
     for name, values in rates(points).items():
         interval = bootstrap(mean_of(values), patients)

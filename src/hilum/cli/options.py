@@ -54,8 +54,8 @@ WRITE_HELP = (
 )
 
 # A data set, whether a directory of its own kind or a catalog.
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
-SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
+SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --kind.")
+KIND = typer.Option("", help="Kind of set: rsna, siim-covid, coco, folder, …")
 OPTIONS = typer.Option(
     [],
     "--option",
@@ -66,7 +66,8 @@ OPTIONS = typer.Option(
 SPLIT = typer.Option(
     None, help="Parts by a file of `hilum data split`, or a list of held-out patients."
 )
-PART = typer.Option("", help="Only this part of the split, or parts: test, validation,test.")
+PART_HELP = "Only this part of the catalog's split, or parts: test, validation,test."
+PART = typer.Option("", help=PART_HELP)
 READERS = typer.Option(0, min=0, help="Files read at once; 0: one a core.")
 
 # What is trained, and what predictions are evaluated against.

@@ -201,13 +201,16 @@ class Provenance(Options):
     notes: str = ""
 
 
+TRAINING, EVALUATION, WEIGHTS = "training", "evaluation", "weights to begin with"  # uses of data
+
+
 class DataLicence(Options):
-    """One data set or set of pretrained weights the bundle learnt from."""
+    """One data set or set of pretrained weights the bundle learnt from, or was evaluated on."""
 
     name: str
     licence: str
     source: str = ""
-    use: str = "training"
+    use: str = TRAINING
     attribution: str = ""
 
 
@@ -219,6 +222,13 @@ class Figure(Options):
     high: float | None = None
     n: int | None = None
     on: str = ""
+
+    @property
+    def words(self) -> str:
+        """ "0.474 (0.431–0.523)"."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 class Manifest(Options):
@@ -343,6 +353,17 @@ class Manifest(Options):
         """The image score that is meant where none is named: the stated one, or the only one."""
         only = next(iter(self.image_scores)) if len(self.image_scores) == 1 else None
         return self.positive or only
+
+    @property
+    def learnt_from(self) -> tuple[DataLicence, ...]:
+        return tuple(one for one in self.data_licences if one.use != EVALUATION)
+
+    @property
+    def tested(self) -> dict[str, Figure]:
+        """The figures of test images by what runs by default, by "test, SET (int8): metric"."""
+        mark = f"({self.default_precision})"
+        rows = self.figures.items()
+        return {row: one for row, one in rows if row.startswith("test, ") and mark in row}
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as it stands in the file."""

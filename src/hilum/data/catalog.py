@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from hilum.core.documents import decoded, parse_json
-from hilum.core.errors import DataError, DocumentError
+from hilum.core.errors import ConfigError, DataError, DocumentError
 from hilum.core.files import atomic_path, is_file
 from hilum.core.options import checked as checked_options
+from hilum.core.options import unknown
 from hilum.data.columns import PREFIXES, checked, filled
 from hilum.data.frames import into
 
@@ -153,6 +154,19 @@ class Catalog:
         for split in sorted(self.table["split"].unique()):
             yield split, self.where(self.table["split"] == split)
 
+    def in_part(self, names: str) -> NDArray[np.bool_]:
+        """Which rows are of a part of its split, or of several ("validation,test"); "": all.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        parts = self.table["split"]
+        wanted = names.split(",") if names else sorted(parts.unique())
+        for name in wanted:
+            if name not in set(parts):
+                raise ConfigError(unknown("part", name, sorted(set(parts) - {""})))
+        return parts.isin(wanted).to_numpy(bool)
+
     def save(self, path: str | Path) -> None:
         """Write one Parquet file, atomically; name, root and notes travel as metadata.
 
@@ -248,7 +262,7 @@ def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
         words = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path} is not a readable catalog (Parquet): {words}. From a "
-            "set's directory or a table: hilum data catalog DIRECTORY --set NAME --out C.parquet"
+            "set's directory or a table: hilum data catalog DIRECTORY --kind NAME --out C.parquet"
         ) from error
 
 

@@ -7,16 +7,22 @@ numbers of patients do not enter: who is the same is told by the hashes that com
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
-from hilum.data.catalog import Catalog, build
+from hilum.core.errors import DataError
+from hilum.core.files import write_bytes
+from hilum.core.folders import claimed
+from hilum.data.catalog import Catalog, build, open_catalog
 
 Box = tuple[float, float, float, float]
 NAME = "feedback"
+CATALOG, IMAGES = "feedback.parquet", "images"  # in the zip that the service hands out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +125,19 @@ def _drawn(image: ImageFeedback, label: str, box: Box) -> Marked | None:
     x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
     x2, y2 = min(box[2], float(image.width)), min(box[3], float(image.height))
     return Marked(label=label, box=(x1, y1, x2, y2)) if x1 < x2 and y1 < y2 else None
+
+
+def unpacked(content: bytes, out: Path) -> Catalog:
+    """The service's zip of catalog and images, in a folder.
+
+    Raises:
+        DataError: a member that lies elsewhere.
+        ConfigError: the folder holds something else.
+    """
+    with claimed(out, NAME, names=(CATALOG, IMAGES)), zipfile.ZipFile(BytesIO(content)) as archive:
+        for name in sorted(archive.namelist(), key=lambda name: name == CATALOG):
+            target = out / name
+            if not target.resolve().is_relative_to(out.resolve()):
+                raise DataError(f"{name[:80]!r} lies outside {out}; refused")
+            write_bytes(target, archive.read(name))  # the catalog last: it names what is there
+    return open_catalog(out / CATALOG)

@@ -1,6 +1,6 @@
 """Prediction files of one model or several against a catalog: settled, evaluated, compared.
 
-What is chosen (operating points, calibration) is chosen on the validation split; everything else
+What is chosen (operating points, calibration) is chosen on the validation part; everything else
 happens on the images that all models answered. Knows no page and no command line.
 """
 
@@ -55,8 +55,8 @@ class Settings:
     """What is evaluated, and how things are settled beforehand."""
 
     finding: str = "opacity"
-    split: str = ""  # of the catalog, "" all
-    validation_split: str = ""
+    part: str = ""  # of the catalog's split, "" all
+    validation_part: str = ""
     choose: Sequence[str] = ()  # operating points by their aims
     calibrate: str = ""  # temperature, logistic or isotonic
     thresholds: Sequence[float] = ()  # one, or one a model; () = the runs' own, else .5
@@ -146,9 +146,9 @@ def evaluate_models(
     """
     names = model_names(files)
     thresholds = _one_each(settings.thresholds, len(files))
-    if (settings.choose or settings.calibrate) and not settings.validation_split:
+    if (settings.choose or settings.calibrate) and not settings.validation_part:
         raise ConfigError(
-            "--choose and --calibrate need --validation-split: never the evaluated one"
+            "--choose and --calibrate need --validation-part: never the evaluated one"
         )
     predictions = [read_predictions(file, settings.finding) for file in files]
     for file in predictions:
@@ -157,11 +157,12 @@ def evaluate_models(
         _Asked(name=name, file=file, answers=match_answers(catalog, file), threshold=threshold)
         for name, file, threshold in zip(names, predictions, thresholds, strict=True)
     ]
-    shared = answered_by_all([one.cases(catalog, settings.split, settings) for one in asked])
+    shared = answered_by_all([one.cases(catalog, settings.part, settings) for one in asked])
     settled = [
         _settle(one, cases, catalog, settings) for one, cases in zip(asked, shared, strict=True)
     ]
-    part, kept = part_of(catalog, settings.split)
+    kept = catalog.in_part(settings.part)
+    part = catalog.where(kept)
     ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
         _evaluated(
@@ -188,9 +189,10 @@ class _Asked:
     answers: Answers
     threshold: float | None  # None: nobody gave one
 
-    def cases(self, catalog: Catalog, split: str, settings: Settings) -> Cases:
-        """Truth and prediction of the images of a split."""
-        part, kept = part_of(catalog, split)
+    def cases(self, catalog: Catalog, names: str, settings: Settings) -> Cases:
+        """Truth and prediction of the images of a part, or of several."""
+        kept = catalog.in_part(names)
+        part = catalog.where(kept)
         return join(part, self.file, settings.finding, answers=self.answers.where(kept))
 
 
@@ -210,8 +212,8 @@ def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -
     """Points by their aims; of a level without one the threshold given, else the run's own."""
     threshold, before = asked.threshold, cases if settings.calibrate else None
     points: tuple[OperatingPoint, ...] = ()
-    if settings.validation_split:
-        on = asked.cases(catalog, settings.validation_split, settings)
+    if settings.validation_part:
+        on = asked.cases(catalog, settings.validation_part, settings)
         validation.check_apart(on, cases)
         where = f"{on.catalog}, {len(on)} validation images"
         if settings.calibrate:
@@ -317,7 +319,7 @@ def epoch_grids(
 ) -> tuple[Grid, ...]:
     """Heat-maps over the epochs of a training, on the images that all epochs answered.
 
-    Of the validation split where there is one, else of the evaluated one. The RSNA score of the
+    Of the validation part where there is one, else of the evaluated one. The RSNA score of the
     NMS grid is that of the boxes from the first threshold on.
 
     Raises:
@@ -325,7 +327,8 @@ def epoch_grids(
     """
     if not files:
         return ()
-    part, kept = part_of(catalog, settings.validation_split or settings.split)
+    kept = catalog.in_part(settings.validation_part or settings.part)
+    part = catalog.where(kept)
     every = []
     for file in files.values():
         predictions = read_predictions(file, settings.finding)
@@ -362,19 +365,6 @@ def parse_epochs(texts: Sequence[str]) -> dict[float, Path]:
             raise ConfigError(f"--epoch {text!r}: needed: N=FILE, each N once")
         files[float(number)] = Path(file)
     return files
-
-
-def part_of(catalog: Catalog, split: str) -> tuple[Catalog, NDArray[np.bool_]]:
-    """The images of a split, all without one, and which rows they are.
-
-    Raises:
-        ConfigError: no such split.
-    """
-    keep = (catalog.table["split"] == split).to_numpy() if split else np.ones(len(catalog), bool)
-    if not keep.any():
-        known = ", ".join(sorted(catalog.table["split"].unique()))
-        raise ConfigError(f"no image of split {split!r}; known: {known}")
-    return catalog.where(keep), keep
 
 
 def _one_each(thresholds: Sequence[float], models: int) -> list[float | None]:

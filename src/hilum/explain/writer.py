@@ -24,15 +24,13 @@ class ExplainWriter(Options):
     steps: int = Field(default=14, ge=4, le=64)
 
     def __call__(self, image: Analysed) -> Mapping[str, bytes]:
+        from hilum.explain.folder import drawn
         from hilum.explain.occlusion import occlusion
-        from hilum.report.drawing import encoded
-        from hilum.report.explanation import explanation
 
         radiograph, findings = image.radiograph, image.result.findings
         heat = occlusion(predictor(self.bundle), radiograph, self.score, steps=self.steps)
-        words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
         boxes = findings.boxes_px if findings is not None else None
-        return {"explain": encoded(explanation(radiograph, heat.shown(), words, boxes))}
+        return {"explain": drawn(radiograph, heat, boxes)}
 
 
 @cache

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def catalog(
     source: Path = options.SOURCE,
     out: Path = options.output("The catalog to write (Parquet)."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     split: Path | None = options.SPLIT,
     part: str = options.PART,
@@ -34,15 +34,15 @@ def catalog(
 
     Every other verb, evaluation and training take it in place of the set's directory.
 
-    Example: hilum data catalog rsna/ --set rsna --split split.json --out rsna.parquet
+    Example: hilum data catalog rsna/ --kind rsna --split split.json --out rsna.parquet
 
-    Example: hilum data catalog coco/ --set coco --rename Pneumonia=opacity --out coco.parquet
+    Example: hilum data catalog coco/ --kind coco --rename Pneumonia=opacity --out coco.parquet
     """
     from hilum.cli.common import print_json
     from hilum.data.split import person
     from hilum.data.tally import in_words, tally
 
-    content = open_source(source, set_name, option, split=split, root=root, part=part)
+    content = open_source(source, kind, option, split=split, root=root, part=part)
     for column in known:
         content = _annotated(content, column)
     content = _renamed(content, rename) if rename else content

@@ -32,7 +32,7 @@ def convert(
         help="Pictures: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
         "masks, rle.",
     ),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
     bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
@@ -57,16 +57,16 @@ def convert(
     scales stored. A rerun goes on. Files that cannot be read are listed in left_out.csv, and the
     exit code is then 1.
 
-    Example: hilum data convert rsna/ --set rsna --to png --size 512 --out rsna-512
+    Example: hilum data convert rsna/ --kind rsna --to png --size 512 --out rsna-512
 
     --enrich POLICY makes (negatives - positives) / augmentations copies by each augmentation of
     the policy, of training images only; boxes and masks move along.
 
-    Example: hilum data convert rsna/ --set rsna --to coco --out rsna-coco
+    Example: hilum data convert rsna/ --kind rsna --to coco --out rsna-coco
 
-    Example: hilum data convert rsna/ --set rsna --to masks --from boxes --out rsna-masks
+    Example: hilum data convert rsna/ --kind rsna --to masks --from boxes --out rsna-masks
 
-    Example: hilum data convert siim/ --set siim-acr --split split.json --to png --size 512
+    Example: hilum data convert siim/ --kind siim-acr --split split.json --to png --size 512
     --enrich pneumothorax --label pneumothorax --out siim-512
     """
     from hilum.core.errors import ConfigError
@@ -84,7 +84,7 @@ def convert(
         )
     pictures = Pictures(to, bits, size, window) if to in FORMS else None
     more = Enrichment(enrich, label, seed) if enrich else None
-    catalog = open_source(source, set_name, option, split, part=part)
+    catalog = open_source(source, kind, option, split, part=part)
     problems = table_problems(catalog, told=not as_json)
     if pictures is None:
         written = _annotations(catalog, to, out, mask=mask, from_boxes=boxes)

@@ -13,7 +13,7 @@ from hilum.cli.data.sources import ledger, open_source
 def explore(
     source: Path = options.SOURCE,
     out: Path = options.output("Folder for index.html and figures/*.png."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     files: int = typer.Option(400, min=0, help="Read so many random files; 0: tables only."),
     samples: int = typer.Option(4, min=0, help="Radiographs shown of each class; 0: none."),
@@ -22,7 +22,7 @@ def explore(
 ) -> None:
     """Draw classes, boxes, people and files of a data set into one page that needs no network.
 
-    Example: hilum data explore rsna/ --set rsna --out rsna-explored
+    Example: hilum data explore rsna/ --kind rsna --out rsna-explored
     """
     from hilum.cli.common import print_json, progress
     from hilum.core.files import write_bytes, write_text
@@ -31,7 +31,7 @@ def explore(
     from hilum.data.explore.figures import plots
     from hilum.report.explore import explore_page
 
-    catalog = open_source(source, set_name, option)
+    catalog = open_source(source, kind, option)
     with claimed(out, "explore", names=("index.html", "figures")):
         with progress("reading and drawing"):
             facts = read_files(sampled(catalog, files, seed)) if files else NO_FILES

@@ -48,4 +48,4 @@ def fetch(
         return
     what = "fetched and verified" if done.downloaded else "there already, all checksums agree"
     typer.echo(f"{done.files} files, {done.bytes / 1e9:.2f} GB in {out}: {what}.")
-    typer.echo(f"Next: hilum data check {out} --set {name} --out {out}-check")
+    typer.echo(f"Next: hilum data check {out} --kind {name} --out {out}-check")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def split(
     source: Path = options.SOURCE,
     out: Path = options.output("JSON file to write; never overwritten."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     fractions: str = typer.Option("0.8,0.1,0.1", help="Shares of train(, validation), test."),
     folds: int = typer.Option(0, min=0, help="So many folds instead of a hold-out."),
@@ -34,14 +34,14 @@ def split(
 
     Run again, it goes on with the comparison of pictures.
 
-    Example: hilum data split rsna/ --set rsna --out split.json --folds 5 --stratify age,sex
+    Example: hilum data split rsna/ --kind rsna --out split.json --folds 5 --stratify age,sex
     """
     from hilum.cli import common
     from hilum.data import split as splitting
     from hilum.data.duplicates import compared
 
     splitting.need_new(out)  # before minutes of reading
-    catalog = splitting.known(open_source(source, set_name, option))
+    catalog = splitting.known(open_source(source, kind, option))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
     memory = out.with_name(f".{out.stem}.pictures.jsonl")  # of a run that is broken off

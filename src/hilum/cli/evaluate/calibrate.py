@@ -18,8 +18,10 @@ def calibrate(
         ..., help="What the bundle predicted: findings.json of `hilum predict --threshold 0`."
     ),
     out: Path = options.output("The new bundle: a new folder, or .zip."),
-    split: str = typer.Option("validation", help="The split of the catalog to choose on."),
-    kind: str = typer.Option("logistic", help="temperature, logistic, isotonic or none."),
+    part: str = typer.Option("validation", help=options.PART_HELP),
+    how: str = typer.Option(
+        "logistic", "--calibrate", help="temperature, logistic, isotonic or none."
+    ),
     choose: list[str] = typer.Option(USUAL, help="Operating points by their aims; repeatable."),
     default: str = typer.Option("best-boxes-f1", help="Aim of the boxes that are shown."),
     finding: str = options.FINDING,
@@ -47,8 +49,8 @@ def calibrate(
             open_bundle(bundle),
             open_catalog(catalog),
             read_predictions(predictions),
-            split=split,
-            aims=Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
+            part=part,
+            aims=Aims(finding=finding, choose=choose, default=default, kind=how, study=study),
             combine=combine_by(study),
             out=out,
         )

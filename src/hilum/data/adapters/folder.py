@@ -103,7 +103,7 @@ def load(
 def _tell_annotations(everything: Sequence[str], source: Source) -> None:
     beside = [p for p in everything if p.lower().endswith(ANNOTATIONS) and not _for_people(p)]
     text = "tables or annotations lie there and are not read: name a table (table=labels.csv)"
-    first = f"or their form (--set coco, voc, yolo) (first: {next(iter(beside), '')!r})"
+    first = f"or their form (--kind coco, voc, yolo) (first: {next(iter(beside), '')!r})"
     source.note(len(beside), f"{text}, {first}")
 
 

@@ -186,7 +186,7 @@ def _check_parts(boxes: pd.DataFrame, source: Source) -> None:
         raise DataError(
             f"set 'yolo': {int(wrong.sum())} of {len(boxes)} boxes hold numbers such as "
             f"{boxes['largest'].max():g}; needed: parts of the picture, 0 to 1. Are they pixels, "
-            "or per cent? Divide them by its width and height, or give them as a table (--set "
+            "or per cent? Divide them by its width and height, or give them as a table (--kind "
             "folder, unit=pixels)"
         )
     source.note(int(wrong.sum()), f"boxes hold numbers above {BEYOND}, no parts: damaged")

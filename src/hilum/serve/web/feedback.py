@@ -26,7 +26,6 @@ from hilum.serve.web.images import Id, service_of
 from hilum.serve.web.problems import gone
 
 router = APIRouter(tags=["feedback"])
-CATALOG = "feedback.parquet"
 KINDS = {"csv": "text/csv", "parquet": "application/octet-stream", "zip": "application/zip"}
 
 
@@ -93,7 +92,7 @@ def catalog(
 
 def _written(service: Service, folder: Path, form: str) -> Path:
     from hilum.data.cells import to_csv
-    from hilum.data.feedback import feedback_catalog
+    from hilum.data.feedback import CATALOG, feedback_catalog
 
     made = feedback_catalog(feedback_of(service), root=folder)
     if form == "csv":

@@ -122,7 +122,8 @@ def _numbers(evidence: Evidence) -> str:
         "|---|---|" + "---|" * len(names),
     ]
     for row in rows:
-        cells = [_shown(evidence.figures[row].get(name)) for name in names]
+        own = [evidence.figures[row].get(name) for name in names]
+        cells = [one.words if one else "–" for one in own]
         lines.append(f"| {row} | {counts[row]} | " + " | ".join(cells) + " |")
     few = [row for row in rows if counts[row] < FEW]
     return "\n".join(
@@ -179,14 +180,6 @@ def _shortcuts(checks: Shortcuts) -> str:
         "hospitals or machines must not be compared with each other."
     )
     return "\n".join(lines)
-
-
-def _shown(figure: Figure | None) -> str:
-    if figure is None:
-        return "–"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
 
 
 def _variants(evidence: Evidence) -> str:

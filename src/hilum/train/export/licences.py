@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hilum.core.bundle import open_bundle, shipped_bundles
-from hilum.core.manifest import DataLicence
+from hilum.core.manifest import EVALUATION, TRAINING, WEIGHTS, DataLicence
 from hilum.train.folder import RECIPE, RunFolder
 
 NIH = "NIH ChestX-ray14: free with attribution; RSNA and SIIM-ACR annotations: non-commercial"
@@ -47,9 +47,6 @@ ENCODERS = {
     "timm": ("the encoder's weights", "see timm's card of the model", "timm"),
 }
 UNKNOWN = "see the set's own; research use assumed"
-
-
-TRAINING, EVALUATION, WEIGHTS = "training", "evaluation", "weights to begin with"
 BEFORE = " of the weights it began with"
 
 
@@ -71,15 +68,14 @@ def _of_start(source: str) -> list[DataLicence]:
         return []
     path = Path(source)
     if (path / RECIPE).is_file():
-        known = licences(RunFolder.of(path))
+        known = tuple(one for one in licences(RunFolder.of(path)) if one.use != EVALUATION)
     elif source in shipped_bundles() or path.suffix == ".zip" or path.is_dir():
-        known = open_bundle(source).manifest.data_licences
+        known = open_bundle(source).manifest.learnt_from
     else:
         return list(_entries({path.name: WEIGHTS}, False))
     return [
         one.model_copy(update={"use": one.use if one.use.endswith(BEFORE) else one.use + BEFORE})
         for one in known
-        if one.use != EVALUATION
     ]
 
 

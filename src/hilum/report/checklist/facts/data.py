@@ -146,7 +146,7 @@ def images_tested(known: Evidence) -> Fact | None:
     if known.data:
         n = known.data["images"].get("test", 0)
         return Fact(f"{n} test images.", "data.json, images")
-    sizes = {row.partition(" (")[0]: f.n for row, f in tested(known) if f.n}
+    sizes = {row.partition(" (")[0]: f.n for row, f in tested(known).items() if f.n}
     if not sizes:
         return None
     rows = [f"{row.removeprefix('test, ')} {n}" for row, n in sizes.items()]
