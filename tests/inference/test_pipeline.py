@@ -473,3 +473,5 @@ def test_the_default_pipeline_takes_what_another_bundle_has(tmp_path: Path) -> N
     assert set(result.image_scores) == {"opacity", "normal"}
     masks = load_pipeline(Pipeline.load().with_bundle(tmp_path / "seg.zip"))(chest)
     assert set(masks.masks) == {"opacity", "lungs"}
+    own = Pipeline.load().with_bundle("default")  # by the name it comes under
+    assert own.models["chest"].bundle == "default"
