@@ -153,6 +153,10 @@ def test_a_misfit_is_refused_with_its_reason(tmp_path: Path, text: str, message:
             "is for 'opacity', not for 'normal'",
         ),
         ("study: {use: max, least: [nromal]}\n", "Did you mean 'normal'"),
+        (
+            "scores: [{use: scores, of: toy, exclusive: true}]\n",
+            "each of a model's exclusive classes; 'toy' has the classes normal, not-normal",
+        ),
         ("operating_points: {a: {threshold: 0.1, reason: r, score: opaciti}}\n", "'opaciti'"),
         ("calibration: {scores: {opaciti: []}}\n", "Did you mean 'opacity'"),
         ("calibration: {class_temperature: 2}\n", "temperatures and biases are on logits"),
