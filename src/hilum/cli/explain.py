@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli import common, options
-from hilum.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from hilum.cli.explainers import Explainer
+    from hilum.cli.inputs import Annotated
+    from hilum.core.findings import Findings
     from hilum.core.radiograph import Radiograph
-    from hilum.explain.folder import Explain, Spread
+    from hilum.dicom.stored import StoredImage
     from hilum.explain.heat import Heat
+    from hilum.report.explanation import Annotations
 
-WRITTEN = ("explain.json", "[0-9][0-9].png", "[0-9][0-9][0-9][0-9]-*.png")
+WRITTEN = ("explain.json", "[0-9][0-9][0-9][0-9]-*.png")
+DRAWN = 12  # pictures of the pointing game
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One image, explained."""
+
+    stored: StoredImage
+    radiograph: Radiograph
+    findings: Findings
+    heat: Heat
+    readers: Annotations | None
+    note: str  # why the annotations of a catalog are not drawn
 
 
 def explain(
     paths: list[Path] = typer.Argument(
-        ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
+        ..., help="Radiographs, folders, or catalogs (.parquet), whose annotations are drawn, too."
     ),
-    out: Path = options.output("Folder of the drawings."),
-    bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
-    run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
+    out: Path = options.output("Folder of the pictures."),
+    pipeline: str = typer.Option(
+        "",
+        help="Whose findings are drawn, and whose score is explained: a YAML file, or a shipped "
+        "name. Left out: default; with --run the findings are that network's own.",
+    ),
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    run: Path | None = typer.Option(
+        None, help="A run of `hilum train`, whose score is explained by gradients."
+    ),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
-    score: str | None = typer.Option(None, help="An image score, or box; else the positive one."),
+    score: str | None = typer.Option(
+        None, help="An image score, or box; MODEL or MODEL.SCORE; else the positive one."
+    ),
     game: bool = typer.Option(False, help="Pointing game on a catalog's boxes, beside chance."),
     sample: int = typer.Option(100, min=1, help="Images of the game, the first with boxes."),
     sanity: bool = typer.Option(
@@ -40,116 +64,163 @@ def explain(
     ),
     as_json: bool = options.JSON,
 ) -> None:
-    """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
-    disease is.
+    """Draw what a score rests on, beside what was found. Research use only: a map shows what moves
+    the score, not where a disease is.
 
     Example: hilum explain study.dcm --out maps
+
+    Example: hilum explain test.parquet --run runs/a --pipeline default --out maps
     """
+    from hilum.cli.explainers import explainer
+    from hilum.cli.inputs import annotated
+    from hilum.core.errors import ConfigError
     from hilum.core.files import write_text
     from hilum.core.folders import claimed
-    from hilum.dicom.discover import discover
-    from hilum.explain.folder import draw_all
+    from hilum.inference.pipeline import Pipeline
 
     how = method or ("hirescam" if run is not None else "occlusion")
-    ask, spread = _asking(how, bundle, run, score)
-    if sanity and (game or spread is None):
+    if sanity and (game or run is None or how == "occlusion"):
         raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
-    with claimed(out, "explain", names=WRITTEN), common.progress("explaining"):
-        if game:
-            content = _game(paths, ask, sample, out=out, how=how)
-        else:
-            items = list(discover(paths))
-            content = {"images": draw_all(items, ask, out, spread if sanity else None)}
+    if how != "occlusion" and run is None:
+        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
+    if how == "occlusion" and run is not None:
+        raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
+    beside = pipeline or bundle or change or run is None
+    described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
+    asked = explainer(described, run, score, how)
+    found = annotated(paths)
+    images = list(islice((one for one in found if one.boxed), sample) if game else found)
+    with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(images)):
+        content = _game(images, asked, out, how) if game else _pictures(images, asked, out, sanity)
         write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
     else:
         for line in _lines(content):
             typer.echo(line)
-    if not game and any("refused" in one for one in content["images"]):
-        raise typer.Exit(common.SOME_REFUSED)
+    raise typer.Exit(common.SOME_REFUSED if _refused(content) else common.DONE)
 
 
-def _asking(
-    how: str, bundle: str, run: Path | None, score: str | None
-) -> tuple[Explain, Spread | None]:
-    """What explains a radiograph, and what randomises its network."""
-    if how == "occlusion":
-        if run is not None:
-            raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
-        from hilum.explain.occlusion import occlusion
-        from hilum.explain.writer import predictor
-
-        return (lambda radiograph: occlusion(predictor(bundle), radiograph, score)), None
-    from hilum.core.extras import require
-
-    if run is None or bundle:
-        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run, no --bundle")
-    require("train")
-    from hilum.core.prepare import prepare
-    from hilum.explain.gradients import METHODS, heat_of
-    from hilum.explain.sanity import cascade
-    from hilum.train.export.bundle import network_of
-
-    if how not in METHODS:
-        from hilum.core.options import unknown
-
-        raise ConfigError(unknown("method", how, ("occlusion", *METHODS)))
-    net, recipe = network_of(run)
-
-    def ask(radiograph: Radiograph, one: Any = net) -> Heat:
-        image, frame = prepare(radiograph, recipe.spec)
-        return heat_of(one, recipe.names, image, frame=frame, score=score, method=how)
-
-    def spread(radiograph: Radiograph) -> dict[str, float]:
-        parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
-        return {f"{part:.0%} of layers randomised": value for part, value in parts.items()}
-
-    return ask, spread
+def _refused(content: dict[str, Any]) -> bool:
+    """Whether an image was refused, or left out of the game."""
+    return bool(content.get("left_out")) or any("refused" in e for e in content.get("images", ()))
 
 
-def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> dict[str, Any]:
-    """The pointing game on the first images of the catalogs that have boxes."""
+def _answer(image: Annotated, asked: Explainer) -> Answer:
+    """
+    Raises:
+        InputRefused: it cannot be read, or a gate refuses it.
+    """
+    stored = image.item.open()
+    radiograph, findings = asked.find(stored)
+    readers, note = _readers(image, radiograph)
+    return Answer(
+        stored=stored,
+        radiograph=radiograph,
+        findings=findings,
+        heat=asked.heat(stored),
+        readers=readers,
+        note=note,
+    )
+
+
+def _readers(image: Annotated, radiograph: Radiograph) -> tuple[Annotations | None, str]:
+    """What readers drew, or why it cannot be drawn."""
     from hilum.core.errors import DataError
+
+    if image.readers is None:
+        return None, ""
+    try:
+        return image.readers(radiograph.width, radiograph.height), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _draw(one: Answer, asked: Explainer, file: Path) -> None:
+    from hilum.core.files import write_bytes
+    from hilum.explain.picture import picture
+
+    drawn = picture(
+        one.heat,
+        one.radiograph,
+        one.findings,
+        of=asked.of,
+        found_by=asked.found_by,
+        readers=one.readers,
+    )
+    write_bytes(file, drawn)
+
+
+def _pictures(
+    images: Sequence[Annotated], asked: Explainer, out: Path, sanity: bool
+) -> dict[str, Any]:
+    from hilum.core.errors import InputRefused
+    from hilum.core.progress import counted
+
+    entries: list[dict[str, Any]] = []
+    for number, image in enumerate(counted(images, "explaining", len(images))):
+        entry: dict[str, Any] = {"image": image.item.name}
+        entries.append(entry)
+        try:
+            one = _answer(image, asked)
+        except InputRefused as error:
+            entry["refused"] = str(error)
+            continue
+        file = f"{number:04d}-{Path(image.item.name).stem[:60]}.png"
+        _draw(one, asked, out / file)
+        heat = one.heat
+        entry |= {"picture": file, "score": heat.score_name, "value": round(heat.score, 4)}
+        entry |= {"flat": heat.flat, "hottest_px": [round(v, 1) for v in heat.hottest()]}
+        entry |= {"found_by": asked.found_by, "found": list(one.findings.marked)}
+        if one.note:
+            entry["annotations_not_drawn"] = one.note
+        if sanity and asked.spread is not None:
+            entry["rank_correlation"] = asked.spread(one.stored)
+    return {"images": entries}
+
+
+def _game(images: Sequence[Annotated], asked: Explainer, out: Path, how: str) -> dict[str, Any]:
+    """The pointing game; the first pictures are drawn, too."""
+    from hilum.core.errors import DataError, InputRefused
     from hilum.core.extras import require
 
     require("eval")
     from hilum.core.progress import counted
-    from hilum.data.catalog import open_catalog
-    from hilum.data.pixels import open_radiograph
     from hilum.evaluate import bootstrap, mean_of
-    from hilum.explain.folder import point_at_all
-    from hilum.explain.pointing import rates
+    from hilum.explain.pointing import Pointed, pointed, rates
 
-    every = [
-        (catalog, row)
-        for catalog in map(open_catalog, paths)
-        for row, boxes in enumerate(catalog.table["boxes"])
-        if boxes is not None and len(boxes)
-    ]
-    some = every[:sample]
-    if not some:
-        raise DataError("no image of these catalogs has a true box: there is nothing to point at")
-
-    def cases() -> Iterator[tuple[Radiograph, NDArray[np.floating[Any]]]]:
-        for catalog, row in counted(some, "explaining", len(some)):
-            radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
-            truth = catalog.boxes_in(row, radiograph.width, radiograph.height)
-            assert truth is not None
-            yield radiograph, truth[0]
-
-    points = point_at_all(cases(), ask, out)
-    patients = [str(catalog.table["patient"].iat[row]) for catalog, row in some]
+    points: list[Pointed] = []
+    patients: list[str] = []
+    left_out: dict[str, str] = {}
+    for image in counted(images, "explaining", len(images)):
+        name = image.item.name
+        try:
+            one = _answer(image, asked)
+        except InputRefused as error:
+            left_out[name] = str(error)
+            continue
+        if one.readers is None:
+            left_out[name] = one.note
+            continue
+        size = one.radiograph.width, one.radiograph.height
+        points.append(pointed(one.heat.hottest(), one.readers.boxes_px, *size))
+        patients.append(image.patient)
+        if len(points) <= DRAWN:
+            _draw(one, asked, out / f"{len(points):04d}-{Path(name).stem[:60]}.png")
+    if not points:
+        why = f": {next(iter(left_out.values()))}" if left_out else "; they have no true box"
+        raise DataError(f"no image of these inputs can be pointed at{why}")
     numbers = {}
     for name, values in rates(points).items():
         interval = bootstrap(mean_of(values), patients)
         numbers[name] = [round(v, 4) for v in (interval.value, interval.low, interval.high)]
-    return {"method": how, "images": len(points), "rates": numbers}
+    return {"method": how, "images": len(points), "left_out": left_out, "rates": numbers}
 
 
 def _lines(content: dict[str, Any]) -> list[str]:
     if "rates" in content:
         head = [f"{content['images']} images with boxes, {content['method']}"]
+        head += [f"left out: {name}: {why}" for name, why in content["left_out"].items()]
         rates = content["rates"].items()
         return head + [f"{name}: {v:.3f} ({a:.3f} to {b:.3f})" for name, (v, a, b) in rates]
     out = []
@@ -159,6 +230,8 @@ def _lines(content: dict[str, Any]) -> list[str]:
             continue
         note = " (nothing speaks for it)" if one["flat"] else ""
         out.append(f"{one['image']}: {one['score']} {one['value']:.2f}{note} -> {one['picture']}")
+        if why := one.get("annotations_not_drawn"):
+            out.append(f"  annotations are not drawn: {why}")
         spread = one.get("rank_correlation", {})
         out += [f"  {name}: rank correlation {value:.2f}" for name, value in spread.items()]
     return out

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from hilum.data.catalog import Catalog
     from hilum.dicom.discover import Item
+    from hilum.evaluate.truth import ImageTruth
+    from hilum.report.explanation import Annotations
+
+    # What readers drew, of a picture of that width and height.
+    Drawn: TypeAlias = Callable[[int, int], Annotations]
 
 CATALOG = ".parquet"
 
@@ -46,3 +54,56 @@ def _of_catalog(path: Path) -> Iterator[Item]:
             yield from (item for item in found if item.member in members)
         else:
             yield from discover(catalog.root / r for a, r in split if not a)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """An image and, where a catalog lists it, whose it is and what readers drew."""
+
+    item: Item
+    patient: str = ""
+    readers: Drawn | None = None
+    boxed: bool = False  # whether readers drew a box
+
+
+def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
+    """As `inputs`, with the annotations of catalogs.
+
+    Raises:
+        DataError: as `inputs`.
+    """
+    for path in paths:
+        if path.suffix.lower() != CATALOG:
+            yield from (Annotated(item) for item in inputs([path]))
+            continue
+        from hilum.core.extras import require
+
+        require("eval")
+        from hilum.data.catalog import open_catalog
+        from hilum.evaluate.truth import truths_of
+
+        catalog = open_catalog(path)
+        items = {item.name: item for item in _of_catalog(path)}
+        for row, truth in enumerate(truths_of(catalog)):
+            item = items.get(str(catalog.root / str(catalog.table["path"].iat[row])))
+            if item is not None:
+                boxes = truth.boxes_px
+                yield Annotated(
+                    item,
+                    patient=truth.patient,
+                    readers=partial(_drawn, catalog, row, truth),
+                    boxed=boxes is not None and len(boxes) > 0,
+                )
+
+
+def _drawn(catalog: Catalog, row: int, truth: ImageTruth, width: int, height: int) -> Annotations:
+    """In pixels of the file, whatever frame the catalog has; anatomy is left out."""
+    from hilum.core.labels import ANATOMY, VOCABULARY
+    from hilum.report.explanation import Annotations
+
+    known = catalog.boxes_in(row, width, height)
+    findings = VOCABULARY.keys() - ANATOMY
+    masks = {name: of(height, width) for name, of in truth.masks.items() if name in findings}
+    return (
+        Annotations(masks=masks) if known is None else Annotations(boxes_px=known[0], masks=masks)
+    )

@@ -24,13 +24,18 @@ class ExplainWriter(Options):
     steps: int = Field(default=14, ge=4, le=64)
 
     def __call__(self, image: Analysed) -> Mapping[str, bytes]:
-        from hilum.explain.folder import drawn
         from hilum.explain.occlusion import occlusion
+        from hilum.explain.picture import picture
 
         radiograph, findings = image.radiograph, image.result.findings
-        heat = occlusion(predictor(self.bundle), radiograph, self.score, steps=self.steps)
-        boxes = findings.boxes_px if findings is not None else None
-        return {"explain": drawn(radiograph, heat, boxes)}
+        if findings is None:
+            return {}
+        asked = predictor(self.bundle)
+        heat = occlusion(asked, radiograph, self.score, steps=self.steps)
+        drawn = picture(
+            heat, radiograph, findings, of=asked.bundle.name, found_by=image.pipeline.name
+        )
+        return {"explain": drawn}
 
 
 @cache

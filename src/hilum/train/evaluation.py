@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.core.findings import Findings
+from hilum.core.geometry import Letterbox
 from hilum.core.manifest import Decoding, Manifest
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
@@ -177,6 +178,14 @@ def raw_predictions(
     manifest = _manifest(net, raw, recipe, spec)
     pairs = zip(raw, images, strict=True)
     return [Decoder(manifest)(one, image.frame) for one, image in pairs]
+
+
+def findings_of(
+    net: Model, image_1SS: NDArray[np.float32], frame: Letterbox, recipe: Recipe
+) -> Findings:
+    """What a bundle of this network would say of one prepared image, uncalibrated and uncut."""
+    raw = raw_outputs(net, [image_1SS])
+    return whole(Decoder(_manifest(net, raw, recipe, recipe.spec))(raw[0], frame))
 
 
 def _manifest(
