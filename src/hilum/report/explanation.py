@@ -60,6 +60,7 @@ def explanation(
     heat: NDArray[np.floating[Any]],
     findings: Findings,
     words: Words,
+    *,
     readers: Annotations | None = None,
 ) -> Picture:
     """The findings, the same under the map, and a strip of words.
