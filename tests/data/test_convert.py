@@ -16,7 +16,7 @@ from hilum.data import Catalog, load
 from hilum.data.box_masks import mask_of_boxes
 from hilum.data.catalog import build
 from hilum.data.convert import convert
-from hilum.data.formats.polygons import coco_counts, mask_of_coco, mask_of_outlines, outlines
+from hilum.data.formats.polygons import coco_counts, mask_of_coco, mask_of_polygons, polygons
 from hilum.data.phantom.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_mask
 
@@ -86,23 +86,23 @@ def test_masks_return_through_run_lengths_and_pictures(catalog: Catalog, tmp_pat
         np.testing.assert_array_equal(open_mask(Path(), text, row.height, row.width), want)
 
 
-def test_outlines_return_exactly_but_fill_holes(catalog: Catalog, tmp_path: Path) -> None:
+def test_polygons_return_exactly_but_fill_holes(catalog: Catalog, tmp_path: Path) -> None:
     convert(catalog, "yolo-segments", tmp_path / "yolo", "opacity")
     for row in catalog.table.itertuples():
         mask = open_mask(catalog.root, row.mask_opacity, row.height, row.width)
         lines = (tmp_path / f"yolo/labels/train/{row.image_id}.txt").read_text().splitlines()
         size = np.array([row.width, row.height])
         pieces = [np.array(ln.split()[1:], float).reshape(-1, 2) * size for ln in lines]
-        back = mask_of_outlines(pieces, row.height, row.width)
+        back = mask_of_polygons(pieces, row.height, row.width)
         assert (back | mask).sum() == back.sum()
         assert (back & ~mask).sum() <= 3
     ring = np.ones((5, 5), bool)
     ring[2, 2] = False
-    assert mask_of_outlines(outlines(ring), 5, 5).all()
+    assert mask_of_polygons(polygons(ring), 5, 5).all()
 
 
 def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> None:
-    """COCO, run lengths and mask pictures exactly; YOLO's outlines fill the few holes."""
+    """COCO, run lengths and mask images exactly; YOLO's polygons fill the few holes."""
     for form in ("coco-segments", "yolo-segments", "rle", "masks"):
         convert(catalog, form, tmp_path / form, "opacity")
     (tmp_path / "yolo-segments/images").symlink_to(catalog.root / "images")

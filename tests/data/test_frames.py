@@ -23,7 +23,7 @@ from hilum.data.check.findings import check
 from hilum.data.convert import convert
 from hilum.data.enrich import Enrichment, enrich
 from hilum.data.frames import into, same_shape
-from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.images import ImageFormat, finish, write_images
 from hilum.data.pixels import open_mask, open_radiograph
 
 BOX = [4, 10, 14, 40]  # in the picture as it is shown, 40 wide and 100 high
@@ -80,7 +80,7 @@ def test_yolo_and_folder_see_the_picture_as_shown(tmp_path: Path, turned: int) -
     assert (own["width"], own["height"]) == (40, 100)
     assert own["boxes"] == pytest.approx(BOX)
     assert under(catalog) > 0.8
-    assert any("1 pictures are turned by EXIF" in note for note in catalog.notes)
+    assert any("1 images are turned by EXIF" in note for note in catalog.notes)
     plain = load("folder", tmp_path).table.iloc[0]
     assert (plain["width"], plain["height"]) == (40, 100)
 
@@ -202,12 +202,12 @@ def test_every_consumer_scales_boxes_to_the_pixels_or_refuses(
     assert cleaned.table[["width", "height"]].to_numpy().tolist() == [[40, 100]] * 3
     assert cleaned.skips == {"cleaned": 1}
     out = tmp_path / "out"
-    copies, left = finish(half, list(write_pictures(half, Pictures(side=50), out)), out)
+    copies, left = finish(half, list(write_images(half, ImageFormat(side=50), out)), out)
     assert left["image_id"].tolist() == ["3"]
     assert "another shape" in left["reason"].iat[0]
     assert copies.table["boxes"].iat[0] == [2, 5, 7, 20]
     np.testing.assert_allclose(copies.original_boxes(0)[0], [BOX])
-    rich = enrich(cleaned_copy(cleaned, tmp_path), Enrichment("light", "opacity"), Pictures())
+    rich = enrich(cleaned_copy(cleaned, tmp_path), Enrichment("light", "opacity"), ImageFormat())
     assert len(rich) > 3
     for form in ("coco", "voc", "yolo"):
         with pytest.raises(DataError, match="image '3': its boxes were drawn in 80×200"):
@@ -228,7 +228,7 @@ def _rest(report: Any) -> dict[str, int]:
 
 def cleaned_copy(catalog: Catalog, tmp_path: Path) -> Catalog:
     out = tmp_path / "rich"
-    return finish(catalog, list(write_pictures(catalog, Pictures(), out)), out)[0]
+    return finish(catalog, list(write_images(catalog, ImageFormat(), out)), out)[0]
 
 
 def test_challenge_frames(tmp_path: Path) -> None:

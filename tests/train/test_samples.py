@@ -1,4 +1,4 @@
-"""Copies of held-out pictures leave, damaged files are listed, what is unknown stays so."""
+"""Copies of held-out images leave, damaged files are listed, what is unknown stays so."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_an_image_with_a_box_beside_it_is_left_out_and_listed(tmp_path: Path) ->
     assert ready.images[0].boxes is not None
     assert len(ready.images[0].boxes) == 1
     assert [*ready.unreadable] == ["own/own-01"]
-    assert "no area in its picture" in ready.unreadable["own/own-01"]
+    assert "no area in its image" in ready.unreadable["own/own-01"]
 
 
 @pytest.mark.parametrize("class_", ["opacity", "not-normal"])

@@ -271,8 +271,8 @@ def summary(run: RunResult) -> None:
     """How many of what, why some were not analysed, and warnings; never in silence."""
     counted = ", ".join(f"{number} {status}" for status, number in run.counts.items() if number)
     typer.echo(f"{len(run)} images: {counted or 'none'}.")
-    found = [image.findings for image in run if image.findings is not None]
-    if boxed := Counter(name for one in found for name in {*one.labels}):
+    findings = [image.findings for image in run if image.findings is not None]
+    if boxed := Counter(name for one in findings for name in {*one.labels}):
         counted = ", ".join(f"{name} on {number}" for name, number in boxed.most_common())
         typer.echo(f"Boxes: {counted}. Images without one may show disease, too.")
     lines = [

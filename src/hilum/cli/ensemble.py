@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hilum.inference.stages import StageSpec
 
 
-FOUND = ("metric", "options", "score", "nested", "fold_scores")  # of a search, in the summary
+SUMMARY = ("metric", "options", "score", "nested", "fold_scores")  # of a search, in the summary
 
 
 class Metric(StrEnum):
@@ -90,7 +90,7 @@ def ensemble(
     with common.progress("fusing"):
         parts = {name: read_predictions(file) for name, file in zip(names, files, strict=True)}
         _check_name(out, parts[names[0]].form)
-        found: dict[str, Any] = {}
+        choice: dict[str, Any] = {}
         if search is not None:
             _, document = searched(
                 parts,
@@ -103,11 +103,11 @@ def ensemble(
                 finding=finding,
             )
             write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
-            found = {key: document[key] for key in FOUND}
-        fused = fuse_files(parts, ensemble_of(found.get("options", {})))
+            choice = {key: document[key] for key in SUMMARY}
+        fused = fuse_files(parts, ensemble_of(choice.get("options", {})))
         _write(out, fused.file)
     whose = {"method": method, "files": len(parts), "out": str(out)}
-    summary = found | whose | fused.to_json()
+    summary = choice | whose | fused.to_json()
     if as_json:
         common.print_json(summary)
     else:

@@ -50,8 +50,8 @@ def _of_catalog(path: Path) -> Iterator[Item]:
     wanted = {archive: {m for a, m in split if a == archive} for archive, _ in split}
     for archive, members in wanted.items():
         if archive:
-            found = discover([catalog.root / archive])
-            yield from (item for item in found if item.member in members)
+            items = discover([catalog.root / archive])
+            yield from (item for item in items if item.member in members)
         else:
             yield from discover(catalog.root / r for a, r in split if not a)
 

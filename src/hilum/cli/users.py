@@ -93,6 +93,6 @@ def list_(
 
 def _password() -> str:
     if sys.stdin.isatty():
-        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return asked
+        answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return answer
     return sys.stdin.readline().rstrip("\r\n")

@@ -14,8 +14,8 @@ In the order of the flow:
     formats/     masks and annotations in the forms of others: run lengths, COCO, VOC, YOLO
     rename       findings under other names
     check/       what is wrong with a set, and a cleaned copy
-    alike        which pictures look the same, whatever their file
-    duplicates   which images are the same picture
+    alike        which images look the same, whatever their file
+    duplicates   which images are the same image
     tally        what is known of a catalog's images, counted
     explore/     what is in a set: numbers, figures, one page
     cells        tables as text -> rows of cells

@@ -95,10 +95,10 @@ class Catalog:
         return None if exact is None else (exact[0].astype(np.float32), exact[1])
 
     def boxes_in(self, row: int, width: int, height: int) -> tuple[Float64, list[str]] | None:
-        """As `boxes`, but float64 in the pixels of a picture of that size.
+        """As `boxes`, but float64 in the pixels of an image of that size.
 
         Raises:
-            DataError: the picture is of another shape than the frame the boxes were drawn in.
+            DataError: the image is of another shape than the frame the boxes were drawn in.
         """
         exact = self.exact_boxes(row)
         if exact is None:

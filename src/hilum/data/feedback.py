@@ -55,7 +55,7 @@ class ImageFeedback:
     height: int
     view: str
     modality: str
-    found: dict[str, Marked]  # by the finding's id
+    findings: dict[str, Marked]  # by the finding's id
     verdicts: Sequence[Verdict]
 
 
@@ -65,28 +65,28 @@ def boxes_after(image: ImageFeedback, label: str) -> list[Marked] | None:
     Args:
         label: of boxes drawn without one.
     """
-    open_, held = set(image.found), {id: [mark] for id, mark in image.found.items()}
-    added, spoken = "added", False
+    open_, boxes = set(image.findings), {id: [mark] for id, mark in image.findings.items()}
+    added, complete = "added", False
     for one in image.verdicts:
         if one.verdict == "comment":
             continue
         each = [_drawn(image, one.label or label, box) for box in one.boxes]
         drawn = [mark for mark in each if mark is not None]
         if one.verdict == "add":
-            held.setdefault(added, []).extend(drawn)
-            spoken = True
+            boxes.setdefault(added, []).extend(drawn)
+            complete = True
             continue
-        if one.finding is None or one.finding not in image.found:
-            open_, spoken = set(), True
+        if one.finding is None or one.finding not in image.findings:
+            open_, complete = set(), True
             if one.verdict != "accept":
-                held = {"": drawn}
+                boxes = {"": drawn}
             continue
         open_.discard(one.finding)
-        mark = image.found[one.finding]
+        mark = image.findings[one.finding]
         kept: dict[str, list[Marked]] = {"accept": [mark], "reject": [], "redraw": drawn}
-        held[one.finding] = kept[one.verdict]
-        spoken = True
-    return None if open_ or not spoken else [m for marks in held.values() for m in marks]
+        boxes[one.finding] = kept[one.verdict]
+        complete = True
+    return None if open_ or not complete else [m for marks in boxes.values() for m in marks]
 
 
 def feedback_catalog(

@@ -38,7 +38,7 @@ def settle_stream(decoded: Values, stream: Stream, shape: Layout) -> Settled:
       says it is: many encoders declare whole bytes.
     * Else they are as deep and as signed as the frame says.
     * A codec without a sign leaves it to the header. Where JPEG 2000 contradicts the header, that
-      reading counts which does not tear the picture; with neither torn, two's complement (as in
+      reading counts which does not tear the image; with neither torn, two's complement (as in
       pydicom) for an unsigned frame under a signed header.
 
     Raises:
@@ -76,7 +76,7 @@ def _twos_complement_bits(codes: Values, bits: int, shape: Layout) -> int:
 
 
 def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
-    """Whether the frame's own sign tears the picture, or says no more than the header's."""
+    """Whether the frame's own sign tears the image, or says no more than the header's."""
     unsigned_tears, signed_tears = _tears(codes, as_signed(codes, bits), bits)
     own, headers = unsigned_tears, signed_tears
     if not header_signed:
@@ -89,7 +89,7 @@ def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
 def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool) -> Settled:
     """Uncompressed containers: what lies above HighBit is no part of the value (PS3.5 8.1.1).
 
-    That is so for old overlays, signs and noise. Where it is plainly the picture itself that goes
+    That is so for old overlays, signs and noise. Where it is plainly the image itself that goes
     on above HighBit, masking would wrap it.
 
     Raises:
@@ -120,7 +120,7 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
 
 
 def _sign_warning(containers: Containers, shape: Layout) -> tuple[str, ...]:
-    """Whether signed values tear the picture all over, where unsigned ones do not: edges of
+    """Whether signed values tear the image all over, where unsigned ones do not: edges of
     collimators and letters are too short for that."""
     if not shape.signed:
         return ()
@@ -129,7 +129,7 @@ def _sign_warning(containers: Containers, shape: Layout) -> tuple[str, ...]:
     if signed <= max(DECISIVE * unsigned, TORN * codes.size):
         return ()
     return (
-        "PixelRepresentation says signed, which tears the picture; unsigned would not: is it so?",
+        "PixelRepresentation says signed, which tears the image; unsigned would not: is it so?",
     )
 
 

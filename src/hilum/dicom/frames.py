@@ -88,7 +88,7 @@ def _compressed(
         parts = [bytes(part) for part in fragments(value)]
         if (count := sum(map(begins, parts))) > 1:
             raise UnsupportedRefused(
-                "", f"its compressed pixels are {count} pictures.", "Send single images."
+                "", f"its compressed pixels are {count} images.", "Send single images."
             )
         content = b"".join(parts)
         if not content:

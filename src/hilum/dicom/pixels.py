@@ -149,7 +149,7 @@ class Clipped(NamedTuple):
 
 
 def clipped(grey: Float32, containers: Containers, shown_part: Bool | None) -> Clipped:
-    """How much of a picture lies at the ends of its window.
+    """How much of an image lies at the ends of its window.
 
     Not counted are padding and shutters, but frames are: what a window has made white looks like
     one. A pixel is lost where others of another stored value have the same grey; an empty black

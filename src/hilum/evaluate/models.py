@@ -22,7 +22,7 @@ from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, evaluate_classes
 from hilum.evaluate.compare import Compared, answered_by_all, compare
 from hilum.evaluate.evaluation import Evaluation, evaluate_cases
-from hilum.evaluate.measures import Measure, Thresholds
+from hilum.evaluate.finding_metrics import FindingMetric, Thresholds
 from hilum.evaluate.prediction_files import PredictionFile, model_names, read_predictions
 from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks
 from hilum.evaluate.statistics.bootstrap import Interval
@@ -153,20 +153,20 @@ def evaluate_models(
     predictions = [read_predictions(file, settings.finding) for file in files]
     for file in predictions:
         check_asked(catalog, file, settings.finding)
-    asked = [
-        _Asked(name=name, file=file, answers=match_answers(catalog, file), threshold=threshold)
+    members = [
+        _Member(name=name, file=file, answers=match_answers(catalog, file), threshold=threshold)
         for name, file, threshold in zip(names, predictions, thresholds, strict=True)
     ]
-    shared = answered_by_all([one.cases(catalog, settings.part, settings) for one in asked])
+    shared = answered_by_all([one.cases(catalog, settings.part, settings) for one in members])
     settled = [
-        _settle(one, cases, catalog, settings) for one, cases in zip(asked, shared, strict=True)
+        _settle(one, cases, catalog, settings) for one, cases in zip(members, shared, strict=True)
     ]
     kept = catalog.in_part(settings.part)
     part = catalog.where(kept)
     ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
         _evaluated(
-            one, part, one.asked.answers.where(kept).only(ids), settings=settings, combine=combine
+            one, part, one.member.answers.where(kept).only(ids), settings=settings, combine=combine
         )
         for one in settled
     )
@@ -174,14 +174,14 @@ def evaluate_models(
         {model.name: model.cases for model in models},
         [one.thresholds for one in settled],
         metrics=settings.compare,
-        masks=_mask_measures(models, settings.finding),
+        masks=_mask_metrics(models, settings.finding),
         repeats=settings.repeats,
     )
     return EvaluatedModels(catalog=part, models=models, compared=compared)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Member:
     """One model's predictions, matched with the whole catalog."""
 
     name: str
@@ -200,7 +200,7 @@ class _Asked:
 class _Settled:
     """What is fixed of a model before it is evaluated."""
 
-    asked: _Asked
+    member: _Member
     cases: Cases
     thresholds: Thresholds
     points: tuple[OperatingPoint, ...]
@@ -208,12 +208,12 @@ class _Settled:
     before: Cases | None  # the cases before calibration
 
 
-def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -> _Settled:
+def _settle(member: _Member, cases: Cases, catalog: Catalog, settings: Settings) -> _Settled:
     """Points by their aims; of a level without one the threshold given, else the run's own."""
-    threshold, before = asked.threshold, cases if settings.calibrate else None
+    threshold, before = member.threshold, cases if settings.calibrate else None
     points: tuple[OperatingPoint, ...] = ()
     if settings.validation_part:
-        on = asked.cases(catalog, settings.validation_part, settings)
+        on = member.cases(catalog, settings.validation_part, settings)
         validation.check_apart(on, cases)
         where = f"{on.catalog}, {len(on)} validation images"
         if settings.calibrate:
@@ -221,7 +221,7 @@ def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -
             on, cases = validation.calibrated(on, maps), validation.calibrated(cases, maps)
         points = tuple(validation.choose(text, on, where) for text in settings.choose)
     if threshold is None and not settings.calibrate:  # the run's are of scores as they came
-        points += _own_points(asked.file, settings.finding, points)
+        points += _own_points(member.file, settings.finding, points)
     given = UNKNOWN if threshold is None else threshold
     chosen = validation.by_level(points)
     levels: dict[Level, bool] = {
@@ -230,7 +230,7 @@ def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -
     }
     silent = {level for level, there in levels.items() if there} - chosen.keys()
     return _Settled(
-        asked=asked,
+        member=member,
         cases=cases,
         thresholds=Thresholds(
             **{name: chosen[name].threshold if name in chosen else given for name in levels}
@@ -249,8 +249,8 @@ def _own_points(
     levels = {point.score == BOX for point in chosen}
     own: dict[str, OperatingPoint] = {}
     for point in file.operating_points:
-        asked = point.score in (BOX, finding) and (point.score == BOX) not in levels
-        if asked and point.chosen_on != NO_DATA:
+        wanted = point.score in (BOX, finding) and (point.score == BOX) not in levels
+        if wanted and point.chosen_on != NO_DATA:
             own.setdefault(point.score, point)
     return tuple(own.values())
 
@@ -259,14 +259,14 @@ def _evaluated(
     settled: _Settled, part: Catalog, answers: Answers, settings: Settings, combine: Combine
 ) -> EvaluatedModel:
     """Args: answers: of the evaluated part, without images that some model did not answer."""
-    repeats, at, file = settings.repeats, settled.thresholds, settled.asked.file
+    repeats, at, file = settings.repeats, settled.thresholds, settled.member.file
     studies = study_cases(part, answers, file, finding=settings.finding, combine=combine)
     levels = {
         "image": _image_classes(part, answers, settings.classes),
         "study": study_classes(studies, settings.classes),
     }
     return EvaluatedModel(
-        name=settled.asked.name,
+        name=settled.member.name,
         cases=settled.cases,
         evaluation=evaluate_cases(settled.cases, threshold=at, repeats=repeats),
         masks=evaluate_masks(truths_of(part), answers, file, threshold=at.image, repeats=repeats),
@@ -282,17 +282,19 @@ def _evaluated(
     )
 
 
-def _mask_measures(models: Sequence[EvaluatedModel], finding: str) -> dict[str, dict[str, Measure]]:
+def _mask_metrics(
+    models: Sequence[EvaluatedModel], finding: str
+) -> dict[str, dict[str, FindingMetric]]:
     """Numbers of the finding's mask on the images where every model has one."""
     every = [{mask.name: mask.each for mask in one.masks}.get(finding, {}) for one in models]
     shared = set(every[0]).intersection(*every)
-    out: dict[str, dict[str, Measure]] = {model.name: {} for model in models}
+    out: dict[str, dict[str, FindingMetric]] = {model.name: {} for model in models}
     for model, each in zip(models, every, strict=True) if shared else ():
         ids = model.cases.rows["image_id"]
         rows = ids.isin(shared).to_numpy()
         for name in ("dice", "dice_positive", "iou", "f2_mask"):
             values = [each[image][name] for image in ids[rows]]
-            out[model.name][name] = Measure("mask", mean_of(values), rows)
+            out[model.name][name] = FindingMetric("mask", mean_of(values), rows)
     return out
 
 

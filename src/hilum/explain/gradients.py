@@ -64,9 +64,9 @@ def heat_of(
     try:
         with evaluating(net), torch.enable_grad():
             given = torch.from_numpy(image[None]).requires_grad_(True)
-            asked = _score(net(given), targets, score)
+            target = _score(net(given), targets, score)
             net.zero_grad(set_to_none=True)
-            asked.logit.backward()  # type: ignore[no-untyped-call]
+            target.logit.backward()  # type: ignore[no-untyped-call]
     finally:
         hook.remove()
         net.zero_grad(set_to_none=True)
@@ -79,8 +79,8 @@ def heat_of(
         weights = weights.mean(dim=(1, 2), keepdim=True)
     grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
     return Heat(
-        score_name=asked.name,
-        score=asked.value,
+        score_name=target.name,
+        score=target.value,
         method=method,
         grid=grid,
         frame=frame,
@@ -107,8 +107,8 @@ def _maps(output: object) -> Tensor | None:
         return output if output.ndim == 4 else None
     if isinstance(output, dict):
         output = list(output.values())
-    found = [_maps(one) for one in output] if isinstance(output, list | tuple) else []
-    maps = [one for one in found if one is not None]
+    every = [_maps(one) for one in output] if isinstance(output, list | tuple) else []
+    maps = [one for one in every if one is not None]
     return min(maps, key=lambda one: one.shape[-1]) if maps else None
 
 

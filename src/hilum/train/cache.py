@@ -91,7 +91,7 @@ def _mapped(file: Path, kind: type[np.generic], count: int, size: int) -> NDArra
 
 
 def _stamps(catalog: Catalog, paths: Any) -> list[tuple[int, int]]:
-    """Size and time of change of every file: a picture changed in place is prepared anew."""
+    """Size and time of change of every file: an image changed in place is prepared anew."""
     names = dict.fromkeys(path.partition("!")[0] for path in paths)
     files = [catalog.root / name for name in names]
     stats = [file.stat() if file.is_file() else None for file in files]

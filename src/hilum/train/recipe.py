@@ -212,7 +212,7 @@ SHOWN = 5  # problems of one recipe in a message
 
 
 def parse(raw: dict[str, Any], source: str) -> Recipe:
-    """Validate settings."""
+    """Settings, checked."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:

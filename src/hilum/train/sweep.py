@@ -296,8 +296,8 @@ def _search(task: _Task, search: SearchOptions, out: Path) -> Iterator[_Run]:
     params = {t.number: dict(t.params) for t in study.trials}
     for number in range(search.trials):
         if number not in params:
-            asked = study.ask()
-            params[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
+            new = study.ask()
+            params[number] = {key: _suggest(new, key, v) for key, v in search.space.items()}
         trial = _Run(f"trial-{number}", repeat, params[number], out / f"trial-{number}")
         numbers = task.numbers(recipe_of(grid, trial.changes, repeat), trial.folder)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it

@@ -24,7 +24,7 @@ def yolo(root: Path, *lines: str) -> Path:
     "line", ["0 50 25 20 10", "0 50 50 20 20", "0 40 20 60 20 50 30", "0 .5 .5 100 .2"]
 )
 def test_yolo_in_pixels_or_per_cent_is_refused(tmp_path: Path, line: str) -> None:
-    with pytest.raises(DataError, match=r"needed: parts of the picture.*pixels"):
+    with pytest.raises(DataError, match=r"needed: parts of the image.*pixels"):
         load("yolo", yolo(tmp_path, line, line, "0 .5 .5 .1 .1"))
 
 

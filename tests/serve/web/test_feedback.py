@@ -89,7 +89,7 @@ C = Marked(label="opacity", box=(1.0, 1.0, 2.0, 2.0))
 
 def said(*verdicts: Verdict) -> ImageFeedback:
     facts = {"id": "1", "path": "p", "patient": "x", "study": "y", "view": "PA", "modality": "CR"}
-    return ImageFeedback(**facts, width=50, height=50, found={"a": A, "b": B}, verdicts=verdicts)
+    return ImageFeedback(**facts, width=50, height=50, findings={"a": A, "b": B}, verdicts=verdicts)
 
 
 @pytest.mark.parametrize(

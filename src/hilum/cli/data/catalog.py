@@ -48,7 +48,7 @@ def catalog(
     content = _renamed(content, rename) if rename else content
     content.need_files()
     content.save(out)
-    problems = table_problems(content, told=not as_json)
+    problems = table_problems(content, tell=not as_json)
     parts = {name or "no part": len(part) for name, part in content.parts()}
     patients = content.table["patient"].map(person).nunique()
     if as_json:

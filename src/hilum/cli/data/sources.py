@@ -53,12 +53,12 @@ def ledger(catalog: Catalog) -> dict[str, Any]:
     return {"notes": list(catalog.notes), "skips": dict(catalog.skips)}
 
 
-def table_problems(catalog: Catalog, *, told: bool) -> dict[str, int]:
+def table_problems(catalog: Catalog, *, tell: bool) -> dict[str, int]:
     """How many problems the tables alone show, by code; told on stderr where nobody reads JSON."""
     from hilum.data.check.findings import check
 
     problems = {code: n for code, n in check(catalog).counts().items() if code not in NOTED}
-    if problems and told:
+    if problems and tell:
         counted = ", ".join(f"{code} {count}" for code, count in problems.items())
         text = f"problems of the tables (hilum data check names them): {counted}"
         typer.echo(f"note: {text}", err=True)

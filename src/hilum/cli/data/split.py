@@ -26,13 +26,13 @@ def split(
         "", help="Beside the labels, which are balanced anyway: age, sex, view."
     ),
     sample: int = typer.Option(0, min=0, help="Only about so many images, classes in balance."),
-    pictures: bool = typer.Option(True, help="Read every picture; equal ones stay together."),
+    compare: bool = typer.Option(True, help="Read every image: duplicates stay together."),
     workers: int = options.READERS,
     as_json: bool = options.JSON,
 ) -> None:
     """Split a data set by patient; refuses to tear a patient apart or to overwrite.
 
-    Run again, it goes on with the comparison of pictures.
+    Run again, it goes on with the comparison of images.
 
     Example: hilum data split rsna/ --kind rsna --out split.json --folds 5 --stratify age,sex
     """
@@ -44,16 +44,16 @@ def split(
     catalog = splitting.known(open_source(source, kind, option))
     if sample:
         catalog = splitting.sample(catalog, sample, seed)
-    memory = out.with_name(f".{out.stem}.pictures.jsonl")  # of a run that is broken off
+    memory = out.with_name(f".{out.stem}.contents.jsonl")  # of a run that is broken off
     shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)
     keys, left = None, list[str]()
-    if pictures and (catalog.table["path"] != "").any():
-        with common.progress("comparing pictures", len(catalog)) as advance:
+    if compare and (catalog.table["path"] != "").any():
+        with common.progress("comparing images", len(catalog)) as advance:
             catalog, keys, left = compared(catalog, memory, workers or common.cores(), advance)
     parts = (
-        splitting.folds(catalog, folds, seed, stratify=strata, pictures=keys)
+        splitting.folds(catalog, folds, seed, stratify=strata, contents=keys)
         if folds
-        else splitting.hold_out(catalog, shares, seed, stratify=strata, pictures=keys)
+        else splitting.hold_out(catalog, shares, seed, stratify=strata, contents=keys)
     )
     parts.save(out)
     memory.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ def _tell(proof: dict[str, Any], own: dict[str, Catalog]) -> None:
         known = "; ".join(in_words(own[part]))
         text = f"{part}: {images} images, {proof['patients'][part]} patients"
         typer.echo(f"{text}; {known}" if known else text)
-    count, same = proof["pictures_compared"], proof["pictures_that_stand_twice"]
+    count, same = proof["images_compared"], proof["images_that_stand_twice"]
     compared = f"none of {count} compared ({same} stand twice)" if count else "not compared"
     typer.echo(f"Patients in two parts: {sum(proof['patients_in_both'].values()) or 'none'}.")
-    typer.echo(f"Pictures in two parts: {compared}.")
+    typer.echo(f"Duplicates in two parts: {compared}.")

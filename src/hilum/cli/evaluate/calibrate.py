@@ -30,8 +30,8 @@ def calibrate(
 ) -> None:
     """Choose operating points and calibrate scores on validation data; write a new bundle.
 
-    The weights stay, the hashes change. Points of the old bundle that are not chosen anew are
-    carried over to the calibrated scores.
+    The weights stay, the hashes change. Operating points of the old bundle that are not chosen anew
+    are carried over to the calibrated scores.
 
     Example: hilum evaluate calibrate default hospital.parquet run/findings.json --out own.zip
     """

@@ -47,7 +47,7 @@ def load(
             train/, valid/, test/ its split.
         masks: name -> the folder whose files are masks, under the names of the images, e.g.
             {"opacity": "masks"}, or what their names are beside the images': {"opacity": "*_mask"}.
-        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the picture.
+        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the image.
         unknown: words of the table, with commas, for "nobody knows": "unclear,fraglich".
         no_mask: "empty": an image without a mask of `masks` has nothing drawn; else it is unknown.
 

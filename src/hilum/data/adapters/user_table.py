@@ -193,14 +193,14 @@ def _dates(cells: pd.Series[str], theirs: str) -> pd.Series[str]:
     """
     out: dict[str, str] = {"": ""}
     for text in cells.str.strip().unique():
-        found = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
-        if text and found is None:
+        match = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
+        if text and match is None:
             raise DataError(
                 f"column {theirs!r} holds {text!r}; needed: dates as 2024-03-31, 31.03.2024 or "
                 "20240331"
             )
-        if found:
-            out[text] = f"{found['y']}{int(found['m']):02d}{int(found['d']):02d}"
+        if match:
+            out[text] = f"{match['y']}{int(match['m']):02d}{int(match['d']):02d}"
     return cells.str.strip().map(out)
 
 
@@ -294,10 +294,12 @@ def _by_header(
     keys: Sequence[str],
     source: Source,
 ) -> pd.DataFrame:
-    said = headers[[*keys]].assign(path=files["path"])
-    said = said[(said[[*keys]] != "").all(axis=1)]
-    own = rows.assign(**{key: _as_said(rows[key], set(said[key]), source) for key in keys})
-    out = own.reset_index().merge(said, on=[*keys], how="left").set_index("index")
+    of_files = headers[[*keys]].assign(path=files["path"])
+    of_files = of_files[(of_files[[*keys]] != "").all(axis=1)]
+    own = rows.assign(
+        **{key: _as_in_headers(rows[key], set(of_files[key]), source) for key in keys}
+    )
+    out = own.reset_index().merge(of_files, on=[*keys], how="left").set_index("index")
     out["path"] = out["path"].fillna("")
     shared = int(out["path"].ne("").sum() - own.index.isin(out.index[out["path"] != ""]).sum())
     text = f"images share a row: each with its {' and '.join(keys)} has its values"
@@ -305,18 +307,18 @@ def _by_header(
     return out.drop(columns=[*keys])
 
 
-def _as_said(cells: pd.Series[str], said: set[str], source: Source) -> pd.Series[str]:
+def _as_in_headers(cells: pd.Series[str], values: set[str], source: Source) -> pd.Series[str]:
     """Cells as headers write them: 17 is 0017 where that is the only number it can be."""
     words = cells.str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
     numbers: dict[str, str | None] = {}
-    for text in sorted(said):
+    for text in sorted(values):
         if text.isascii() and text.isdigit():
             number = str(int(text))
             numbers[number] = None if number in numbers else text
     changed = {
         word: new
         for word in words.unique()
-        if word not in said and (new := numbers.get(word)) is not None
+        if word not in values and (new := numbers.get(word)) is not None
     }
     text = "ids are numbers that lost their leading zeros: matched by their value"
     source.note(int(words.isin(list(changed)).sum()), text)

@@ -87,8 +87,8 @@ def searched(
         )
 
     result = search(score, grid, fold)
-    asked = {"method": method, "metric": metric, "catalog": truth.name, "part": part}
-    return result, asked | {"images": len(first), "folds": folds} | result.to_json()
+    question = {"method": method, "metric": metric, "catalog": truth.name, "part": part}
+    return result, question | {"images": len(first), "folds": folds} | result.to_json()
 
 
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:

@@ -139,9 +139,9 @@ class Union(Fusion):
     def __call__(self, boxes: Boxes, image: Answers) -> Boxes:
         if not isinstance(self.confident, dict):
             return super().__call__(boxes, image)
-        asked = [model for model in self.of or () if model in image.predictions]
-        lists, _ = image.boxes(dict.fromkeys(asked, 1.0))
-        return self._joined(lists, [self.confident[model] for model in asked])
+        voices = [model for model in self.of or () if model in image.predictions]
+        lists, _ = image.boxes(dict.fromkeys(voices, 1.0))
+        return self._joined(lists, [self.confident[model] for model in voices])
 
     def fuse(self, lists: Sequence[Boxes], weights: Sequence[float]) -> Boxes:
         assert isinstance(self.confident, float)

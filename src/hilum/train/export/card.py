@@ -54,13 +54,13 @@ def leads(name: str) -> bool:
 
 def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
     """Markdown: what it is, numbers with intervals, splits, operating points, licences, limits."""
-    found = evaluated(manifest, evidence)
-    points = found.pop("Operating points")
+    sections = evaluated(manifest, evidence)
+    points = sections.pop("Operating points")
     sections = {
         "What it is": _what(recipe, manifest),
-        "Numbers": found.pop("Numbers"),
+        "Numbers": sections.pop("Numbers"),
         **({"Variants": _variants(evidence)} if evidence.sweep is not None else {}),
-        **found,
+        **sections,
         "Data": _data(evidence.data),
         "Operating points": points,
         "Licences": _licences(manifest.data_licences),
@@ -168,8 +168,8 @@ def _shortcuts(checks: Shortcuts) -> str:
             for source, own in checks.medians.items()
         )
         lines.append(f"\nMedian score within one class by source: {by}.")
-    if checks.told is not None:
-        right, chance = checks.told
+    if checks.source_accuracy is not None:
+        right, chance = checks.source_accuracy
         lines.append(
             f"\nThe source is told from 16 x 16 px and the grey values alone in {right:.0%} of "
             f"images (the commonest is {chance:.0%})."
