@@ -106,6 +106,9 @@ class Decoding(Options):
     pre_nms_top: int = Field(default=1000, ge=1, le=100_000)
     nms_iou: float = Field(default=0.5, gt=0, le=1)
     vote_iou: float | None = Field(default=None, gt=0, lt=1)  # see `fuse.suppress.keep_voted`
+    # What a box inside a stronger one (`fuse.suppress.nested`) keeps of its score: it stays a
+    # candidate, and is not shown beside the box that marks the same opacity.
+    nested_weight: float = Field(default=1.0, ge=0, le=1)
     max_boxes: int = Field(default=50, ge=1, le=1000)
     mask_weights: dict[str, float] = Field(default_factory=dict)
     image_weights: dict[str, float] = Field(default_factory=dict)

@@ -199,7 +199,12 @@ def _manifest(
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide: dict[str, Any] = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST}
+    wide: dict[str, Any] = {
+        "nms_iou": 1.0,
+        "vote_iou": None,
+        "nested_weight": 1.0,
+        "max_boxes": MOST,
+    }
     wide |= {"component_weights": {}, "score_floor": floor}
     return decoding.model_copy(update=wide)
 

@@ -79,7 +79,8 @@ def settle(
 
 
 def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
-    """Candidate decodings: whether boxes are voted on; with a positive class its weight in a box's
+    """Candidate decodings: whether boxes are voted on, and what one inside a stronger one keeps of
+    its score; with a positive class its weight in a box's
     score; with a mask of a box label's name that of its components fused with the boxes; with one
     of these the overlap, too. Without boxes the recipe's own."""
     own = manifest.decoding
@@ -95,12 +96,14 @@ def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
                 "image_weights": {positive: image} if positive and image else {},
                 "nms_iou": iou,
                 "vote_iou": vote,
+                "nested_weight": inside,
             }
         )
         for component in ((0.0, 0.5, 1.0) if both else (0.0,))
         for image in ((0.0, 0.25, 0.5) if positive else (0.0,))
         for iou in (overlaps if nms_iou is None else (nms_iou,))
         for vote in (None, 0.6)
+        for inside in (1.0, 0.5, 0.3)
     ]
 
 
