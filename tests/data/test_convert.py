@@ -223,7 +223,7 @@ def test_a_damaged_segmentation_makes_its_mask_unknown(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
     catalog = load("coco", tmp_path)
     assert catalog.table["mask_opacity"].tolist() == ["rle:3x4:0 3", None, ""]
-    assert any("1 masks have a missing or damaged" in note for note in catalog.notes)
+    assert any("1 masks have a missing, damaged" in note for note in catalog.notes)
     assert any("1 boxes with NaN" in note for note in catalog.notes)
 
 

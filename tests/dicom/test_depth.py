@@ -219,7 +219,44 @@ def test_a_dim_picture_in_the_high_bits_is_still_read_there() -> None:
     pixels = ramp(12) // 20
     got = read(image(pixels << 4, 12, HighBit=15))
     np.testing.assert_array_equal(got.pixels, read(image(pixels, 12)).pixels)
-    assert got.decoding.warnings == ()
+    assert got.decoding.warnings == ("its 12 bits hold values of 8 bits: read as so many",)
+
+
+@pytest.mark.parametrize(("stored", "signed"), [(16, False), (16, True), (14, False)])
+def test_values_that_leave_most_of_the_range_empty_are_as_deep_as_they_are(
+    stored: int, signed: bool
+) -> None:
+    """As of a PNG; with a window nothing is to be guessed, and padding does not count."""
+    pixels, kw = ramp(10, signed), {"PixelRepresentation": int(signed)}
+    got = read(image(pixels, stored, **kw))
+    np.testing.assert_array_equal(got.pixels, read(image(pixels, 10, **kw)).pixels)
+    assert f"its {stored} bits hold values of 10 bits" in str(got.decoding.warnings)
+    assert got.decoding.bits_stored == 10
+    windowed = read(image(pixels, stored, WindowCenter=512, WindowWidth=1024, **kw)).decoding
+    assert "bits hold" not in str(windowed.warnings)
+    framed = pixels.copy()
+    framed[:, :9] = -5000 if signed else 2**stored - 1
+    padded = read(image(framed, stored, PixelPaddingValue=int(framed[0, 0]), **kw))
+    np.testing.assert_array_equal(padded.pixels[:, 9:], got.pixels[:, 9:])
+
+
+def test_pixels_that_carry_a_sign_are_signed_whatever_the_header_says() -> None:
+    y, x = np.mgrid[:200, :200]
+    smooth = (900 * np.sin(x / 9) * np.sin(y / 7)).astype(np.int16)  # as if of ribs
+    right = read(image(smooth, 12, PixelRepresentation=1))
+    wrong = read(image(smooth.view(np.uint16), 12, PixelRepresentation=0))
+    np.testing.assert_array_equal(wrong.pixels, right.pixels)
+    assert "carry a sign" in str(wrong.decoding.warnings)
+    cut = smooth.view(np.uint16) & 4095  # nothing above HighBit says so
+    assert "signed would not" in str(read(image(cut, 12)).decoding.warnings)
+
+
+def test_without_bits_stored_the_high_bit_says_how_deep_the_pixels_are() -> None:
+    file = dataset(ramp(12), 12)
+    del file.BitsStored
+    np.testing.assert_array_equal(
+        read(to_bytes(file, ramp(12))).pixels, read(image(ramp(12), 12)).pixels
+    )
 
 
 @pytest.mark.parametrize("high_bit", [7, 10, 16])

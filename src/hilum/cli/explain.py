@@ -87,11 +87,11 @@ def explain(
         raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
     beside = pipeline or bundle or change or run is None
     described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
-    asked = explainer(described, run, score, how)
-    found = annotated(paths)
-    images = list(islice((one for one in found if one.boxed), sample) if game else found)
+    by = explainer(described, run, score, how)
+    every = annotated(paths)
+    images = list(islice((one for one in every if one.boxed), sample) if game else every)
     with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(images)):
-        content = _game(images, asked, out, how) if game else _pictures(images, asked, out, sanity)
+        content = _game(images, by, out, how) if game else _pictures(images, by, out, sanity)
         write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
@@ -106,19 +106,19 @@ def _refused(content: dict[str, Any]) -> bool:
     return bool(content.get("left_out")) or any("refused" in e for e in content.get("images", ()))
 
 
-def _answer(image: Annotated, asked: Explainer) -> Answer:
+def _answer(image: Annotated, by: Explainer) -> Answer:
     """
     Raises:
         InputRefused: it cannot be read, or a gate refuses it.
     """
     stored = image.item.open()
-    radiograph, findings = asked.find(stored)
+    radiograph, findings = by.find(stored)
     readers, note = _readers(image, radiograph)
     return Answer(
         stored=stored,
         radiograph=radiograph,
         findings=findings,
-        heat=asked.heat(stored),
+        heat=by.heat(stored),
         readers=readers,
         note=note,
     )
@@ -136,7 +136,7 @@ def _readers(image: Annotated, radiograph: Radiograph) -> tuple[Annotations | No
         return None, str(error)
 
 
-def _draw(one: Answer, asked: Explainer, file: Path) -> None:
+def _draw(one: Answer, by: Explainer, file: Path) -> None:
     from hilum.core.files import write_bytes
     from hilum.explain.picture import picture
 
@@ -144,15 +144,15 @@ def _draw(one: Answer, asked: Explainer, file: Path) -> None:
         one.heat,
         one.radiograph,
         one.findings,
-        of=asked.of,
-        found_by=asked.found_by,
+        of=by.of,
+        found_by=by.found_by,
         readers=one.readers,
     )
     write_bytes(file, drawn)
 
 
 def _pictures(
-    images: Sequence[Annotated], asked: Explainer, out: Path, sanity: bool
+    images: Sequence[Annotated], by: Explainer, out: Path, sanity: bool
 ) -> dict[str, Any]:
     from hilum.core.errors import InputRefused
     from hilum.core.progress import counted
@@ -162,24 +162,24 @@ def _pictures(
         entry: dict[str, Any] = {"image": image.item.name}
         entries.append(entry)
         try:
-            one = _answer(image, asked)
+            one = _answer(image, by)
         except InputRefused as error:
             entry["refused"] = str(error)
             continue
         file = f"{number:04d}-{Path(image.item.name).stem[:60]}.png"
-        _draw(one, asked, out / file)
+        _draw(one, by, out / file)
         heat = one.heat
         entry |= {"picture": file, "score": heat.score_name, "value": round(heat.score, 4)}
         entry |= {"flat": heat.flat, "hottest_px": [round(v, 1) for v in heat.hottest()]}
-        entry |= {"found_by": asked.found_by, "found": list(one.findings.marked)}
+        entry |= {"found_by": by.found_by, "found": list(one.findings.marked)}
         if one.note:
             entry["annotations_not_drawn"] = one.note
-        if sanity and asked.spread is not None:
-            entry["rank_correlation"] = asked.spread(one.stored)
+        if sanity and by.spread is not None:
+            entry["rank_correlation"] = by.spread(one.stored)
     return {"images": entries}
 
 
-def _game(images: Sequence[Annotated], asked: Explainer, out: Path, how: str) -> dict[str, Any]:
+def _game(images: Sequence[Annotated], by: Explainer, out: Path, how: str) -> dict[str, Any]:
     """The pointing game; the first pictures are drawn, too."""
     from hilum.core.errors import DataError, InputRefused
     from hilum.core.extras import require
@@ -195,7 +195,7 @@ def _game(images: Sequence[Annotated], asked: Explainer, out: Path, how: str) ->
     for image in counted(images, "explaining", len(images)):
         name = image.item.name
         try:
-            one = _answer(image, asked)
+            one = _answer(image, by)
         except InputRefused as error:
             left_out[name] = str(error)
             continue
@@ -206,7 +206,7 @@ def _game(images: Sequence[Annotated], asked: Explainer, out: Path, how: str) ->
         points.append(pointed(one.heat.hottest(), one.readers.boxes_px, *size))
         patients.append(image.patient)
         if len(points) <= DRAWN:
-            _draw(one, asked, out / f"{len(points):04d}-{Path(name).stem[:60]}.png")
+            _draw(one, by, out / f"{len(points):04d}-{Path(name).stem[:60]}.png")
     if not points:
         why = f": {next(iter(left_out.values()))}" if left_out else "; they have no true box"
         raise DataError(f"no image of these inputs can be pointed at{why}")

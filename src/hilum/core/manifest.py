@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.anchors import AnchorGrid
 from hilum.core.calibration import ScoreMap, Shift, Slope
-from hilum.core.labels import VOCABULARY
+from hilum.core.labels import is_name
 from hilum.core.options import Options
 from hilum.core.prepare import Preprocessing
 
@@ -241,7 +241,7 @@ class Manifest(Options):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")
     task: Literal["detection", "classification", "segmentation"] = "detection"
-    labels: tuple[str, ...] = ()  # (K,) of core.labels.VOCABULARY; of boxes
+    labels: tuple[str, ...] = ()  # (K,) of boxes, `core.labels` knows what they mean
     preprocessing: PreprocessingSpec
     outputs: Outputs = Outputs()
     anchors: AnchorSpec | None = None  # None: no boxes, or on proposals
@@ -297,7 +297,9 @@ class Manifest(Options):
         sources = self.image_scores.values()
         summed = {name for of in sources for name in ((of,) if isinstance(of, str) else of)}
         wrong: dict[str, set[str]] = {
-            "labels not in the vocabulary": (set(self.labels) | set(self.masks)) - set(VOCABULARY),
+            "labels that no finding or mask can have": {
+                repr(name) for name in (*self.labels, *self.masks) if not is_name(name)
+            },
             "class logits without box deltas or labels, or these without the first": {
                 *(() if heads else ("outputs",))
             },

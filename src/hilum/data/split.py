@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -314,7 +315,8 @@ def person(patient: str) -> str:
     """
     if patient.startswith(STAND_INS):
         return patient
-    parts = re.findall(r"\d+|[^\W\d_]+", patient.casefold())
+    same = unicodedata.normalize("NFKC", patient).casefold()
+    parts = re.findall(r"\d+|[^\W\d_]+", same)
     return "-".join(part.lstrip("0") or "0" for part in parts) or patient
 
 

@@ -67,7 +67,7 @@ def layout(header: Header, limits: Limits) -> Layout:
         raise UnsupportedRefused("", f"it has {frames} frames.", "Send single images.")
     samples = header.integer("SamplesPerPixel", 1)
     allocated = header.integer("BitsAllocated")
-    stored = header.integer("BitsStored", allocated)
+    stored = header.integer("BitsStored", header.integer("HighBit", allocated - 1) + 1)
     high = header.integer("HighBit", stored - 1)
     if allocated not in (8, 16):
         raise UnsupportedRefused(

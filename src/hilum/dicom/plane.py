@@ -111,10 +111,22 @@ def spacing(header: Header) -> Spacing:
             warnings += (f"{keyword} is no two distances: not used",)
             continue
         if POSSIBLE_MM[0] <= min(numbers) and max(numbers) <= POSSIBLE_MM[1]:
-            return Spacing((numbers[0], numbers[1]), keyword, warnings)
+            own = (numbers[0], numbers[1])
+            return Spacing(own, keyword, warnings + _beyond_detector(header, keyword, own))
         shown = " x ".join(f"{number:g}" for number in numbers)
         warnings += (f"{keyword} is {shown} mm, which no radiograph has: not used",)
     return Spacing(None, None, warnings)
+
+
+def _beyond_detector(header: Header, keyword: str, mm: tuple[float, float]) -> tuple[str, ...]:
+    """A patient is nearer to the tube than the detector: what is seen is smaller, not larger."""
+    there = header.numbers("ImagerPixelSpacing") or ()
+    if keyword != "PixelSpacing" or len(there) != 2 or min(there) <= 0:
+        return ()
+    if all(own <= SQUARE * other for own, other in zip(mm, there, strict=True)):
+        return ()
+    text = f"PixelSpacing ({mm[0]:g} mm) is larger than ImagerPixelSpacing ({there[0]:g} mm)"
+    return (f"{text}: sizes in mm may be wrong",)
 
 
 def field_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -245,8 +245,24 @@ def decode(
     shape = image.layout(header, stored.limits)
     read = frame(parsed, shape, plugin)
     shape = read.layout
-    shown = pixels.display(header, shape, window=window, voi_index=voi_index, full_range=full_range)
+    show = partial(
+        pixels.display,
+        *(header, shape),
+        window=window,
+        voi_index=voi_index,
+        full_range=full_range,
+    )
+    shown, odd, bits = show(), tuple[str, ...](), shape.bits_stored
     grey, unpadded = pixels.to_grey(read.containers, shape, shown)
+    if pixels.is_amid(read.containers, unpadded):
+        shown = replace(shown, padded=None)
+        odd = ("its padding values lie amid the picture: not used",)
+        grey, unpadded = pixels.to_grey(read.containers, shape, shown)
+    if shown.is_full_range and (used := pixels.used_codes(read.containers, shape, shown)):
+        codes, bits = used
+        odd += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
+        shown = replace(show(used=codes), padded=shown.padded)
+        grey, unpadded = pixels.to_grey(read.containers, shape, shown)
     edge = masks.border_mask(grey)
     shutter, unusable = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
@@ -254,9 +270,11 @@ def decode(
     shown_part = masks.combine(unpadded, shutter)
     spacing = plane.spacing(header)
     odd = (
+        *odd,
         *unusable,
         *spacing.warnings,
-        *_hidden(unpadded),
+        *_hidden(shown_part),
+        *pixels.intent_warnings(header, shape),
         *plane.shape_warnings(header, spacing.mm),
         *plane.field_warnings(header, spacing.mm),
         *plane.orientation_warnings(stored.patient_orientation),
@@ -267,7 +285,10 @@ def decode(
         pixels=grey,
         source=stored.source,
         ids=stored.ids,
-        decoding=_decoding(parsed, read, shown, grey=grey, shown_part=shown_part, odd=odd),
+        decoding=replace(
+            _decoding(parsed, read, shown, grey=grey, shown_part=shown_part, odd=odd),
+            bits_stored=bits,
+        ),
         spacing_mm=spacing.mm,
         spacing_source=spacing.keyword,
         view=stored.view,
@@ -284,10 +305,11 @@ def decode(
     )
 
 
-def _hidden(unpadded: pixels.Bool | None) -> tuple[str, ...]:
-    """Padding lies around an image, and is less than half of it."""
-    share = 0.0 if unpadded is None else 1 - float(unpadded.mean())
-    return (f"its padding values are {share:.0%} of the image: left out",) if share > 0.5 else ()
+def _hidden(shown_part: pixels.Bool | None) -> tuple[str, ...]:
+    """Padding and shutters lie around an image, and are less than half of it."""
+    share = 0.0 if shown_part is None else 1 - float(shown_part.mean())
+    text = f"its padding and shutters are {share:.0%} of the image: left out"
+    return (text,) if share > 0.5 else ()
 
 
 def _decoding(

@@ -15,7 +15,7 @@ from hilum.data.adapters import headers, sidecar, user_table
 from hilum.data.adapters.boxes import CORNERS, group_boxes, labels_of_boxes
 from hilum.data.adapters.match import before_upload, file_ids, need_one, stem
 from hilum.data.adapters.source import DICOM, IMAGES, Source
-from hilum.data.adapters.values import patients, split_of_path
+from hilum.data.adapters.values import number_of, patients, split_of_path, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
 from hilum.data.formats.polygons import mask_of_polygons
@@ -31,6 +31,7 @@ def load(
     table: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     unknown: str = "",
+    merged: str = "",
 ) -> Catalog:
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
@@ -41,8 +42,8 @@ def load(
     Polygons become boxes and masks.
 
     Args:
-        table, columns, unknown: a table of patients, sex, labels and the like beside it, as of the
-            reader of folders; of boxes and masks it says nothing.
+        table, columns, unknown, merged: a table of patients, sex, labels and the like beside it, as
+            of the reader of folders; of boxes and masks it says nothing.
 
     Raises:
         DataError: no class names, no labels folder, a damaged line, two images of one label
@@ -72,7 +73,7 @@ def load(
     labels = labels_of_boxes(boxes, images["image_id"], names.values(), annotated)
     images = pd.concat([images, drawn, labels, _masks(boxes, images, annotated)], axis=1)
     images = sidecar.fill(images, calls, source)
-    images = user_table.beside(images, table, columns, unknown=unknown, source=source)
+    images = user_table.beside(images, table, columns, source, unknown=unknown, merged=merged)
     images["patient"] = patients(images, source)
     return source.catalog(images)
 
@@ -164,13 +165,13 @@ def _masks(
 
 def _names(file: Path) -> dict[int, str]:
     if file.suffix in (".txt", ".names"):
-        lines = map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())
-        return dict(enumerate(filter(None, lines)))
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return {number: name for number, line in enumerate(lines) if (name := text_of(line))}
     content = read_document(file, parse_yaml, DataError)
     try:
         names = content["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(k): str(v) for k, v in pairs}
+        return {int(k): name for k, v in pairs if (name := text_of(v))}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"set 'yolo': {file} has no list of class names: {error!r}") from error
 
@@ -210,9 +211,10 @@ def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tu
         if len(cells) != 4 and (len(cells) < 6 or len(cells) % 2):
             raise DataError(
                 f"set 'yolo': {file}, line {number} has {len(cells)} numbers after the class; "
-                "needed: 4 (box) or an even number from 6 (polygon)"
+                "needed: 4 (box) or an even number from 6 (polygon), without scores of a model "
+                "or keypoints"
             )
-        values = np.array([_number(cell) for cell in cells])
+        values = np.array([number_of(cell) for cell in cells])
         largest = float(values.max())
         if len(cells) == 4:
             xc, yc, bw, bh = values.tolist()
@@ -228,12 +230,5 @@ def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tu
 
 
 def _class(text: str, names: dict[int, str]) -> str | None:
-    number = _number(text)
+    number = number_of(text)
     return names.get(int(number)) if number == number and number.is_integer() else None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return NAN

@@ -7,7 +7,6 @@ image.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.data.adapters.values import NOTHING, plain
 from hilum.data.catalog import Catalog
 from hilum.data.check.boxes import Problem, box_problems
 from hilum.data.check.files import FACTS
@@ -69,7 +69,6 @@ REMEDIES = {
     "photometric-mix": "kept: reading handles both",
 }
 LEFT_OUT = ("unreadable", "no-file", "not-chest", "wrong-shape", "duplicate")
-NOTHING = ("no-finding", "no-findings", "nofinding", "normal")
 DEVICES = ("support-devices",)  # CheXpert's "No Finding" may have them
 MANY_IMAGES = 12  # of one patient, and more than half of the set
 
@@ -222,8 +221,8 @@ def _box_labels(catalog: Catalog) -> Iterator[Problem]:
 def _nothing_and_something(table: pd.DataFrame) -> Iterator[Problem]:
     """Images that are normal, or without a finding, and yet have one."""
     labels = [c for c in map(str, table) if c.startswith("label_")]
-    nothing = [c for c in labels if _plain(c.removeprefix("label_")) in NOTHING]
-    others = [c for c in labels if _plain(c.removeprefix("label_")) not in (*NOTHING, *DEVICES)]
+    nothing = [c for c in labels if plain(c.removeprefix("label_")) in NOTHING]
+    others = [c for c in labels if plain(c.removeprefix("label_")) not in (*NOTHING, *DEVICES)]
     present = table[others] == 1
     boxed = table["box_labels"].map(lambda v: v is not None and bool(len(v))).to_numpy(bool)
     something = present.any(axis=1).to_numpy(bool) | boxed
@@ -243,14 +242,10 @@ def _spellings(catalog: Catalog) -> Iterator[Problem]:
         drawn = table["box_labels"].map(lambda v, n=name: v is not None and n in v).to_numpy(bool)
         label = f"label_{name}"
         uses[name] = drawn | (table[label] == 1).to_numpy(bool) if label in table else drawn
-    for _, same in pd.Series(names).groupby([_plain(name) for name in names]):
+    for _, same in pd.Series(names).groupby([plain(name) for name in names]):
         often, *rare = sorted(same, key=lambda n: -int(uses[n].sum()))
         for name in rare:
             yield from _say(table, uses[name], "label-spelling", f"{name!r}, elsewhere {often!r}")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "-", name.strip().casefold())
 
 
 def _mask_labels(table: pd.DataFrame) -> Iterator[Problem]:

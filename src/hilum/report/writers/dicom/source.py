@@ -74,7 +74,7 @@ def source_of(stored: StoredImage | None, radiograph: Radiograph) -> Source:
         left_out = _copy(patient, stored.header, (*REQUIRED, *OPTIONAL))
         left_out += _copy(image, stored.header, IMAGE)
         _picture(image, stored.header, radiograph)
-        add_display(image, stored.header)
+        add_display(image, stored.header, radiograph.decoding.bits_stored)
     for keyword in REQUIRED:
         setattr(image, keyword, "")
         if keyword not in patient:
