@@ -86,8 +86,7 @@ def nested(
     *,
     part: float = NESTED,
 ) -> Bool:
-    """Which boxes lie, with at least `part` of their area, in a stronger box of their label that is
-    not nested itself.
+    """Which boxes lie, with at least `part` of their area, in a stronger box of their label.
 
     A lobe inside a boxed lung overlaps it too little for suppression, and marks the same opacity
     twice.
@@ -100,14 +99,10 @@ def nested(
         GeometryError: as `keep_best`.
     """
     b, s, codes = _checked(boxes, scores, labels)
-    out = np.zeros(len(b), np.bool_)
-    if len(b) < 2:
-        return out
-    inside = (inside_matrix(b, b) >= part) & (codes[:, None] == codes)
-    order = np.argsort(-s, kind="stable")
-    for place, row in enumerate(order):
-        stronger = order[:place]
-        out[row] = bool((inside[row, stronger] & ~out[stronger]).any())
+    rank = np.empty(len(s), np.int64)
+    rank[np.argsort(-s, kind="stable")] = np.arange(len(s))
+    stronger = (rank[:, None] > rank) & (codes[:, None] == codes)
+    out: Bool = (stronger & (inside_matrix(b, b) >= part)).any(axis=1)
     return out
 
 
