@@ -19,6 +19,7 @@ from helpers.toy import (
     write_toy,
     write_toy_pipeline,
 )
+from hilum.cli.inputs import annotated
 from hilum.cli.main import app
 from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings
@@ -117,3 +118,21 @@ def test_a_score_is_of_the_model_that_gives_it(
             asked(loaded, asked_for)
     else:
         assert asked(loaded, asked_for) == Asked(*wanted)
+
+
+def test_what_readers_drew_comes_first_and_an_empty_mask_is_no_drawing(tmp_path: Path) -> None:
+    for name in "abcd":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((32, 32), 99, np.uint8))
+    drawn = np.zeros((32, 32), np.uint8)
+    drawn[4:20, 8:12] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), drawn)
+    ids = pd.Series(list("abcd"))
+    rows = {"image_id": ids, "patient": ids, "path": ids + ".png", "width": 32, "height": 32}
+    rows |= {"mask_pneumothorax": [None, "", "mask.png", None], "mask_lungs": "mask.png"}
+    build("toy", pd.DataFrame(rows), tmp_path).save(tmp_path / "c.parquet")
+    images = list(annotated([tmp_path / "c.parquet"]))
+    assert [one.marked for one in images] == [False, False, True, False]
+    assert images[2].readers is not None
+    masks = images[2].readers(32, 32).masks
+    assert [*masks] == ["pneumothorax"]  # anatomy is no finding
+    np.testing.assert_array_equal(masks["pneumothorax"], drawn > 0)

@@ -252,12 +252,14 @@ def test_what_cannot_be_converted_says_why(catalog: Catalog, tmp_path: Path) -> 
 def test_command(catalog: Catalog, tmp_path: Path) -> None:
     from hilum.cli.main import app
 
-    catalog.save(tmp_path / "c.parquet")
+    gone = catalog.table.iloc[[0]].assign(image_id="gone", path="")
+    table = pd.concat([catalog.table, gone], ignore_index=True)
+    Catalog("x", table, catalog.root).save(tmp_path / "c.parquet")
     words = ["data", "convert", str(tmp_path / "c.parquet"), "--to", "voc"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "voc")])
     assert result.exit_code == 0, result.output
     assert "3 images" in result.stdout
-    assert "1 without annotation" in result.stdout
+    assert "1 without annotation, 1 without file" in result.stdout
 
 
 def _row(catalog: Catalog, image: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,16 @@ def test_a_sample_keeps_the_balance() -> None:
     assert small.table["label_opacity"].mean() == pytest.approx(
         catalog.table["label_opacity"].mean(), abs=0.03
     )
+
+
+def test_a_sample_is_drawn_from_what_has_a_file() -> None:
+    """A part of a set was downloaded; its tables name all of it."""
+    catalog = made_up(2000, 700)
+    there = np.arange(len(catalog)) % 10 == 0
+    files = np.where(there, catalog.table["image_id"] + ".png", "")
+    part = replace(catalog, table=catalog.table.assign(path=files))
+    assert (sample(part, 100).table["path"] != "").all()
+    assert len(sample(part, 100)) == pytest.approx(100, abs=12)
 
 
 def test_impossible_splits_are_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hilum.report.explanation import Annotations
 
 WRITTEN = ("explain.json", "[0-9][0-9][0-9][0-9]-*.png")
-DRAWN = 12  # pictures of the pointing game
+GAME, DRAWN = 100, 12  # images of the pointing game, and pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,12 @@ def explain(
         None, help="An image score, or box; MODEL or MODEL.SCORE; else the positive one."
     ),
     game: bool = typer.Option(False, help="Pointing game on a catalog's boxes, beside chance."),
-    sample: int = typer.Option(100, min=1, help="Images of the game, the first with boxes."),
+    sample: int = typer.Option(
+        0,
+        min=0,
+        help="At most so many images, first those on which readers drew something; 0: all, of the "
+        "game 100.",
+    ),
     sanity: bool = typer.Option(
         False, help="Also randomise the run's weights: the map must change (gradient methods)."
     ),
@@ -88,8 +93,7 @@ def explain(
     beside = pipeline or bundle or change or run is None
     described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
     by = explainer(described, run, score, how)
-    every = annotated(paths)
-    images = list(islice((one for one in every if one.boxed), sample) if game else every)
+    images = _chosen(annotated(paths), sample, game=game)
     with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(images)):
         content = _game(images, by, out, how) if game else _pictures(images, by, out, sanity)
         write_text(out / "explain.json", json.dumps(content, indent=1))
@@ -99,6 +103,14 @@ def explain(
         for line in _lines(content):
             typer.echo(line)
     raise typer.Exit(common.SOME_REFUSED if _refused(content) else common.DONE)
+
+
+def _chosen(found: Iterable[Annotated], sample: int, *, game: bool) -> list[Annotated]:
+    """The first images, annotated ones before others; of the game those with boxes."""
+    if game:
+        return list(islice((one for one in found if one.boxed), sample or GAME))
+    images = list(found)
+    return sorted(images, key=lambda one: not one.marked)[:sample] if sample else images
 
 
 def _refused(content: dict[str, Any]) -> bool:

@@ -64,6 +64,7 @@ class Annotated:
     patient: str = ""
     readers: Drawn | None = None
     boxed: bool = False  # whether readers drew a box
+    marked: bool = False  # a box or a mask
 
 
 def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
@@ -87,23 +88,36 @@ def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
         for row, truth in enumerate(truths_of(catalog)):
             item = items.get(str(catalog.root / str(catalog.table["path"].iat[row])))
             if item is not None:
-                boxes = truth.boxes_px
+                boxed = truth.boxes_px is not None and len(truth.boxes_px) > 0
                 yield Annotated(
                     item,
                     patient=truth.patient,
                     readers=partial(_drawn, catalog, row, truth),
-                    boxed=boxes is not None and len(boxes) > 0,
+                    boxed=boxed,
+                    marked=boxed or _masked(catalog, row),
                 )
+
+
+def _findings(names: Iterable[str]) -> list[str]:
+    """Those that are findings and no anatomy."""
+    from hilum.core.labels import ANATOMY, VOCABULARY
+
+    return [name for name in names if name in VOCABULARY and name not in ANATOMY]
+
+
+def _masked(catalog: Catalog, row: int) -> bool:
+    """Whether a mask of a finding is there, and is not said to be empty."""
+    known = [c.removeprefix("mask_") for c in catalog.table if c.startswith("mask_")]
+    references = [catalog.table[f"mask_{name}"].iat[row] for name in _findings(known)]
+    return any(isinstance(one, str) and one != "" for one in references)
 
 
 def _drawn(catalog: Catalog, row: int, truth: ImageTruth, width: int, height: int) -> Annotations:
     """In pixels of the file, whatever frame the catalog has; anatomy is left out."""
-    from hilum.core.labels import ANATOMY, VOCABULARY
     from hilum.report.explanation import Annotations
 
     known = catalog.boxes_in(row, width, height)
-    findings = VOCABULARY.keys() - ANATOMY
-    masks = {name: of(height, width) for name, of in truth.masks.items() if name in findings}
+    masks = {name: truth.masks[name](height, width) for name in _findings(truth.masks)}
     return (
         Annotations(masks=masks) if known is None else Annotations(boxes_px=known[0], masks=masks)
     )

@@ -141,6 +141,11 @@ class Catalog:
         notes = (*self.notes, f"{count} {text}")
         return replace(self, table=self.table[~np.asarray(skip)], notes=notes, skips=skips)
 
+    def with_files(self) -> Catalog:
+        """The rows that have a file; all of a set's tables alone, where none has one."""
+        kept = (self.table["path"] != "").to_numpy(bool)
+        return self.where(kept) if kept.any() else self
+
     def need_files(self) -> None:
         """Raises DataError where the catalog names files but its folder is not there."""
         if (self.table["path"] != "").any() and not self.root.is_dir():

@@ -288,8 +288,9 @@ def folds(
 
 
 def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
-    """About `images` rows (whole patients) with the classes in the catalog's proportions."""
-    catalog = known(catalog)
+    """About `images` rows (whole patients) with the classes in the catalog's proportions, of those
+    that have a file where any has one."""
+    catalog = known(catalog).with_files()
     if images >= len(catalog):
         return catalog
     if images < 1:

@@ -153,6 +153,7 @@ def sweep_page(
     watched: str,
     part: str,
     same_parts: bool,
+    search: bool = False,
 ) -> str:
     """A sweep on one page: the table of its variants, and figures.
 
@@ -160,6 +161,7 @@ def sweep_page(
         table: a row a variant: variant, runs, value, low, high; but for the first difference,
             difference_low, difference_high, verdict.
         same_parts: all runs have one split.
+        search: variants are trials, the best one first.
     """
     return render(
         "sweep.html",
@@ -169,6 +171,8 @@ def sweep_page(
         rows=table.to_dict("records"),
         figures=figures,
         seeds=SAME_PARTS if same_parts else OWN_PARTS,
+        first="the best trial" if search else "the first variant",
+        search=search,
     )
 
 

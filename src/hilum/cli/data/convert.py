@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -114,8 +115,9 @@ def _annotations(
         written = write(catalog, form, out, mask, from_boxes=from_boxes)
     return _Written(
         catalog=catalog,
-        counts={"images": written.images, "left_out": written.left_out},
-        text=f"{written.left_out} without annotation left out",
+        counts=asdict(written),
+        text=f"left out: {written.left_out} without annotation, "
+        f"{written.without_file} without file",
         refused=0,
     )
 

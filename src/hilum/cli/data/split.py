@@ -42,7 +42,9 @@ def split(
 
     splitting.need_new(out)  # before minutes of reading
     catalog = splitting.known(open_source(source, kind, option))
+    without = 0
     if sample:
+        without = len(catalog) - len(catalog.with_files())
         catalog = splitting.sample(catalog, sample, seed)
     memory = out.with_name(f".{out.stem}.contents.jsonl")  # of a run that is broken off
     shares, strata = common.numbers(fractions, "--fractions"), common.words(stratify)
@@ -59,10 +61,12 @@ def split(
     memory.unlink(missing_ok=True)
     proof = parts.proof(catalog)
     if as_json:
-        common.print_json(proof | {"left_out": left} | ledger(catalog))
+        common.print_json(proof | {"left_out": left, "without_file": without} | ledger(catalog))
         return
     for path in left:
         typer.echo(f"cannot be read, in no part: {path}")
+    if without:
+        typer.echo(f"{without} images without a file are not drawn from.")
     withheld = catalog.skips.get("withheld", 0)
     if withheld:
         typer.echo(f"{withheld} test images without truth are in no part.")
