@@ -120,7 +120,7 @@ def test_a_split_is_written_once_and_checked_when_read(tmp_path: Path) -> None:
         result.apply(made_up(images=20))
 
 
-def test_a_picture_in_two_parts_is_found_when_a_split_is_read(tmp_path: Path) -> None:
+def test_a_content_in_two_parts_is_told_when_a_split_is_read(tmp_path: Path) -> None:
     catalog = made_up()
     keys = pd.Series([f"k{i}" for i in range(len(catalog))], dtype=object)
     folds(catalog, 4, contents=keys).save(tmp_path / "split.json")
@@ -128,7 +128,7 @@ def test_a_picture_in_two_parts_is_found_when_a_split_is_read(tmp_path: Path) ->
     content = json.loads((tmp_path / "split.json").read_text())
     content["parts"]["fold-1"][0][2] = content["parts"]["fold-0"][0][2]
     (tmp_path / "split.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"picture .* more than one part"):
+    with pytest.raises(DataError, match=r"content .* more than one part"):
         open_split(tmp_path / "split.json")
 
 

@@ -14,7 +14,8 @@ import typer
 from typer.main import get_command
 
 from hilum.cli.main import app
-from hilum.report.writers import WRITERS
+from hilum.core.errors import ConfigError
+from hilum.report.writers import WRITERS, parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,9 +73,12 @@ def test_an_option_means_the_same_in_every_command() -> None:
     assert {flag: texts for flag, texts in said.items() if len(texts) > 1} == {}
 
 
-def test_predict_names_every_writer() -> None:
-    (write,) = (one for one in verbs()["predict"].params if "--write" in one.opts)
-    assert not [name for name in WRITERS if not re.search(rf"\b{name}\b", write.help)]
+def test_every_writer_is_documented_and_told_where_one_is_unknown() -> None:
+    page = (ROOT / "docs" / "findings-json.md").read_text()
+    assert not [name for name in WRITERS if not re.search(rf"^\|[^|]*`{name}`", page, re.MULTILINE)]
+    with pytest.raises(ConfigError) as told:
+        parse("nothing")
+    assert not [name for name in WRITERS if name not in str(told.value)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

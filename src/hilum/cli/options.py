@@ -49,8 +49,8 @@ UNTRUSTED = typer.Option(
     False, "--untrusted", help="Open files in a child process with limits of time and memory."
 )
 WRITE_HELP = (
-    "Files of each image, after each its options: picture, mask, overlay, explain, sr, seg, gsps, "
-    "sc. Such as picture:side=1536,mask,overlay; an empty text for findings only."
+    "Files of each image, after each its options: picture:side=1536,mask,overlay,sr. An unknown "
+    "name lists them all (docs/findings-json.md); an empty text for findings only."
 )
 
 # A data set, whether a directory of its own kind or a catalog.
