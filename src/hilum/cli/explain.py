@@ -105,11 +105,11 @@ def explain(
     raise typer.Exit(common.SOME_REFUSED if _refused(content) else common.DONE)
 
 
-def _chosen(found: Iterable[Annotated], sample: int, *, game: bool) -> list[Annotated]:
+def _chosen(every: Iterable[Annotated], sample: int, *, game: bool) -> list[Annotated]:
     """The first images, annotated ones before others; of the game those with boxes."""
     if game:
-        return list(islice((one for one in found if one.boxed), sample or GAME))
-    images = list(found)
+        return list(islice((one for one in every if one.boxed), sample or GAME))
+    images = list(every)
     return sorted(images, key=lambda one: not one.marked)[:sample] if sample else images
 
 
