@@ -1,4 +1,4 @@
-"""Copies of a picture are found whatever was done to them; different radiographs are none."""
+"""Copies of an image are found whatever was done to them; different radiographs are none."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_boxes_return(catalog: Catalog, tmp_path: Path, form: str, grown: float)
     out = tmp_path / form
     done = convert(catalog, form, out)
     assert (done.images, done.left_out) == (3, 1)
-    (out / "images").symlink_to(catalog.root / "images")  # YOLO's sizes come from the pictures
+    (out / "images").symlink_to(catalog.root / "images")  # YOLO's sizes come from the images
     again = load(form, out)
     for i in range(3):
         want, got = catalog.boxes(i), again.boxes(_row(again, f"i{i}"))
@@ -74,7 +74,7 @@ def test_coco_ids_start_at_1(catalog: Catalog, tmp_path: Path) -> None:
     assert content["categories"][0]["name"] == "nodule"
 
 
-def test_masks_return_through_run_lengths_and_pictures(catalog: Catalog, tmp_path: Path) -> None:
+def test_masks_return_through_run_lengths_and_images(catalog: Catalog, tmp_path: Path) -> None:
     convert(catalog, "masks", tmp_path / "masks", "opacity")
     convert(catalog, "rle", tmp_path / "rle", "opacity")
     rows = pd.read_csv(tmp_path / "rle/train-rle.csv").set_index("ImageId")["EncodedPixels"]
@@ -132,7 +132,7 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
 
 
 def test_masks_of_boxes_return_as_the_boxes(tmp_path: Path) -> None:
-    """Apart, in whole pixels: the pieces of the mask are the boxes, by pictures and run lengths."""
+    """Apart, in whole pixels: the pieces of the mask are the boxes, by images and run lengths."""
     boxes = np.array([[3, 5, 20, 30], [30, 2, 44, 12], [0, 40, 8, 48]], float)
     made = phantom(1, 48, 48)
     for name in "abc":

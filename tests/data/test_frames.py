@@ -26,7 +26,7 @@ from hilum.data.frames import into, same_shape
 from hilum.data.images import ImageFormat, finish, write_images
 from hilum.data.pixels import open_mask, open_radiograph
 
-BOX = [4, 10, 14, 40]  # in the picture as it is shown, 40 wide and 100 high
+BOX = [4, 10, 14, 40]  # in the image as it is shown, 40 wide and 100 high
 
 
 def bright(width: int = 40, height: int = 100) -> Any:
@@ -71,7 +71,7 @@ def test_boxes_and_masks_turn_as_the_reader_turns_pixels(turned: int) -> None:
 
 
 @pytest.mark.parametrize("turned", [3, 5, 6, 8])
-def test_yolo_and_folder_see_the_picture_as_shown(tmp_path: Path, turned: int) -> None:
+def test_yolo_and_folder_see_the_image_as_shown(tmp_path: Path, turned: int) -> None:
     stored(tmp_path / "images/a.jpg", bright(), turned)
     text(tmp_path / "labels/a.txt", "0 .225 .25 .25 .3\n")
     text(tmp_path / "data.yaml", "names: [opacity]\n")
@@ -86,7 +86,7 @@ def test_yolo_and_folder_see_the_picture_as_shown(tmp_path: Path, turned: int) -
 
 
 def drawn(kind: str, root: Path, size: tuple[int, int], box: list[int]) -> Catalog:
-    """One annotated picture in `root`/images, loaded."""
+    """One annotated image in `root`/images, loaded."""
     if kind == "coco":
         x1, y1, x2, y2 = box
         entry = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
@@ -98,12 +98,12 @@ def drawn(kind: str, root: Path, size: tuple[int, int], box: list[int]) -> Catal
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc"])
-def test_annotations_of_turned_pictures(tmp_path: Path, kind: str) -> None:
+def test_annotations_of_turned_images(tmp_path: Path, kind: str) -> None:
     """As shown, as stored where the boxes say so, unknown where nobody can tell."""
     stored(tmp_path / "images/a.jpg", bright(), 6)  # stored 100 wide, 40 high
     as_shown = drawn(kind, tmp_path, (40, 100), BOX)
     assert as_shown.table["boxes"].iat[0] == BOX
-    raw = [60, 4, 90, 14]  # the same in the stored picture
+    raw = [60, 4, 90, 14]  # the same in the stored image
     fits_stored = drawn(kind, tmp_path, (100, 40), raw)
     assert fits_stored.table["boxes"].iat[0] == [26, 60, 36, 90]
     assert fits_stored.table[["width", "height"]].iloc[0].tolist() == [40, 100]

@@ -160,7 +160,7 @@ def test_command_keeps_the_rest_and_says_what_failed(catalog: Catalog, tmp_path:
     assert (answer["images"], answer["left_out"]) == (3, 2)
     assert answer["skips"] == {"left-out": 2}
     assert list(pd.read_csv(out / "left_out.csv")["image_id"]) == ["bad", "lost"]
-    moved = out.rename(tmp_path / "elsewhere")  # pictures and catalog travel together
+    moved = out.rename(tmp_path / "elsewhere")  # images and catalog travel together
     copies = open_catalog(moved / "catalog.parquet")
     assert open_radiograph(copies.root, copies.table["path"][0]).width == 48
 

@@ -110,7 +110,7 @@ def test_rows_that_say_that_nothing_is_there(tmp_path: Path) -> None:
 
 
 def _one_in_parts(root: Path, form: str) -> Catalog:
-    """Three images with a box in pixels, of the first in parts of the picture."""
+    """Three images with a box in pixels, of the first in parts of the image."""
     boxes = [[0.1, 0.1, 0.2, 0.3], [9, 9, 20, 20], [8, 8, 20, 20]]
     if form == "folder":
         rows = "".join(f"{n},{','.join(map(str, b))}\n" for n, b in zip("abc", boxes, strict=True))

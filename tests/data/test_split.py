@@ -179,7 +179,7 @@ def test_images_that_were_cut_out_of_a_split_are_missed(tmp_path: Path) -> None:
         open_split(path)
 
 
-def test_a_picture_that_was_not_compared_is_null(tmp_path: Path) -> None:
+def test_an_image_that_was_not_compared_is_null(tmp_path: Path) -> None:
     catalog, path = made_up(), tmp_path / "s.json"
     keys = pd.Series([f"k{i}" if i % 3 else None for i in range(len(catalog))], dtype=object)
     hold_out(catalog, (0.8, 0.2), contents=keys).save(path)
@@ -257,7 +257,7 @@ def test_command_compares_the_pictures_itself(tmp_path: Path) -> None:
     from hilum.cli.main import app
 
     for i in range(8):
-        image = phantom(i // 2, 40, 40).pixels  # each picture under two patients
+        image = phantom(i // 2, 40, 40).pixels  # each image under two patients
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / f"set/{i}.dcm").write_bytes(dicom_bytes(image, seed=i))
     words = ["data", "split", str(tmp_path / "set"), "--kind", "folder", "--fractions", "0.5,0.5"]

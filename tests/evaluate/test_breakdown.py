@@ -52,7 +52,7 @@ def test_boxes_are_counted_by_size_place_and_number() -> None:
         ("height", "middle third"): (1, 0.0),
         ("height", "lower third"): (2, 0.5),
         ("side", "left in the image"): (1, 1.0),
-        ("side", "right in the picture"): (3, pytest.approx(1 / 3)),
+        ("side", "right in the image"): (3, pytest.approx(1 / 3)),
         ("boxes in the image", "1"): (2, 0.5),
         ("boxes in the image", "2"): (2, 0.5),
     }

@@ -1,4 +1,4 @@
-"""Prepared images on disk are those of memory, and are prepared anew when a picture changes."""
+"""Prepared images on disk are those of memory, and are prepared anew when an image changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_cached_image_is_the_prepared_one_until_its_file_changes(tmp_path: Pat
     again = cached_rows(source, rows, SPEC, store)
     assert {file: file.stat().st_mtime_ns for file in store.iterdir()} == written
     heavier = Source(SourceOptions(set="own", weight=0.5), images, source.targets, {})
-    cached_rows(heavier, rows, SPEC, store)  # a share of the batch is no other picture
+    cached_rows(heavier, rows, SPEC, store)  # a share of the batch is no other image
     assert {file: file.stat().st_mtime_ns for file in store.iterdir()} == written
     assert plain.rows == first.rows == again.rows == [0, 2]
     assert set(plain.unreadable) == set(again.unreadable) == {"own/own-03"}

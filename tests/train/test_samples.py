@@ -29,7 +29,7 @@ def source(
     return Source(chosen, images, targets or Targets(), {})
 
 
-def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
+def test_a_copy_of_a_held_out_image_leaves_training(tmp_path: Path) -> None:
     """Brighter, and squashed to another aspect: as sets do that others were made of."""
     one = source(tmp_path, targets=Targets(masks=()))
     one.catalog.table["boxes"] = None  # boxes and masks of another shape are refused
@@ -137,7 +137,7 @@ def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_:
     assert flags == [(v == 1) for v in images.table[f"label_{class_}"]]
 
 
-def test_boxes_follow_a_picture_that_was_resized_since(tmp_path: Path) -> None:
+def test_boxes_follow_an_image_that_was_resized_since(tmp_path: Path) -> None:
     """Drawn at 96 px; a copy of half the size has the same boxes in the square, one of another
     shape is left out."""
     one = source(tmp_path)

@@ -103,7 +103,7 @@ def test_a_mix_of_a_group_that_is_empty_is_refused() -> None:
     assert alone.draw(5, np.random.default_rng(5)).group == "a"
 
 
-def test_a_copy_is_known_by_its_picture_whatever_its_contrast() -> None:
+def test_a_copy_is_known_by_its_image_whatever_its_contrast() -> None:
     own = [image(i) for i in range(4)]
     darker = image(2)
     darker.image = (darker.image * np.float16(0.5) + np.float16(0.2)).astype(np.float16)

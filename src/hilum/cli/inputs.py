@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hilum.data.catalog import Catalog
     from hilum.dicom.discover import Item
     from hilum.evaluate.truth import ImageTruth
+    from hilum.explain.folder import Case
     from hilum.report.explanation import Annotations
-
-    # What readers drew, of a picture of that width and height.
-    Drawn: TypeAlias = Callable[[int, int], Annotations]
 
 CATALOG = ".parquet"
 
@@ -56,26 +53,17 @@ def _of_catalog(path: Path) -> Iterator[Item]:
             yield from discover(catalog.root / r for a, r in split if not a)
 
 
-@dataclass(frozen=True, slots=True)
-class Annotated:
-    """An image and, where a catalog lists it, whose it is and what readers drew."""
-
-    item: Item
-    patient: str = ""
-    readers: Drawn | None = None
-    boxed: bool = False  # whether readers drew a box
-    marked: bool = False  # a box or a mask
-
-
-def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
+def annotated(paths: Iterable[Path]) -> Iterator[Case]:
     """As `inputs`, with the annotations of catalogs.
 
     Raises:
         DataError: as `inputs`.
     """
+    from hilum.explain.folder import Case
+
     for path in paths:
         if path.suffix.lower() != CATALOG:
-            yield from (Annotated(item) for item in inputs([path]))
+            yield from map(Case, inputs([path]))
             continue
         from hilum.core.extras import require
 
@@ -89,7 +77,7 @@ def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
             item = items.get(str(catalog.root / str(catalog.table["path"].iat[row])))
             if item is not None:
                 boxed = truth.boxes_px is not None and len(truth.boxes_px) > 0
-                yield Annotated(
+                yield Case(
                     item,
                     patient=truth.patient,
                     readers=partial(_drawn, catalog, row, truth),

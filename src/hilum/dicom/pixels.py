@@ -32,7 +32,7 @@ Bool = NDArray[np.bool_]
 _CV2_LUT_16 = int(cv2.__version__.split(".")[0]) >= 5  # 16-bit tables came with OpenCV 5
 LEAST_CONTRAST = 0.125  # of the range, that what is shown should use
 MANY_PADDED = 64  # values, which are rather greys
-MOST_AMID = 0.05  # of the middle of a picture, that may be padding
+MOST_AMID = 0.05  # of the middle of an image, that may be padding
 LOST_SHARE = 0.75  # of the pixels: "nearly everything" is white or black
 _CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
 
@@ -101,10 +101,10 @@ def _falls(values: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
 
 
 def intent_warnings(header: Header, shape: Layout) -> tuple[str, ...]:
-    """What a maker's own program has yet to do to a picture before anybody reads it (C.8.11.1)."""
+    """What a maker's own program has yet to do to an image before anybody reads it (C.8.11.1)."""
     if header.code("PresentationIntentType") != "FOR PROCESSING":
         return ()
-    text = "it is FOR PROCESSING: raw values of the detector, not the picture that a reader sees"
+    text = "it is FOR PROCESSING: raw values of the detector, not the image that a reader sees"
     sign = header.integer("PixelIntensityRelationshipSign", 0)
     if sign == (1 if shape.photometric == "MONOCHROME2" else -1):
         text += "; by its intensity relationship air is bright in it"
@@ -172,7 +172,7 @@ def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Floa
 
 
 def is_amid(containers: Containers, unpadded: Bool | None) -> bool:
-    """Whether padding lies amid a picture, not around it, or is of many values: the picture itself
+    """Whether padding lies amid an image, not around it, or is of many values: the image itself
     is taken for it."""
     if unpadded is None:
         return False

@@ -256,7 +256,7 @@ def decode(
     grey, unpadded = pixels.to_grey(read.containers, shape, shown)
     if pixels.is_amid(read.containers, unpadded):
         shown = replace(shown, padded=None)
-        odd = ("its padding values lie amid the picture: not used",)
+        odd = ("its padding values lie amid the image: not used",)
         grey, unpadded = pixels.to_grey(read.containers, shape, shown)
     if shown.is_full_range and (used := pixels.used_codes(read.containers, shape, shown)):
         codes, bits = used

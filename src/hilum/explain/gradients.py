@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from hilum.core.errors import ConfigError
 from hilum.core.geometry import Letterbox
 from hilum.core.options import unknown
+from hilum.core.prepare import Preprocessing, prepare
+from hilum.dicom.stored import StoredImage
+from hilum.explain.explainer import Explainer, Find
 from hilum.explain.heat import Heat
+from hilum.explain.sanity import cascade
 from hilum.models.model import Model, Targets, evaluating
 
 Float32 = NDArray[np.float32]
@@ -85,6 +89,30 @@ def heat_of(
         grid=grid,
         frame=frame,
     )
+
+
+def by_gradients(
+    net: Model,
+    targets: Targets,
+    spec: Preprocessing,
+    *,
+    of: str,
+    found_by: str,
+    find: Find,
+    score: str | None = None,
+    method: Method = "hirescam",
+) -> Explainer:
+    """A network in PyTorch, and the findings of whoever `find` is."""
+
+    def heat(stored: StoredImage, one: Model = net) -> Heat:
+        image, frame = prepare(stored.radiograph(window=spec.window), spec)
+        return heat_of(one, targets, image, frame=frame, score=score, method=method)
+
+    def spread(stored: StoredImage) -> dict[str, float]:
+        parts = cascade(net, lambda twin: heat(stored, twin).grid)
+        return {f"{part:.0%} of layers randomised": value for part, value in parts.items()}
+
+    return Explainer(of=of, found_by=found_by, heat=heat, find=find, spread=spread)
 
 
 def last_map(net: nn.Module) -> nn.Module:

@@ -99,7 +99,7 @@ def load(
         files = files.join(own[[c for c in own if c not in files]])  # a label of the table counts
     elif any(str(column).startswith("mask_") for column in files):
         turned = int((headers["turned"].fillna(1) != 1).sum())
-        source.note(turned, "pictures are turned by EXIF: masks are of them as they are shown")
+        source.note(turned, "images are turned by EXIF: masks are of them as they are shown")
     files = fill(files, headers)
     names = files.pop("name").fillna(files["image_id"]) if rows is not None else files["image_id"]
     files = sidecar.fill(files, names, source)
