@@ -243,7 +243,7 @@ def evaluate_cases(
     Raises:
         DataError: neither is annotated.
     """
-    if not cases.boxed.any() and not cases.labelled.any():
+    if not cases.boxed.any() and not cases.known.any():
         raise DataError(f"no image says whether {cases.finding} is there: nothing to evaluate")
     patients, at = cases.rows["patient"].to_numpy(), Thresholds.of(threshold)
 
@@ -275,8 +275,10 @@ def _why_not(cases: Cases, values: dict[str, dict[str, Interval]]) -> dict[str, 
         out["boxes"] = "the model gives no boxes"
     elif not values["boxes"]:
         out["boxes"] = f"nobody annotated boxes of {cases.finding} in these images"
-    if not values["image"]:
-        known = int(cases.labelled.sum())
+    if not cases.scored:
+        out["image"] = f"the model gives no score of {cases.finding}"
+    elif not values["image"]:
+        known = int(cases.known.sum())
         positive = int((cases.label == 1).sum())
         out["image"] = (
             f"{known} of {len(cases)} images have a label for {cases.finding}, {positive} of them "

@@ -85,7 +85,7 @@ class RetinaNet(HeadsModel):
             GlobalHead(
                 sides[-1], 256, classes=len(targets.classes), findings=0, dropout=options.dropout
             )
-            if options.global_head
+            if options.global_head and targets.classes
             else None
         )
         self.boxes = DenseBoxes(self.grid, size)

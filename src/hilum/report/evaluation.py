@@ -216,8 +216,8 @@ def _counts(cases: Cases) -> dict[str, int | str]:
         "finding": cases.finding,
         "images": len(cases),
         "patients": int(cases.rows["patient"].nunique()),
-        "positive_images": int((cases.label[cases.labelled] == 1).sum()),
-        "images_without_label": int((~cases.labelled).sum()),
+        "positive_images": int((cases.label == 1).sum()),
+        "images_without_label": int((~cases.known).sum()),
         "images_with_box_annotation": int(cases.boxed.sum()),
         "true_boxes": sum(len(t) for t in cases.truth),
     }
