@@ -35,6 +35,9 @@ export const ADVICE: Record<string, string> = {
   timeout: "Try again; if it fails again, tell an administrator.",
 };
 
+/** Reasons that another try does not change. */
+export const SETTLED = new Set(["conflict", "own-result"]);
+
 /** Scores that a model needs beside its findings; beside a picture they would read as a verdict. */
 export const NOT_SHOWN = new Set(["normal", "not-normal"]);
 

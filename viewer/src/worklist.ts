@@ -143,7 +143,10 @@ function extras(image: Summary): string[] {
 function thumbnail(image: Summary): HTMLElement {
   if (image.state === "received") return h("span", { class: "thumb" });
   const picture = h("img", { class: "thumb", alt: "", loading: "lazy", decoding: "async", width: 48, height: 48, src: api.picture(image.id, 128) });
-  picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "thumb" })));
+  // Why it did not come, an element does not say: the service may only have asked to wait.
+  const later = (): void => void api.pictureLater(image.id, 128).then((blob) => (picture.src = URL.createObjectURL(blob)), () => picture.replaceWith(h("span", { class: "thumb" })));
+  picture.addEventListener("error", later, { once: true });
+  picture.addEventListener("load", () => URL.revokeObjectURL(picture.src));
   return picture;
 }
 
