@@ -131,7 +131,7 @@ async function once(path: string, init: RequestInit = {}): Promise<Response> {
 async function wordsOf(response: Response): Promise<string> {
   try {
     const { title, detail } = (await response.json()) as { title?: string; detail?: string };
-    const words = [title, detail].filter((one) => typeof one === "string" && one).join(": ");
+    const words = [detail, title].find((one) => typeof one === "string" && one);
     if (words) return words;
   } catch { /* no JSON: the status says it */ }
   return `${response.status} ${response.statusText}`;

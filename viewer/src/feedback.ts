@@ -36,7 +36,7 @@ export function findingCard(finding: Finding, number: number, verdict: Feedback 
   return h("li", { class: `finding${chosen ? " chosen" : ""}`, "data-finding": finding.id },
     h("button", { type: "button", id: `choose-${finding.id}`, class: "choose", "aria-pressed": String(chosen), onclick: () => actions.choose(finding) },
       swatch, h("span", { class: "what" }, labelText(finding.label)), h("b", {}, two(finding.score)),
-      h("span", { class: "where" }, place(finding.box_px)), h("span", { class: "where" }, extent(finding.box_px, spacing))),
+      ...[place(finding.box_px), ...extent(finding.box_px, spacing)].map((words) => h("span", { class: "where" }, words))),
     verdict ? h("p", { class: "verdict" }, `${VERDICTS[verdict.verdict].shape} ${VERDICTS[verdict.verdict].word} by ${verdict.by}, ${clock(verdict.at)}`) : null,
     h("div", { class: "actions" }, act("Accept", "accept", actions.accept, "accept"), act("Reject", "reject", actions.reject, "reject"), act("Redraw", "draw", actions.redraw, "redraw")));
 }

@@ -81,6 +81,7 @@ class Page {
     this.view?.destroy();
     this.view = id ? new View({ status: this.status, say: (words, kind) => this.say(words, kind), close: () => this.close(), changed: () => this.worklist.later() }, id) : null;
     document.body.classList.toggle("viewing", id !== null || admin);
+    document.getElementById("admin")?.setAttribute("aria-current", admin ? "page" : "false");
     fill(this.right, admin ? new Admin((words, kind) => this.say(words, kind)).root : this.view?.root ?? welcome());
     this.worklist.select(id);
     if (id || admin) window.scrollTo(0, 0);
@@ -137,8 +138,8 @@ class Page {
     const broken = !this.line || this.waits.some(({ problem }) => problem.status === NO_ANSWER), asked = this.waits[0]?.problem.message, sent = this.sent();
     this.away.hidden = !broken && !asked;
     if (this.away.hidden) return fill(this.away);
-    const words = broken ? "The service does not answer. What is shown may be old." : `The service asks to wait. ${asked}.`;
-    const kept = sent ? ` ${many(sent, "thing")} that you sent ${sent === 1 ? "goes" : "go"} on by ${sent === 1 ? "itself" : "themselves"} then: leave the page open.` : "";
+    const words = broken ? "The service does not answer. What is shown may be old." : `The service asks to wait: ${asked}.`;
+    const kept = sent ? ` ${many(sent, "thing")} that you sent ${sent === 1 ? "is" : "are"} kept here and sent again: leave the page open.` : "";
     if (this.away.firstChild?.textContent === words + AGAIN + kept) return; // else it would be read out anew
     fill(this.away, h("p", {}, words + AGAIN + kept), button("Ask now", "reset", askNow, { id: "ask-now", class: "small" }));
   }

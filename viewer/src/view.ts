@@ -13,6 +13,8 @@ import type { Point2, Viewport } from "./viewport";
 
 const FILES: [string, string][] = [["json", "JSON"], ["png", "PNG"], ["sr", "DICOM SR"], ["seg", "DICOM SEG"], ["gsps", "GSPS"], ["sc", "Secondary capture"]];
 
+const NARROW = matchMedia("(max-width: 960px)"); // as in style.css
+
 export interface Host {
   status: Status;
   say: (words: string, kind?: "good" | "bad") => void;
@@ -182,10 +184,11 @@ export class View {
   private drawHead(): void {
     const detail = this.detail!;
     const { shape, word } = stateOf(detail);
-    const facts = [detail.modality, detail.view, dicomDate(detail.study_date), ...(detail.size ? [`${detail.size[1]} × ${detail.size[0]} px`, this.spacingWords(detail)] : []), detail.inverted ? "stored inverted (MONOCHROME1), shown air dark" : null];
+    const name = title(detail), known = detail.patient?.id;
+    const facts = [known && known !== name ? `ID ${known}` : null, detail.modality, detail.view, dicomDate(detail.study_date), ...(detail.size ? [`${detail.size[1]} × ${detail.size[0]} px`, this.spacingWords(detail)] : []), detail.inverted ? "stored inverted (MONOCHROME1), shown air dark" : null];
     fill(this.head,
       button("Worklist", "back", () => this.host.close(), { class: "back" }),
-      h("div", { class: "who" }, h("h2", {}, title(detail)), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))),
+      h("div", { class: "who" }, h("h2", { title: name }, name), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))),
       h("span", { class: `state ${detail.state}` }, h("span", { "aria-hidden": "true" }, shape), ` ${word}`));
   }
 
@@ -330,7 +333,7 @@ export class View {
   }
 
   private lost(error: Error): void {
-    fill(this.panel, h("section", { class: "not-analysed failed" }, h("p", { class: "statement", role: "status" }, "This image cannot be opened"), h("p", {}, error.message), button("Try again", "reset", () => void this.refresh(), { class: "primary" }), button("Back to the worklist", "back", () => this.host.close())));
+    fill(this.panel, h("section", { class: "not-analysed failed" }, h("p", { class: "statement", role: "status" }, "This image cannot be opened"), h("p", {}, `${sentence(error.message)}.`), button("Try again", "reset", () => void this.refresh(), { class: "primary" }), button("Back to the worklist", "back", () => this.host.close())));
   }
 
   // --- What a reader does -------------------------------------------------------------------
@@ -423,7 +426,8 @@ export class View {
     this.draw.open(finding);
     this.use("draw");
     this.drawMarks();
-    this.draw.root.scrollIntoView({ block: "nearest" });
+    // On a telephone one of both is seen: first where it is drawn, then what it is.
+    (NARROW.matches ? this.pane.root : this.draw.root).scrollIntoView({ block: "nearest" });
     this.host.say(finding ? "Drag the new box on the radiograph" : "Drag a box on the radiograph");
   }
 
@@ -438,6 +442,7 @@ export class View {
     if (this.draw.root.hidden) return;
     if (box || !done) this.draft = box;
     if (document.activeElement?.getAttribute("data-edge") == null) this.draw.set(this.draft);
+    if (done && box && NARROW.matches) this.draw.root.scrollIntoView({ block: "nearest" });
     this.drawMarks();
   }
 

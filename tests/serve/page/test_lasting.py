@@ -149,13 +149,13 @@ def test_a_reader_who_is_told_to_wait_loses_nothing(
     page.route("**/api/v1/images", ask_to_wait(0))
     page.route("**/feedback", ask_to_wait(1))
     drop(page, rg1)
-    page.wait_for_selector("text=The service asks to wait. Later: too much at once.")
+    page.wait_for_selector("text=The service asks to wait: too much at once.")
     page.wait_for_selector(".finding")
     page.wait_for_selector(".away", state="hidden")
     page.fill("#comment", "seen")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=1 thing that you sent goes on by itself then")
+    page.wait_for_selector("text=1 thing that you sent is kept here and sent again")
     page.click("#ask-now")
     page.wait_for_selector(".said >> text=seen")
     id = str(page.url.rsplit("/", 1)[1])
@@ -168,14 +168,15 @@ def test_a_service_that_is_started_anew_finds_the_page_as_it_was(
     browser: Any, tmp_path: Path, rg1: bytes
 ) -> None:
     """What is typed stays, and a file that is dropped meanwhile is sent when it is there."""
-    with serving(tmp_path) as service:
+    toy = {"default": str(toy_pipeline())}
+    with serving(tmp_path, pipelines=toy) as service:
         page = opened(browser, service)
         first = dropped(page, rg1)
         page.fill("#comment", "half of a")
     page.wait_for_selector("text=The service does not answer")
     drop(page, study(rg1, "20260401"))
-    page.wait_for_selector("text=1 thing that you sent goes on by itself then")
-    with serving(tmp_path, port=int(service.rsplit(":")[-1].strip("/"))):
+    page.wait_for_selector("text=1 thing that you sent is kept here and sent again")
+    with serving(tmp_path, int(service.rsplit(":")[-1].strip("/")), pipelines=toy):
         page.wait_for_url(lambda url: not url.endswith(first))
         page.wait_for_selector(".finding")
         page.wait_for_selector(".away", state="hidden")
