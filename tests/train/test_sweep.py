@@ -204,6 +204,6 @@ def test_a_search_goes_on_with_the_trial_that_was_killed(
     assert rates[0] != rates[1]
     assert all(1e-5 <= rate <= 1e-2 for rate in rates)
     # Each is called by what it tried, the best one (lowest loss) comes first.
-    wanted = [f"trial {number}: learning_rate={rate:.3g}" for number, rate in enumerate(rates)]
+    wanted = [f"trial {number}: learning_rate {rate:.3g}" for number, rate in enumerate(rates)]
     assert sorted(table["variant"]) == wanted
     assert table["value"].is_monotonic_increasing

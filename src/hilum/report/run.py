@@ -100,9 +100,9 @@ def sweep_figures(
         groups: variants that belong together, e.g. those of one encoder, and how a legend calls
             each: each group is a figure, all of one range. None: all variants in one figure.
     """
-    every = [name for rows in curves.values() for name in map(str, rows)]
-    parts = [name for name in dict.fromkeys(every) if name.startswith("val_")]
-    names = dict.fromkeys((watched, "val_loss", *parts))
+    parts = dict.fromkeys(name for rows in curves.values() for name in _components(rows))
+    # The one component of a loss is the loss.
+    names = dict.fromkeys((watched, "val_loss", *(parts if len(parts) > 1 else ())))
     return [
         figure
         for name in names

@@ -151,9 +151,10 @@ def _combination(changes: Mapping[str, Any]) -> str:
     return ",".join(f"{k.split('.')[-1]}={v}" for k, v in changes.items())
 
 
-def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers as a table shows them; a run's recipe.yaml has all digits."""
-    return {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in values.items()}
+def _tried(values: Mapping[str, Any]) -> str:
+    """A trial's settings, numbers as a table shows them; its recipe.yaml has all digits."""
+    shown = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in values.items()}
+    return ", ".join(f"{k.split('.')[-1]} {v}" for k, v in shown.items())
 
 
 def load_grid(path: Path, changes: tuple[str, ...] = ()) -> Grid:
@@ -272,6 +273,8 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", to_csv(table))
+        if grid.search is not None:  # what a trial tried stands in the table
+            groups = {"": {v: v.partition(":")[0] for v, _ in curves}}
         figures = sweep_figures(grid.metric, curves, groups)
         for figure in figures:
             figure.save(out)
@@ -308,7 +311,7 @@ def _search(task: _Task, search: SearchOptions, out: Path) -> Iterator[_Run]:
         if number not in params:
             new = study.ask()
             params[number] = {key: _suggest(new, key, v) for key, v in search.space.items()}
-        name = f"trial {number}: {_combination(_rounded(params[number]))}"
+        name = f"trial {number}: {_tried(params[number])}"
         trial = _Run(name, repeat, params[number], out / f"trial-{number}")
         say("%s, of %d trials", name, search.trials)
         numbers = task.numbers(recipe_of(grid, trial.changes, repeat), trial.folder)
