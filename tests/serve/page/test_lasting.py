@@ -150,7 +150,9 @@ def test_a_reader_who_is_told_to_wait_loses_nothing(
     page.route("**/feedback", ask_to_wait(1))
     drop(page, rg1)
     page.wait_for_selector("text=The service asks to wait: too much at once.")
+    drop(page, b"%PDF-1.4", "letter.pdf")  # its turn comes
     page.wait_for_selector(".finding")
+    page.wait_for_selector(".refused-files:has-text('letter.pdf')")
     page.wait_for_selector(".away", state="hidden")
     page.fill("#comment", "seen")
     page.keyboard.press("Tab")
@@ -161,7 +163,7 @@ def test_a_reader_who_is_told_to_wait_loses_nothing(
     id = str(page.url.rsplit("/", 1)[1])
     assert [one["comment"] for one in answer(service, id)["feedback"]] == ["seen"]
     assert page.locator("#comment").input_value() == ""
-    assert told[0] == 3
+    assert told[0] == 4
 
 
 def test_a_service_that_is_started_anew_finds_the_page_as_it_was(
