@@ -160,7 +160,7 @@ def _tidy(cell: str) -> str:
 def to_csv(table: pd.DataFrame) -> str:
     """The text of a table; `read_cells` gives its cells as they were."""
     cells = table.astype(object).where(table.notna(), None)
-    return csv_cells.to_csv(list(table), cells.to_numpy().tolist())
+    return csv_cells.to_csv([*map(str, table)], cells.to_numpy().tolist())
 
 
 def _content(source: Source) -> bytes:

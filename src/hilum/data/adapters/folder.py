@@ -93,8 +93,8 @@ def load(
             trees.hint(list(files["path"]), source)
     if boxes is not None and rows is not None:
         ids = rows["path"].map(files.set_index("path")["image_id"])
-        drawn = boxes.loc[rows.index].assign(image_id=ids)
-        own = box_table.box_columns(drawn, files, headers, unit, source=source)
+        named = boxes.loc[rows.index].assign(image_id=ids)
+        own = box_table.box_columns(named, files, headers, unit, source=source)
         files = files.drop(columns=["width", "height"], errors="ignore")
         files = files.join(own[[c for c in own if c not in files]])  # a label of the table counts
     elif any(str(column).startswith("mask_") for column in files):
