@@ -8,8 +8,6 @@ import typer
 
 from hilum.cli import common, options
 
-USUAL = ["sensitivity=.95", "false-positives=.1", "best-f1", "best-f2", "best-mcc", "false-boxes=1"]
-
 
 def calibrate(
     bundle: str = typer.Argument(..., help="A bundle (folder or .zip), or: default."),
@@ -22,8 +20,12 @@ def calibrate(
     how: str = typer.Option(
         "logistic", "--calibrate", help="temperature, logistic, isotonic or none."
     ),
-    choose: list[str] = typer.Option(USUAL, help="Operating points by their aims; repeatable."),
-    default: str = typer.Option("best-boxes-f1", help="Aim of the boxes that are shown."),
+    choose: list[str] = typer.Option(
+        [], help="Operating points by their aims; repeatable. Else the usual ones."
+    ),
+    default: str = typer.Option(
+        "", help="Aim of the boxes that are shown; best-boxes-f1, where there are boxes."
+    ),
     finding: str = options.FINDING,
     study: str = options.STUDY,
     as_json: bool = options.JSON,

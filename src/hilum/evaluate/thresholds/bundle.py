@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.core.bundle import Bundle, open_bundle, write_bundle
@@ -23,13 +23,17 @@ from hilum.evaluate.thresholds.validation import TARGETS, parse_target
 ROUNDING = 1e-5
 
 
+USUAL = ("sensitivity=.95", "false-positives=.1", "best-f1", "best-f2", "best-mcc", "false-boxes=1")
+USUAL_BOXES = "best-boxes-f1"
+
+
 @dataclass(frozen=True, slots=True)
 class Aims:
     """What is chosen on validation images."""
 
     finding: str
-    choose: Sequence[str]  # aims of operating points
-    default: str  # the aim of the boxes that are shown
+    choose: Sequence[str]  # aims of operating points; () = the usual ones that the bundle has
+    default: str  # the aim of the boxes that are shown; "" = the usual one, of a bundle with boxes
     kind: str  # of calibration, "none" for none
     study: str  # how a study is combined of its images
 
@@ -69,6 +73,8 @@ def calibrate_bundle(
     rows = catalog.where(kept)
     answers = match_answers(catalog, predictions).where(kept)
     cases = join(rows, predictions, aims.finding, answers=answers)
+    cases = replace(cases, scored=aims.finding in old.manifest.image_scores)
+    aims = _of_bundle(aims, old)
     where = f"{rows.name}, part {part or 'all'}, {len(cases)} images"
     maps = Calibration(fitted_on=where)
     if aims.kind != "none":
@@ -85,6 +91,33 @@ def calibrate_bundle(
         images=len(cases),
         account=answers.account,
     )
+
+
+def _of_bundle(aims: Aims, bundle: Bundle) -> Aims:
+    """The aims, the usual ones named.
+
+    Raises:
+        ConfigError: an aim of boxes or scores that the bundle does not give.
+    """
+    gives = {"boxes": bool(bundle.manifest.labels)}
+    gives["image"] = aims.finding in bundle.manifest.image_scores
+    for text in filter(None, (*aims.choose, aims.default)):
+        level = TARGETS[parse_target(text)[0]].level
+        if not gives[level]:
+            what = {"boxes": "boxes", "image": f"score of {aims.finding} for an image"}[level]
+            fit = [name for name, one in TARGETS.items() if gives[one.level]]
+            raise ConfigError(
+                f"{text}: bundle {bundle.name} gives no {what}; needed: an aim of what it gives: "
+                f"{', '.join(fit) or 'none, it only draws masks (hilum pipeline tune)'}"
+            )
+    usual = [text for text in USUAL if gives[TARGETS[parse_target(text)[0]].level]]
+    default = aims.default or (USUAL_BOXES if gives["boxes"] else "")
+    if not usual and not default:
+        raise ConfigError(
+            f"bundle {bundle.name} gives neither boxes nor a score of {aims.finding}: nothing to "
+            "calibrate; thresholds of masks: hilum pipeline tune"
+        )
+    return replace(aims, choose=aims.choose or usual, default=default)
 
 
 def _written(
@@ -124,11 +157,13 @@ def _check_source(bundle: Bundle, predictions: PredictionFile) -> None:
 
 
 def _points(cases: Cases, aims: Aims, where: str) -> dict[str, OperatingPoint]:
-    points = {"default": validation.choose(aims.default, cases, where)}
-    if points["default"].score != BOX:
-        raise ConfigError(
-            f"--default {aims.default}: needed: an aim of boxes, such as best-boxes-f1"
-        )
+    points: dict[str, OperatingPoint] = {}
+    if aims.default:
+        points["default"] = validation.choose(aims.default, cases, where)
+        if points["default"].score != BOX:
+            raise ConfigError(
+                f"--default {aims.default}: needed: an aim of boxes, such as best-boxes-f1"
+            )
     for text in aims.choose:
         points[_slug(text)] = validation.choose(text, cases, where)
     return {

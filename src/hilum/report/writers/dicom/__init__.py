@@ -69,6 +69,7 @@ def dicom_objects(
     source = source_of(image.stored, image.radiograph)
     logging.getLogger("highdicom").setLevel(logging.WARNING)  # its notes quote identifiers
     analysis = Analysis(
+        content=image.stored.sha256,
         source=source.image,
         patient=source.patient,
         left_out=source.left_out,
