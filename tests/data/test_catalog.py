@@ -200,6 +200,15 @@ def test_notes_and_skips_travel_with_the_file(tmp_path: Path) -> None:
     assert again.skips == {"no-file": 3}
 
 
+def test_a_licence_travels_with_the_file_and_that_of_a_known_set_is_known(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"image_id": ["a"], "patient": ["p"], "path": ["a.png"]})
+    own = build("own", rows, tmp_path, licence="CC BY 4.0")
+    own.save(tmp_path / "c.parquet")
+    assert open_catalog(tmp_path / "c.parquet").where(np.array([True])).licence == "CC BY 4.0"
+    assert "non-commercial" in build("rsna", rows, tmp_path).licence
+    assert build("another", rows, tmp_path).licence == ""
+
+
 def test_a_moved_root_is_said_and_mended(tmp_path: Path) -> None:
     from hilum.cli.main import app
 

@@ -250,6 +250,8 @@ def test_a_bundle_names_what_its_encoder_learnt_from(tmp_path: Path) -> None:
         folder.path.mkdir()
         (folder.path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
         sources = {key: {"set": key, "train": images} for key, images in train.items()}
+        if "own" in sources:  # as its catalog states it
+            sources["own"]["licence"] = "CC BY 4.0"
         (folder.path / "data.json").write_text(json.dumps({"sources": sources}))
         return folder
 
@@ -260,6 +262,8 @@ def test_a_bundle_names_what_its_encoder_learnt_from(tmp_path: Path) -> None:
     uses = {one.name: one.use for one in known}
     package = uses.pop("the encoder's package")
     assert uses == {"own": "training", "nih": before, "rsna_128": before}
+    (own,) = (one.licence for one in known if one.name == "own")
+    assert own == "CC BY 4.0"
     assert package == "pretrained encoder (ImageNet) of the weights it began with"
 
 

@@ -8,6 +8,7 @@ In the order of the flow:
     sets/        the training sets of $HILUM_DATA
     catalog      the value: one row an image; its file
     columns      the columns of a catalog, and what makes a table one
+    licences     of public sets, and whom to name
     frames       the size that boxes and masks were drawn in, and the way into another
     references   "file" and "archive.zip!member"
     pixels       a catalog's references -> radiographs and masks

@@ -27,6 +27,7 @@ from hilum.core.options import checked as checked_options
 from hilum.core.options import unknown
 from hilum.data.columns import PREFIXES, checked, filled
 from hilum.data.frames import into
+from hilum.data.licences import licence_of
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -50,6 +51,7 @@ class Catalog:
     root: Path = Path()
     notes: tuple[str, ...] = ()
     skips: Mapping[str, int] = field(default_factory=dict)
+    licence: str = ""  # of the source; "" where nobody has said it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", checked(self.table, self.name))
@@ -173,7 +175,7 @@ class Catalog:
         return parts.isin(wanted).to_numpy(bool)
 
     def save(self, path: str | Path) -> None:
-        """Write one Parquet file, atomically; name, root and notes travel as metadata.
+        """Write one Parquet file, atomically; name, root, notes and licence travel as metadata.
 
         A root beside or below the file is stored relative to it, so that both can be moved.
         """
@@ -185,6 +187,7 @@ class Catalog:
             b"hilum.root": str(root).encode(),
             b"hilum.notes": json.dumps(self.notes).encode(),
             b"hilum.skips": json.dumps(dict(self.skips)).encode(),
+            b"hilum.licence": self.licence.encode(),
         }
         with atomic_path(path) as temporary:
             pq.write_table(
@@ -204,7 +207,8 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
     if not is_file(path):
         raise DataError(f"there is no catalog {path}")
     table, meta = _parquet(path)
-    own = {key: meta.get(f"hilum.{key}".encode()) for key in ("name", "root", "notes", "skips")}
+    keys = ("name", "root", "notes", "skips", "licence")
+    own = {key: meta.get(f"hilum.{key}".encode()) for key in keys}
     if own["name"] is None or own["root"] is None:
         raise DataError(
             f"{path} is a Parquet file, but not a hilum catalog; hilum data catalog writes one"
@@ -217,6 +221,7 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
                 "root": decoded(own["root"]),
                 "notes": parse_json(own["notes"] or b"[]"),
                 "skips": parse_json(own["skips"] or b"{}"),
+                "licence": decoded(own["licence"] or b""),
             },
             "its notes are damaged",
             DataError,
@@ -227,6 +232,7 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
             root=Path(root) if root else Path(path).parent / beside.root,
             notes=tuple(beside.notes),
             skips=beside.skips,
+            licence=beside.licence,
         )
     except (DataError, DocumentError) as error:
         raise DataError(f"{path}: {error}") from error
@@ -241,6 +247,7 @@ class _Beside(BaseModel):
     root: str
     notes: list[str]
     skips: dict[str, Annotated[int, Field(ge=0)]]
+    licence: str
 
 
 def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
@@ -277,11 +284,22 @@ def build(
     root: Path,
     notes: tuple[str, ...] = (),
     skips: Mapping[str, int] | None = None,
+    licence: str = "",
 ) -> Catalog:
     """A catalog from the columns an adapter knows; missing fixed ones are unknown.
+
+    Args:
+        licence: of the source; else that of the set of this name, if it is known.
 
     Raises:
         DataError: as `columns.filled` and `columns.checked`.
     """
     table = filled(rows, name)
-    return Catalog(name=name, table=table, root=root, notes=notes, skips=skips or {})
+    return Catalog(
+        name=name,
+        table=table,
+        root=root,
+        notes=notes,
+        skips=skips or {},
+        licence=licence or licence_of(name).licence,
+    )

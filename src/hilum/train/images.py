@@ -110,6 +110,7 @@ class RunData:
             "sources": {
                 one.name: {
                     "set": one.catalog.name,
+                    "licence": one.catalog.licence,
                     "train": sum(image.source == one.name for image in images.train),
                     **{
                         part: len(held_out.of(one.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ def catalog(
     rename: list[str] = typer.Option(
         [], help="OLD=NEW: a finding (label, box, mask) under another name; repeatable."
     ),
+    licence: str = typer.Option(
+        "", help="The set's licence; it stands on the card of every model that learns from it."
+    ),
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
     as_json: bool = options.JSON,
 ) -> None:
@@ -46,6 +50,7 @@ def catalog(
     for column in known:
         content = _annotated(content, column)
     content = _renamed(content, rename) if rename else content
+    content = replace(content, licence=licence) if licence else content
     content.need_files()
     content.save(out)
     problems = table_problems(content, tell=not as_json)
@@ -54,6 +59,7 @@ def catalog(
     if as_json:
         summary = {"images": len(content), "patients": patients, "parts": parts}
         summary |= {"known": tally(content), "problems": problems, "out": str(out)}
+        summary |= {"licence": content.licence or None}
         print_json(summary | ledger(content))
         return
     for line in in_words(content):
@@ -61,6 +67,8 @@ def catalog(
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
     text = "in no part yet" if [*parts] == ["no part"] else text
     typer.echo(f"{len(content)} images of {patients} patients ({text}): {out}")
+    if not content.licence:
+        typer.echo("its licence is not known: --licence states it")
 
 
 def _renamed(catalog: Catalog, words: list[str]) -> Catalog:
