@@ -68,6 +68,38 @@ def test_parts_have_their_share_of_images_and_classes(fractions: tuple[float, ..
         assert (part["sex"] == "F").mean() == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_masks_are_balanced_as_classes_are(labelled: bool) -> None:
+    """Of a set of masks alone, a rare one would else lie in one part; a label of it is the same."""
+    table = made_up(images=120, people=110).table.drop(columns="label_opacity")
+    rare = np.arange(120) < 12
+    table["mask_pneumothorax"] = np.where(rare, "rle:2x2:0 1", "")
+    table["mask_lungs"] = "rle:2x2:0 1"  # of all
+    if labelled:
+        table["label_pneumothorax"] = rare.astype(float)
+    catalog = build("masks", table, Path())
+    for seed in range(5):
+        parts = hold_out(catalog, (0.5, 0.25, 0.25), seed).apply(catalog).table
+        drawn = parts[parts["mask_pneumothorax"] != ""].groupby("split").size()
+        assert drawn["train"] == pytest.approx(6, abs=1)
+        assert drawn["test"] == pytest.approx(3, abs=1)
+
+
+def test_a_study_of_two_patients_stays_in_one_part_and_a_stand_in_joins_nobody() -> None:
+    table = made_up(images=60, people=59).table
+    table["study"] = [f"1.2.840.{i}.{i}" for i in range(len(table))]
+    first = table["patient"].drop_duplicates().index
+    one, other = first[0], first[1]
+    table.loc[other, "study"] = table.loc[one, "study"]  # an id that was mistyped once
+    for kind in ("1.2.840.1.2", "study1"):
+        table.loc[table.index[30:50], "study"] = kind
+        catalog = build("studies", table, Path())
+        for seed in range(8):
+            parts = hold_out(catalog, (0.5, 0.5), seed).apply(catalog).table["split"]
+            assert parts[one] == parts[other]
+            assert parts[30:50].nunique() == 2
+
+
 def test_the_seed_decides() -> None:
     catalog = made_up()
     first, again, other = (folds(catalog, 5, seed).table["part"] for seed in (1, 1, 2))

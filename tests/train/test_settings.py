@@ -30,7 +30,7 @@ from hilum.train.optim import factor
 from hilum.train.options import HoldOut, ScheduleOptions, SourceOptions, StageOptions
 from hilum.train.recipe import load_recipe, parse
 from hilum.train.run import plans
-from hilum.train.samples import PreparedImage, thumbnails, without_copies
+from hilum.train.samples import PreparedImage, without_copies
 from hilum.train.stage import better
 from hilum.train.sweep import compare
 
@@ -107,12 +107,13 @@ def test_a_copy_is_known_by_its_image_whatever_its_contrast() -> None:
     own = [image(i) for i in range(4)]
     darker = image(2)
     darker.image = (darker.image * np.float16(0.5) + np.float16(0.2)).astype(np.float16)
-    left = without_copies(own, [darker])
-    assert [one.image_id for one in left] == ["0", "1", "3"]
+    turned, negative = image(0), image(3)
+    turned.image = np.ascontiguousarray(np.rot90(turned.image)[:, ::-1])
+    negative.image = (1 - negative.image).astype(np.float16)
+    for copies, kept in (([darker], "013"), ([darker, turned, negative], "1")):
+        left = without_copies(own, copies)
+        assert [one.image_id for one in left] == [*kept]
     assert without_copies(own, []) == own
-    vectors = thumbnails(own)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(vectors.mean(axis=1), 0, atol=1e-6)
 
 
 # --- schedules ---

@@ -58,6 +58,22 @@ def vectors(thumbnails: Float32) -> Float32:
     return out.astype(np.float32)
 
 
+def shown_by(thumbnails: Float32, others: Float32) -> NDArray[np.bool_]:
+    """(n,) which pictures are copies of one of the others, turned, mirrored or negative, too.
+
+    Args:
+        thumbnails, others: (n, THUMB, THUMB) and (m, THUMB, THUMB), of whatever range.
+    """
+    own, out = vectors(thumbnails), np.zeros(len(thumbnails), np.bool_)
+    rows = max(1, BLOCK // max(len(others), 1))
+    for turned in TURNS.values():
+        there = vectors(turned(others)).T
+        for start in range(0, len(own), rows):
+            part = slice(start, start + rows)
+            out[part] |= (np.abs(own[part] @ there) >= COPY).any(axis=1)
+    return out
+
+
 def alike(thumbnails: Float32) -> Iterator[Copies]:
     """Images that are copies of each other, the first place before the second. Each pair once.
 

@@ -32,6 +32,7 @@ Int64 = NDArray[np.int64]
 SCHEMA = "hilum.split/1"
 PATIENTS = "hilum.patients/1"  # parts as lists of patients; whoever is not named trains
 HOLD_OUT = {2: ("train", "test"), 3: ("train", "validation", "test")}
+MOST_PATIENTS = 3  # of one study: a slip of the pen, not a stand-in for all
 STAND_INS = ("image:", "study:")  # of patients without an id
 EXTRA_STRATA = ("age", "sex", "view")  # beside the classes; age by decade
 
@@ -322,7 +323,8 @@ def person(patient: str) -> str:
 
 
 def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
-    """(images, n) 0/1: one column all ones, one a class and one each age decade, sex and view."""
+    """(images, n) 0/1: one column all ones, one a class, and a mask that no class is of, and one
+    each age decade, sex and view."""
     unknown = set(extra) - set(EXTRA_STRATA)
     if unknown:
         raise ConfigError(
@@ -339,6 +341,10 @@ def strata(catalog: Catalog, extra: Sequence[str] = ()) -> Float64:
     columns: list[Float64] = [np.ones(len(table))]
     for name in table.columns[table.columns.str.startswith(("label_", "study_"))]:
         columns += [np.asarray(table[name] == value, np.float64) for value in (0, 1)]
+    for name in map(str, table.columns[table.columns.str.startswith("mask_")]):
+        drawn, empty = table[name].notna() & (table[name] != ""), table[name] == ""
+        if f"label_{name.removeprefix('mask_')}" not in table and not drawn.all():
+            columns += [np.asarray(rows, np.float64) for rows in (drawn, empty)]
     for name in extra:
         kind = (table["age"] // 10) if name == "age" else table[name]
         columns += list(pd.get_dummies(kind, dtype="float64").to_numpy().T)
@@ -358,7 +364,8 @@ def _split(
         contents = contents[~whole.withheld].reset_index(drop=True)
     if not len(catalog):
         raise DataError(f"catalog {catalog.name!r} has no image to split")
-    groups = _groups(catalog.table["patient"].map(person), contents)
+    patients = catalog.table["patient"].map(person)
+    groups = _groups(patients, contents, _studies(catalog.table))
     if groups.max(initial=-1) + 1 < len(parts):
         raise DataError(
             f"catalog {catalog.name!r} has {groups.max(initial=-1) + 1} independent patients; "
@@ -380,24 +387,38 @@ def _shared(sets: Mapping[str, set[str]]) -> dict[str, int]:
     return {f"{a} ∩ {b}": len(sets[a] & sets[b]) for a in names for b in names if a < b}
 
 
-def _groups(patients: pd.Series[str], contents: pd.Series[str] | None) -> Int64:
-    """(images,) number of the group that must stay together: patients joined by contents."""
+def _groups(patients: pd.Series[str], *shared: pd.Series[str] | None) -> Int64:
+    """(images,) number of the group that must stay together: patients joined by what they share
+    (contents, studies); missing keys join nothing."""
     codes = pd.factorize(patients)[0].astype(np.int64)
-    if contents is None:
-        return codes
-    keys = pd.factorize(contents)[0]  # missing keys are -1 and join nothing
+    keys = [pd.factorize(one)[0] for one in shared if one is not None]
     while True:
-        known = keys >= 0
-        lowest = np.full(keys.max(initial=-1) + 1, len(codes))
-        np.minimum.at(lowest, keys[known], codes[known])
-        joined = codes.copy()
-        joined[known] = lowest[keys[known]]
-        smallest = np.full(codes.max(initial=-1) + 1, len(codes))
-        np.minimum.at(smallest, codes, joined)
-        new = smallest[codes]
+        new = codes
+        for own in keys:
+            new = _joined(new, own)
         if np.array_equal(new, codes):
             return pd.factorize(codes)[0].astype(np.int64)
         codes = new
+
+
+def _joined(codes: Int64, keys: NDArray[np.int64]) -> Int64:
+    """Codes of which all that have images of one key become the lowest."""
+    known = keys >= 0
+    lowest = np.full(keys.max(initial=-1) + 1, len(codes))
+    np.minimum.at(lowest, keys[known], codes[known])
+    joined = codes.copy()
+    joined[known] = lowest[keys[known]]
+    smallest = np.full(codes.max(initial=-1) + 1, len(codes))
+    np.minimum.at(smallest, codes, joined)
+    return np.asarray(smallest[codes])
+
+
+def _studies(table: pd.DataFrame) -> pd.Series[str]:
+    """Studies by their UIDs, which are unique in the world; null for other names (study 1 of each
+    patient), and for one of so many patients that it stands for none."""
+    studies = table["study"].where(table["study"].str.fullmatch(r"\d+(\.\d+){3,}"))
+    people = table["patient"].map(person).groupby(studies).nunique()
+    return studies.where(~studies.isin(people[people > MOST_PATIENTS].index))
 
 
 def _assign(groups: Int64, marks: Float64, shares: Float64, seed: int) -> Int64:

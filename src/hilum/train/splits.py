@@ -15,7 +15,7 @@ import pandas as pd
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.data.catalog import Catalog
-from hilum.data.columns import FIXED
+from hilum.data.columns import FIXED, PREFIXES
 from hilum.data.split import Split, by_patient, folds, held_patients, hold_out, open_split
 from hilum.train.options import HoldOut
 from hilum.train.recipe import Recipe
@@ -166,9 +166,9 @@ def _share(held_out: HoldOut | None) -> float:
 
 
 def _people(source: Source, sources: Sequence[Source]) -> pd.DataFrame:
-    """A source's rows as the splitter sees them: fixed columns and labels, ids unique over all."""
+    """A source's rows as the splitter sees them: what is annotated, ids unique over all."""
     table = source.catalog.table
-    columns = [c for c in table if c in FIXED or str(c).startswith(("label_", "study_"))]
+    columns = [c for c in table if c in FIXED or str(c).startswith(PREFIXES)]
     return table[columns].assign(image_id=_ids(source, sources))
 
 
