@@ -386,7 +386,7 @@ def test_the_command_leaves_unreadable_images_out_and_lists_them(tmp_path: Path)
         (tmp_path / f"set/{i}.dcm").write_bytes(data if i else data[:900])
     words = ["data", "split", str(tmp_path / "set"), "--kind", "folder", "--fractions", "0.5,0.5"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     answer = json.loads(result.stdout)
     assert answer["left_out"] == ["0.dcm"]
     assert answer["skips"]["unreadable"] == 1

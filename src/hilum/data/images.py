@@ -148,8 +148,8 @@ def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catal
     rows = _copies(kept.table, own, boxes)
     empty = sum(len(f["empty_masks"]) for f in own)
     notes = (*kept.notes, *([f"{empty} mask files hold nothing"] if empty else []))
-    own = {"notes": notes, "skips": kept.skips, "licence": kept.licence}
-    return build(catalog.name, rows, Path(out), **own), left
+    licence, skips = kept.licence, kept.skips
+    return build(catalog.name, rows, Path(out), notes, skips=skips, licence=licence), left
 
 
 def _scaled(

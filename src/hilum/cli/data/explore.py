@@ -22,9 +22,11 @@ def explore(
 ) -> None:
     """Draw classes, boxes, people and files of a data set into one page that needs no network.
 
+    Exit code 1 where a file could not be read.
+
     Example: hilum data explore rsna/ --kind rsna --out rsna-explored
     """
-    from hilum.cli.common import print_json, progress
+    from hilum.cli.common import SOME_REFUSED, print_json, progress
     from hilum.core.files import write_bytes, write_text
     from hilum.core.folders import claimed
     from hilum.data.explore.explore import NO_FILES, Summary, read_files, sampled
@@ -54,3 +56,5 @@ def explore(
         for path in facts.unreadable:
             typer.echo(f"cannot be read: {path}")
         typer.echo(f"{len(catalog)} images, {len(figures)} figures: {out / 'index.html'}")
+    if facts.unreadable:
+        raise typer.Exit(SOME_REFUSED)

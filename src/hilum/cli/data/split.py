@@ -32,7 +32,8 @@ def split(
 ) -> None:
     """Split a data set by patient; refuses to tear a patient apart or to overwrite.
 
-    Run again, it goes on with the comparison of images.
+    Run again, it goes on with the comparison of images. Exit code 1 where a file could not
+    be read: it is in no part.
 
     Example: hilum data split rsna/ --kind rsna --out split.json --folds 5 --stratify age,sex
     """
@@ -62,16 +63,18 @@ def split(
     proof = parts.proof(catalog)
     if as_json:
         common.print_json(proof | {"left_out": left, "without_file": without} | ledger(catalog))
-        return
-    for path in left:
-        typer.echo(f"cannot be read, in no part: {path}")
-    if without:
-        typer.echo(f"{without} images without a file are not drawn from.")
-    withheld = catalog.skips.get("withheld", 0)
-    if withheld:
-        typer.echo(f"{withheld} test images without truth are in no part.")
-    _tell(proof, dict(parts.apply(catalog).parts()))
-    typer.echo(f"Written: {out}")
+    else:
+        for path in left:
+            typer.echo(f"cannot be read, in no part: {path}")
+        if without:
+            typer.echo(f"{without} images without a file are not drawn from.")
+        withheld = catalog.skips.get("withheld", 0)
+        if withheld:
+            typer.echo(f"{withheld} test images without truth are in no part.")
+        _tell(proof, dict(parts.apply(catalog).parts()))
+        typer.echo(f"Written: {out}")
+    if left:
+        raise typer.Exit(common.SOME_REFUSED)
 
 
 def _tell(proof: dict[str, Any], own: dict[str, Catalog]) -> None:
