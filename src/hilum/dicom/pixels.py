@@ -14,7 +14,8 @@ Choices where the standard leaves one, or files contradict it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -202,6 +203,36 @@ def used_codes(containers: Containers, shape: Layout, shown: Display) -> tuple[B
         (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if values[there].min() < 0 else (0, 2**bits - 1)
     )
     return (values >= low) & (values <= high), bits
+
+
+class Displayed(NamedTuple):
+    """A frame as it is displayed."""
+
+    grey: Float32
+    unpadded: Bool | None
+    shown: Display
+    bits: int  # that its values have
+    warnings: tuple[str, ...]
+
+
+def displayed(containers: Containers, shape: Layout, show: Callable[..., Display]) -> Displayed:
+    """To grey; padding values amid the image are none, bits that hold nothing do not count.
+
+    Args:
+        show: `display` of the frame's header; takes `used`.
+    """
+    shown, bits, warnings = show(), shape.bits_stored, tuple[str, ...]()
+    grey, unpadded = to_grey(containers, shape, shown)
+    if is_amid(containers, unpadded):
+        shown = replace(shown, padded=None)
+        warnings = ("its padding values lie amid the image: not used",)
+        grey, unpadded = to_grey(containers, shape, shown)
+    if shown.is_full_range and (used := used_codes(containers, shape, shown)):
+        codes, bits = used
+        warnings += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
+        shown = replace(show(used=codes), padded=shown.padded)
+        grey, unpadded = to_grey(containers, shape, shown)
+    return Displayed(grey, unpadded, shown, bits, warnings)
 
 
 class Clipped(NamedTuple):

@@ -252,17 +252,7 @@ def decode(
         voi_index=voi_index,
         full_range=full_range,
     )
-    shown, odd, bits = show(), tuple[str, ...](), shape.bits_stored
-    grey, unpadded = pixels.to_grey(read.containers, shape, shown)
-    if pixels.is_amid(read.containers, unpadded):
-        shown = replace(shown, padded=None)
-        odd = ("its padding values lie amid the image: not used",)
-        grey, unpadded = pixels.to_grey(read.containers, shape, shown)
-    if shown.is_full_range and (used := pixels.used_codes(read.containers, shape, shown)):
-        codes, bits = used
-        odd += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
-        shown = replace(show(used=codes), padded=shown.padded)
-        grey, unpadded = pixels.to_grey(read.containers, shape, shown)
+    grey, unpadded, shown, bits, odd = pixels.displayed(read.containers, shape, show)
     edge = masks.border_mask(grey)
     shutter, unusable = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
