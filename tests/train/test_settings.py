@@ -357,7 +357,7 @@ def test_every_set_and_its_pretrained_encoder_has_a_licence() -> None:
     assert every[len(LICENCES)] == DataLicence(name="own", licence=UNKNOWN)
     assert every[-1].use.startswith("pretrained")
     assert len(every) == len(LICENCES) + 2
-    assert _entries({"own": "training"}, pretrained=False)[-1].name == "own"
+    assert _entries({"own": "training"}, pretrained=False, stated={})[-1].name == "own"
     text = licence_text(every)
     assert all(one.name in text and one.attribution in text for one in every)
     assert "non-commercial" in text
