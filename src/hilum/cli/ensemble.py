@@ -124,6 +124,9 @@ def _tell(summary: Mapping[str, Any]) -> None:
         typer.echo(f"{name} holds no boxes: it has no voice in their fusion, its scores have")
     if summary["scaled"]:
         typer.echo(f"{summary['scaled']} predictions were made at another size and scaled")
+    if summary["by_name"]:
+        text = "predictions were matched by file name or number: their paths differ"
+        typer.echo(f"{summary['by_name']} {text}")
     if summary["unstated"]:
         typer.echo(f"{summary['unstated']} predictions state no size: taken in the others' pixels")
     if summary["partial"]:

@@ -28,13 +28,13 @@ from hilum.core.options import unknown
 from hilum.data.columns import PREFIXES, checked, filled
 from hilum.data.frames import into
 from hilum.data.licences import licence_of
+from hilum.data.parquet import read_parquet
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 FORMS = ("coco", "voc", "yolo", "folder")  # names that say how a set is stored, not which it is
-MOST_BYTES = 2 * 2**30  # of a table in memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,29 +251,11 @@ class _Beside(BaseModel):
 
 
 def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
-    """The table and the metadata of a Parquet file. What pandas wrote beside is not asked: it is
-    code of no use here, and another parser of hostile bytes.
-
-    Raises:
-        DataError: not readable, or it says that it holds more than a catalog can.
-    """
     try:
-        with pq.ParquetFile(path) as file:
-            batches, size = [], 0
-            for batch in file.iter_batches():  # a few bytes may stand for millions of rows
-                size += batch.nbytes
-                if size > MOST_BYTES:
-                    raise DataError(f"it holds more than {MOST_BYTES} bytes")
-                batches.append(batch)
-            table = pa.Table.from_batches(batches, file.schema_arrow)
-            if table.num_rows != file.metadata.num_rows:
-                raise DataError(f"it has {file.metadata.num_rows} rows, {table.num_rows} are there")
-        meta = table.schema.metadata or {}
-        return table.replace_schema_metadata(None).to_pandas(), meta
-    except Exception as error:  # Arrow and pandas raise whatever they like
-        words = (str(error) or type(error).__name__).splitlines()[0]
+        return read_parquet(path)
+    except DataError as error:
         raise DataError(
-            f"{path} is not a readable catalog (Parquet): {words}. From a "
+            f"{path} is not a readable catalog (Parquet): {error}. From a "
             "set's directory or a table: hilum data catalog DIRECTORY --kind NAME --out C.parquet"
         ) from error
 

@@ -55,9 +55,8 @@ def pseudo_labelled(
         )
     label = f"label_{finding}"
     table = catalog.table.copy()
-    human = table["boxes"].notna().to_numpy(bool)
-    if label in table:
-        human |= table[label].notna().to_numpy(bool)
+    known = table["boxes"].notna()
+    human = (known | table[label].notna() if label in table else known).to_numpy(bool)
     matched = match_answers(catalog, predictions)
     unlabelled = matched.answered & ~human
     if not unlabelled.any():

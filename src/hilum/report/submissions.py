@@ -65,6 +65,7 @@ class Submission:
     clipped: int = 0  # boxes cut at the image's border
     dropped: Mapping[str, int] = field(default_factory=dict)  # boxes left out, by reason
     unstated: int = 0  # images with boxes of no stated size: taken in the challenge's pixels
+    loose: int = 0  # ids that differ from the predictions' in case or leading zeros
 
     def to_json(self) -> dict[str, Any]:
         out = asdict(self)
@@ -84,6 +85,8 @@ class Submission:
         if self.unknown:
             first = ", ".join(self.unknown[:SHOWN])
             out.append(f"{len(self.unknown)} predictions are not in the sample: {first}")
+        if self.loose:
+            out.append(f"{self.loose} ids differ from the predictions' in case or leading zeros")
         if self.clipped:
             out.append(f"{self.clipped} boxes cut at the border of their image")
         if self.unstated:
@@ -209,6 +212,7 @@ class _Named:
 
     rows: Mapping[str, ImagePredictions | None]
     unknown: tuple[str, ...]
+    loose: int = 0  # matched without letters' case or leading zeros
 
 
 def _asked(challenge: str, sample: Path | None, columns: Sequence[str]) -> list[str] | None:
@@ -226,7 +230,7 @@ def _images(predictions: PredictionFile, wanted: Sequence[str] | None, suffix: s
         ids = _own_ids(names, predictions.form, suffix)
         return _Named({i: _answered(predictions, n) for i, n in ids.items()}, ())
     bare = [name.removesuffix(suffix) for name in wanted]
-    matched, ambiguous, _ = match_names(bare, [""] * len(bare), names)
+    matched, ambiguous, loose = match_names(bare, [""] * len(bare), names)
     if ambiguous:
         raise DataError(
             f"{len(ambiguous)} ids fit several predictions, {min(ambiguous)!r} first; needed: one "
@@ -242,7 +246,7 @@ def _images(predictions: PredictionFile, wanted: Sequence[str] | None, suffix: s
         i: None if n is None else _answered(predictions, n)
         for i, n in zip(wanted, matched, strict=True)
     }
-    return _Named(rows, tuple(name for name in names if name not in used))
+    return _Named(rows, tuple(name for name in names if name not in used), len(loose))
 
 
 def _own_ids(names: Sequence[str], form: str, suffix: str) -> dict[str, str]:
@@ -413,5 +417,6 @@ def _submission(
         unknown=named.unknown,
         clipped=counts.clipped,
         unstated=counts.unstated,
+        loose=named.loose,
         dropped={why: n for why, n in counts.dropped.items() if n},
     )

@@ -27,8 +27,13 @@ SIDES = ("x", "y", "width", "height")
 Table = Source | pd.DataFrame
 
 
-def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame:
+def read_table(
+    source: Table, columns: Sequence[str], name: str, *, once: bool = False
+) -> pd.DataFrame:
     """A CSV file or data frame with at least these columns, all cells text, "" where blank.
+
+    Args:
+        once: whether every column may stand there once only, not just these.
 
     Raises:
         DataError: no such file, not a table, or a column is missing.
@@ -48,7 +53,7 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
                 f"{name} {file}: it ends in a row {cells.totals[0]!r}: sums and means "
                 "are no images; needed: the table without them"
             )
-        twins = sorted(set(cells.twins) & set(columns))
+        twins = sorted(set(cells.twins) if once else set(cells.twins) & set(columns))
         if twins:
             raise DataError(
                 f"{name} {file}: column {', '.join(twins)} stands there twice; which one counts?"
