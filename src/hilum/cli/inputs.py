@@ -107,7 +107,8 @@ def _findings(names: Iterable[str]) -> list[str]:
 
 def _masked(catalog: Catalog, row: int) -> bool:
     """Whether a mask of a finding is there, and is not said to be empty."""
-    known = [c.removeprefix("mask_") for c in catalog.table if c.startswith("mask_")]
+    columns = map(str, catalog.table)
+    known = [c.removeprefix("mask_") for c in columns if c.startswith("mask_")]
     references = [catalog.table[f"mask_{name}"].iat[row] for name in _findings(known)]
     return any(isinstance(one, str) and one != "" for one in references)
 
