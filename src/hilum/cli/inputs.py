@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 CATALOG = ".parquet"
 
 
-def inputs(paths: Iterable[Path]) -> Iterator[Item]:
+def inputs(paths: Iterable[Path], passed: Counter[str]) -> Iterator[Item]:
     """As `discover`; of a catalog (Parquet) the images that it lists and nothing beside them.
+
+    Args:
+        passed: counts what is left out, by its suffix.
 
     Raises:
         DataError: a catalog that is none, or whose images have no files.
@@ -26,7 +30,10 @@ def inputs(paths: Iterable[Path]) -> Iterator[Item]:
     from hilum.dicom.discover import discover
 
     for path in paths:
-        yield from _of_catalog(path) if path.suffix.lower() == CATALOG else discover([path])
+        if path.suffix.lower() == CATALOG:
+            yield from _of_catalog(path)
+        else:
+            yield from discover([path], passed=passed)
 
 
 def _of_catalog(path: Path) -> Iterator[Item]:
