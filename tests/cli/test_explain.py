@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_what_readers_drew_comes_first_and_an_empty_mask_is_no_drawing(tmp_path:
     rows = {"image_id": ids, "patient": ids, "path": ids + ".png", "width": 32, "height": 32}
     rows |= {"mask_pneumothorax": [None, "", "mask.png", None], "mask_lungs": "mask.png"}
     build("toy", pd.DataFrame(rows), tmp_path).save(tmp_path / "c.parquet")
-    images = list(annotated([tmp_path / "c.parquet"]))
+    images = list(annotated([tmp_path / "c.parquet"], Counter()))
     assert [one.marked for one in images] == [False, False, True, False]
     assert images[2].readers is not None
     masks = images[2].readers(32, 32).masks

@@ -128,7 +128,7 @@ def there_and_back(catalog: Catalog, folder: Path) -> None:
 
 def test_nasty_names(tmp_path: Path) -> None:
     suffixes = [(".png", "", ".PNG", ".jpg")[i % 4] for i in range(len(NASTY))]
-    catalog = catalog_of(NASTY, suffixes, tmp_path / "source")
+    catalog = catalog_of(NASTY, suffixes, tmp_path / "source").with_files()
     there_and_back(catalog, tmp_path)
 
 

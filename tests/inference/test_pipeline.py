@@ -87,7 +87,7 @@ def test_an_unknown_pipeline_lists_the_known() -> None:
         ("boxes: [{use: boxes, of: toy}, {use: nms, of: toy}]\n", "only the first step does"),
         ("boxes: [{use: boxes, of: [toy, other]}]\n", "needed: one. To fuse use weighted-boxes"),
         ("boxes: [{use: boxes, of: toy}, {use: inside-mask, mask: lungz}]\n", "mean 'lungs'"),
-        ("masks: {lungz: [{use: map, of: toy}, threshold]}\n", "Did you mean 'lungs'"),
+        ("masks: {a/b: [{use: map, of: toy}, threshold]}\n", "can be no mask's name"),
         ("masks: {lungs: [{use: map, of: toy}]}\n", "ends with a map"),
         ("masks: {lungs: [threshold]}\n", "takes a map, but nothing came"),
         ("masks: {lungs: [{use: map, of: toy}, remove-small]}\n", "takes a mask, but a map came"),

@@ -230,7 +230,7 @@ def test_any_step_is_swapped_from_outside() -> None:
     [
         ("pneumothorax", "masks.pneumothorax.1={use: nms}", "stage of boxes and does not fit"),
         ("pneumothorax", "masks.pneumothorax.1=null", "the order is a map, one threshold"),
-        ("pneumothorax", "masks.pneumothoraks=[]", "unknown mask 'pneumothoraks'"),
+        ("pneumothorax", "masks.pneumothoraks=[]", "pneumothoraks: ends with nothing"),
         ("siim-covid", "boxes=[{use: boxes, of: yolo}]", "models.fasterrcnn: no flow"),
         ("siim-covid", "boxes.0.of=[yolo, retina]", "unknown model 'retina'"),
         ("rsna-maskrcnn-yolo", "models.classifier=null", "unknown model 'classifier'"),

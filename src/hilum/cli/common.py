@@ -294,3 +294,10 @@ def summary(run: RunResult) -> None:
 def _kind(words: str) -> str:
     """ "refused: unreadable: it is ..." to "refused: unreadable"."""
     return ": ".join(words.split(": ")[:2])
+
+
+def tell_passed(passed: Counter[str]) -> None:
+    """Say how many files of folders are no images, by their suffixes."""
+    if passed:
+        kinds = ", ".join(f"{kind or 'no suffix'} {count}" for kind, count in passed.most_common())
+        typer.echo(f"{passed.total()} files that are no images were passed over: {kinds}", err=True)

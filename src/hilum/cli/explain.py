@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -27,8 +28,7 @@ def explain(
     out: Path = options.output("Folder of the pictures."),
     pipeline: str = typer.Option(
         "",
-        help="Whose findings are drawn, and whose score is explained: a YAML file, or a shipped "
-        "name. Left out: default; with --run the findings are that network's own.",
+        help=options.PIPELINE_HELP,
     ),
     bundle: list[str] = options.BUNDLES,
     change: list[str] = options.CHANGES,
@@ -54,6 +54,9 @@ def explain(
     """Draw what a score rests on, beside what was found. Research use only: a map shows what moves
     the score, not where a disease is.
 
+    The findings are those of --pipeline, and the score is one of its models'; left out, default's.
+    With --run alone both are of that network.
+
     Example: hilum explain study.dcm --out maps
 
     Example: hilum explain test.parquet --run runs/a --pipeline default --out maps
@@ -76,7 +79,9 @@ def explain(
     beside = pipeline or bundle or change or run is None
     described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
     by = explainer(described, run, score, how)
-    cases = _chosen(annotated(paths), sample, game=game)
+    passed: Counter[str] = Counter()
+    cases = _chosen(annotated(paths, passed), sample, game=game)
+    common.tell_passed(passed)
     with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(cases)):
         content = (
             _game(cases, by, out, how)

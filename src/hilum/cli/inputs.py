@@ -60,7 +60,7 @@ def _of_catalog(path: Path) -> Iterator[Item]:
             yield from discover(catalog.root / r for a, r in split if not a)
 
 
-def annotated(paths: Iterable[Path]) -> Iterator[Case]:
+def annotated(paths: Iterable[Path], passed: Counter[str]) -> Iterator[Case]:
     """As `inputs`, with the annotations of catalogs.
 
     Raises:
@@ -70,7 +70,7 @@ def annotated(paths: Iterable[Path]) -> Iterator[Case]:
 
     for path in paths:
         if path.suffix.lower() != CATALOG:
-            yield from map(Case, inputs([path]))
+            yield from map(Case, inputs([path], passed))
             continue
         from hilum.core.extras import require
 

@@ -232,7 +232,7 @@ def displayed(containers: Containers, shape: Layout, show: Callable[..., Display
         warnings += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
         shown = replace(show(used=codes), padded=shown.padded)
         grey, unpadded = to_grey(containers, shape, shown)
-    return Displayed(grey, unpadded, shown, bits, warnings)
+    return Displayed(grey=grey, unpadded=unpadded, shown=shown, bits=bits, warnings=warnings)
 
 
 class Clipped(NamedTuple):

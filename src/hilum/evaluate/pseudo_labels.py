@@ -55,8 +55,8 @@ def pseudo_labelled(
         )
     label = f"label_{finding}"
     table = catalog.table.copy()
-    known = table["boxes"].notna()
-    human = (known | table[label].notna() if label in table else known).to_numpy(bool)
+    boxed = table["boxes"].notna()
+    human = (boxed | table[label].notna() if label in table else boxed).to_numpy(bool)
     matched = match_answers(catalog, predictions)
     unlabelled = matched.answered & ~human
     if not unlabelled.any():
@@ -77,7 +77,7 @@ def pseudo_labelled(
     table["box_labels"] = pd.Series(names, index=table.index, dtype=object)
     known = human.copy()
     known[rows] = present | absent
-    if not known[rows].any():
+    if not (present | absent).any():
         raise DataError(
             f"the model is sure of none of {len(rows)} images; needed: image scores of {finding} "
             f"of at least {sure.present} with a box of {sure.box}, or of at most {sure.absent}"
