@@ -43,11 +43,7 @@ def explain(
         ..., help="Radiographs, folders, or catalogs (.parquet), whose annotations are drawn, too."
     ),
     out: Path = options.output("Folder of the pictures."),
-    pipeline: str = typer.Option(
-        "",
-        help="Whose findings are drawn, and whose score is explained: a YAML file, or a shipped "
-        "name. Left out: default; with --run the findings are that network's own.",
-    ),
+    pipeline: str = typer.Option("", help=options.PIPELINE.help),
     bundle: list[str] = options.BUNDLES,
     change: list[str] = options.CHANGES,
     run: Path | None = typer.Option(
@@ -71,6 +67,9 @@ def explain(
 ) -> None:
     """Draw what a score rests on, beside what was found. Research use only: a map shows what moves
     the score, not where a disease is.
+
+    Explained is a score of the pipeline, or with --run that of a network; found is what the
+    pipeline finds, or with --run and no pipeline that network.
 
     Example: hilum explain study.dcm --out maps
 

@@ -59,6 +59,7 @@ def explanation(
     radiograph: Radiograph,
     heat: NDArray[np.floating[Any]],
     findings: Findings,
+    *,
     words: Words,
     readers: Annotations | None = None,
 ) -> Picture:
