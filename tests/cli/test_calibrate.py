@@ -78,7 +78,7 @@ def test_a_new_bundle_carries_points_and_maps_and_the_runtime_applies_them(tmp_p
     }
     assert points["sensitivity-95"].achieved["sensitivity"] >= 0.95
     assert points["sensitivity-95"].score == "opacity"
-    assert "toy, split validation, 120 images" in points["default"].chosen_on
+    assert "toy, part validation, 120 images" in points["default"].chosen_on
     slope = new.manifest.calibration.scores["box"][0].slope
     assert slope == pytest.approx(0.25, abs=0.1)  # four times too sure
 
@@ -99,7 +99,7 @@ def test_a_calibrated_bundle_can_be_calibrated_again(tmp_path: Path) -> None:
         calibration={"scores": {"box": [{"kind": "temperature", "temperature": 2.0}]}},
     )
     files = _validation(tmp_path, old)
-    _run(tmp_path / "old.zip", *files, "--out", tmp_path / "new", "--kind", "isotonic")
+    _run(tmp_path / "old.zip", *files, "--out", tmp_path / "new", "--calibrate", "isotonic")
     manifest = load_bundle(tmp_path / "new").manifest
     assert [m.kind for m in manifest.calibration.scores["box"]] == ["temperature", "isotonic"]
     fresh = Calibration(scores={"box": manifest.calibration.scores["box"][1:]})
@@ -134,3 +134,37 @@ def test_predictions_of_another_bundle_or_cut_ones_are_refused(tmp_path: Path) -
         _run(tmp_path / "old.zip", *files, *out, "--choose", "conformal-missed-boxes=0.001")
     assert other.sha256 != old.sha256
     assert not (tmp_path / "new.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("gives", "usual", "other", "has"),
+    [
+        ("boxes", {"default", "false-boxes-1"}, "best-f1", "no score of opacity"),
+        (
+            "scores",
+            {"sensitivity-95", "false-positives-10", "best-f1", "best-f2", "best-mcc"},
+            "false-boxes",
+            "no boxes",
+        ),
+    ],
+)
+def test_a_bundle_is_calibrated_in_what_it_gives(
+    tmp_path: Path, gives: str, usual: set[str], other: str, has: str
+) -> None:
+    """A detector of one's own has no scores of images, a classifier no boxes."""
+    heads = {"class_logits": None, "box_deltas": None, "global_logits": "global_logits"}
+    boxless = {"labels": [], "anchors": None, "outputs": heads}
+    changes: dict[str, Any] = {"image_scores": {}} if gives == "boxes" else boxless | {"masks": {}}
+    old = write_toy(tmp_path / "old.zip", operating_points={}, **changes)
+    catalog, predictions = _validation(tmp_path, old)
+    content = json.loads(predictions.read_text())
+    for image in content["images"]:
+        image |= {"scores": {}} if gives == "boxes" else {"findings": []}
+    if gives == "scores":
+        content["pipeline"]["operating_points"] = {}
+    predictions.write_text(json.dumps(content))
+    out = ("--out", tmp_path / "new.zip")
+    _run(tmp_path / "old.zip", catalog, predictions, *out)
+    assert set(load_bundle(tmp_path / "new.zip").manifest.operating_points) == usual
+    with pytest.raises(ConfigError, match=f"{other}: bundle toy gives {has}.*aim of what it gives"):
+        _run(tmp_path / "old.zip", catalog, predictions, *out, "--choose", other)

@@ -74,7 +74,7 @@ def test_findings_of_the_pipeline_and_boxes_of_readers_are_beside_the_map(
         kept.append((given[2], named["readers"]))
         return picture(*given, **named)
 
-    monkeypatch.setattr("hilum.explain.picture.picture", keep)
+    monkeypatch.setattr("hilum.explain.folder.picture", keep)
     text, out = write_toy_pipeline(tmp_path, positive="opacity"), tmp_path / "maps"
     words = ["explain", str(_catalog(tmp_path)), "--pipeline", str(text), "--out", str(out)]
     done = CliRunner().invoke(app, [*words, *(["--game"] if game else [])])

@@ -182,7 +182,7 @@ def test_an_unknown_key_is_an_error(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ["unicorn"]}, "vocabulary"),
+        ({"labels": ["../unicorn"]}, "no finding or mask can have"),
         ({"image_scores": {"opacity": "nothing"}}, "global classes"),
         ({"default_precision": "int8"}, "default precision"),
         ({"preprocessing": {"size": 100}}, "multiple of 32"),

@@ -25,7 +25,7 @@ POINT = {"threshold": 0.3, "reason": "a test"}
 MAP = {"kind": "temperature", "temperature": 2}
 
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"labels": ["shadow"]}, "not in the vocabulary: shadow"),
+    ({"labels": ["a/b"]}, "labels that no finding or mask can have: 'a/b'"),
     ({"labels": []}, "class logits without box deltas or labels"),
     ({"anchors": None}, "boxes without anchors"),
     ({"image_scores": {"opacity": "shadow"}}, "unknown global classes or findings: shadow"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hilum.core.errors import DataError
@@ -71,7 +71,7 @@ def test_columns_have_names_of_their_own(tmp_path: Path) -> None:
 def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_cells(written(tmp_path, content))
-    with pytest.raises(DataError, match="not a readable CSV"):
+    with pytest.raises(DataError, match="not a readable"):
         read_cells(tmp_path / "nothing.csv")
 
 
@@ -97,11 +97,10 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
     ("content", "kind"),
     [
         (b"PK\x03\x04rest", "a spreadsheet"),
-        (b"PAR1rest", "Parquet"),
         (b"\xd0\xcf\x11\xe0rest", "xls"),
         (b"BZh91AY", "bzip2"),
         (b'[{"file": "a.png"}]', "JSON"),
-        (gzip.compress(b"PAR1rest", mtime=0), "Parquet"),
+        (gzip.compress(b"BZh91AY", mtime=0), "bzip2"),
     ],
 )
 def test_a_table_of_another_kind_is_called_by_it(tmp_path: Path, content: bytes, kind: str) -> None:
@@ -109,9 +108,32 @@ def test_a_table_of_another_kind_is_called_by_it(tmp_path: Path, content: bytes,
         read_cells(written(tmp_path, content))
 
 
+def test_a_parquet_table_is_read_as_its_csv_would_be(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "file": ["a.png", None],
+            "n": pd.array([7, None], dtype="Int64"),
+            "y": [True, False],
+            "s": [0.5, float("nan")],
+            "day": pd.to_datetime(["2024-03-31", None]),
+        }
+    )
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_cells(tmp_path / "t.parquet").table.to_dict("list") == {
+        "file": ["a.png", ""],
+        "n": ["7.0", ""],
+        "y": ["True", "False"],
+        "s": ["0.5", ""],
+        "day": ["2024-03-31 00:00:00", ""],
+    }
+    with pytest.raises(DataError, match="is not a readable table"):
+        read_cells(written(tmp_path, b"PAR1rest"))
+
+
 cells = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
 
 
+@example(["\r"])
 @given(st.lists(st.one_of(cells, cells.map(lambda text: f"={text}"), st.just("'01")), min_size=1))
 def test_what_we_write_is_what_we_read(tmp_path_factory: pytest.TempPathFactory, own: list) -> None:
     """Names of files, patients and labels, whatever they are; and numbers stay numbers."""
@@ -119,3 +141,8 @@ def test_what_we_write_is_what_we_read(tmp_path_factory: pytest.TempPathFactory,
     read = read_cells(written(tmp_path_factory.mktemp("csv"), to_csv(table))).table
     assert read["=text"].tolist() == own
     assert (read["number"] == "-1.5").all()
+
+
+def test_a_lone_carriage_return_in_a_cell_ends_no_row(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": ["\r", "x\ry"], "n": [1, 2]})
+    assert read_cells(written(tmp_path, to_csv(table))).table["a"].tolist() == ["\r", "x\ry"]

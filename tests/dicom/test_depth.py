@@ -36,7 +36,7 @@ def compressed(frame: bytes, bits: int, syntax: str, *, signed: bool = False, **
 
 
 def falls(got: Radiograph) -> int:
-    """How often a picture of a rising ramp jumps from white to black."""
+    """How often an image of a rising ramp jumps from white to black."""
     return int((np.diff(got.pixels.ravel()) < -0.5).sum())
 
 
@@ -105,8 +105,8 @@ def test_a_signed_frame_under_an_unsigned_header_keeps_its_order(codec: str, bit
 
 
 @pytest.mark.parametrize("header_signed", [False, True])
-def test_a_step_in_the_picture_does_not_decide_its_sign(header_signed: bool) -> None:
-    """A background far from the picture is no wrap: the frame's own sign counts."""
+def test_a_step_in_the_image_does_not_decide_its_sign(header_signed: bool) -> None:
+    """A background far from the image is no wrap: the frame's own sign counts."""
     pixels = (ramp(12, signed=True) // 4).astype(np.int16)
     if header_signed:  # an unsigned frame around the middle of its range
         pixels = (pixels + 2048).astype(np.uint16)
@@ -136,7 +136,7 @@ def test_an_unsigned_frame_under_a_signed_header_keeps_its_order(syntax: Any, bi
 
 
 def test_twos_complement_in_an_unsigned_frame_is_read_as_pydicom_reads_it() -> None:
-    """As in pydicom's J2K_pixelrep_mismatch.dcm: the picture is whole with the header's sign."""
+    """As in pydicom's J2K_pixelrep_mismatch.dcm: the image is whole with the header's sign."""
     pixels = ramp(13, signed=True)
     codes = (pixels.view(np.uint16) & 0x1FFF).astype(np.uint16)
     got = read(compressed(encode(codes, 13, uids.JPEG2000), 13, uids.JPEG2000, signed=True))
@@ -151,7 +151,7 @@ def test_twos_complement_in_an_unsigned_frame_is_read_as_pydicom_reads_it() -> N
 )
 def test_codecs_without_a_sign_leave_it_to_the_header(syntax: Any, bits: int) -> None:
     pixels = ramp(bits, signed=True)
-    # A background far below the picture must not make it look unsigned.
+    # A background far below the image must not make it look unsigned.
     pixels[:8] = -(2 ** (bits - 1))
     got = read(compressed(encode(pixels, bits, syntax), bits, syntax, signed=True))
     np.testing.assert_array_equal(got.pixels, read(image(pixels, bits)).pixels)
@@ -215,11 +215,48 @@ def test_a_high_bit_that_would_cut_off_the_low_bits_is_not_believed(high_bit: in
     assert f"HighBit is {high_bit}" in str(got.decoding.warnings)
 
 
-def test_a_dim_picture_in_the_high_bits_is_still_read_there() -> None:
+def test_a_dim_image_in_the_high_bits_is_still_read_there() -> None:
     pixels = ramp(12) // 20
     got = read(image(pixels << 4, 12, HighBit=15))
     np.testing.assert_array_equal(got.pixels, read(image(pixels, 12)).pixels)
-    assert got.decoding.warnings == ()
+    assert got.decoding.warnings == ("its 12 bits hold values of 8 bits: read as so many",)
+
+
+@pytest.mark.parametrize(("stored", "signed"), [(16, False), (16, True), (14, False)])
+def test_values_that_leave_most_of_the_range_empty_are_as_deep_as_they_are(
+    stored: int, signed: bool
+) -> None:
+    """As of a PNG; with a window nothing is to be guessed, and padding does not count."""
+    pixels, kw = ramp(10, signed), {"PixelRepresentation": int(signed)}
+    got = read(image(pixels, stored, **kw))
+    np.testing.assert_array_equal(got.pixels, read(image(pixels, 10, **kw)).pixels)
+    assert f"its {stored} bits hold values of 10 bits" in str(got.decoding.warnings)
+    assert got.decoding.bits_stored == 10
+    windowed = read(image(pixels, stored, WindowCenter=512, WindowWidth=1024, **kw)).decoding
+    assert "bits hold" not in str(windowed.warnings)
+    framed = pixels.copy()
+    framed[:, :9] = -5000 if signed else 2**stored - 1
+    padded = read(image(framed, stored, PixelPaddingValue=int(framed[0, 0]), **kw))
+    np.testing.assert_array_equal(padded.pixels[:, 9:], got.pixels[:, 9:])
+
+
+def test_pixels_that_carry_a_sign_are_signed_whatever_the_header_says() -> None:
+    y, x = np.mgrid[:200, :200]
+    smooth = (900 * np.sin(x / 9) * np.sin(y / 7)).astype(np.int16)  # as if of ribs
+    right = read(image(smooth, 12, PixelRepresentation=1))
+    wrong = read(image(smooth.view(np.uint16), 12, PixelRepresentation=0))
+    np.testing.assert_array_equal(wrong.pixels, right.pixels)
+    assert "carry a sign" in str(wrong.decoding.warnings)
+    cut = smooth.view(np.uint16) & 4095  # nothing above HighBit says so
+    assert "signed would not" in str(read(image(cut, 12)).decoding.warnings)
+
+
+def test_without_bits_stored_the_high_bit_says_how_deep_the_pixels_are() -> None:
+    file = dataset(ramp(12), 12)
+    del file.BitsStored
+    np.testing.assert_array_equal(
+        read(to_bytes(file, ramp(12))).pixels, read(image(ramp(12), 12)).pixels
+    )
 
 
 @pytest.mark.parametrize("high_bit", [7, 10, 16])

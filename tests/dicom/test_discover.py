@@ -7,6 +7,7 @@ import os
 import pickle
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import imagecodecs
@@ -326,3 +327,16 @@ def test_dicomdir_does_not_follow_links_outside(tmp_path: Path) -> None:
     (inside / "LINK").symlink_to(tmp_path / "secret")
     (item,) = discover([directory(inside, [["LINK"]])])
     assert "outside" in reason(item)
+
+
+def test_what_is_left_out_is_counted_and_dicom_is_known_by_its_content(tmp_path: Path) -> None:
+    for name in ("report.pdf", "b/notes.txt", ".hidden", "DICOMDIR.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "b/export.bin").write_bytes(FILE)
+    (tmp_path / ".hidden.dcm").write_bytes(FILE)
+    pack(tmp_path / "a.zip", {"a.dcm": FILE, "readme.TXT": b"x", "__MACOSX/._a": b"x"})
+    passed: Counter[str] = Counter()
+    found = [item.name for item in discover([tmp_path], passed=passed)]
+    assert found == [f"{tmp_path}/a.zip!a.dcm", f"{tmp_path}/b/export.bin"]
+    assert passed == {".pdf": 1, ".txt": 2, "hidden": 2}

@@ -59,7 +59,7 @@ def test_two_frames_under_a_header_of_one_are_refused(syntax: Any) -> None:
         ds["PixelData"].is_undefined_length = True
         data = to_bytes(ds)  # what it is called does not matter
         if refused:
-            with pytest.raises(UnsupportedRefused, match="compressed pixels are 2 pictures"):
+            with pytest.raises(UnsupportedRefused, match="compressed pixels are 2 images"):
                 read(data)
         else:
             assert read(data).pixels.shape == (40, 50)
@@ -91,3 +91,13 @@ def test_pixels_of_another_kind_are_no_file_that_is_cut_off(
         read(to_bytes(dataset(PICTURE, 12, **elements)))
     with pytest.raises(UnreadableRefused, match="cut off before them, or a header alone"):
         read(to_bytes(dataset(PICTURE, 12)))
+
+
+def test_rows_and_columns_that_changed_places_are_refused_not_sheared() -> None:
+    y, x = np.mgrid[:100, :140]
+    pixels = (2000 + 900 * np.sin(x / 9) * np.sin(y / 7)).astype(np.uint16)  # as if of ribs
+    assert read(to_bytes(dataset(pixels, 12), pixels)).pixels.shape == (100, 140)
+    swapped = dataset(pixels, 12)
+    swapped.Rows, swapped.Columns = 140, 100
+    with pytest.raises(UnreadableRefused, match="Rows and Columns have changed places"):
+        read(to_bytes(swapped, pixels))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,31 @@ def test_a_copy_of_an_id_with_an_ending_is_found() -> None:
     matched, ambiguous, _ = match_names(ids, ["", ""], names)
     assert matched == [names[1], names[0]]
     assert not ambiguous
+
+
+@pytest.mark.parametrize(
+    ("id_", "name"),
+    [
+        ("0007", "7"),
+        ("0007", "7.0"),
+        ("Rö-1", unicodedata.normalize("NFD", "Rö-1.png")),
+        ("Case-A", "case-a.PNG"),
+    ],
+)
+def test_an_id_is_found_however_a_spreadsheet_or_a_system_wrote_it(id_: str, name: str) -> None:
+    paths = [f"set/{id_}.png", "set/0012.png"]
+    answers = match_answers(_catalog(paths), _file({name: _one(), "12": _empty()}))
+    assert answers.names == (name, "12")
+    assert "12" in answers.by_name
+    twins = match_answers(_catalog([*paths, "set/012.png"]), _file({"12": _one()}))
+    assert twins.names == (None, None, None)  # two images it may be of
+
+
+@pytest.mark.parametrize("label", ["Opacity", "opacity "])
+def test_boxes_in_another_spelling_are_no_silence(label: str) -> None:
+    other = replace(_one(), labels=(label,), whole={"opacity": 0.9})
+    with pytest.raises(DataError, match=r"have boxes of .*one spelling on both sides"):
+        check_asked(_catalog(["a.png", "b.png"]), _file({"b.png": other}), "opacity")
 
 
 def test_boxes_before_the_images_corner_are_of_another_frame() -> None:

@@ -146,6 +146,31 @@ def test_masks_are_compared_in_the_pixels_of_the_image() -> None:
     assert numbers["dice_lungs"] == numbers["iou_lungs"] == numbers["dice"] == 1
 
 
+def test_a_mask_says_whether_its_finding_is_there_and_a_segmenter_of_images_nothing(
+    both: Any,
+) -> None:
+    """A set of one's own may have masks alone, without a label or a box beside them."""
+    truths, findings = both
+
+    def mask(k: int) -> Any:
+        return lambda height, width: np.full((height, width), k % 3 > 0)
+
+    drawn = [
+        replace(t, boxes_px=None, box_labels=(), image_labels={}, masks={"opacity": mask(k)})
+        for k, t in enumerate(truths)
+    ]
+    assert [t.label("opacity") for t in drawn] == [t.label("opacity") for t in truths]
+    assert np.isnan(drawn[0].label("effusion"))
+    images = [from_findings(one) for one in findings]
+    whole = evaluate_cases(cases_of(truths, images, "opacity"), repeats=2)
+    from_masks = evaluate_cases(cases_of(drawn, images, "opacity"), repeats=2)
+    assert from_masks.image["auc"].value == whole.image["auc"].value
+    silent = cases_of(drawn, images, "opacity", detects=False, scored=False)
+    evaluation = evaluate_cases(silent, repeats=2)
+    assert evaluation.numbers == {}
+    assert evaluation.why_not["image"] == "the model gives no score of opacity"
+
+
 def test_a_report_says_why_a_number_is_missing(both: Any) -> None:
     truths, findings = both
     sick = [k for k, t in enumerate(truths) if t.image_labels["opacity"]]

@@ -150,6 +150,24 @@ def test_an_image_that_one_file_lacks_is_named_with_both_files() -> None:
             fuse_files(files, lambda _: Prediction(width=0, height=0))
 
 
+def test_files_of_one_set_by_other_names_are_fused_under_the_first_ones() -> None:
+    files = [["a/01.png", "a/02.png"], ["b/1.dcm", "b/2.dcm"], ["02.png", "01.png"]]
+    parts = {
+        str(n): PredictionFile("rsna", {name: predictions(n) for name in names})
+        for n, names in enumerate(files)
+    }
+
+    def fuse(members: Any) -> Prediction:
+        return next(iter(members.values()))
+
+    fused = fuse_files(parts, fuse)
+    assert list(fused.file.images) == files[0]
+    assert fused.by_name == 4
+    twice = {"0": parts["0"], "1": PredictionFile("rsna", {n: predictions(0) for n in ("1", "01")})}
+    with pytest.raises(DataError, match="needed: files of the same images"):
+        fuse_files(twice, fuse)
+
+
 def test_files_are_fused_image_by_image_in_the_first_ones_pixels() -> None:
     box = np.array([[10.0, 20, 30, 40]])
 

@@ -72,9 +72,13 @@ def test_sure_answers_become_annotations_in_the_catalogs_pixels() -> None:
     assert rows.at["yes", "label_opacity"] == 1
 
 
-def test_what_readers_said_is_kept() -> None:
-    made = pseudo_labelled(_catalog(), _predictions(), "opacity", SURE)
-    assert made.table.set_index("image_id").at["reader", "boxes"] == [1.0, 1.0, 9.0, 9.0]
+def test_what_readers_said_is_kept(tmp_path: Path) -> None:
+    table = _catalog().table.assign(label_opacity=[np.nan] * 3 + [0.0, 1.0, np.nan])
+    build("new", table, tmp_path).save(tmp_path / "c.parquet")  # as the command has it
+    catalog = open_catalog(tmp_path / "c.parquet")
+    rows = pseudo_labelled(catalog, _predictions(), "opacity", SURE).table.set_index("image_id")
+    assert list(rows.at["reader", "boxes"]) == [1.0, 1.0, 9.0, 9.0]
+    assert rows.at["boxless", "label_opacity"] == 0  # of a label too
 
 
 def test_doubt_and_refusals_are_left_out_and_counted() -> None:

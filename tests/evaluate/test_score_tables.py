@@ -47,6 +47,7 @@ def table(path: Path, header: str, row: str = "i{n}.png,{score}") -> Path:
         ("path;y_pred;label", "elsewhere/i{n}.jpg;{score};1"),
         ("file_name,prob_opacity,prob_normal", "i{n}.dcm,{score},{other}"),
         ("prob,id,patient,age,fold", "{score},i{n},p{n},0.5,1"),
+        ("image;score;remark", '"i{n}";"{score}";none'),
         ("img,p_id,pred_label,p_opacity", "i{n}.png,p{n},1,{score}"),
     ],
 )
@@ -119,3 +120,23 @@ def test_classifiers_are_fused_and_written_as_they_came(tmp_path: Path) -> None:
     again = read_predictions(tmp_path / "c.csv")
     for n, image in enumerate(again.images.values()):
         assert image.whole["opacity"] == pytest.approx((0.9 - 0.1 * n + 0.1 * n) / 2)
+
+
+def test_a_column_that_stands_twice_is_asked_back_and_a_missing_score_no_answer(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DataError, match="column score stands there twice"):
+        read_predictions(table(tmp_path / "t.csv", "image,score,score", "i{n},{score},{other}"))
+    file = tmp_path / "n.csv"
+    file.write_text("image;score\ni0;0,9\ni1;NaN\ni2;None\ni3;\n")
+    images = read_predictions(file).images
+    assert [image.status for image in images.values()] == ["analysed", *["failed"] * 3]
+    assert images["i0"].whole == {"opacity": 0.9}
+
+
+def test_scores_in_parquet_are_those_of_the_csv(tmp_path: Path) -> None:
+    file = table(tmp_path / "t.csv", "image,score")
+    pd.read_csv(file).to_parquet(tmp_path / "t.parquet")
+    one, other = (read_predictions(tmp_path / f"t.{kind}").images for kind in ("csv", "parquet"))
+    assert [image.whole for image in one.values()] == [image.whole for image in other.values()]
+    assert one.keys() == other.keys()

@@ -65,11 +65,15 @@ def coco(path: Path, images: list[dict[str, Any]], boxes: list[tuple[Any, list[A
 
 
 def voc(
-    path: Path, *boxes: tuple[Any, ...], size: tuple[int, int] = (100, 100), more: str = ""
+    path: Path,
+    *boxes: tuple[Any, ...],
+    size: tuple[int, int] = (100, 100),
+    more: str = "",
+    name: str = "opacity",
 ) -> Path:
     """An annotation of opacities with the corners xmin, ymin, xmax, ymax."""
     objects = "".join(
-        "<object><name>opacity</name><bndbox>"
+        f"<object><name>{name}</name><bndbox>"
         + "".join(
             f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
         )

@@ -90,3 +90,27 @@ def test_baselines_train_on_the_same_batches(kind: str) -> None:
     assert all(torch.isfinite(value) for value in there.values())
     findings = baseline.predict(one.image_B1SS)
     assert len(findings) == 3
+
+
+@pytest.mark.parametrize(
+    ("targets", "heads"),
+    [
+        ({"labels": ("opacity",)}, ["class_logits", "box_deltas"]),
+        ({"masks": ("heart",)}, ["mask_logits"]),
+        ({"findings": ("nodule",)}, ["finding_logits"]),
+    ],
+)
+def test_it_has_the_heads_that_its_targets_need(
+    targets: dict[str, tuple[str, ...]], heads: list[str]
+) -> None:
+    none = dict.fromkeys(("labels", "classes", "findings", "masks", "positive"), ())
+    options = OpacityNetOptions(pretrained=False, channels=16)
+    net = OpacityNet(options, SIZE, Targets(**none | targets)).eval()
+    one = batch([torch.zeros(0, 4)])
+    one.mask_BMSS, one.finding_BF = one.mask_BMSS[:, :1], one.finding_BF[:, :1]
+    raw, losses = net.evaluated(one)
+    assert list(raw) == heads
+    assert all(torch.isfinite(value) for value in losses.values())
+    (found,) = net.predict(one.image_B1SS)
+    assert (found.boxes is None) == ("labels" not in targets)
+    assert (found.masks is None) == ("masks" not in targets)

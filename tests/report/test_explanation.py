@@ -24,7 +24,7 @@ def _coloured(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 def _drawn(heat: np.ndarray, readers: Annotations | None = None, **masks: np.ndarray) -> np.ndarray:
     scores = np.array([0.8], np.float32)
     findings = Findings(100, 100, FOUND, scores, ("opacity",), masks=masks)
-    return explanation(RAMP, heat, findings, words=WORDS, readers=readers)
+    return explanation(RAMP, heat, findings, WORDS, readers=readers)
 
 
 @pytest.mark.parametrize("half", [0, 1], ids=["plain", "map"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,28 +13,11 @@ import typer
 from hilum.cli import common, options
 
 if TYPE_CHECKING:
-    from hilum.cli.explainers import Explainer
-    from hilum.cli.inputs import Annotated
-    from hilum.core.findings import Findings
-    from hilum.core.radiograph import Radiograph
-    from hilum.dicom.stored import StoredImage
-    from hilum.explain.heat import Heat
-    from hilum.report.explanation import Annotations
+    from hilum.explain.explainer import Explainer
+    from hilum.explain.folder import Case
 
 WRITTEN = ("explain.json", "[0-9][0-9][0-9][0-9]-*.png")
-GAME, DRAWN = 100, 12  # images of the pointing game, and pictures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One image, explained."""
-
-    stored: StoredImage
-    radiograph: Radiograph
-    findings: Findings
-    heat: Heat
-    readers: Annotations | None
-    note: str  # why the annotations of a catalog are not drawn
+GAME = 100  # images of the pointing game
 
 
 def explain(
@@ -80,6 +62,7 @@ def explain(
     from hilum.core.errors import ConfigError
     from hilum.core.files import write_text
     from hilum.core.folders import claimed
+    from hilum.explain.folder import draw_all
     from hilum.inference.pipeline import Pipeline
 
     how = method or ("hirescam" if run is not None else "occlusion")
@@ -91,10 +74,14 @@ def explain(
         raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
     beside = pipeline or bundle or change or run is None
     described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
-    asked = explainer(described, run, score, how)
-    images = _chosen(annotated(paths), sample, game=game)
-    with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(images)):
-        content = _game(images, asked, out, how) if game else _pictures(images, asked, out, sanity)
+    by = explainer(described, run, score, how)
+    cases = _chosen(annotated(paths), sample, game=game)
+    with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(cases)):
+        content = (
+            _game(cases, by, out, how)
+            if game
+            else {"images": draw_all(cases, by, out, spread=sanity)}
+        )
         write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
@@ -104,12 +91,12 @@ def explain(
     raise typer.Exit(common.SOME_REFUSED if _refused(content) else common.DONE)
 
 
-def _chosen(found: Iterable[Annotated], sample: int, *, game: bool) -> list[Annotated]:
+def _chosen(every: Iterable[Case], sample: int, *, game: bool) -> list[Case]:
     """The first images, annotated ones before others; of the game those with boxes."""
     if game:
-        return list(islice((one for one in found if one.boxed), sample or GAME))
-    images = list(found)
-    return sorted(images, key=lambda one: not one.marked)[:sample] if sample else images
+        return list(islice((one for one in every if one.boxed), sample or GAME))
+    cases = list(every)
+    return sorted(cases, key=lambda one: not one.marked)[:sample] if sample else cases
 
 
 def _refused(content: dict[str, Any]) -> bool:
@@ -117,115 +104,22 @@ def _refused(content: dict[str, Any]) -> bool:
     return bool(content.get("left_out")) or any("refused" in e for e in content.get("images", ()))
 
 
-def _answer(image: Annotated, asked: Explainer) -> Answer:
-    """
-    Raises:
-        InputRefused: it cannot be read, or a gate refuses it.
-    """
-    stored = image.item.open()
-    radiograph, findings = asked.find(stored)
-    readers, note = _readers(image, radiograph)
-    return Answer(
-        stored=stored,
-        radiograph=radiograph,
-        findings=findings,
-        heat=asked.heat(stored),
-        readers=readers,
-        note=note,
-    )
-
-
-def _readers(image: Annotated, radiograph: Radiograph) -> tuple[Annotations | None, str]:
-    """What readers drew, or why it cannot be drawn."""
-    from hilum.core.errors import DataError
-
-    if image.readers is None:
-        return None, ""
-    try:
-        return image.readers(radiograph.width, radiograph.height), ""
-    except DataError as error:
-        return None, str(error)
-
-
-def _draw(one: Answer, asked: Explainer, file: Path) -> None:
-    from hilum.core.files import write_bytes
-    from hilum.explain.picture import picture
-
-    drawn = picture(
-        one.heat,
-        one.radiograph,
-        one.findings,
-        of=asked.of,
-        found_by=asked.found_by,
-        readers=one.readers,
-    )
-    write_bytes(file, drawn)
-
-
-def _pictures(
-    images: Sequence[Annotated], asked: Explainer, out: Path, sanity: bool
-) -> dict[str, Any]:
-    from hilum.core.errors import InputRefused
-    from hilum.core.progress import counted
-
-    entries: list[dict[str, Any]] = []
-    for number, image in enumerate(counted(images, "explaining", len(images))):
-        entry: dict[str, Any] = {"image": image.item.name}
-        entries.append(entry)
-        try:
-            one = _answer(image, asked)
-        except InputRefused as error:
-            entry["refused"] = str(error)
-            continue
-        file = f"{number:04d}-{Path(image.item.name).stem[:60]}.png"
-        _draw(one, asked, out / file)
-        heat = one.heat
-        entry |= {"picture": file, "score": heat.score_name, "value": round(heat.score, 4)}
-        entry |= {"flat": heat.flat, "hottest_px": [round(v, 1) for v in heat.hottest()]}
-        entry |= {"found_by": asked.found_by, "found": list(one.findings.marked)}
-        if one.note:
-            entry["annotations_not_drawn"] = one.note
-        if sanity and asked.spread is not None:
-            entry["rank_correlation"] = asked.spread(one.stored)
-    return {"images": entries}
-
-
-def _game(images: Sequence[Annotated], asked: Explainer, out: Path, how: str) -> dict[str, Any]:
-    """The pointing game; the first pictures are drawn, too."""
-    from hilum.core.errors import DataError, InputRefused
+def _game(cases: Sequence[Case], by: Explainer, out: Path, how: str) -> dict[str, Any]:
+    """The pointing game, its rates with intervals over patients."""
     from hilum.core.extras import require
 
     require("eval")
-    from hilum.core.progress import counted
     from hilum.evaluate import bootstrap, mean_of
-    from hilum.explain.pointing import Pointed, pointed, rates
+    from hilum.explain.folder import point_at_all
+    from hilum.explain.pointing import rates
 
-    points: list[Pointed] = []
-    patients: list[str] = []
-    left_out: dict[str, str] = {}
-    for image in counted(images, "explaining", len(images)):
-        name = image.item.name
-        try:
-            one = _answer(image, asked)
-        except InputRefused as error:
-            left_out[name] = str(error)
-            continue
-        if one.readers is None:
-            left_out[name] = one.note
-            continue
-        size = one.radiograph.width, one.radiograph.height
-        points.append(pointed(one.heat.hottest(), one.readers.boxes_px, *size))
-        patients.append(image.patient)
-        if len(points) <= DRAWN:
-            _draw(one, asked, out / f"{len(points):04d}-{Path(name).stem[:60]}.png")
-    if not points:
-        why = f": {next(iter(left_out.values()))}" if left_out else "; they have no true box"
-        raise DataError(f"no image of these inputs can be pointed at{why}")
+    game = point_at_all(cases, by, out)
     numbers = {}
-    for name, values in rates(points).items():
-        interval = bootstrap(mean_of(values), patients)
+    for name, values in rates(game.points).items():
+        interval = bootstrap(mean_of(values), game.patients)
         numbers[name] = [round(v, 4) for v in (interval.value, interval.low, interval.high)]
-    return {"method": how, "images": len(points), "left_out": left_out, "rates": numbers}
+    counts = {"images": len(game.points), "left_out": game.left_out}
+    return {"method": how, **counts, "rates": numbers}
 
 
 def _lines(content: dict[str, Any]) -> list[str]:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hilum.data.catalog import Catalog
     from hilum.dicom.discover import Item
     from hilum.evaluate.truth import ImageTruth
+    from hilum.explain.folder import Case
     from hilum.report.explanation import Annotations
-
-    # What readers drew, of a picture of that width and height.
-    Drawn: TypeAlias = Callable[[int, int], Annotations]
 
 CATALOG = ".parquet"
 
 
-def inputs(paths: Iterable[Path]) -> Iterator[Item]:
+def inputs(paths: Iterable[Path], passed: Counter[str]) -> Iterator[Item]:
     """As `discover`; of a catalog (Parquet) the images that it lists and nothing beside them.
+
+    Args:
+        passed: counts what is left out, by its suffix.
 
     Raises:
         DataError: a catalog that is none, or whose images have no files.
@@ -29,7 +30,10 @@ def inputs(paths: Iterable[Path]) -> Iterator[Item]:
     from hilum.dicom.discover import discover
 
     for path in paths:
-        yield from _of_catalog(path) if path.suffix.lower() == CATALOG else discover([path])
+        if path.suffix.lower() == CATALOG:
+            yield from _of_catalog(path)
+        else:
+            yield from discover([path], passed=passed)
 
 
 def _of_catalog(path: Path) -> Iterator[Item]:
@@ -50,32 +54,23 @@ def _of_catalog(path: Path) -> Iterator[Item]:
     wanted = {archive: {m for a, m in split if a == archive} for archive, _ in split}
     for archive, members in wanted.items():
         if archive:
-            found = discover([catalog.root / archive])
-            yield from (item for item in found if item.member in members)
+            items = discover([catalog.root / archive])
+            yield from (item for item in items if item.member in members)
         else:
             yield from discover(catalog.root / r for a, r in split if not a)
 
 
-@dataclass(frozen=True, slots=True)
-class Annotated:
-    """An image and, where a catalog lists it, whose it is and what readers drew."""
-
-    item: Item
-    patient: str = ""
-    readers: Drawn | None = None
-    boxed: bool = False  # whether readers drew a box
-    marked: bool = False  # a box or a mask
-
-
-def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
+def annotated(paths: Iterable[Path]) -> Iterator[Case]:
     """As `inputs`, with the annotations of catalogs.
 
     Raises:
         DataError: as `inputs`.
     """
+    from hilum.explain.folder import Case
+
     for path in paths:
         if path.suffix.lower() != CATALOG:
-            yield from (Annotated(item) for item in inputs([path]))
+            yield from map(Case, inputs([path]))
             continue
         from hilum.core.extras import require
 
@@ -89,7 +84,7 @@ def annotated(paths: Iterable[Path]) -> Iterator[Annotated]:
             item = items.get(str(catalog.root / str(catalog.table["path"].iat[row])))
             if item is not None:
                 boxed = truth.boxes_px is not None and len(truth.boxes_px) > 0
-                yield Annotated(
+                yield Case(
                     item,
                     patient=truth.patient,
                     readers=partial(_drawn, catalog, row, truth),
@@ -107,8 +102,7 @@ def _findings(names: Iterable[str]) -> list[str]:
 
 def _masked(catalog: Catalog, row: int) -> bool:
     """Whether a mask of a finding is there, and is not said to be empty."""
-    columns = map(str, catalog.table)
-    known = [c.removeprefix("mask_") for c in columns if c.startswith("mask_")]
+    known = [c.removeprefix("mask_") for c in map(str, catalog.table) if c.startswith("mask_")]
     references = [catalog.table[f"mask_{name}"].iat[row] for name in _findings(known)]
     return any(isinstance(one, str) and one != "" for one in references)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import typer
@@ -53,7 +54,11 @@ def predict(
     results = ResultFolder(out.resolve(), parse(write))
     described = Pipeline.load(pipeline, change).with_named(bundle)
     how = common.running(described, precision, workers, threads)
-    inputs, again = distinct(inputs_of(paths))
+    passed: Counter[str] = Counter()
+    inputs, again = distinct(inputs_of(paths, passed))
+    if passed:
+        kinds = ", ".join(f"{kind or 'no suffix'} {count}" for kind, count in passed.most_common())
+        typer.echo(f"{passed.total()} files that are no images were passed over: {kinds}", err=True)
     if again:
         name, first = again[0]
         known = f"{name} is {first}" if name != first else f"{name}, named twice"

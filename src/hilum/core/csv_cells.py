@@ -37,7 +37,12 @@ def plain(cell: str) -> str:
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table with guarded cells; None is blank."""
+    return "".join(line([guarded(cell) for cell in row]) for row in (columns, *rows))
+
+
+def line(row: Sequence[Any]) -> str:
+    """One row as it is, with its end."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerows([guarded(cell) for cell in row] for row in (columns, *rows))
-    return out.getvalue()
+    # As ends of lines both are quoted inside of cells: a lone \r would tear its row.
+    csv.writer(out, lineterminator="\r\n").writerow(row)
+    return out.getvalue()[:-2] + "\n"

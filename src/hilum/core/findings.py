@@ -75,7 +75,7 @@ class Findings:
     height: int
     boxes_px: Float32  # (n, 4) float32 x1, y1, x2, y2
     scores: Float32  # (n,) in [0, 1], highest first
-    labels: tuple[str, ...]  # (n,) names of core.labels.VOCABULARY
+    labels: tuple[str, ...]  # (n,) names, core.labels knows codes of some
     image_scores: Mapping[str, float] = field(default_factory=dict)  # e.g. {"opacity": 0.93}
     masks: Mapping[str, Bool] = field(default_factory=dict)  # name -> (height, width)
     # Models that were not asked, and why: no boxes of theirs, an empty mask. Not a negative answer.
@@ -106,7 +106,7 @@ class Findings:
 
     @property
     def marked(self) -> tuple[str, ...]:
-        """What is marked on the picture: each box, and each finding with an outline and no box.
+        """What is marked on the image: each box, and each finding with an outline and no box.
         Where it is empty, and only there, nothing was found."""
         outlined = (
             name

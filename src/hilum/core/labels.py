@@ -6,6 +6,7 @@ RadLex as an alternative for reports.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -36,11 +37,15 @@ def _sct(value: str, meaning: str) -> Code:
 
 
 # Classes that a model needs beside its findings. Their scores stay in findings.json and are shown
-# nowhere: beside a picture they would read as a verdict.
+# nowhere: beside an image they would read as a verdict.
 NOT_SHOWN = frozenset(("normal", "not-normal"))
 # Masks that everybody has: no findings.
 ANATOMY = frozenset(("lungs", "lungs_full"))
 
+# Targets of training that no bundle shows: another convention of a mask that is shown.
+AUXILIARY = frozenset(("lungs_full",))
+
+# Names with codes and colours of their own; of others a result says the name (`is_name`).
 VOCABULARY: dict[str, Label] = {
     name: Label(name=name, text=text, code=code, colour_rgb=colour)
     for name, text, code, colour in (
@@ -64,6 +69,11 @@ VOCABULARY: dict[str, Label] = {
         ("lungs", "Lungs", _sct("39607008", "Lung"), (70, 210, 200)),
     )
 }
+
+
+def is_name(name: str) -> bool:
+    """Whether a finding or a mask may be called so: file names and codes are made of it."""
+    return re.fullmatch(r"\w[\w .+-]{0,62}\w|\w", name) is not None
 
 
 def label(name: str) -> Label:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from hilum.core.anchors import AnchorGrid
 from hilum.core.calibration import ScoreMap, Shift, Slope
-from hilum.core.labels import VOCABULARY
+from hilum.core.labels import is_name
 from hilum.core.options import Options
 from hilum.core.prepare import Preprocessing
 
@@ -106,6 +106,9 @@ class Decoding(Options):
     pre_nms_top: int = Field(default=1000, ge=1, le=100_000)
     nms_iou: float = Field(default=0.5, gt=0, le=1)
     vote_iou: float | None = Field(default=None, gt=0, lt=1)  # see `fuse.suppress.keep_voted`
+    # What a box inside a stronger one (`fuse.suppress.nested`) keeps of its score: it stays a
+    # candidate, and is not shown beside the box that marks the same opacity.
+    nested_weight: float = Field(default=1.0, ge=0, le=1)
     max_boxes: int = Field(default=50, ge=1, le=1000)
     mask_weights: dict[str, float] = Field(default_factory=dict)
     image_weights: dict[str, float] = Field(default_factory=dict)
@@ -201,13 +204,16 @@ class Provenance(Options):
     notes: str = ""
 
 
+TRAINING, EVALUATION, WEIGHTS = "training", "evaluation", "weights to begin with"  # uses of data
+
+
 class DataLicence(Options):
-    """One data set or set of pretrained weights the bundle learnt from."""
+    """One data set or set of pretrained weights the bundle learnt from, or was evaluated on."""
 
     name: str
     licence: str
     source: str = ""
-    use: str = "training"
+    use: str = TRAINING
     attribution: str = ""
 
 
@@ -220,6 +226,13 @@ class Figure(Options):
     n: int | None = None
     on: str = ""
 
+    @property
+    def words(self) -> str:
+        """ "0.474 (0.431–0.523)"."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
 
 class Manifest(Options):
     """The whole manifest. `files` maps every other file of the bundle to its SHA-256."""
@@ -228,7 +241,7 @@ class Manifest(Options):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")
     task: Literal["detection", "classification", "segmentation"] = "detection"
-    labels: tuple[str, ...] = ()  # (K,) of core.labels.VOCABULARY; of boxes
+    labels: tuple[str, ...] = ()  # (K,) of boxes, `core.labels` knows what they mean
     preprocessing: PreprocessingSpec
     outputs: Outputs = Outputs()
     anchors: AnchorSpec | None = None  # None: no boxes, or on proposals
@@ -284,7 +297,9 @@ class Manifest(Options):
         sources = self.image_scores.values()
         summed = {name for of in sources for name in ((of,) if isinstance(of, str) else of)}
         wrong: dict[str, set[str]] = {
-            "labels not in the vocabulary": (set(self.labels) | set(self.masks)) - set(VOCABULARY),
+            "labels that no finding or mask can have": {
+                repr(name) for name in (*self.labels, *self.masks) if not is_name(name)
+            },
             "class logits without box deltas or labels, or these without the first": {
                 *(() if heads else ("outputs",))
             },
@@ -343,6 +358,17 @@ class Manifest(Options):
         """The image score that is meant where none is named: the stated one, or the only one."""
         only = next(iter(self.image_scores)) if len(self.image_scores) == 1 else None
         return self.positive or only
+
+    @property
+    def learnt_from(self) -> tuple[DataLicence, ...]:
+        return tuple(one for one in self.data_licences if one.use != EVALUATION)
+
+    @property
+    def tested(self) -> dict[str, Figure]:
+        """The figures of test images by what runs by default, by "test, SET (int8): metric"."""
+        mark = f"({self.default_precision})"
+        rows = self.figures.items()
+        return {row: one for row, one in rows if row.startswith("test, ") and mark in row}
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as it stands in the file."""

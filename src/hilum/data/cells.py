@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from hilum.core.csv_cells import guarded, plain
+from hilum.core import csv_cells
+from hilum.core.csv_cells import plain
 from hilum.core.documents import UTF16_MARKS
 from hilum.core.errors import DataError
 from hilum.core.files import read_at_most
+from hilum.data.parquet import as_text, read_parquet
 
 Source = str | os.PathLike[str] | tuple[str, bytes]
 
@@ -36,10 +38,10 @@ TOTALS = frozenset(
     )
 )
 GZIP = b"\x1f\x8b"
+PARQUET = b"PAR1"
 OTHERS = {  # how files begin that are called tables too, and are no CSV
     b"PK\x03\x04": "a zip or a spreadsheet (xlsx)",
     b"\xd0\xcf\x11\xe0": "a spreadsheet (xls)",
-    b"PAR1": "Parquet",
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ": "compressed with xz",
     b"7z\xbc\xaf": "a 7z archive",
@@ -65,7 +67,8 @@ class Cells:
 
 
 def read_cells(source: Source) -> Cells:
-    """A CSV file, plain or gzipped; cells that a row lacks are blank, blank rows are none.
+    """A CSV file, plain or gzipped, or a Parquet one; cells that a row lacks are blank, blank rows
+    are none.
 
     Args:
         source: a path; or a name and the content, of what can be read only once.
@@ -74,7 +77,13 @@ def read_cells(source: Source) -> Cells:
         DataError: not text, not a table, or a row has more cells than columns.
     """
     name = Path(source[0] if isinstance(source, tuple) else source)
-    rows = _rows(name, source)
+    try:
+        content = _content(source)
+        if content.startswith(PARQUET):
+            return _of_parquet(content)
+    except (DataError, OSError, EOFError) as error:
+        raise DataError(f"{name} is not a readable table: {error}") from error
+    rows = _rows(name, content)
     everything = len(rows)
     rows = _without_comments(rows)
     comments = everything - len(rows)
@@ -134,10 +143,16 @@ def _totals(rows: Sequence[Sequence[str]]) -> list[str]:
     return out[::-1]
 
 
-def _rows(name: Path, source: Source) -> list[list[str]]:
+def _of_parquet(content: bytes) -> Cells:
+    table = as_text(read_parquet(content)[0])
+    names = _names([str(column) for column in table])
+    return Cells(table=table.set_axis(names, axis=1))
+
+
+def _rows(name: Path, content: bytes) -> list[list[str]]:
     """The rows that are not blank, the header first."""
     try:
-        text = _decoded(_content(source))
+        text = _decoded(content)
         mark = _MARK.match(text)  # how spreadsheets are told the delimiter: sep=;
         text = text[mark.end() :] if mark else text
         lines = text.lstrip("\r\n ").splitlines()
@@ -147,7 +162,7 @@ def _rows(name: Path, source: Source) -> list[list[str]]:
         # Strict: a quote that is not closed would swallow the rows behind it.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         return [[*map(_tidy, row)] for row in reader if any(map(str.strip, row))]
-    except (ValueError, OSError, EOFError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{name} is not a readable CSV: {error}") from error
 
 
@@ -158,11 +173,8 @@ def _tidy(cell: str) -> str:
 
 def to_csv(table: pd.DataFrame) -> str:
     """The text of a table; `read_cells` gives its cells as they were."""
-    safe = table.copy()
-    for column in safe:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = safe[column].map(guarded)
-    return safe.rename(columns=guarded).to_csv(index=False)
+    cells = table.astype(object).where(table.notna(), None)
+    return csv_cells.to_csv([*map(str, table)], cells.to_numpy().tolist())
 
 
 def _content(source: Source) -> bytes:
@@ -172,7 +184,9 @@ def _content(source: Source) -> bytes:
             content = b"".join(_pieces(stream))
     kind = next((kind for mark, kind in OTHERS.items() if content.startswith(mark)), None)
     if kind:
-        raise DataError(f"it is {kind}; needed: CSV, plain or gzipped. Unpack it, or export it so")
+        raise DataError(
+            f"it is {kind}; needed: CSV, plain or gzipped, or Parquet. Unpack it, or export it so"
+        )
     if len(content) > MOST_BYTES:
         raise DataError(f"it is larger than {MOST_BYTES} bytes; split it")
     return content

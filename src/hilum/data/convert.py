@@ -1,6 +1,6 @@
-"""Annotations of a catalog -> COCO, VOC, YOLO, mask pictures, run lengths.
+"""Annotations of a catalog -> COCO, VOC, YOLO, mask images, run lengths.
 
-The way back is `load("coco" | "voc" | "yolo" | "siim-acr", folder)`, and for mask pictures the
+The way back is `load("coco" | "voc" | "yolo" | "siim-acr", folder)`, and for mask images the
 folder adapter with `masks.csv`. Converts no images (see `images`). Images that nobody annotated
 are left out and counted, and so are those without a file, where others have theirs. Beside the
 annotations lies `hilum-images.csv` (see `adapters.sidecar`): ids, patients, splits and labels come
@@ -9,7 +9,7 @@ back as they went out.
 Boxes and sizes are those of the files, where the files are there: what was drawn in a frame of
 another size is scaled, and refused where the shape differs.
 
-Rounding: COCO, mask pictures and run lengths are exact; VOC holds whole pixels, boxes grow
+Rounding: COCO, mask images and run lengths are exact; VOC holds whole pixels, boxes grow
 outwards by less than one; YOLO is written to 1e-10 of the image; YOLO's polygons are exact but
 for holes, which they fill.
 """

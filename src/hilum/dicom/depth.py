@@ -19,6 +19,8 @@ from hilum.dicom.stream import Stream
 Values = NDArray[np.integer[Any]]
 
 TORN = 0.01  # of the pixels
+USUAL_BITS = (8, 10, 12)  # of detectors and screens
+UNUSED_BITS = 4  # that are no chance
 DECISIVE = 3  # times as many tears in one reading as in the other
 
 
@@ -38,7 +40,7 @@ def settle_stream(decoded: Values, stream: Stream, shape: Layout) -> Settled:
       says it is: many encoders declare whole bytes.
     * Else they are as deep and as signed as the frame says.
     * A codec without a sign leaves it to the header. Where JPEG 2000 contradicts the header, that
-      reading counts which does not tear the picture; with neither torn, two's complement (as in
+      reading counts which does not tear the image; with neither torn, two's complement (as in
       pydicom) for an unsigned frame under a signed header.
 
     Raises:
@@ -76,7 +78,7 @@ def _twos_complement_bits(codes: Values, bits: int, shape: Layout) -> int:
 
 
 def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
-    """Whether the frame's own sign tears the picture, or says no more than the header's."""
+    """Whether the frame's own sign tears the image, or says no more than the header's."""
     unsigned_tears, signed_tears = _tears(codes, as_signed(codes, bits), bits)
     own, headers = unsigned_tears, signed_tears
     if not header_signed:
@@ -89,7 +91,7 @@ def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
 def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool) -> Settled:
     """Uncompressed containers: what lies above HighBit is no part of the value (PS3.5 8.1.1).
 
-    That is so for old overlays, signs and noise. Where it is plainly the picture itself that goes
+    That is so for old overlays, signs and noise. Where it is plainly the image itself that goes
     on above HighBit, masking would wrap it.
 
     Raises:
@@ -107,6 +109,11 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
     if shape.signed and _is_sign(whole, shape):
         return Settled(containers, shape)
     masked = whole & (2**shape.bits_stored - 1)
+    if not shape.signed and _is_sign(whole, shape):
+        own = as_signed(masked, shape.bits_stored)
+        if np.greater(*_tears(masked, own, shape.bits_stored)):
+            warning = "PixelRepresentation says unsigned, its pixels carry a sign, which is used"
+            return Settled(containers, replace(shape, signed=True), (warning,))
     wrapped, uneven = _tears(masked, whole, shape.bits_stored)
     if wrapped > DECISIVE * uneven:
         used = highest.bit_length() - shape.shift
@@ -120,17 +127,44 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
 
 
 def _sign_warning(containers: Containers, shape: Layout) -> tuple[str, ...]:
-    """Whether signed values tear the picture all over, where unsigned ones do not: edges of
-    collimators and letters are too short for that."""
-    if not shape.signed:
-        return ()
+    """Whether the values tear the image all over with the sign that the header gives them, where
+    they do not with the other: edges of collimators and letters are too short for that."""
+    if not shape.signed and not _at_both_ends(containers[::16, ::16], shape):
+        return ()  # as in nearly all images: they need no closer look
     codes = (containers.astype(np.int32) >> shape.shift) & (2**shape.bits_stored - 1)
     unsigned, signed = _tears(codes, as_signed(codes, shape.bits_stored), shape.bits_stored)
-    if signed <= max(DECISIVE * unsigned, TORN * codes.size):
+    words = ("signed", "unsigned") if shape.signed else ("unsigned", "signed")
+    stated, other = (signed, unsigned) if shape.signed else (unsigned, signed)
+    if stated <= max(DECISIVE * other, TORN * codes.size):
         return ()
-    return (
-        "PixelRepresentation says signed, which tears the picture; unsigned would not: is it so?",
+    text = "PixelRepresentation says {}, which tears the image; {} would not: is it so?"
+    return (text.format(*words),)
+
+
+def _at_both_ends(sample: Containers, shape: Layout) -> bool:
+    """Whether many values lie in the first and in the last quarter of the range, few between, as
+    signed ones that are taken for unsigned."""
+    parts = (sample >> shape.shift) & (2**shape.bits_stored - 1)
+    low, high = (
+        (parts < 2**shape.bits_stored // 4).mean(),
+        (parts >= 3 * 2**shape.bits_stored // 4).mean(),
     )
+    return bool(min(low, high) > 0.05 and low + high > 0.7)
+
+
+def used_bits(values: Values, shape: Layout) -> int | None:
+    """The usual depth that holds `values` (those that are there), where they leave so many of the
+    stored bits empty that nobody meant these; else None."""
+    if not len(values) or values.min() == values.max():
+        return None
+    signed = bool(values.min() < 0)
+    fits = (
+        bits
+        for bits in USUAL_BITS
+        if _range(bits, signed)[0] <= values.min() and values.max() <= _range(bits, signed)[1]
+    )
+    bits = next(fits, shape.bits_stored)
+    return bits if bits <= shape.bits_stored - UNUSED_BITS else None
 
 
 def _is_sign(whole: Values, shape: Layout) -> bool:

@@ -75,20 +75,26 @@ class Item:
 
 
 def discover(
-    paths: Iterable[str | os.PathLike[str]], limits: Limits = DEFAULT_LIMITS
+    paths: Iterable[str | os.PathLike[str]],
+    limits: Limits = DEFAULT_LIMITS,
+    passed: Counter[str] | None = None,
 ) -> Iterator[Item]:
     """Expand files, folders, zips and DICOMDIRs, sorted inside each path.
 
     What cannot be read is an item, too, and says why when it is read. Hidden files and
-    `SIDECARS` inside folders and zips are left out, and so are the pictures that hilum itself put
-    there. Links to folders are followed, each folder once.
+    `SIDECARS` inside folders and zips are left out, unless they begin as DICOM does, and so are the
+    pictures that hilum itself put there. Links to folders are followed, each folder once.
+
+    Args:
+        passed: counts what is left out, by its suffix, or "hidden".
     """
+    passed = Counter() if passed is None else passed
     for path in paths:
         name = os.fspath(path)
         if os.path.isdir(name):
-            yield from _folder(name, limits)
+            yield from _folder(name, limits, passed)
         else:
-            yield from _file(name, limits)
+            yield from _file(name, limits, passed)
 
 
 def distinct(items: Iterable[Item]) -> tuple[list[Item], list[tuple[str, str]]]:
@@ -140,7 +146,24 @@ def _is_own(folder: str) -> bool:
     return name in OWN_PICTURES and os.path.isdir(os.path.join(parent, OWN_MARK))
 
 
-def _folder(root: str, limits: Limits) -> Iterator[Item]:
+def _count(name: str, passed: Counter[str]) -> None:
+    base = name.rsplit("/", 1)[-1]
+    if not _is_dicomdir(base):
+        passed["hidden" if base.startswith(".") else os.path.splitext(base)[1].lower()] += 1
+
+
+def _begins_as_dicom(path: str) -> bool:
+    """Whether a file is DICOM whatever its name says; hidden ones are not looked into."""
+    if os.path.basename(path).startswith(".") or _is_dicomdir(os.path.basename(path)):
+        return False
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except (OSError, ValueError):
+        return False
+
+
+def _folder(root: str, limits: Limits, passed: Counter[str]) -> Iterator[Item]:
     if _is_own(root):
         problem = "it holds pictures that hilum made of its results."
         refusal = NotFoundRefused(root, problem, "Name the folder of the images.")
@@ -156,9 +179,11 @@ def _folder(root: str, limits: Limits) -> Iterator[Item]:
             path = os.path.join(folder, file)
             if _is_dicomdir(file):  # its files are met anyway, but for those that are missing
                 yield from (i for i in _dicomdir(path, limits) if i.refusal and i.name != path)
-            if not is_sidecar(file):
+            if not is_sidecar(file) or _begins_as_dicom(path):
                 any_file = True
-                yield from _file(path, limits)
+                yield from _file(path, limits, passed)
+            else:
+                _count(file, passed)
     for error in closed:
         name = os.fspath(error.filename)
         refusal = NotFoundRefused(name, "the folder cannot be opened.", "Check its permissions.")
@@ -176,7 +201,7 @@ def _is_new(folder: str, seen: set[str]) -> bool:
     return new
 
 
-def _file(path: str, limits: Limits) -> Iterator[Item]:
+def _file(path: str, limits: Limits, passed: Counter[str]) -> Iterator[Item]:
     if not os.path.isfile(path):
         yield Item(path, path)  # read() says what is wrong with it
         return
@@ -187,7 +212,7 @@ def _file(path: str, limits: Limits) -> Iterator[Item]:
         yield Item(path, path)
         return
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        yield from _zip(path, limits)
+        yield from _zip(path, limits, passed)
     elif _is_dicomdir(os.path.basename(path)) and looks_like_dicom(start):
         yield from _dicomdir(path, limits)
     else:
@@ -205,7 +230,7 @@ def _archive(path: str) -> zipfile.ZipFile:
     return _open_zip(os.path.abspath(path), (status.st_mtime_ns, status.st_size))
 
 
-def _zip(path: str, limits: Limits) -> Iterator[Item]:
+def _zip(path: str, limits: Limits, passed: Counter[str]) -> Iterator[Item]:
     try:
         listed = _archive(path).infolist()
         if not all(m.filename for m in listed):
@@ -220,7 +245,11 @@ def _zip(path: str, limits: Limits) -> Iterator[Item]:
         reason = f"the zip holds {len(members)} files, {total >> 20} MiB inflated."
         yield Item(path, path, refusal=LimitRefused(path, reason, "Split it, or raise the limits."))
         return
-    wanted = [m for m in members if not is_sidecar(m.filename) and "__MACOSX/" not in m.filename]
+    members = [m for m in members if "__MACOSX/" not in m.filename]
+    wanted = [m for m in members if not is_sidecar(m.filename)]
+    for member in members:
+        if is_sidecar(member.filename):
+            _count(member.filename, passed)
     times = Counter(m.filename for m in wanted)
     for name in sorted(times):
         shown, count = f"{path}!{name}", times[name]

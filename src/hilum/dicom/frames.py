@@ -21,6 +21,8 @@ from hilum.dicom.stream import Stream, begins, describe, fragments
 from hilum.dicom.syntaxes import RLE_LOSSLESS, supported
 
 _ITEM = b"\xfe\xff\x00\xe0"
+LINES = 24  # that are compared with their neighbours
+SHEARED = 3  # times as large are the steps between lines; of radiographs at most .5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,39 @@ def frame(parsed: Parsed, shape: image.Layout, plugin: str | None = None) -> Fra
 
 def _native(element: PixelElement, parsed: Parsed, shape: image.Layout) -> Frame:
     array, long = image.native(element, shape, parsed.little)
+    if shape.samples == 1:
+        _check_sides(array)
     if shape.samples == 3:
         if parsed.header.integer("PlanarConfiguration", 0) == 1:
             array = np.moveaxis(array.reshape(3, shape.rows, shape.columns), 0, -1)
         array = image.grey_of_colour(array, shape.photometric, converted=False)
     settled = settle_native(array, shape, _has_overlay_bits(parsed.header))
     return _frame(settled, "native", _label_warning(parsed.label or parsed.syntax, None) + long)
+
+
+def _check_sides(array: image.Containers) -> None:
+    """Neighbouring lines of an image are alike, those of a sheared one are not.
+
+    Raises:
+        UnreadableRefused: Rows and Columns have changed places.
+    """
+    rows, columns = array.shape
+    if rows == columns or min(rows, columns) < 2 * LINES:
+        return
+
+    def steps(lines: image.Containers) -> float:
+        some = lines[:: max(1, len(lines) // LINES)][:-1].astype(np.int32)
+        beside = lines[1 :: max(1, len(lines) // LINES)][: len(some)].astype(np.int32)
+        return float(np.abs(some[: len(beside)] - beside).mean())
+
+    own, other = steps(array), steps(array.reshape(columns, rows))
+    if own > SHEARED * other and other > 0:
+        raise UnreadableRefused(
+            "",
+            f"{rows} rows of {columns} pixels shear the image, {columns} of {rows} do not: Rows "
+            "and Columns have changed places.",
+            "Export it again.",
+        )
 
 
 def _frame(settled: Settled, decoder: str, warnings: tuple[str, ...]) -> Frame:
@@ -88,7 +117,7 @@ def _compressed(
         parts = [bytes(part) for part in fragments(value)]
         if (count := sum(map(begins, parts))) > 1:
             raise UnsupportedRefused(
-                "", f"its compressed pixels are {count} pictures.", "Send single images."
+                "", f"its compressed pixels are {count} images.", "Send single images."
             )
         content = b"".join(parts)
         if not content:

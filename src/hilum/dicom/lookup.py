@@ -52,7 +52,7 @@ def read_table(item: Header, inputs: Float64) -> Table:
     if first >= 0x8000 and (says_signed or beyond):
         first -= 0x10000
     entries = _entries(item, count, bits)
-    # Writers who declare 12 bits and store 16 exist; a clipped picture would be white.
+    # Writers who declare 12 bits and store 16 exist; a clipped image would be white.
     bits = max(bits, int(entries.max()).bit_length(), 1)
     return Table(first, bits, entries.astype(np.float64))
 
@@ -118,18 +118,20 @@ def voi(
     index: int,
     *,
     full_range: bool = False,
+    used: Float64 | None = None,
 ) -> Shown:
     """Modality values to [0, 1].
 
     The standard lets a reader choose between VOI LUTs and windows (C.11.2.1): a LUT is preferred,
     as it is what the maker's own display uses. Of several, the one at `index`; where that is 0,
-    the first window that can be used. Without any, the range of all `values` maps to [0, 1].
+    the first window that can be used. Without any, the range of all `values` maps to [0, 1], or
+    that of the `used` ones.
 
     Raises:
         UnsupportedRefused: `index` asks for one that the file has not, or that cannot be used.
     """
     if full_range:
-        return Shown(_full(values), "none (full range asked for)")
+        return Shown(_full(values, used), "none (full range asked for)")
     if override is not None:
         text = _window_text(*override, "LINEAR") + " (given)"
         return Shown(window(values, *override), text)
@@ -137,10 +139,10 @@ def voi(
     if items:
         table = read_table(_pick(items, index), values)
         return Shown(table.apply(values) / (2**table.bits - 1), f"lut {len(table.entries)}")
-    return _windowed(header, values, index)
+    return _windowed(header, values, index, used)
 
 
-def _windowed(header: Header, values: Float64, index: int) -> Shown:
+def _windowed(header: Header, values: Float64, index: int, used: Float64 | None) -> Shown:
     function, strange = header.code("VOILUTFunction") or "LINEAR", tuple[str, ...]()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         strange = (f"VOILUTFunction is {function}, which is none: LINEAR is used",)
@@ -158,9 +160,9 @@ def _windowed(header: Header, values: Float64, index: int) -> Shown:
     if index:
         raise UnsupportedRefused("", f"VOI number {index} is no usable window.", "Use voi_index=0.")
     if not pairs:
-        return Shown(_full(values), "none")
+        return Shown(_full(values, used), "none")
     warning = "its window is impossible or no number, the full range is used"
-    return Shown(_full(values), "none (its window is impossible)", (warning,))
+    return Shown(_full(values, used), "none (its window is impossible)", (warning,))
 
 
 def _windows(header: Header, function: str) -> list[tuple[float, float] | None]:
@@ -173,11 +175,12 @@ def _windows(header: Header, function: str) -> list[tuple[float, float] | None]:
     return pairs
 
 
-def _full(values: Float64) -> Float64:
-    low, high = values.min(), values.max()
+def _full(values: Float64, used: Float64 | None) -> Float64:
+    whole = values if used is None else used
+    low, high = whole.min(), whole.max()
     if high <= low:
         return np.zeros_like(values)
-    return np.asarray((values - low) / (high - low))
+    return np.asarray(np.clip((values - low) / (high - low), 0, 1))
 
 
 def _pick(choices: list[T], index: int) -> T:

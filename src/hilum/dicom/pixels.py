@@ -14,13 +14,15 @@ Choices where the standard leaves one, or files contradict it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.dicom.depth import used_bits
 from hilum.dicom.header import Header
 from hilum.dicom.image import Containers, Layout
 from hilum.dicom.lookup import modality, voi
@@ -30,6 +32,8 @@ Bool = NDArray[np.bool_]
 
 _CV2_LUT_16 = int(cv2.__version__.split(".")[0]) >= 5  # 16-bit tables came with OpenCV 5
 LEAST_CONTRAST = 0.125  # of the range, that what is shown should use
+MANY_PADDED = 64  # values, which are rather greys
+MOST_AMID = 0.05  # of the middle of an image, that may be padding
 LOST_SHARE = 0.75  # of the pixels: "nearly everything" is white or black
 _CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
 
@@ -38,7 +42,7 @@ _CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
 class Display:
     """What becomes of every stored code (0 .. 2^bits - 1, two's complement when signed)."""
 
-    grey: Float32  # (2^bits,) in [0, 1]
+    grey: Float32  # (2^bits,) in [0, 1], padding too
     padded: Bool | None  # (2^bits,) True at PixelPaddingValue; None where the file names none
     voi: str
     warnings: tuple[str, ...] = ()
@@ -63,24 +67,49 @@ def display(
     window: tuple[float, float] | None = None,
     voi_index: int = 0,
     full_range: bool = False,
+    used: Bool | None = None,
 ) -> Display:
-    """The table of a file."""
+    """The table of a file.
+
+    Args:
+        used: (2^bits,) codes that the range is of, where no window is; None: all.
+    """
     values = stored_values(shape)
     units, warnings = modality(header, values)
-    shown = voi(header, units, window, index=voi_index, full_range=full_range)
+    inside = None if used is None else units[used]
+    shown = voi(header, units, window, index=voi_index, full_range=full_range, used=inside)
+    if _falls(values, shown.values):
+        warnings += ("its rescaling or LUT falls: low values are shown bright, as the file says",)
     grey = shown.values.astype(np.float32)
     inverse, contradiction = inverted(header, shape)
     if inverse:
         grey = np.float32(1) - grey
     warnings += shown.warnings + contradiction
+    if header.has("PresentationLUTSequence"):
+        warnings += ("it has a presentation LUT, which no image has: not used",)
     if header.has("PixelPaddingRangeLimit") and not header.numbers("PixelPaddingValue"):
         warnings += ("it has a limit of padding and no padding value: not used",)
     padded = padding(header, shape, values)
     if padded is not None and padded.all():
         padded, warnings = None, (*warnings, "its padding covers every value: not used")
-    if padded is not None:
-        grey[padded] = 0
     return Display(grey, padded, shown.text, warnings)
+
+
+def _falls(values: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
+    half = len(shown) // 2
+    in_order = shown[np.argsort(values, kind="stable")]
+    return bool(in_order[:half].mean() > in_order[half:].mean())
+
+
+def intent_warnings(header: Header, shape: Layout) -> tuple[str, ...]:
+    """What a maker's own program has yet to do to an image before anybody reads it (C.8.11.1)."""
+    if header.code("PresentationIntentType") != "FOR PROCESSING":
+        return ()
+    text = "it is FOR PROCESSING: raw values of the detector, not the image that a reader sees"
+    sign = header.integer("PixelIntensityRelationshipSign", 0)
+    if sign == (1 if shape.photometric == "MONOCHROME2" else -1):
+        text += "; by its intensity relationship air is bright in it"
+    return (text,)
 
 
 def inverted(header: Header, shape: Layout) -> tuple[bool, tuple[str, ...]]:
@@ -132,12 +161,78 @@ def look_up(containers: Containers, table: Float32) -> Float32:
 
 
 def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Float32, Bool | None]:
-    """(H, W) pixels in [0, 1], and where they are no padding (None: everywhere)."""
-    grey = look_up(containers, spread(shown.grey, shape))
+    """(H, W) pixels in [0, 1], padding black, and where they are no padding (None: everywhere)."""
+    table = shown.grey
+    if shown.padded is not None:
+        table = np.where(shown.padded, np.float32(0), table)
+    grey = look_up(containers, spread(table, shape))
     if shown.padded is None:
         return grey, None
     padded: Bool = spread(shown.padded, shape)[containers]
     return grey, ~padded if padded.any() else None
+
+
+def is_amid(containers: Containers, unpadded: Bool | None) -> bool:
+    """Whether padding lies amid an image, not around it, or is of many values: the image itself
+    is taken for it."""
+    if unpadded is None:
+        return False
+    height, width = unpadded.shape
+    middle = unpadded[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    if not middle.size or 1 - middle.mean() <= MOST_AMID:
+        return False
+    _, parts = cv2.connectedComponents((~unpadded).astype(np.uint8))
+    edges = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    around = np.isin(parts[~unpadded], edges[edges > 0]).mean()
+    return bool(around < 0.5) or len(np.unique(containers[~unpadded])) > MANY_PADDED
+
+
+def used_codes(containers: Containers, shape: Layout, shown: Display) -> tuple[Bool, int] | None:
+    """(2^bits,) the codes of the depth that the pixels use, padding aside, and that depth; None
+    where it is the stored one."""
+    codes = np.bincount((containers.ravel() >> shape.shift) & (2**shape.bits_stored - 1))
+    there = np.zeros(2**shape.bits_stored, bool)
+    there[: len(codes)] = codes > 0
+    if shown.padded is not None:
+        there &= ~shown.padded
+    values = stored_values(shape)
+    bits = used_bits(values[there].astype(np.int64), shape)
+    if bits is None:
+        return None
+    low, high = (
+        (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if values[there].min() < 0 else (0, 2**bits - 1)
+    )
+    return (values >= low) & (values <= high), bits
+
+
+class Displayed(NamedTuple):
+    """A frame as it is displayed."""
+
+    grey: Float32
+    unpadded: Bool | None
+    shown: Display
+    bits: int  # that its values have
+    warnings: tuple[str, ...]
+
+
+def displayed(containers: Containers, shape: Layout, show: Callable[..., Display]) -> Displayed:
+    """To grey; padding values amid the image are none, bits that hold nothing do not count.
+
+    Args:
+        show: `display` of the frame's header; takes `used`.
+    """
+    shown, bits, warnings = show(), shape.bits_stored, tuple[str, ...]()
+    grey, unpadded = to_grey(containers, shape, shown)
+    if is_amid(containers, unpadded):
+        shown = replace(shown, padded=None)
+        warnings = ("its padding values lie amid the image: not used",)
+        grey, unpadded = to_grey(containers, shape, shown)
+    if shown.is_full_range and (used := used_codes(containers, shape, shown)):
+        codes, bits = used
+        warnings += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
+        shown = replace(show(used=codes), padded=shown.padded)
+        grey, unpadded = to_grey(containers, shape, shown)
+    return Displayed(grey, unpadded, shown, bits, warnings)
 
 
 class Clipped(NamedTuple):
@@ -149,7 +244,7 @@ class Clipped(NamedTuple):
 
 
 def clipped(grey: Float32, containers: Containers, shown_part: Bool | None) -> Clipped:
-    """How much of a picture lies at the ends of its window.
+    """How much of an image lies at the ends of its window.
 
     Not counted are padding and shutters, but frames are: what a window has made white looks like
     one. A pixel is lost where others of another stored value have the same grey; an empty black

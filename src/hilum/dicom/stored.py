@@ -1,6 +1,6 @@
 """A path, bytes or stream -> StoredImage (header parsed, pixels undecoded) -> Radiograph.
 
-Knows formats by their content, never by name; does not decide whether the picture is a chest (see
+Knows formats by their content, never by name; does not decide whether the image is a chest (see
 gate.py) and expands no folders (see discover.py).
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -27,7 +27,7 @@ from hilum.dicom.looks import look_warnings
 from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
 from hilum.dicom.source import DEFAULT_LIMITS, Source, border, load
 
-WINDOWLESS = "a fixed window says nothing of a picture without a DICOM header; it is read as it is"
+WINDOWLESS = "a fixed window says nothing of an image without a DICOM header; it is read as it is"
 OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
@@ -39,7 +39,7 @@ OLDEST = 130.0  # years
 class StoredImage:
     """One object as it was stored: its header, and its pixels not yet decoded.
 
-    Pictures without a header (PNG, JPEG, WebP) have an empty one. Pickles as its bytes.
+    Images without a header (PNG, JPEG, WebP) have an empty one. Pickles as its bytes.
     """
 
     source: str  # where it came from: a path, "zip!member", "bytes"
@@ -117,12 +117,12 @@ class StoredImage:
         Elements whose value is none of their representation are left out.
 
         Raises:
-            UnsupportedRefused: a picture without a DICOM header.
+            UnsupportedRefused: an image without a DICOM header.
         """
         if self.parsed is None:
             raise UnsupportedRefused(
                 self.source,
-                f"it is a {self.kind.upper()} picture and has no DICOM header.",
+                f"it is a {self.kind.upper()} image and has no DICOM header.",
                 "Send the DICOM object.",
             )
         with border(self.source):
@@ -245,8 +245,14 @@ def decode(
     shape = image.layout(header, stored.limits)
     read = frame(parsed, shape, plugin)
     shape = read.layout
-    shown = pixels.display(header, shape, window=window, voi_index=voi_index, full_range=full_range)
-    grey, unpadded = pixels.to_grey(read.containers, shape, shown)
+    show = partial(
+        pixels.display,
+        *(header, shape),
+        window=window,
+        voi_index=voi_index,
+        full_range=full_range,
+    )
+    grey, unpadded, shown, bits, odd = pixels.displayed(read.containers, shape, show)
     edge = masks.border_mask(grey)
     shutter, unusable = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
@@ -254,9 +260,11 @@ def decode(
     shown_part = masks.combine(unpadded, shutter)
     spacing = plane.spacing(header)
     odd = (
+        *odd,
         *unusable,
         *spacing.warnings,
-        *_hidden(unpadded),
+        *_hidden(shown_part),
+        *pixels.intent_warnings(header, shape),
         *plane.shape_warnings(header, spacing.mm),
         *plane.field_warnings(header, spacing.mm),
         *plane.orientation_warnings(stored.patient_orientation),
@@ -267,7 +275,10 @@ def decode(
         pixels=grey,
         source=stored.source,
         ids=stored.ids,
-        decoding=_decoding(parsed, read, shown, grey=grey, shown_part=shown_part, odd=odd),
+        decoding=replace(
+            _decoding(parsed, read, shown, grey=grey, shown_part=shown_part, odd=odd),
+            bits_stored=bits,
+        ),
         spacing_mm=spacing.mm,
         spacing_source=spacing.keyword,
         view=stored.view,
@@ -284,10 +295,11 @@ def decode(
     )
 
 
-def _hidden(unpadded: pixels.Bool | None) -> tuple[str, ...]:
-    """Padding lies around a picture, and is less than half of it."""
-    share = 0.0 if unpadded is None else 1 - float(unpadded.mean())
-    return (f"its padding values are {share:.0%} of the picture: left out",) if share > 0.5 else ()
+def _hidden(shown_part: pixels.Bool | None) -> tuple[str, ...]:
+    """Padding and shutters lie around an image, and are less than half of it."""
+    share = 0.0 if shown_part is None else 1 - float(shown_part.mean())
+    text = f"its padding and shutters are {share:.0%} of the image: left out"
+    return (text,) if share > 0.5 else ()
 
 
 def _decoding(
@@ -344,7 +356,7 @@ def _check_has_pixels(stored: StoredImage) -> None:
     if stored.object_name is not None or stored.header.has("Rows"):
         reason = "it holds no pixels: it is cut off before them, or a header alone."
         raise UnreadableRefused("", reason, "Copy it again.")
-    raise UnsupportedRefused("", "it holds no picture.", "Send the image object.")
+    raise UnsupportedRefused("", "it holds no image.", "Send the image object.")
 
 
 def _age(header: Header) -> float | None:

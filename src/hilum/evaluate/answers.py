@@ -8,8 +8,9 @@ by the stated sizes or refused. What could not be used is counted, never dropped
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -42,7 +43,7 @@ class Account:
     missing: tuple[str, ...]  # images without a prediction
     ambiguous: tuple[str, ...]  # images that several predictions may mean, or share one
     unknown: tuple[str, ...]  # predictions of no image of the whole catalog
-    by_name: tuple[str, ...]  # predictions matched by file name: their folders differ
+    by_name: tuple[str, ...]  # predictions matched by file name (folders differ) or its number
     scaled: int  # predictions of another size than the catalog's
     unstated: int  # predictions that do not say the size of their image
     floor: float  # score below which the run kept no box; 0: all, or nobody says
@@ -69,7 +70,7 @@ class Account:
             (len(self.missing), "image|without a prediction", self.missing),
             (len(self.ambiguous), "image|without one prediction of its own", self.ambiguous),
             (len(self.unknown), "prediction|of no image of the catalog", self.unknown),
-            (len(self.by_name), "prediction|matched by file name alone", self.by_name),
+            (len(self.by_name), "prediction|matched by file name or number alone", self.by_name),
             (self.scaled, "prediction|made at another size, scaled to the catalog's", ()),
             (self.unstated, "prediction|without a stated size, taken in the catalog's pixels", ()),
             (len(self.columns), "column|of the table not read as scores", self.columns),
@@ -242,27 +243,32 @@ def match_names(ids: Sequence[str], paths: Sequence[str], names: Sequence[str]) 
 
     In this order: equal to id or path; under one root that explains every prediction of a known
     file name; the longest end of a path that no other image and no other prediction has; the
-    file's stem or the id, where it is the only one on both sides.
+    file's stem or the id, where it is the only one on both sides; the number that both are, where
+    a spreadsheet took its leading zeros. Letters' case and how marks on them are typed say nothing
+    where nothing else fits.
     """
     sides = _Sides.of(ids, paths, names)
     depth = max((len(parts) for parts in sides.paths), default=1)
     steps = [_exact(sides), _under_root(sides)]
     steps += [_only_ones(sides, sides.ends(k)) for k in range(depth, 0, -1)]
     steps.append(_only_ones(sides, sides.stems()))
+    loose = [_only_ones(sides, sides.stems(plain)) for plain in (str.casefold, _number)]
     by_row: dict[int, str] = {}
     used: set[str] = set()
-    for pairs in steps:
+    alike: set[str] = set()
+    for pairs in (*steps, *loose):
         for row, name in pairs:
             if row not in by_row and name not in used:
                 by_row[row] = name
                 used.add(name)
+                alike |= {name} if pairs in loose else set()
     left = {image_stem(name) for name in names if name not in used}
     ambiguous = {
         image
         for row, image in enumerate(ids)
         if row not in by_row and {image_stem(paths[row]), image_stem(image)} & left
     }
-    by_name = tuple(n for row, n in by_row.items() if _folders_differ(sides, row, n))
+    by_name = tuple(n for row, n in by_row.items() if n in alike or _folders_differ(sides, row, n))
     return Matched(
         names=[by_row.get(row) for row in range(len(ids))], ambiguous=ambiguous, by_name=by_name
     )
@@ -286,15 +292,26 @@ class _Sides:
         images = [{parts[-k:]} if len(parts) >= k else set[Parts]() for parts in self.paths]
         return images, {name: p[-k:] for p, name in self.names.items() if len(p) >= k}
 
-    def stems(self) -> tuple[list[set[Parts]], dict[str, Parts]]:
+    def stems(self, plain: Callable[[str], str] = str) -> tuple[list[set[Parts]], dict[str, Parts]]:
         """Stems of path and id, and of each prediction's name; the id too, which may end in .png
-        (NIH's do) where its copy is called .png.png."""
+        (NIH's do) where its copy is called .png.png.
+
+        Args:
+            plain: what of a stem is compared; "" is nothing.
+        """
         images: list[set[Parts]] = [
-            {(image_stem(image),), _parts(image)[-1:]}
-            | ({(image_stem(parts[-1]),)} if parts else set())
+            {
+                (plain(stem),)
+                for stem in (
+                    *(image_stem(image), *_parts(image)[-1:]),
+                    *([image_stem(parts[-1])] if parts else []),
+                )
+                if plain(stem)
+            }
             for image, parts in zip(self.ids, self.paths, strict=True)
         ]
-        return images, {name: (image_stem(parts[-1]),) for parts, name in self.names.items()}
+        stems = {name: plain(image_stem(parts[-1])) for parts, name in self.names.items()}
+        return images, {name: (stem,) for name, stem in stems.items() if stem}
 
 
 Pairs = Iterable[tuple[int, str]]
@@ -344,7 +361,14 @@ def _folders_differ(sides: _Sides, row: int, name: str) -> bool:
 
 def _parts(name: str) -> Parts:
     """ "set.zip!a/b.png" -> ("set.zip", "a", "b.png"); "." and double bars say nothing."""
-    return tuple(p for p in re.split(r"[/\\!]+", name) if p not in ("", ".")) or ("",)
+    same = unicodedata.normalize("NFC", name)
+    return tuple(p for p in re.split(r"[/\\!]+", same) if p not in ("", ".")) or ("",)
+
+
+def _number(stem: str) -> str:
+    """The number that a stem is, without leading zeros and an end of .0; else nothing."""
+    found = re.fullmatch(r"0*(\d{1,30}?)(\.0+)?", stem.strip(), re.ASCII)
+    return found[1] if found else ""
 
 
 def image_stem(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hilum.core.errors import DataError
+from hilum.data.adapters.values import plain
 from hilum.data.catalog import Catalog
 from hilum.evaluate.prediction_files import PredictionFile
 
@@ -37,18 +38,25 @@ def check_asked(catalog: Catalog, predictions: PredictionFile, finding: str) -> 
             for name in (*image.whole, *(image.entry.get("masks") or ()))
         }
         _check({*boxes, *others}, finding, "the predictions are")
+    if finding not in boxes and _spelled(boxes, finding):  # whatever a score is called
+        _check(boxes, finding, "the predictions have boxes")
+
+
+def _spelled(known: Collection[str], finding: str) -> list[str]:
+    """The finding in other spellings."""
+    return [name for name in sorted(known) if plain(name) == plain(finding)]
 
 
 def _check(known: Collection[str], finding: str, whose: str) -> None:
     if not known or finding in known:
         return
-    same = [name for name in sorted(known) if name.strip().casefold() == finding.strip().casefold()]
-    asked = f"{finding!r} is asked for"
+    same = _spelled(known, finding)
+    question = f"{finding!r} is asked for"
     if same:
         raise DataError(
-            f"{whose} of {same[0]!r}, but {asked}; needed: one spelling on both sides{RENAME}"
+            f"{whose} of {same[0]!r}, but {question}; needed: one spelling on both sides{RENAME}"
         )
     raise DataError(
-        f"{whose} of {', '.join(sorted(known))} only, but {asked}; needed: a finding that both "
+        f"{whose} of {', '.join(sorted(known))} only, but {question}; needed: a finding that both "
         f"know (--finding){RENAME}"
     )

@@ -39,6 +39,7 @@ class Cases:
     score: Float  # image-level score
     account: Account | None = None  # what was left out of a catalog, and why
     detects: bool = True  # whether the model gives boxes at all
+    scored: bool = True  # whether it says of images how sure it is of the finding
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,9 +50,14 @@ class Cases:
         return self.account.unanswered if self.account else 0
 
     @property
-    def labelled(self) -> Bool:
+    def known(self) -> Bool:
         """(n,) whether someone said that the finding is there or not."""
         return ~np.isnan(self.label)
+
+    @property
+    def labelled(self) -> Bool:
+        """(n,) whether someone said so, and the model too: none of one that only draws masks."""
+        return self.known & self.scored
 
     def where(self, keep: Bool) -> Cases:
         """The cases for which `keep` is true."""
@@ -80,6 +86,7 @@ def cases_of(
     rows: pd.DataFrame | None = None,
     account: Account | None = None,
     detects: bool = True,
+    scored: bool = True,
 ) -> Cases:
     """Cases of one finding: boxes of that label, and the image-level truth.
 
@@ -89,6 +96,7 @@ def cases_of(
         truths, predictions: of the same images, in the same pixels.
         rows: what else is known of the images, for subgroups.
         detects: False for a model that gives no boxes: numbers of boxes do not speak of it.
+        scored: False for a model that gives no score of the image either.
     """
     boxes = [truth.boxes(finding) for truth in truths]
     own = [_of_finding(image, finding) for image in predictions]
@@ -110,6 +118,7 @@ def cases_of(
         score=np.array(score),
         account=account,
         detects=detects,
+        scored=scored,
     )
 
 
@@ -141,6 +150,8 @@ def join(
         rows=subgroup_columns(part.table),
         account=matched.account,
         detects=predictions.detects,
+        scored=predictions.detects
+        or any(finding in image.whole for image in predictions.images.values()),
     )
 
 

@@ -7,14 +7,15 @@ fusing and no file's place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.prediction import Boxes, Prediction
-from hilum.evaluate.answers import in_frame
+from hilum.data.adapters.values import plain
+from hilum.evaluate.answers import in_frame, match_names
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
 from hilum.evaluate.truth import Size
 
@@ -32,6 +33,7 @@ class Fused:
     scaled: int  # predictions made at another size than the first file's
     unstated: int  # predictions with boxes and no size, beside others that state one
     partial: int  # images that some files refused or failed on
+    by_name: int  # predictions that were matched by file name or number: their paths differ
 
     def to_json(self) -> dict[str, Any]:
         """Counts, and the files without a voice."""
@@ -44,21 +46,24 @@ class Fused:
             "scaled": self.scaled,
             "unstated": self.unstated,
             "partial": self.partial,
+            "by_name": self.by_name,
         }
 
 
 def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
-    """Fuse files of one form over the same images.
+    """Fuse files of one form over the same images, which keep the names of the first file.
 
     Raises:
         ConfigError: files of different forms.
         DataError: different images, predictions on images of another shape, or one label in two
             spellings.
     """
+    forms = [part.form for part in files.values()]
+    if len(set(forms)) > 1:
+        raise ConfigError(f"files are {', '.join(forms)}; needed: one form")
+    files, by_name = _renamed(files)
     parts = list(files.values())
     first = parts[0]
-    if len({part.form for part in parts}) > 1:
-        raise ConfigError(f"files are {', '.join(p.form for p in parts)}; needed: one form")
     _check_images(files)
     _check_labels(files)
     boxed = {name for name, part in files.items() if _has_boxes(part)}
@@ -79,7 +84,29 @@ def fuse_files(files: Mapping[str, PredictionFile], fuse: Fuse) -> Fused:
         scaled=scaled,
         unstated=unstated,
         partial=partial,
+        by_name=by_name,
     )
+
+
+def _renamed(
+    files: Mapping[str, PredictionFile],
+) -> tuple[dict[str, PredictionFile], int]:
+    """The files with their images called as in the first one, where these are the same images by
+    other names (another folder, a copy); and how many were matched so."""
+    (first, wanted), *others = files.items()
+    names, out, count = list(wanted.images), {first: wanted}, 0
+    for member, part in others:
+        matched = match_names(names, names, list(part.images)).names
+        if part.images.keys() == wanted.images.keys() or None in matched:
+            out[member] = part  # of the same names, or of other images: `_check_images`
+            continue
+        images = {own: part.images[name] for own, name in zip(names, matched, strict=True) if name}
+        if len(images) == len(part.images):
+            out[member] = replace(part, images=images)
+            count += sum(own != name for own, name in zip(names, matched, strict=True))
+        else:
+            out[member] = part
+    return out, count
 
 
 def _check_images(files: Mapping[str, PredictionFile]) -> None:
@@ -100,7 +127,7 @@ def _check_labels(files: Mapping[str, PredictionFile]) -> None:
     spellings: dict[str, tuple[str, str]] = {}
     for member, part in files.items():
         for label in {own for image in part.images.values() for own in image.labels}:
-            other, whose = spellings.setdefault(label.strip().casefold(), (label, member))
+            other, whose = spellings.setdefault(plain(label), (label, member))
             if other != label:
                 raise DataError(
                     f"boxes of {member} are {label!r}, those of {whose} {other!r}; needed: one "

@@ -149,10 +149,12 @@ def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFi
         reason = getattr(problem, "strerror", None) or problem
         raise DataError(f"{path} cannot be read: {reason}") from problem
     predictions = _read(file, content, finding)
-    ends = [image.boxes.max() for image in predictions.images.values() if image.boxes.size]
-    if ends and max(ends) <= 1:
+    boxed = {name: image.boxes for name, image in predictions.images.items() if image.boxes.size}
+    parts = [name for name, boxes in boxed.items() if boxes.max() <= 1 and (boxes % 1).any()]
+    if parts or (boxed and max(boxes.max() for boxes in boxed.values()) <= 1):
         raise DataError(
-            f"{path}: no box reaches beyond 1: they are parts of the image (0 to 1); needed: pixels"
+            f"{path}: no box of {len(parts or boxed)} images reaches beyond 1 (first: "
+            f"{next(iter(parts or boxed))!r}): they are parts of the image (0 to 1); needed: pixels"
         )
     return predictions
 
@@ -160,7 +162,7 @@ def read_predictions(path: str | Path, finding: str = "opacity") -> PredictionFi
 def _read(file: Path, content: bytes, finding: str) -> PredictionFile:
     if file.suffix.lower() == ".json" or _JSON.match(content):
         return _read_json(file, content)
-    table = read_table((str(file), content), (), "predictions")
+    table = read_table((str(file), content), (), "predictions", once=True)
     forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
     key = next((column for column in forms if column in table.columns), None)
     if key is None or "PredictionString" not in table:

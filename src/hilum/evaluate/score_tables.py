@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hilum.core.errors import DataError
+from hilum.data.adapters.values import number_of, text_of
 from hilum.data.columns import COPIES, LISTS, NUMBERS, TEXT
-from hilum.evaluate.challenges.tables import numbers, unique_ids
+from hilum.evaluate.challenges.tables import unique_ids
 
 IDS = (
     *("image_id", "image", "image_index", "image_name", "img", "path", "image_path", "img_path"),
@@ -77,7 +78,7 @@ def read_scores(table: pd.DataFrame, finding: str, name: str) -> ScoreTable:
         image: {
             one: _score(values[row], f"{name}: {one} of {image!r}")
             for one, values in cells.items()
-            if values[row].strip()
+            if text_of(values[row])
         }
         for row, image in enumerate(ids)
     }
@@ -109,12 +110,14 @@ def _is_called_score(plain: str) -> bool:
 
 
 def _are_scores(cells: pd.Series[str]) -> bool:
-    given = pd.to_numeric(cells[cells.str.strip() != ""], errors="coerce")
+    given = pd.Series([number_of(cell) for cell in cells if text_of(cell)], dtype="float64")
     return len(given) > 0 and bool(given.between(0, 1).all())
 
 
 def _score(cell: str, where: str) -> float:
-    (value,) = numbers([cell.strip()], where)
+    value = number_of(cell)
+    if value != value:
+        raise DataError(f"{where}: {cell.strip()!r} is no number")
     if not 0 <= value <= 1:
         raise DataError(
             f"{where} is {value:g}; needed: a probability from 0 to 1 (of logits the sigmoid or "

@@ -79,11 +79,16 @@ class ImageTruth:
         return self.boxes_px[keep].reshape(-1, 4)
 
     def label(self, finding: str) -> float:
-        """1, 0 or NaN: the image's label, else whether a box of it is there."""
+        """1, 0 or NaN: the image's label, else whether a box of it is there, else whether its mask
+        has a pixel."""
         if finding in self.image_labels:
             return self.image_labels[finding]
         boxes = self.boxes(finding)
-        return float("nan") if boxes is None else float(len(boxes) > 0)
+        if boxes is not None:
+            return float(len(boxes) > 0)
+        if finding in self.masks and self.size.known:
+            return float(self.masks[finding](self.height, self.width).any())
+        return float("nan")
 
 
 def truths_of(catalog: Catalog) -> list[ImageTruth]:

@@ -43,10 +43,10 @@ def occlusion(
     image, frame = prepare(radiograph, predictor.preprocessing)
 
     def ask(square: Float32) -> float:
-        found = predictor.decoder(predictor.session.run(square), frame)
+        prediction = predictor.decoder(predictor.session.run(square), frame)
         if name == BEST_BOX:
-            return float(found.boxes.scores.max(initial=0.0)) if found.boxes else 0.0
-        return float(found.image_scores[name])
+            return float(prediction.boxes.scores.max(initial=0.0)) if prediction.boxes else 0.0
+        return float(prediction.image_scores[name])
 
     whole = ask(image)
     return Heat(

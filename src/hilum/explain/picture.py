@@ -29,7 +29,7 @@ def picture(
         method=_method(heat),
         found_by=found_by,
     )
-    return encoded(explanation(radiograph, heat.shown(), findings, words=words, readers=readers))
+    return encoded(explanation(radiograph, heat.shown(), findings, words, readers=readers))
 
 
 def _method(heat: Heat) -> str:

@@ -30,10 +30,10 @@ class ExplainWriter(Options):
         radiograph, findings = image.radiograph, image.result.findings
         if findings is None:
             return {}
-        asked = predictor(self.bundle)
-        heat = occlusion(asked, radiograph, self.score, steps=self.steps)
+        model = predictor(self.bundle)
+        heat = occlusion(model, radiograph, self.score, steps=self.steps)
         drawn = picture(
-            heat, radiograph, findings, of=asked.bundle.name, found_by=image.pipeline.name
+            heat, radiograph, findings, of=model.bundle.name, found_by=image.pipeline.name
         )
         return {"explain": drawn}
 

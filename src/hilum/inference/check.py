@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hilum.core.errors import ConfigError
-from hilum.core.labels import VOCABULARY
+from hilum.core.labels import is_name
 from hilum.core.manifest import BOX, STUDY, Manifest
 from hilum.core.options import unknown
 from hilum.inference.stages.base import Facts, Needs
@@ -113,8 +113,8 @@ def needs_of(pipeline: PipelineText, flows: Flows) -> Iterator[tuple[str, Needs]
 
 def _mask_flows(flows: Flows) -> Iterator[str]:
     for name, steps in flows.masks.items():
-        if name not in VOCABULARY:
-            yield f"masks: {unknown('mask', name, VOCABULARY)}"
+        if not is_name(name):
+            yield f"masks: {name!r} can be no mask's name; needed: letters, digits, - and _"
         has = "nothing"
         for index, stage in enumerate(steps):
             if stage.takes != has:

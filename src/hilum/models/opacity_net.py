@@ -3,6 +3,8 @@
 In the spirit of the first system (A3-A6): RetinaNet with a global three-class head, images
 without boxes in the loss; ours adds mask heads, and every loss is masked where nobody annotated.
 
+It has the heads that its targets need: own boxes, or own masks alone, begin from the same weights.
+
 Legend: B batch, A anchors, K box labels, M masks, C global classes, S input side.
 """
 
@@ -33,22 +35,22 @@ def conv_block(channels: int, out: int | None = None) -> nn.Sequential:
 
 
 class GlobalHead(nn.Module):
-    """A6: max-pool, 3x3 convolution, average + max pooling, dropout, linear."""
+    """A6: max-pool, 3x3 convolution, average + max pooling, dropout, linear; raw heads by name."""
 
     def __init__(self, channels: int, width: int, *, classes: int, findings: int, dropout: float):
         super().__init__()
         self.conv = conv_block(channels, width)
         self.dropout = nn.Dropout(dropout)
-        self.classes = nn.Linear(2 * width, classes)
-        # Auxiliary, not exported.
+        self.classes = nn.Linear(2 * width, classes) if classes else None
+        # Beside classes auxiliary, not exported.
         self.findings = nn.Linear(2 * width, findings) if findings else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.conv(F.max_pool2d(x, 2))
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         pooled = self.dropout(pooled)
-        findings = pooled[:, :0] if self.findings is None else self.findings(pooled)
-        return self.classes(pooled), findings
+        heads = {"global_logits": self.classes, "finding_logits": self.findings}
+        return {name: head(pooled) for name, head in heads.items() if head is not None}
 
 
 class OpacityNet(HeadsModel):
@@ -63,28 +65,42 @@ class OpacityNet(HeadsModel):
         sides, channels = widths(self.encoder), options.channels
         self.box_labels = len(targets.labels)
         self.pyramid = FeaturePyramidNetwork(sides, channels)
-        self.class_tower = nn.Sequential(conv_block(channels), conv_block(channels))
-        self.box_tower = nn.Sequential(conv_block(channels), conv_block(channels))
-        self.class_logit = output_conv(channels, self.grid.per_cell * self.box_labels, PRIOR_LOGIT)
-        self.box_delta = output_conv(channels, self.grid.per_cell * 4, 0.0)
-        self.mask_head = nn.Sequential(
-            conv_block(channels), nn.Conv2d(channels, len(targets.masks), 1)
-        )
-        self.global_head = GlobalHead(
-            sides[-1],
-            256,
-            classes=len(targets.classes),
-            findings=len(targets.findings),
-            dropout=options.dropout,
-        )
+        if targets.labels:
+            self.class_tower = nn.Sequential(conv_block(channels), conv_block(channels))
+            self.box_tower = nn.Sequential(conv_block(channels), conv_block(channels))
+            outputs = self.grid.per_cell * self.box_labels
+            self.class_logit = output_conv(channels, outputs, PRIOR_LOGIT)
+            self.box_delta = output_conv(channels, self.grid.per_cell * 4, 0.0)
+        if targets.masks:
+            last = nn.Conv2d(channels, len(targets.masks), 1)
+            self.mask_head = nn.Sequential(conv_block(channels), last)
+        self.masks = len(targets.masks)
+        self.global_head = None
+        if targets.classes or targets.findings:
+            self.global_head = GlobalHead(
+                sides[-1],
+                256,
+                classes=len(targets.classes),
+                findings=len(targets.findings),
+                dropout=options.dropout,
+            )
         self.boxes = DenseBoxes(self.grid, size)
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
-        """class_logits (B, A, K), box_deltas (B, A, 4), mask_logits (B, M, S/4, S/4),
-        global_logits (B, C), finding_logits (B, F)."""
+        """Of what there are targets: class_logits (B, A, K), box_deltas (B, A, 4), mask_logits
+        (B, M, S/4, S/4), global_logits (B, C), finding_logits (B, F)."""
         features = self.encoder(image_B1SS)
         maps = self.pyramid({str(i + 2): f for i, f in enumerate(features)})
         levels = {int(name): value for name, value in maps.items()}
+        out: dict[str, Tensor] = {}
+        if self.box_labels:
+            out |= self._of_boxes(levels)
+        if self.masks:
+            out["mask_logits"] = self.mask_head(_merged(levels))
+        return out if self.global_head is None else out | self.global_head(features[-1])
+
+    def _of_boxes(self, levels: dict[int, Tensor]) -> dict[str, Tensor]:
+        levels = dict(levels)
         for level in range(6, max(self.grid.levels) + 1):
             levels[level] = F.max_pool2d(levels[level - 1], 1, 2)
         logits = [
@@ -92,47 +108,52 @@ class OpacityNet(HeadsModel):
             for i in self.grid.levels
         ]
         deltas = [flattened(self.box_delta(self.box_tower(levels[i])), 4) for i in self.grid.levels]
-        fine = levels[2]
-        merged = fine
-        for level in (3, 4, 5):
-            merged = merged + F.interpolate(
-                levels[level], size=fine.shape[-2:], mode="bilinear", align_corners=False
-            )
-        classes, findings = self.global_head(features[-1])
-        return {
-            "class_logits": torch.cat(logits, dim=1),
-            "box_deltas": torch.cat(deltas, dim=1),
-            "mask_logits": self.mask_head(merged),
-            "global_logits": classes,
-            "finding_logits": findings,
-        }
+        return {"class_logits": torch.cat(logits, dim=1), "box_deltas": torch.cat(deltas, dim=1)}
 
     def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by component; their sum is what is minimised."""
         raw = {name: value.float() for name, value in raw.items()}
-        focal, box = self.boxes.loss(
-            raw["class_logits"], raw["box_deltas"], batch, box_loss=self.box_loss
-        )
-        mask_BMSS = batch.mask_BMSS[:, :, 2::4, 2::4]  # the pixel at each cell's centre
-        masks = [
-            mask_loss(raw["mask_logits"][:, m], mask_BMSS[:, m]) for m in range(mask_BMSS.shape[1])
-        ]
-        parts = {
-            "focal": focal,
-            "box": box,
-            "mask": torch.stack(masks).sum(),
-            "global": partial_class_loss(raw["global_logits"], batch.label_BC),
-            "finding": masked_bce(raw["finding_logits"], batch.finding_BF),
-        }
+        parts: dict[str, Tensor] = {}
+        if "class_logits" in raw:
+            parts["focal"], parts["box"] = self.boxes.loss(
+                raw["class_logits"], raw["box_deltas"], batch, box_loss=self.box_loss
+            )
+        if "mask_logits" in raw:
+            mask_BMSS = batch.mask_BMSS[:, :, 2::4, 2::4]  # the pixel at each cell's centre
+            masks = [
+                mask_loss(raw["mask_logits"][:, m], mask_BMSS[:, m]) for m in range(self.masks)
+            ]
+            parts["mask"] = torch.stack(masks).sum()
+        if "global_logits" in raw:
+            parts["global"] = partial_class_loss(raw["global_logits"], batch.label_BC)
+        if "finding_logits" in raw:
+            parts["finding"] = masked_bce(raw["finding_logits"], batch.finding_BF)
         return {name: self.weights[name] * value for name, value in parts.items()}
 
     def _predict(self, image_B1SS: Tensor) -> list[Prediction]:
         raw = self(image_B1SS)
-        dense = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
-        classes = raw["global_logits"].float().softmax(dim=1)
-        findings = raw["finding_logits"].float().sigmoid()
-        masks = upsampled(raw["mask_logits"], self.boxes.size)
+        out = [Prediction() for _ in image_B1SS]
+        if "class_logits" in raw:
+            out = self.boxes.predict(raw["class_logits"], raw["box_deltas"])
+        heads: dict[str, Tensor] = {}
+        if "global_logits" in raw:
+            heads["classes"] = raw["global_logits"].float().softmax(dim=1)
+        if "finding_logits" in raw:
+            heads["findings"] = raw["finding_logits"].float().sigmoid()
+        if "mask_logits" in raw:
+            heads["masks"] = upsampled(raw["mask_logits"], self.boxes.size)
         return [
-            replace(one, classes=classes[i], findings=findings[i], masks=masks[i])
-            for i, one in enumerate(dense)
+            replace(one, **{name: values[i] for name, values in heads.items()})
+            for i, one in enumerate(out)
         ]
+
+
+def _merged(levels: dict[int, Tensor]) -> Tensor:
+    """The levels of the pyramid, summed at its finest."""
+    fine = levels[2]
+    merged = fine
+    for level in (3, 4, 5):
+        merged = merged + F.interpolate(
+            levels[level], size=fine.shape[-2:], mode="bilinear", align_corners=False
+        )
+    return merged

@@ -85,7 +85,7 @@ class RetinaNet(HeadsModel):
             GlobalHead(
                 sides[-1], 256, classes=len(targets.classes), findings=0, dropout=options.dropout
             )
-            if options.global_head
+            if options.global_head and targets.classes
             else None
         )
         self.boxes = DenseBoxes(self.grid, size)
@@ -99,7 +99,7 @@ class RetinaNet(HeadsModel):
         deltas = [flattened(self.box_delta(self.box_tower(x)), 4) for x in levels]
         raw = {"class_logits": torch.cat(logits, dim=1), "box_deltas": torch.cat(deltas, dim=1)}
         if self.global_head is not None:
-            raw["global_logits"] = self.global_head(features[-1])[0]
+            raw |= self.global_head(features[-1])
         return raw
 
     def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -59,8 +59,8 @@ def explanation(
     radiograph: Radiograph,
     heat: NDArray[np.floating[Any]],
     findings: Findings,
-    *,
     words: Words,
+    *,
     readers: Annotations | None = None,
 ) -> Picture:
     """The findings, the same under the map, and a strip of words.

@@ -66,8 +66,8 @@ def _swatch(
 def _room(word: Word, unit: float) -> int:
     """Px before the text."""
     if isinstance(word.swatch, np.ndarray):
-        high, wide = word.swatch.shape[:2]
-        return round(unit * 0.8) * int(wide) // int(high) + round(unit * 0.4)
+        side = round(unit * 0.8)
+        return int(side * word.swatch.shape[1] // word.swatch.shape[0]) + round(unit * 0.4)
     return round(unit * 1.2) if word.swatch is not None else 0
 
 

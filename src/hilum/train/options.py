@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hilum.core.labels import is_name
 from hilum.core.options import Options
 from hilum.data.sets import NIH_FINDINGS
 
@@ -219,6 +220,17 @@ class TargetOptions(Options):
     masks: Names = ("opacity", "lungs", "lungs_full")
     # The exclusive classes that say "there is a finding": AUC, operating point, share of positives.
     positive: Names = ("opacity",)
+
+    @model_validator(mode="after")
+    def _shown_by_results(self) -> Self:
+        for name in (*self.labels, *self.masks):
+            if not is_name(name):
+                raise ValueError(
+                    f"{name!r} cannot be the name of a finding in a result; needed: letters, "
+                    "digits, blanks, - and _. Give it another one (data.box_labels.NAME=OLD, "
+                    "data.masks.NAME=OLD, or hilum data catalog --rename OLD=NAME)"
+                )
+        return self
 
     @model_validator(mode="after")
     def _known_positive(self) -> Self:

@@ -18,7 +18,7 @@ from hilum.core.errors import DataError, InputRefused
 from hilum.core.geometry import Letterbox, box_areas, clip_boxes
 from hilum.core.prepare import Preprocessing, square
 from hilum.core.progress import counted
-from hilum.data.alike import COPY, thumbnail, vectors
+from hilum.data.alike import shown_by, thumbnail
 from hilum.data.pixels import open_radiograph
 from hilum.train.annotations import boxes_of, label_of, mask_of
 from hilum.train.sources import Source
@@ -122,7 +122,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     if drawn is not None:
         if not box_areas(clip_boxes(drawn[0], *size)).all():
             raise DataError(
-                f"a box has no area in its picture of {size[0]}×{size[1]} px; hilum data check "
+                f"a box has no area in its image of {size[0]}×{size[1]} px; hilum data check "
                 "names it, and leaves it out with --fix"
             )
         boxes = frame.boxes_to_square(drawn[0].astype(np.float32)).reshape(-1, 4)
@@ -193,19 +193,20 @@ def _from_boxes(
 
 
 def thumbnails(images: Sequence[PreparedImage]) -> NDArray[np.float32]:
-    """(n, THUMB²) unit vectors of what is inside the frames."""
+    """(n, THUMB, THUMB) of what is inside the frames."""
     rows = []
     for one in images:
         x, y, width, height = one.frame.inner
         rows.append(thumbnail(one.image[y : y + height, x : x + width].astype(np.float32)))
-    return vectors(np.stack(rows))
+    return np.stack(rows)
 
 
 def without_copies(
     images: Sequence[PreparedImage], held_out: Sequence[PreparedImage]
 ) -> list[PreparedImage]:
-    """Training images that are no copy of a held-out picture (the sets overlap)."""
+    """Training images that are no copy of a held-out image (the sets overlap), as `hilum data
+    check` knows copies: in another size, contrast or turn, mirrored, or negative."""
     if not images or not held_out:
         return list(images)
-    best = (thumbnails(images) @ thumbnails(held_out).T).max(axis=1)
-    return [one for one, value in zip(images, best, strict=True) if value < COPY]
+    seen = shown_by(thumbnails(images), thumbnails(held_out)).tolist()
+    return [one for one, copy in zip(images, seen, strict=True) if not copy]

@@ -309,8 +309,8 @@ def _search(task: _Task, search: SearchOptions, out: Path) -> Iterator[_Run]:
     params = {t.number: dict(t.params) for t in study.trials}
     for number in range(search.trials):
         if number not in params:
-            asked = study.ask()
-            params[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
+            new = study.ask()
+            params[number] = {key: _suggest(new, key, v) for key, v in search.space.items()}
         name = f"trial {number}: {_tried(params[number])}"
         trial = _Run(name, repeat, params[number], out / f"trial-{number}")
         say("%s, of %d trials", name, search.trials)

@@ -318,10 +318,12 @@ def test_identifiers_follow_from_source_pipeline_and_kind() -> None:
         uid(source),
         uid(source, "seg"),
         uid(cr(SOPInstanceUID="1.2.3.5")),
+        uid(cr(GREY[::-1])),  # two contents of one UID
+        uid(cr(PatientID="p2")),
         uid(source, pipeline=replace(PIPELINE, bundles=(("opacity-net", "00" * 32),))),
         uid(source, pipeline=replace(PIPELINE, operating_points=moved)),
     }
-    assert len(others) == 5
+    assert len(others) == 7
     assert uid(source) == uid(cr())
 
 

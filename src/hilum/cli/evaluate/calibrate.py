@@ -8,8 +8,6 @@ import typer
 
 from hilum.cli import common, options
 
-USUAL = ["sensitivity=.95", "false-positives=.1", "best-f1", "best-f2", "best-mcc", "false-boxes=1"]
-
 
 def calibrate(
     bundle: str = typer.Argument(..., help="A bundle (folder or .zip), or: default."),
@@ -18,18 +16,24 @@ def calibrate(
         ..., help="What the bundle predicted: findings.json of `hilum predict --threshold 0`."
     ),
     out: Path = options.output("The new bundle: a new folder, or .zip."),
-    split: str = typer.Option("validation", help="The split of the catalog to choose on."),
-    kind: str = typer.Option("logistic", help="temperature, logistic, isotonic or none."),
-    choose: list[str] = typer.Option(USUAL, help="Operating points by their aims; repeatable."),
-    default: str = typer.Option("best-boxes-f1", help="Aim of the boxes that are shown."),
+    part: str = typer.Option("validation", help=options.PART_HELP),
+    how: str = typer.Option(
+        "logistic", "--calibrate", help="temperature, logistic, isotonic or none."
+    ),
+    choose: list[str] = typer.Option(
+        [], help="Operating points by their aims; repeatable. Else the usual ones."
+    ),
+    default: str = typer.Option(
+        "", help="Aim of the boxes that are shown; best-boxes-f1, where there are boxes."
+    ),
     finding: str = options.FINDING,
     study: str = options.STUDY,
     as_json: bool = options.JSON,
 ) -> None:
     """Choose operating points and calibrate scores on validation data; write a new bundle.
 
-    The weights stay, the hashes change. Points of the old bundle that are not chosen anew are
-    carried over to the calibrated scores.
+    The weights stay, the hashes change. Operating points of the old bundle that are not chosen anew
+    are carried over to the calibrated scores.
 
     Example: hilum evaluate calibrate default hospital.parquet run/findings.json --out own.zip
     """
@@ -47,8 +51,8 @@ def calibrate(
             open_bundle(bundle),
             open_catalog(catalog),
             read_predictions(predictions),
-            split=split,
-            aims=Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
+            part=part,
+            aims=Aims(finding=finding, choose=choose, default=default, kind=how, study=study),
             combine=combine_by(study),
             out=out,
         )

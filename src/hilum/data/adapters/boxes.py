@@ -1,7 +1,7 @@
 """Rows of boxes -> the columns of a catalog. Knows no set and no file.
 
-A damaged box (NaN, text, infinite, reversed) says that something is there and not where: its image
-is unknown, neither without boxes nor with the others only.
+A damaged box (NaN, text, infinite, reversed, parts of the image among pixels) says that something
+is there and not where: its image is unknown, neither without boxes nor with the others only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hilum.core.errors import DataError
 from hilum.data.adapters.source import Source
 
 CORNERS = ("x1", "y1", "x2", "y2")
+UNNAMED = "box"  # what boxes without a label are called
 
 
 def group_boxes(
@@ -34,13 +35,15 @@ def group_boxes(
         images: the catalog's image ids.
         annotated: for each of `images`, whether "no box" means that there is none.
     """
+    rows = rows.copy()
     good = proper(rows)
-    unknown = images.isin(rows.loc[~good, "image_id"])
-    if len(rows):
-        first = next(iter(rows.loc[~good, "image_id"]), "")
-        text = "boxes with NaN or reversed corners: no box of their images is known"
-        source.skip("damaged-box", int((~good).sum()), text, first)
+    _say_damaged(rows[~good], "boxes with NaN or reversed corners", source)
     _check_pixels(rows.loc[good, list(CORNERS)].to_numpy(np.float64), source)
+    parts = good & _in_parts(rows)
+    _say_damaged(rows[parts], "boxes end within the first pixel, as parts of the image", source)
+    rows.loc[parts, list(CORNERS)] = np.nan
+    good &= ~parts
+    unknown = images.isin(rows.loc[~good, "image_id"])
     rows = rows[good & rows["image_id"].isin(images)]
     position = pd.Index(images).get_indexer(pd.Index(rows["image_id"]))
     order = np.argsort(position, kind="stable")
@@ -58,8 +61,23 @@ def group_boxes(
     return pd.DataFrame({"boxes": boxes, "box_labels": names}, index=images.index)
 
 
-def _check_pixels(corners: NDArray[np.float64], source: Source) -> None:
+def tell_unnamed(rows: pd.Series[bool], source: Source) -> None:
+    """Say how many boxes have no label of their own."""
+    source.note(int(rows.sum()), f"boxes have no label: they are called {UNNAMED!r}")
+
+
+def _say_damaged(rows: pd.DataFrame, what: str, source: Source) -> None:
+    first = next(iter(rows["image_id"]), "")
+    source.skip("damaged-box", len(rows), f"{what}: no box of their images is known", first)
+
+
+def _in_parts(rows: pd.DataFrame) -> pd.Series[bool]:
     """A true box of the first pixel has whole corners, parts of an image have not."""
+    corners = rows[list(CORNERS)]
+    return (corners <= 1).all(axis=1) & (corners % 1 != 0).any(axis=1) & (corners >= 0).all(axis=1)
+
+
+def _check_pixels(corners: NDArray[np.float64], source: Source) -> None:
     if len(corners) and corners.max() <= 1 and (corners % 1).any():
         raise DataError(
             f"set {source.name!r}: no box reaches beyond {corners.max():.3g}: they are parts of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
 from hilum.data.adapters.match import Files, file_ids, match, need_one, of_split, stem
 from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.turned import upright_boxes
-from hilum.data.adapters.values import age_years, patients, split_of, text_of
+from hilum.data.adapters.values import age_years, number_of, patients, split_of, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
 from hilum.data.formats.polygons import extent_of_coco, mask_of_coco
@@ -28,6 +29,7 @@ from hilum.data.formats.polygons import extent_of_coco, mask_of_coco
 TEXTS = ("patient", "study", "view", "sex")
 SAME = 0.6  # IoU of a box and what it is around
 ROUNDED_PX = 2.0
+UNCLEAR = "unclear"  # in the place of a segmentation, of which no mask is made
 LOST = "annotations of {} name an unknown image or category"
 
 
@@ -38,7 +40,7 @@ class _File:
     name: str
     split: str
     images: pd.DataFrame  # file_name, width, height, …; key: what annotations call the image
-    boxes: pd.DataFrame  # key, label, x1 … y2, segmentation, crowd
+    boxes: pd.DataFrame  # key, label, x1 … y2, boxless (none is written), segmentation, crowd
     names: set[str]  # of the categories
     annotated: bool  # whether an image without a box has none
 
@@ -49,6 +51,7 @@ def load(
     table: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     unknown: str = "",
+    merged: str = "",
 ) -> Catalog:
     """A directory with one or more COCO files (at its top or in annotations/) and the images.
 
@@ -61,8 +64,8 @@ def load(
 
     Args:
         annotations: one file, relative to the directory, instead of all.
-        table, columns, unknown: a table of patients, sex, labels and the like beside it, as of the
-            reader of folders; of boxes and masks it says nothing.
+        table, columns, unknown, merged: a table of patients, sex, labels and the like beside it, as
+            of the reader of folders; of boxes and masks it says nothing.
 
     Raises:
         DataError: no JSON, one that is not COCO, an id or name that stands for two images, an
@@ -73,7 +76,10 @@ def load(
     images, whose = _images(files, source)
     boxes = pd.concat([f.boxes for f in files], ignore_index=True)
     boxes["image_id"] = boxes.pop("key").map(whose)
-    boxes.loc[_contradicted(boxes, source), list(CORNERS)] = np.nan
+    boxes = _with_missing(boxes, source)
+    contradicted = _contradicted(boxes, source)
+    boxes.loc[contradicted, list(CORNERS)] = np.nan
+    boxes.loc[contradicted, "segmentation"] = UNCLEAR
     annotated = images.pop("annotated")
     crowds = boxes[boxes["crowd"]]
     single = boxes[~boxes["crowd"]]
@@ -84,7 +90,7 @@ def load(
     for column in (c for c in images if str(c).startswith("mask_")):
         images.loc[frame.unclear, column] = None
     images = sidecar.fill(images, images.pop("name"), source)
-    images = user_table.beside(images, table, columns, unknown=unknown, source=source)
+    images = user_table.beside(images, table, columns, source, unknown=unknown, merged=merged)
     images["patient"] = patients(images, source)
     return source.catalog(images)
 
@@ -133,8 +139,10 @@ def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
         source.note(len(images), f"test images of {file.name} have no truth here")
     rows: list[dict[str, Any]] = []
     lost: list[str] = []
+    named = _by_name(images)
     for entry in content["annotations"]:
-        image = _meant(entry.get("image_id"), images)
+        key = entry.get("image_id")
+        image = _meant(key, images) or named.get(text_of(key))
         label = _meant(entry.get("category_id"), categories)
         if image is None or label is None:
             lost.append(f"image {entry.get('image_id')!r}, category {entry.get('category_id')!r}")
@@ -147,6 +155,7 @@ def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
                 "key": (place, image),
                 "label": None if label is None else text_of(categories[label]["name"]),
                 **dict(zip(CORNERS, corners, strict=True)),
+                "boxless": label is not None and not entry.get("bbox"),
                 "segmentation": entry.get("segmentation"),
                 "crowd": entry.get("iscrowd") in (1, True, "1"),
             }
@@ -162,8 +171,8 @@ def _parsed(content: dict[str, Any], file: Path, source: Source) -> _File:
         split=split,
         images=pd.DataFrame([_image(e, (place, key)) for key, e in images.items()]),
         boxes=pd.DataFrame(
-            rows, columns=["key", "label", *CORNERS, "segmentation", "crowd"]
-        ).astype({"crowd": bool}),
+            rows, columns=["key", "label", *CORNERS, "boxless", "segmentation", "crowd"]
+        ).astype({"crowd": bool, "boxless": bool}),
         names={text_of(c["name"]) for c in categories.values()},
         annotated=annotated,
     )
@@ -204,27 +213,28 @@ def _meant(key: Any, entries: dict[str, Any]) -> str | None:
     return same[0] if len(same) == 1 else None
 
 
+def _by_name(images: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What images are called -> their id: some annotations refer to the file's name."""
+    names = [(str(entry["file_name"]), key) for key, entry in images.items()]
+    names += [(stem(name), key) for name, key in names if stem(name) != name]
+    counts = Counter(name for name, _ in names)
+    return {name: key for name, key in names if counts[name] == 1}
+
+
 def _image(entry: dict[str, Any], key: tuple[str, str]) -> dict[str, Any]:
     own = {name: text_of(entry.get(name)) for name in TEXTS}
-    sides = {side: _number(entry.get(side)) for side in ("width", "height")}
+    sides = {side: number_of(entry.get(side)) for side in ("width", "height")}
     if any(abs(number) > FARTHEST_PX for number in sides.values()):
         raise DataError(f"set 'coco': image {entry['file_name']!r} is of {sides}; no image is")
     age = age_years(text_of(entry.get("age")))
     return {"key": key, "file_name": str(entry["file_name"]), **sides, **own, "age": age}
 
 
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
-
-
 def _corners(box: Any) -> tuple[float, float, float, float]:
     """Four corners of x, y, width, height; anything else becomes NaN, a damaged box."""
     if not isinstance(box, list) or len(box) != 4:
         return (float("nan"),) * 4
-    x, y, w, h = (_number(v) for v in box)
+    x, y, w, h = (number_of(v) for v in box)
     return x, y, x + w, y + h
 
 
@@ -307,10 +317,10 @@ def _labels(
     """label_<category>, known for the images of the files that have the category."""
     out = [pd.DataFrame(index=table.index)]
     for name in sorted(set().union(*(f.names for f in files))):
-        asked = {
+        annotated_ids = {
             whose[k] for f in files if f.annotated and name in f.names for k in f.images["key"]
         }
-        known = table["image_id"].isin(asked)
+        known = table["image_id"].isin(annotated_ids)
         out.append(labels_of_boxes(boxes, table["image_id"], [name], known))
     return pd.concat(out, axis=1)
 
@@ -328,6 +338,20 @@ def _with_crowds(table: pd.DataFrame, crowds: pd.DataFrame, source: Source) -> p
     return out
 
 
+def _with_missing(boxes: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Annotations without a box get the one around their segmentation."""
+    lone = boxes["segmentation"].map(bool) & boxes["segmentation"].notna() & boxes["boxless"]
+    out = boxes.copy()
+    for row in boxes.index[lone]:
+        try:
+            out.loc[row, list(CORNERS)] = extent_of_coco(boxes.at[row, "segmentation"])
+        except DataError:  # stays damaged, and `_masks` counts it
+            lone[row] = False
+    text = "annotations have a segmentation and no box: it is drawn around that"
+    source.note(int(lone.sum()), text)
+    return out.drop(columns="boxless")
+
+
 def _contradicted(boxes: pd.DataFrame, source: Source) -> pd.Series[bool]:
     """Which boxes are not around their own segmentation: nobody knows which of both is right."""
     out, as_corners = [], 0
@@ -342,7 +366,7 @@ def _contradicted(boxes: pd.DataFrame, source: Source) -> pd.Series[bool]:
         out.append(extent is not None and not _around(box, extent))
         box[2:] -= box[:2]  # as it stands in the file
         as_corners += extent is not None and out[-1] and _around(box, extent)
-    text = "boxes are not around their own segmentation: unknown"
+    text = "boxes are not around their own segmentation: both unknown"
     if as_corners:
         text += f"; {as_corners} are if their numbers were x1, y1, x2, y2: are they?"
     differs = pd.Series(out, boxes.index, dtype=bool)
@@ -383,7 +407,7 @@ def _masks(
                 damaged.append(str(image))
                 masks[str(image)] = None  # not known, which is not the same as none
         out[f"mask_{name}"] = images["image_id"].map(masks).astype(object)
-    text = "masks have a missing or damaged segmentation and are unknown"
+    text = "masks have a missing, damaged or doubtful segmentation and are unknown"
     source.skip("damaged-mask", len(damaged), text, next(iter(damaged), ""))
     return out
 
@@ -391,7 +415,7 @@ def _masks(
 def _union(
     segmentations: pd.Series[Any], size: tuple[int, int], turned: int
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """The (height, width) mask, upright; segmentations are of the picture as it is stored."""
+    """The (height, width) mask, upright; segmentations are of the image as it is stored."""
     height, width = size[::-1] if turned > 4 else size
     mask = mask_of_coco(segmentations.iat[0], height, width)
     for segmentation in segmentations[1:]:

@@ -29,6 +29,7 @@ def load(
     unit: str = "pixels",
     unknown: str = "",
     no_mask: str = "",
+    merged: str = "",
 ) -> Catalog:
     """Every image below a directory or in a zip; ids are paths without their suffix.
 
@@ -47,8 +48,10 @@ def load(
             train/, valid/, test/ its split.
         masks: name -> the folder whose files are masks, under the names of the images, e.g.
             {"opacity": "masks"}, or what their names are beside the images': {"opacity": "*_mask"}.
-        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the picture.
+        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the image.
         unknown: words of the table, with commas, for "nobody knows": "unclear,fraglich".
+        merged: columns of the table, with commas, whose blank cells mean the cell above, as cells
+            that were merged in a spreadsheet do.
         no_mask: "empty": an image without a mask of `masks` has nothing drawn; else it is unknown.
 
     Raises:
@@ -61,11 +64,11 @@ def load(
     _check_options(classes, no_mask)
     columns = columns or {}
     rows, drawn, placed, boxes = None, set[str](), None, None
-    cells = user_table.open_table(table, columns, unknown, source)
+    cells = user_table.open_table(table, columns, source, unknown=unknown, merged=merged)
     if cells is not None:
         rows = user_table.read(cells, columns, source)
         if box_table.KEYS & {*columns}:
-            boxes = box_table.read_boxes(cells, columns, unit)
+            boxes = box_table.read_boxes(cells, columns, unit, source)
         rows, drawn = user_table.with_masks(rows, everything, source)
     if masks:
         placed, in_folders = trees.masks(
@@ -88,11 +91,16 @@ def load(
         _tell_annotations(everything, source)
         if not classes:
             trees.hint(list(files["path"]), source)
-    files = fill(files, headers)
     if boxes is not None and rows is not None:
         ids = rows["path"].map(files.set_index("path")["image_id"])
-        own = box_table.box_columns(boxes.loc[rows.index].assign(image_id=ids), files, unit, source)
+        named = boxes.loc[rows.index].assign(image_id=ids)
+        own = box_table.box_columns(named, files, headers, unit, source=source)
+        files = files.drop(columns=["width", "height"], errors="ignore")
         files = files.join(own[[c for c in own if c not in files]])  # a label of the table counts
+    elif any(str(column).startswith("mask_") for column in files):
+        turned = int((headers["turned"].fillna(1) != 1).sum())
+        source.note(turned, "images are turned by EXIF: masks are of them as they are shown")
+    files = fill(files, headers)
     names = files.pop("name").fillna(files["image_id"]) if rows is not None else files["image_id"]
     files = sidecar.fill(files, names, source)
     files["sex"] = values.sexes(files["sex"].fillna(""), source)
@@ -103,7 +111,7 @@ def load(
 def _tell_annotations(everything: Sequence[str], source: Source) -> None:
     beside = [p for p in everything if p.lower().endswith(ANNOTATIONS) and not _for_people(p)]
     text = "tables or annotations lie there and are not read: name a table (table=labels.csv)"
-    first = f"or their form (--set coco, voc, yolo) (first: {next(iter(beside), '')!r})"
+    first = f"or their form (--kind coco, voc, yolo) (first: {next(iter(beside), '')!r})"
     source.note(len(beside), f"{text}, {first}")
 
 

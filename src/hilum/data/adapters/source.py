@@ -105,7 +105,8 @@ class Source:
         self.skip("row-comment", cells.comments, f"rows of {path.name} are comments: left out")
         text = f"rows of {path.name} are sums or means, no images: left out"
         self.skip("row-total", len(cells.totals), text, next(iter(cells.totals), ""))
-        text = f"columns of {path.name} stand there twice: the first of each counts"
+        names = ", ".join(map(repr, cells.twins[:5]))
+        text = f"columns of {path.name} stand there twice: the first of each counts ({names})"
         self.note(len(cells.twins), text)
         return cells.table
 

@@ -24,6 +24,7 @@ from hilum.data.formats import runs
 RLE = "rle:"
 KINDS = (*IMAGES, *OTHER_IMAGES)  # that masks may be stored as
 CLASS = "class"
+SEVERAL = re.compile(r"[|;]")  # between classes of one cell
 MOST_CLASSES = 30  # more values than these are rather names or remarks
 # Header elements that say whose row it is; together where several are mapped.
 KEYWORDS = (
@@ -38,7 +39,12 @@ _DATES = (  # as spreadsheets write them; 3/4/2024 is two days
 
 
 def open_table(
-    table: str | Path | None, columns: Mapping[str, str], unknown: str, source: Source
+    table: str | Path | None,
+    columns: Mapping[str, str],
+    source: Source,
+    *,
+    unknown: str = "",
+    merged: str = "",
 ) -> pd.DataFrame | None:
     """The cells of the table that an option names, below the set's directory or as seen from here;
     None without one.
@@ -46,14 +52,16 @@ def open_table(
     Args:
         unknown: words, with commas, that say that nobody knows: fraglich,unclear. Their cells are
             blank then, and counted.
+        merged: columns, with commas, whose cells were merged in a spreadsheet: a blank one says
+            what the one above it says.
 
     Raises:
         DataError: no such table, columns without one, or columns that it does not have.
     """
     if table is None:
-        if columns or unknown:
+        if columns or unknown or merged:
             raise DataError(
-                f"set {source.name!r}: columns and unknown are of a table: name it "
+                f"set {source.name!r}: columns, unknown and merged are of a table: name it "
                 "(table=labels.csv)"
             )
         return None
@@ -66,12 +74,48 @@ def open_table(
     cells = source.table(file, [])
     if cells.empty:
         raise DataError(f"{file.name} has no rows below its header; needed: one an image or study")
-    for theirs in columns.values():
+    below = [name for name in map(str.strip, merged.split(",")) if name]
+    for theirs in (*columns.values(), *below):
         if theirs not in cells:
             raise DataError(
                 f"{file.name} has no column {theirs!r}; it has {', '.join(map(str, cells.columns))}"
             )
+    _check_twins(cells, columns, file.name)
+    cells = _filled_down(cells, below, source)
+    _tell_merged(cells, columns, source)
     return _without(unknown, cells, [*dict.fromkeys(columns.values())], source)
+
+
+def _filled_down(cells: pd.DataFrame, merged: Sequence[str], source: Source) -> pd.DataFrame:
+    out = cells.copy()
+    for column in merged:
+        blank = cells[column].str.strip() == ""
+        out[column] = cells[column].mask(blank).ffill().fillna("")
+        source.note(int(blank.sum()), f"blank cells of {column!r} say what the one above says")
+    return out
+
+
+def _tell_merged(cells: pd.DataFrame, columns: Mapping[str, str], source: Source) -> None:
+    """Patients that stand in the first of their rows only would all be torn apart."""
+    patient = next((columns[key] for key in ("patient", "PatientID") if key in columns), None)
+    if patient is None:
+        return
+    blank = (cells[patient].str.strip() == "").to_numpy(bool)
+    if not blank[0]:
+        text = f"rows have no {patient!r}: if its cells were merged, --option merged={patient}"
+        source.note(int(blank.sum()), text)
+
+
+def _check_twins(cells: pd.DataFrame, columns: Mapping[str, str], file: str) -> None:
+    """Raises DataError where a column that is asked for stands twice, and says two things."""
+    for theirs in columns.values():
+        other = f"{theirs}.1"  # as `read_cells` calls it
+        if other in cells and (torn := cells[theirs] != cells[other]).any():
+            row = int(torn.to_numpy().argmax())
+            raise DataError(
+                f"{file} has two columns {theirs!r}, which differ: {cells[theirs].iat[row]!r} and "
+                f"{cells[other].iat[row]!r}; rename one of them (the second is {other!r} here)"
+            )
 
 
 def _without(words: str, cells: pd.DataFrame, own: list[str], source: Source) -> pd.DataFrame:
@@ -165,15 +209,22 @@ def _flags(cells: pd.Series[str], theirs: str, names: pd.Series[str]) -> pd.Seri
 
 
 def _classes(cells: pd.Series[str], theirs: str) -> dict[str, pd.Series[float]]:
-    """label_<class> of a column that names one class an image."""
+    """label_<class> of a column that names the class of an image, or several: Effusion|Mass."""
+    named = {
+        cell: {name for part in SEVERAL.split(cell) if (name := values.text_of(part))}
+        for cell in values.texts(cells).unique()
+    }
     classes = values.texts(cells)
-    names = sorted({*classes} - {""})
+    names = sorted(set().union(*named.values()))
     if not 2 <= len(names) <= MOST_CLASSES:
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         raise DataError(
             f"column {theirs!r} holds {len(names)} classes ({shown}); needed: 2 to {MOST_CLASSES}"
         )
-    return {f"label_{n}": (classes == n).astype("float64").mask(classes == "") for n in names}
+    return {
+        f"label_{name}": classes.map({c: float(name in own) for c, own in named.items() if own})
+        for name in names
+    }
 
 
 def _parts(cells: pd.Series[str], source: Source) -> pd.Series[str]:
@@ -193,14 +244,14 @@ def _dates(cells: pd.Series[str], theirs: str) -> pd.Series[str]:
     """
     out: dict[str, str] = {"": ""}
     for text in cells.str.strip().unique():
-        found = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
-        if text and found is None:
+        match = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
+        if text and match is None:
             raise DataError(
                 f"column {theirs!r} holds {text!r}; needed: dates as 2024-03-31, 31.03.2024 or "
                 "20240331"
             )
-        if found:
-            out[text] = f"{found['y']}{int(found['m']):02d}{int(found['d']):02d}"
+        if match:
+            out[text] = f"{match['y']}{int(match['m']):02d}{int(match['d']):02d}"
     return cells.str.strip().map(out)
 
 
@@ -294,10 +345,12 @@ def _by_header(
     keys: Sequence[str],
     source: Source,
 ) -> pd.DataFrame:
-    said = headers[[*keys]].assign(path=files["path"])
-    said = said[(said[[*keys]] != "").all(axis=1)]
-    own = rows.assign(**{key: _as_said(rows[key], set(said[key]), source) for key in keys})
-    out = own.reset_index().merge(said, on=[*keys], how="left").set_index("index")
+    of_files = headers[[*keys]].assign(path=files["path"])
+    of_files = of_files[(of_files[[*keys]] != "").all(axis=1)]
+    own = rows.assign(
+        **{key: _as_in_headers(rows[key], set(of_files[key]), source) for key in keys}
+    )
+    out = own.reset_index().merge(of_files, on=[*keys], how="left").set_index("index")
     out["path"] = out["path"].fillna("")
     shared = int(out["path"].ne("").sum() - own.index.isin(out.index[out["path"] != ""]).sum())
     text = f"images share a row: each with its {' and '.join(keys)} has its values"
@@ -305,18 +358,18 @@ def _by_header(
     return out.drop(columns=[*keys])
 
 
-def _as_said(cells: pd.Series[str], said: set[str], source: Source) -> pd.Series[str]:
+def _as_in_headers(cells: pd.Series[str], values: set[str], source: Source) -> pd.Series[str]:
     """Cells as headers write them: 17 is 0017 where that is the only number it can be."""
     words = cells.str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
     numbers: dict[str, str | None] = {}
-    for text in sorted(said):
+    for text in sorted(values):
         if text.isascii() and text.isdigit():
             number = str(int(text))
             numbers[number] = None if number in numbers else text
     changed = {
         word: new
         for word in words.unique()
-        if word not in said and (new := numbers.get(word)) is not None
+        if word not in values and (new := numbers.get(word)) is not None
     }
     text = "ids are numbers that lost their leading zeros: matched by their value"
     source.note(int(words.isin(list(changed)).sum()), text)
@@ -350,8 +403,10 @@ def beside(
     images: pd.DataFrame,
     table: str | Path | None,
     columns: Mapping[str, str] | None,
-    unknown: str,
     source: Source,
+    *,
+    unknown: str = "",
+    merged: str = "",
 ) -> pd.DataFrame:
     """Images of a set of annotations with what a table beside it says of patients, sex, age, view,
     split and labels; it counts more than the annotations, where it says anything.
@@ -365,7 +420,7 @@ def beside(
     from hilum.data.adapters.headers import read_headers
 
     columns = columns or {}
-    cells = open_table(table, columns, unknown, source)
+    cells = open_table(table, columns, source, unknown=unknown, merged=merged)
     if cells is None:
         return images
     rows = read(cells, columns, source, boxes=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,7 @@ FLAGS = {
     **dict.fromkeys(("0", "false", "f", "no", "n", "negative", "neg", "absent"), 0.0),
     **dict.fromkeys(("nein", "falsch", "non", "faux", "não", "nao"), 0.0),
 }
+NOTHING = frozenset(("no-finding", "no-findings", "nofinding", "normal"))  # labels, `plain`
 SEXES = {
     **dict.fromkeys(("m", "male", "man", "boy", "männlich", "masculin", "masculino"), "M"),
     **dict.fromkeys(("f", "female", "w", "woman", "girl"), "F"),
@@ -55,37 +57,77 @@ _AGE = re.compile(
 
 def text_of(value: Any) -> str:
     """A cell as text: "" where unknown, whole numbers without a point, so that 1, 1.0 and "1"
-    are one."""
+    are one; letters with marks as one character each (NFC), however they were typed."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = str(value).strip()
+    text = unicodedata.normalize("NFC", str(value)).strip()
     return "" if text.lower() in UNKNOWN else text
 
 
 def texts(values: pd.Series[Any]) -> pd.Series[str]:
-    """`text_of` each cell; "1.0" beside "1" is the same name written through a float."""
+    """`text_of` each cell; "1.0" and "1,0" beside "1" are the same name written through a float."""
     out = values.astype(object).map({v: text_of(v) for v in values.unique()}).fillna("")
-    return out.astype(object).str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+    return out.astype(object).str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)
+
+
+def plain(name: str) -> str:
+    """A label as its spellings are compared: "No Finding", "no_finding" are no-finding."""
+    return re.sub(r"[\W_]+", "-", name.strip().casefold())
 
 
 def numbers(values: pd.Series[str]) -> pd.Series[float]:
     """Text to float64; blank or not a number is NaN. A comma is a decimal one, as spreadsheets of
-    half of Europe write it, but where all that have one could mean thousands: 1,024.
+    half of Europe write it; blanks and apostrophes part thousands (1 024, 1'024), and so do the
+    first of points and commas where a number has both (1.024,5).
 
     Raises:
-        DataError: numbers whose comma may be either.
+        DataError: numbers whose only mark may be either: 1,024 or 1.024 beside whole numbers below
+            a thousand.
     """
-    words = values.str.strip()
-    commas = words[words.str.fullmatch(r"[+-]?\d+,\d+").fillna(False).astype(bool)]
-    if len(commas) and commas.str.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}").all():
-        raise DataError(
-            f"{len(commas)} numbers such as {commas.iat[0]!r} may have a decimal comma or one of "
-            "thousands; write them with a point, or without"
-        )
-    words = words.where(~words.index.isin(commas.index), words.str.replace(",", "."))
+    words = values.fillna("").astype(str)
+    words = words.map({word: _without_thousands(word.strip()) for word in words.unique()})
+    _check_thousands(words)
+    words = words.str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
     return pd.to_numeric(words, errors="coerce").astype("float64")
+
+
+def _without_thousands(word: str) -> str:
+    """Without marks that can be of thousands only; where one mark is left, it may be either."""
+    word = re.sub(r"(?<=\d)[\s'’](?=\d{3}(?!\d))", "", word)
+    for mark, other in (".,", ",."):
+        groups = rf"[+-]?\d{{1,3}}(\{mark}\d{{3}})+"
+        if re.fullmatch(rf"{groups}\{other}\d*", word) or re.fullmatch(
+            rf"{groups}\{mark}\d{{3}}", word
+        ):
+            word = word.replace(mark, "")
+    return word
+
+
+def number_of(value: Any) -> float:
+    """A number as it stands in a file of annotations; NaN for what is none, or may be two."""
+    word = _without_thousands(str(value).strip())
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", word):
+        return math.nan
+    try:
+        return float(word.replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
+def _check_thousands(words: pd.Series[str]) -> None:
+    """A decimal point is met in all numbers of a column or with other numbers of places."""
+    whole = words[words.str.fullmatch(r"[+-]?\d+")]
+    for mark in (",", "."):
+        own = words[words.str.fullmatch(rf"[+-]?\d*\{mark}\d+")]
+        parted = own.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}\{mark}\d{{3}}")
+        beside = mark == "," or (len(whole) and whole.str.lstrip("+-").str.len().max() <= 3)
+        if len(own) and parted.all() and beside:
+            raise DataError(
+                f"{len(own)} numbers such as {own.iat[0]!r} may have a decimal mark or one of "
+                "thousands; write them without the latter, and with a decimal point"
+            )
 
 
 def check_ids(ids: pd.Series[str], column: str) -> None:
@@ -213,6 +255,6 @@ def first_per_image(rows: pd.DataFrame, columns: list[str], source: Source) -> p
         column = next(c for c in columns if own[c].nunique(dropna=False) > 1)
         raise DataError(
             f"set {source.name!r}: image {image!r} has two different values of {column}: "
-            f"{own[column].iat[0]!r} and {own[column].iat[1]!r}"
+            f"{text_of(own[column].iat[0])!r} and {text_of(own[column].iat[1])!r}"
         )
     return single.reset_index(drop=True)

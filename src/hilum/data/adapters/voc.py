@@ -11,11 +11,11 @@ import pandas as pd
 
 from hilum.core.errors import DataError
 from hilum.data.adapters import sidecar, user_table
-from hilum.data.adapters.boxes import CORNERS, labels_of_boxes
+from hilum.data.adapters.boxes import CORNERS, UNNAMED, labels_of_boxes, tell_unnamed
 from hilum.data.adapters.match import Files, file_ids, match, need_one, stem, unshared, within
 from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.turned import upright_boxes
-from hilum.data.adapters.values import patients, split_of, text_of
+from hilum.data.adapters.values import number_of, patients, split_of, text_of
 from hilum.data.catalog import Catalog
 
 FOLDERS = ("JPEGImages", "images")
@@ -28,6 +28,7 @@ def load(
     table: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     unknown: str = "",
+    merged: str = "",
 ) -> Catalog:
     """A directory with Annotations/**/*.xml, JPEGImages/ and, if there, ImageSets/Main/*.txt;
     without a folder of annotations each may stand beside its image.
@@ -37,8 +38,8 @@ def load(
     VOC's pixel 1 … xmax becomes the edges xmin - 1 … xmax.
 
     Args:
-        table, columns, unknown: a table of patients, sex, labels and the like beside it, as of the
-            reader of folders; of boxes and masks it says nothing.
+        table, columns, unknown, merged: a table of patients, sex, labels and the like beside it, as
+            of the reader of folders; of boxes and masks it says nothing.
 
     Raises:
         DataError: no annotation, one that is not VOC, one that may be of two images, or an image
@@ -62,6 +63,7 @@ def load(
     boxes["image_id"] = boxes["name"].map(
         images.dropna(subset="name").set_index("name")["image_id"]
     )
+    tell_unnamed(boxes["label"] == UNNAMED, source)
     zero = (boxes["x1"] == -1) | (boxes["y1"] == -1)
     text = "boxes begin at 0, VOC counts from 1: if this set counts from 0, all lie a pixel aside"
     source.note(int(zero.sum()), text)
@@ -71,7 +73,7 @@ def load(
     labels = labels_of_boxes(boxes, images["image_id"], names, annotated)
     images = pd.concat([images, drawn, labels], axis=1)
     images = sidecar.fill(images, images.pop("name").fillna(images["path"]), source)
-    images = user_table.beside(images, table, columns, unknown=unknown, source=source)
+    images = user_table.beside(images, table, columns, source, unknown=unknown, merged=merged)
     images["patient"] = patients(images, source)
     return source.catalog(images)
 
@@ -90,30 +92,23 @@ def _parse(file: Path, place: str) -> tuple[dict[str, Any], list[tuple[Any, ...]
             f"set 'voc': {file} is <{root.tag}>, not VOC's <annotation>; export it as VOC or COCO"
         )
     boxes = [
-        (name, text_of(item.findtext("name")), *_corners(item)) for item in root.iter("object")
+        (name, text_of(item.findtext("name")) or UNNAMED, *_corners(item))
+        for item in root.iter("object")
     ]
     image = {
         "name": name,
         "filename": (root.findtext("filename") or "").strip(),
         "folder": (root.findtext("folder") or "").strip(),
-        "width": _number(root.findtext("size/width")),
-        "height": _number(root.findtext("size/height")),
+        "width": number_of(root.findtext("size/width")),
+        "height": number_of(root.findtext("size/height")),
         "patient": text_of(root.findtext("patient")),
         "study": text_of(root.findtext("study")),
     }
     return image, boxes
 
 
-def _number(text: str | None) -> float:
-    """NaN for what is no number: a box with it is damaged, a size unknown."""
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return float("nan")
-
-
 def _corners(item: ElementTree.Element) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (_number(item.findtext(f"bndbox/{n}")) for n in CORNER_NAMES)
+    x1, y1, x2, y2 = (number_of(item.findtext(f"bndbox/{n}")) for n in CORNER_NAMES)
     return x1 - 1, y1 - 1, x2, y2
 
 

@@ -6,8 +6,6 @@ as the challenges do.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -17,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.core import csv_cells
 from hilum.core.errors import DataError
 from hilum.core.geometry import FARTHEST_PX
 from hilum.data.adapters import values
@@ -28,8 +27,13 @@ SIDES = ("x", "y", "width", "height")
 Table = Source | pd.DataFrame
 
 
-def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame:
+def read_table(
+    source: Table, columns: Sequence[str], name: str, *, once: bool = False
+) -> pd.DataFrame:
     """A CSV file or data frame with at least these columns, all cells text, "" where blank.
+
+    Args:
+        once: whether every column may stand there once only, not just these.
 
     Raises:
         DataError: no such file, not a table, or a column is missing.
@@ -49,7 +53,7 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
                 f"{name} {file}: it ends in a row {cells.totals[0]!r}: sums and means "
                 "are no images; needed: the table without them"
             )
-        twins = sorted(set(cells.twins) & set(columns))
+        twins = sorted(set(cells.twins) if once else set(cells.twins) & set(columns))
         if twins:
             raise DataError(
                 f"{name} {file}: column {', '.join(twins)} stands there twice; which one counts?"
@@ -66,9 +70,7 @@ def read_table(source: Table, columns: Sequence[str], name: str) -> pd.DataFrame
 
 def challenge_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A submission; its ids stay as the challenge wrote them (unlike those of `core.csv_cells`)."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows((columns, *rows))
-    return out.getvalue()
+    return "".join(map(csv_cells.line, (columns, *rows)))
 
 
 def unique_ids(ids: pd.Series[str], name: str) -> list[str]:

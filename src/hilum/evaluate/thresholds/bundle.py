@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.core.bundle import Bundle, open_bundle, write_bundle
@@ -13,7 +13,6 @@ from hilum.data.catalog import Catalog
 from hilum.evaluate.answers import Account, match_answers
 from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import Cases, join
-from hilum.evaluate.models import part_of
 from hilum.evaluate.prediction_files import PredictionFile
 from hilum.evaluate.studies import Combine, study_cases
 from hilum.evaluate.thresholds import validation
@@ -24,13 +23,17 @@ from hilum.evaluate.thresholds.validation import TARGETS, parse_target
 ROUNDING = 1e-5
 
 
+USUAL = ("sensitivity=.95", "false-positives=.1", "best-f1", "best-f2", "best-mcc", "false-boxes=1")
+USUAL_BOXES = "best-boxes-f1"
+
+
 @dataclass(frozen=True, slots=True)
 class Aims:
     """What is chosen on validation images."""
 
     finding: str
-    choose: Sequence[str]  # aims of operating points
-    default: str  # the aim of the boxes that are shown
+    choose: Sequence[str]  # aims of operating points; () = the usual ones that the bundle has
+    default: str  # the aim of the boxes that are shown; "" = the usual one, of a bundle with boxes
     kind: str  # of calibration, "none" for none
     study: str  # how a study is combined of its images
 
@@ -51,12 +54,12 @@ def calibrate_bundle(
     catalog: Catalog,
     predictions: PredictionFile,
     *,
-    split: str,
+    part: str,
     aims: Aims,
     combine: Combine,
     out: Path,
 ) -> Calibrated:
-    """Choose points and maps on a split and write a new bundle to `out`.
+    """Choose operating points and maps on a part of a catalog and write a new bundle to `out`.
 
     Points of the old bundle that are not chosen anew are carried over to the calibrated scores.
 
@@ -66,13 +69,16 @@ def calibrate_bundle(
     """
     _check_source(old, predictions)
     check_asked(catalog, predictions, aims.finding)
-    part, kept = part_of(catalog, split)
+    kept = catalog.in_part(part)
+    rows = catalog.where(kept)
     answers = match_answers(catalog, predictions).where(kept)
-    cases = join(part, predictions, aims.finding, answers=answers)
-    where = f"{part.name}, split {split or 'all'}, {len(cases)} images"
+    cases = join(rows, predictions, aims.finding, answers=answers)
+    cases = replace(cases, scored=aims.finding in old.manifest.image_scores)
+    aims = _of_bundle(aims, old)
+    where = f"{rows.name}, part {part or 'all'}, {len(cases)} images"
     maps = Calibration(fitted_on=where)
     if aims.kind != "none":
-        studies = study_cases(part, answers, predictions, finding=aims.finding, combine=combine)
+        studies = study_cases(rows, answers, predictions, finding=aims.finding, combine=combine)
         own = next((one for one in studies if one.name == aims.finding), None)
         pair = None if own is None else (own.label, own.score)
         maps = validation.calibrate(cases, aims.kind, where, pair)
@@ -85,6 +91,33 @@ def calibrate_bundle(
         images=len(cases),
         account=answers.account,
     )
+
+
+def _of_bundle(aims: Aims, bundle: Bundle) -> Aims:
+    """The aims, the usual ones named.
+
+    Raises:
+        ConfigError: an aim of boxes or scores that the bundle does not give.
+    """
+    gives = {"boxes": bool(bundle.manifest.labels)}
+    gives["image"] = aims.finding in bundle.manifest.image_scores
+    for text in filter(None, (*aims.choose, aims.default)):
+        level = TARGETS[parse_target(text)[0]].level
+        if not gives[level]:
+            what = {"boxes": "boxes", "image": f"score of {aims.finding} for an image"}[level]
+            fit = [name for name, one in TARGETS.items() if gives[one.level]]
+            raise ConfigError(
+                f"{text}: bundle {bundle.name} gives no {what}; needed: an aim of what it gives: "
+                f"{', '.join(fit) or 'none, it only draws masks (hilum pipeline tune)'}"
+            )
+    usual = [text for text in USUAL if gives[TARGETS[parse_target(text)[0]].level]]
+    default = aims.default or (USUAL_BOXES if gives["boxes"] else "")
+    if not usual and not default:
+        raise ConfigError(
+            f"bundle {bundle.name} gives neither boxes nor a score of {aims.finding}: nothing to "
+            "calibrate; thresholds of masks: hilum pipeline tune"
+        )
+    return replace(aims, choose=aims.choose or usual, default=default)
 
 
 def _written(
@@ -124,11 +157,13 @@ def _check_source(bundle: Bundle, predictions: PredictionFile) -> None:
 
 
 def _points(cases: Cases, aims: Aims, where: str) -> dict[str, OperatingPoint]:
-    points = {"default": validation.choose(aims.default, cases, where)}
-    if points["default"].score != BOX:
-        raise ConfigError(
-            f"--default {aims.default}: needed: an aim of boxes, such as best-boxes-f1"
-        )
+    points: dict[str, OperatingPoint] = {}
+    if aims.default:
+        points["default"] = validation.choose(aims.default, cases, where)
+        if points["default"].score != BOX:
+            raise ConfigError(
+                f"--default {aims.default}: needed: an aim of boxes, such as best-boxes-f1"
+            )
     for text in aims.choose:
         points[_slug(text)] = validation.choose(text, cases, where)
     return {

@@ -105,9 +105,10 @@ class MeanScores(ScoreStage):
         return tuple(dict.fromkeys(n for m in self.of for n in facts[m].manifest.image_scores))
 
     def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
-        asked = [model for model in self.of if model in image.predictions]
+        voices = [model for model in self.of if model in image.predictions]
         return weighted_means(
-            [image.predictions[model].image_scores for model in asked], [self.of[m] for m in asked]
+            [image.predictions[model].image_scores for model in voices],
+            [self.of[m] for m in voices],
         )
 
 

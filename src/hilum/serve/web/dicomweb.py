@@ -261,10 +261,10 @@ def _keyword(name: str) -> str:
     Raises:
         HTTPException: 400, the standard knows none.
     """
-    found = keyword_for_tag(int(name, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", name) else name
-    if name != "ModalitiesInStudy" and (not found or tag_for_keyword(found) is None):
+    keyword = keyword_for_tag(int(name, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", name) else name
+    if name != "ModalitiesInStudy" and (not keyword or tag_for_keyword(keyword) is None):
         raise HTTPException(400, "a query names an attribute that the standard does not know")
-    return found
+    return keyword
 
 
 def _matches(ds: Dataset, wanted: Mapping[str, str]) -> bool:
@@ -315,24 +315,24 @@ def _wanted(request: Request, **where: str) -> list[Held]:
     Raises:
         HTTPException: 404, nothing of it is held.
     """
-    found = list(objects(service_of(request), where, asker=request.state.user.name))
-    if not found:
+    instances = list(objects(service_of(request), where, asker=request.state.user.name))
+    if not instances:
         raise gone("object")
-    request.app.state.service.audit.tell("viewed", image=found[0].image.id, text="WADO-RS")
-    return found
+    request.app.state.service.audit.tell("viewed", image=instances[0].image.id, text="WADO-RS")
+    return instances
 
 
 def _whole(request: Request, **where: str) -> Response:
-    found = _wanted(request, **where)
+    instances = _wanted(request, **where)
     accept = request.headers.get("accept", "*/*")
-    if len(found) == 1 and accept.strip().startswith(DICOM) and "+json" not in accept:
-        return Response(found[0].content, media_type=DICOM)
-    return related(((DICOM, one.content) for one in found), DICOM)
+    if len(instances) == 1 and accept.strip().startswith(DICOM) and "+json" not in accept:
+        return Response(instances[0].content, media_type=DICOM)
+    return related(((DICOM, one.content) for one in instances), DICOM)
 
 
 def _metadata(request: Request, **where: str) -> Response:
-    found = readable(iter(_wanted(request, **where)))
-    content = json.dumps([_header(one.dataset) for one in found])
+    instances = readable(iter(_wanted(request, **where)))
+    content = json.dumps([_header(one.dataset) for one in instances])
     return Response(content, media_type=JSON)
 
 
@@ -386,7 +386,7 @@ def rendered(request: Request, study: Uid, series: Uid, sop: Uid, user: Reader) 
     """One image as displayed, JPEG."""
     held = _wanted(request, study=study, series=series, sop=sop)[0]
     if held.kind not in ("image", "sc"):
-        raise HTTPException(406, "this object is no picture")
+        raise HTTPException(406, "this object is no image")
     key = held.result.id if held.result else held.image.id
     radiograph = previews_of(request).read(key, lambda: held.stored.radiograph())
     return Response(jpeg(picture(radiograph, 2048)), media_type="image/jpeg")
@@ -399,12 +399,12 @@ def frames(
     """Pixels of the frame, in the transfer syntax that they are stored in."""
     held = _wanted(request, study=study, series=series, sop=sop)[0]
     stored = held.stored
-    found = list(_frames(stored))
-    if not 1 <= int(frame) <= len(found):
+    contents = list(_frames(stored))
+    if not 1 <= int(frame) <= len(contents):
         raise gone("frame")
     syntax = stored.parsed.syntax if stored.parsed else ""
     kind = f"{OCTETS}; transfer-syntax={syntax}"
-    return related([(kind, found[int(frame) - 1])], OCTETS)
+    return related([(kind, contents[int(frame) - 1])], OCTETS)
 
 
 def _frames(stored: StoredImage) -> Iterator[bytes]:

@@ -89,11 +89,11 @@ def objects(
     with service.records.read() as session:
         query = select(Image).where(*conditions).order_by(Image.received.desc(), Image.id)
         images = session.scalars(query.limit(limit)).all()
-        found = session.scalars(
+        rows = session.scalars(
             select(Result).where(Result.image.in_([i.id for i in images]), ~Result.shadow)
         ).all()
     results: dict[str, list[Result]] = {}
-    for result in found:
+    for result in rows:
         results.setdefault(result.image, []).append(result)
     for image in images:
         if _fits(image, where):

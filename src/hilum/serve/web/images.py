@@ -389,16 +389,16 @@ def heatmap(request: Request, id: Id, _: Reader, pipeline: Pipeline = None) -> A
 def analyse(request: Request, id: Id, wanted: shapes.Analyse, user: Reader) -> Any:
     """Analyse by a pipeline of the configuration, for looking at."""
     service = service_of(request)
-    asked = actions.analyse(service, id, wanted.pipeline)
-    return _told(service, id, user, duplicate=not asked)
+    is_new = actions.analyse(service, id, wanted.pipeline)
+    return _told(service, id, user, duplicate=not is_new)
 
 
 @router.post("/images/{id}/heatmap", status_code=202, response_model=shapes.ReceivedImage)
 def explain(request: Request, id: Id, user: Reader, pipeline: Pipeline = None) -> Any:
     """Make a heat map, behind the analyses that wait; an event of the image says when."""
     service = service_of(request)
-    asked = actions.explain(service, id, pipeline)
-    return _told(service, id, user, duplicate=not asked)
+    is_new = actions.explain(service, id, pipeline)
+    return _told(service, id, user, duplicate=not is_new)
 
 
 @router.post("/images/{id}/retry", status_code=202, response_model=shapes.ReceivedImage)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from hilum.core.anchors import AnchorGrid
-from hilum.core.labels import VOCABULARY
+from hilum.core.labels import AUXILIARY
 from hilum.core.manifest import (
     AnchorSpec,
     DataLicence,
@@ -86,10 +86,10 @@ def manifest_of(
         settings: further fields: operating points, calibration, figures.
 
     Raises:
-        ValidationError: a box label that is no word of the vocabulary.
+        ValidationError: a box label or a mask that has no name.
     """
     own = fields(recipe, net, heads, recipe.spec)
-    own["masks"] = {name: spec for name, spec in own["masks"].items() if name in VOCABULARY}
+    own["masks"] = {name: spec for name, spec in own["masks"].items() if name not in AUXILIARY}
     graphs = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
     precisions = {name: file for name, file in graphs.items() if file in files}
     libraries = ("torch", "torchvision", "timm", "onnxruntime")

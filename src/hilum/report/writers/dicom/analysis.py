@@ -1,7 +1,8 @@
 """One analysed image with all that its DICOM objects are made of, and who they are.
 
-Identifiers follow from the source image, the pipeline and the kind of object, so that a retry
-gives the same object and an archive never holds a result twice. Knows no object.
+Identifiers follow from the source image (its UID and its bytes: two may have one UID), the pipeline
+and the kind of object, so that a retry gives the same object and an archive never holds a result
+twice, nor two under one UID. Knows no object.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hilum.dicom.stored import OWN_MARK
 NOTICE = "AI result, not for diagnosis"
 ADVICE = "Research use only, not a medical device: a qualified reader decides."
 VERSION = version("hilum")
-REVISION = 1  # of what these writers write; a new one is a new object
+REVISION = 2  # of what these writers write; a new one is a new object
 TIMES = (
     *("Series{}", "Content{}", "InstanceCreation{}"),
     *("PresentationCreation{}", "{}OfSecondaryCapture"),
@@ -45,6 +46,7 @@ def derived_uid(*names: object) -> str:
 class Analysis:
     """What every writer takes."""
 
+    content: str  # SHA-256 of the source's bytes
     source: Dataset  # image and
     patient: Dataset  # patient of source.py
     left_out: tuple[str, ...]  # of the source, since invalid
@@ -61,7 +63,8 @@ class Analysis:
 
     def uid(self, *names: object) -> str:
         """The UID of something about this image by this pipeline; the same at every call."""
-        return derived_uid(REVISION, self.source.SOPInstanceUID, self.pipeline_hash, *names)
+        source = self.source.SOPInstanceUID, self.content
+        return derived_uid(REVISION, *source, self.pipeline_hash, *names)
 
     def tracking(self, index: int) -> tuple[str, str]:
         """Identifier and UID of a finding, the same in every kind of object."""

@@ -19,9 +19,14 @@ from hilum.dicom.pixels import stored_values
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
-def add_display(ds: Dataset, header: Header) -> None:
-    """Set the elements of the Modality LUT and VOI LUT modules that apply."""
-    stored = stored_values(layout(header, Limits()))
+def add_display(ds: Dataset, header: Header, bits: int) -> None:
+    """Set the elements of the Modality LUT and VOI LUT modules that apply.
+
+    Args:
+        bits: that the analysis took the values to have; of fewer than are stored, a window says so.
+    """
+    shape = layout(header, Limits())
+    stored = stored_values(shape)
     tables = header.items("ModalityLUTSequence")
     if tables:
         table = read_table(tables[0], stored)
@@ -40,6 +45,11 @@ def add_display(ds: Dataset, header: Header) -> None:
         ds.VOILUTSequence = [_lut(table, table.entries * (65535 / (2**table.bits - 1)))]
     else:
         _window(ds, header)
+    if bits < shape.bits_stored and "VOILUTSequence" not in ds and "WindowWidth" not in ds:
+        codes = np.arange(2**bits) - (2 ** (bits - 1) if shape.signed else 0)
+        units = modality(header, codes.astype(np.float64))[0]
+        ds.WindowCenter = DS(float(units.min() + units.max() + 1) / 2, auto_format=True)
+        ds.WindowWidth = DS(float(np.ptp(units)) + 1, auto_format=True)
 
 
 def _window(ds: Dataset, header: Header) -> None:
