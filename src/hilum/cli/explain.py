@@ -26,10 +26,7 @@ def explain(
         ..., help="Radiographs, folders, or catalogs (.parquet), whose annotations are drawn, too."
     ),
     out: Path = options.output("Folder of the pictures."),
-    pipeline: str = typer.Option(
-        "",
-        help=options.PIPELINE_HELP,
-    ),
+    pipeline: str = typer.Option("", help=options.PIPELINE.help),
     bundle: list[str] = options.BUNDLES,
     change: list[str] = options.CHANGES,
     run: Path | None = typer.Option(

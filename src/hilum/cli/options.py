@@ -21,8 +21,7 @@ FINDING = typer.Option("opacity", help="Which finding: label of boxes, name of s
 SEED = typer.Option(0, min=0, help="The same seed gives the same answer.")
 
 # What is asked, and how it runs.
-PIPELINE_HELP = "A pipeline's YAML file, or a shipped name."
-PIPELINE = typer.Option("default", help=PIPELINE_HELP)
+PIPELINE = typer.Option("default", help="A pipeline's YAML file, or a shipped name.")
 BUNDLES = typer.Option(
     [],
     "--bundle",
