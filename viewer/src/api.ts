@@ -40,7 +40,7 @@ export interface Feedback {
 export interface Delivery { id: string; destination: string; object: string; state: string; reason: string | null }
 
 export interface Detail extends Omit<Summary, "deliveries" | "feedback"> {
-  size: [number, number] | null; spacing: [number, number] | null; inverted: boolean;
+  size: [number, number] | null; spacing: [number, number] | null; inverted: boolean; warnings: string[];
   results: Record<string, Result>; history: { at: Time; what: string }[];
   feedback: Feedback[]; deliveries: Delivery[];
 }

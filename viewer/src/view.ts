@@ -188,7 +188,7 @@ export class View {
     const facts = [known && known !== name ? `ID ${known}` : null, detail.modality, detail.view, dicomDate(detail.study_date), ...(detail.size ? [`${detail.size[1]} × ${detail.size[0]} px`, this.spacingWords(detail)] : []), detail.inverted ? "stored inverted (MONOCHROME1), shown air dark" : null];
     fill(this.head,
       button("Worklist", "back", () => this.host.close(), { class: "back" }),
-      h("div", { class: "who" }, h("h2", { title: name }, name), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))),
+      h("div", { class: "who" }, h("h2", { title: name }, name), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · ")), ...detail.warnings.map((words) => h("p", { class: "warned", role: "alert" }, `⚠ ${sentence(words)}.`))),
       h("span", { class: `state ${detail.state}` }, h("span", { "aria-hidden": "true" }, shape), ` ${word}`));
   }
 

@@ -24,6 +24,7 @@ from hilum.dicom.stored import StoredImage
 from hilum.report.writers.overlay import OverlayWriter
 from hilum.report.writers.picture import picture, shrunk
 from hilum.serve import actions, explaining
+from hilum.serve.analysis import MIXED_UP, mixed_up
 from hilum.serve.records import hashed
 from hilum.serve.service import Service
 from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result, Work
@@ -191,6 +192,7 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
             "size": (image.rows, image.columns) if image.rows else None,
             "spacing": image.spacing,
             "inverted": image.inverted,
+            "warnings": [MIXED_UP] if mixed_up(session, image) else [],
             "results": {one.pipeline: one.document for one in results},
             "history": [{"at": one.at, "what": one.what} for one in history],
             "feedback": [
