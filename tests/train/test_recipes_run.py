@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.models.encoder import load_weights
 from hilum.models.model import Batch
 from hilum.models.registry import build_model
+from hilum.models.weights import read_weights
 from hilum.train.optim import freeze, optimiser
 from hilum.train.recipe import Recipe, load_recipe, recipe_folder, recipe_names
 
@@ -19,7 +21,8 @@ SHIPPED = {
     *("default", "nih-pretraining", "covid-fasterrcnn", "covid-yolo", "covid-study"),
     *("pneumothorax-classifier", "pneumothorax-segmenter"),
 }
-NAMES = [name for name in recipe_names() if name not in {*SHIPPED, "ablation"}]
+OWN = ("own-labels", "own-boxes", "own-masks")  # for sets of one's own, from the shipped weights
+NAMES = [name for name in recipe_names() if name not in {*SHIPPED, *OWN, "ablation"}]
 FULL = [name for name in NAMES if not name.endswith("-small")]
 # The network of nih-resnext101, whose twin stands for it: no set to train a twin on is at hand.
 OWN = {"own-boxes", "own-labels", "own-masks"}  # are small themselves
@@ -117,3 +120,27 @@ def test_a_shipped_models_network_takes_a_step(name: str) -> None:
     assert all(torch.isfinite(value).all() for value in parts.values())
     moved = [not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)]
     assert any(moved)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "new"),
+    [
+        ("own-boxes", (), set()),
+        ("own-boxes", ("targets.labels=[nodule, mass]",), {"class_logit"}),
+        ("own-masks", ("targets.masks=[heart]",), {"mask_head.1"}),
+    ],
+)
+def test_a_small_set_of_ones_own_begins_from_what_ships(
+    name: str, changes: tuple[str, ...], new: set[str]
+) -> None:
+    """Everything but the last layer for other names; the encoder rests at first."""
+    recipe = load_recipe(name, changes)
+    assert recipe.train.start == "default"
+    net = build_model(recipe.model, SIZE, recipe.names, recipe.seed)
+    account = load_weights(net, read_weights(recipe.train.start), recipe.train.start)
+    assert {key.rpartition(".")[0] for key in account.reshaped} == new
+    assert all(key.endswith("num_batches_tracked") for key in account.missing)
+    first = next(iter(recipe.stages.values()))
+    freeze(net, first)
+    assert not any(p.requires_grad for p in net.encoder.parameters())
+    assert any(p.requires_grad for p in net.parameters())

@@ -104,7 +104,7 @@ def _photometric(header: Header, samples: int) -> str:
     if value in (*MONOCHROME, *COLOUR):
         raise UnreadableRefused("", f"{value} with {samples} samples per pixel cannot be.")
     raise UnsupportedRefused(
-        "", "its pixels are neither grey nor RGB or YBR.", "Export it as MONOCHROME2."
+        "", f"its pixels are {value}, neither grey nor RGB or YBR.", "Export it as MONOCHROME2."
     )
 
 

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.dicom.depth import used_bits
+from hilum.dicom.depth import UNUSED_BITS, USUAL_BITS, used_bits
 from hilum.dicom.header import Header
 from hilum.dicom.image import Containers, Layout
 from hilum.dicom.lookup import modality, voi
@@ -190,6 +190,12 @@ def is_amid(containers: Containers, unpadded: Bool | None) -> bool:
 def used_codes(containers: Containers, shape: Layout, shown: Display) -> tuple[Bool, int] | None:
     """(2^bits,) the codes of the depth that the pixels use, padding aside, and that depth; None
     where it is the stored one."""
+    if shape.bits_stored < USUAL_BITS[0] + UNUSED_BITS:
+        return None
+    if shown.padded is None and not shape.signed:  # as nearly all; a histogram takes its time
+        most = int(containers.max()) >> shape.shift & (2**shape.bits_stored - 1)
+        if most >= 2 ** (shape.bits_stored - UNUSED_BITS) and not shape.shift:
+            return None
     codes = np.bincount((containers.ravel() >> shape.shift) & (2**shape.bits_stored - 1))
     there = np.zeros(2**shape.bits_stored, bool)
     there[: len(codes)] = codes > 0

@@ -19,7 +19,7 @@ from hilum.core.errors import DataError
 from hilum.core.options import unknown
 from hilum.core.progress import say
 from hilum.data.box_masks import with_box_masks
-from hilum.data.catalog import Catalog, open_catalog
+from hilum.data.catalog import FORMS, Catalog, open_catalog
 from hilum.data.registry import load
 from hilum.data.sets import SETS
 from hilum.data.split import sample
@@ -113,7 +113,8 @@ def _open(options: SourceOptions, recipe: Recipe, data: Path) -> Source:
     if options.box_masks:
         catalog, _ = with_box_masks(catalog)
     if data.suffix == CATALOG and not options.name:  # not the recipe's set: it is called what it is
-        own = {"name": catalog.name, "group": options.own_group}
+        name = data.stem if catalog.name in FORMS else catalog.name
+        own = {"name": name, "group": options.own_group}
         options = options.model_copy(update=own)
     table, left_out = catalog.table, dict[str, int]()
     keep = np.ones(len(table), bool)

@@ -46,6 +46,16 @@ def test_the_row_of_a_study_is_of_all_its_images(tmp_path: Path) -> None:
     assert has_note(catalog, "1 rows of the table have no file (first: 'CR99')")
 
 
+def test_an_id_of_a_header_is_found_in_another_case_where_it_is_one(tmp_path: Path) -> None:
+    exam(tmp_path / "a.dcm", 0, "Ab-1")
+    exam(tmp_path / "b.dcm", 1, "x2")
+    exam(tmp_path / "c.dcm", 2, "X2")
+    text(tmp_path / "labels.csv", "exam,y\nAB-1,1\nx2,0\nX2,1\n")
+    catalog = load("folder", tmp_path, table="labels.csv", columns=EXAM)
+    assert [row(catalog, i)["label_opacity"] for i in "abc"] == [1, 0, 1]
+    assert has_note(catalog, "1 ids differ in case")
+
+
 def test_patient_and_date_are_one_study_as_a_spreadsheet_writes_them(tmp_path: Path) -> None:
     exam(tmp_path / "a.dcm", 0, "", "20240331", patient_id="0017")
     exam(tmp_path / "b.dcm", 1, "", "20240401", patient_id="0017")

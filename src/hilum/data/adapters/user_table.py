@@ -8,6 +8,7 @@ annotations.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -359,21 +360,29 @@ def _by_header(
 
 
 def _as_in_headers(cells: pd.Series[str], values: set[str], source: Source) -> pd.Series[str]:
-    """Cells as headers write them: 17 is 0017 where that is the only number it can be."""
-    words = cells.str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-    numbers: dict[str, str | None] = {}
-    for text in sorted(values):
-        if text.isascii() and text.isdigit():
-            number = str(int(text))
-            numbers[number] = None if number in numbers else text
-    changed = {
-        word: new
-        for word in words.unique()
-        if word not in values and (new := numbers.get(word)) is not None
-    }
-    text = "ids are numbers that lost their leading zeros: matched by their value"
-    source.note(int(words.isin(list(changed)).sum()), text)
-    return words.replace(changed)
+    """Cells as headers write them: 17 is 0017, and ab-1 is AB-1, where that is all it can be."""
+    words = cells.str.strip().str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)
+    for plain, text in (
+        (_number, "ids are numbers that lost their leading zeros: matched by their value"),
+        (_letters, "ids differ in case or in how marks on letters are typed: matched all the same"),
+    ):
+        known: dict[str, str | None] = {}
+        for own in sorted(values):
+            if key := plain(own):
+                known[key] = None if key in known else own
+        lost = [word for word in words.unique() if word not in values]
+        changed = {word: new for word in lost if (new := known.get(plain(word))) is not None}
+        source.note(int(words.isin(list(changed)).sum()), text)
+        words = words.replace(changed)
+    return words
+
+
+def _number(text: str) -> str:
+    return str(int(text)) if text.isascii() and text.isdigit() else ""
+
+
+def _letters(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def joined(files: pd.DataFrame, rows: pd.DataFrame, source: Source, boxed: bool) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
@@ -41,16 +42,20 @@ def _safe(name: str) -> str:
 
 
 def _unique(names: dict[str, str]) -> dict[str, str]:
-    # Some file systems do not tell a from A.
-    shared = Counter(name.casefold() for name in names.values())
-    folders = {n.casefold().rpartition("/")[0] for n in names.values()}
+    shared = Counter(map(_seen, names.values()))
+    folders = {_seen(n).rpartition("/")[0] for n in names.values()}
     folders |= {f[: at.start()] for f in folders for at in re.finditer("/", f)}
 
     def alone(name: str) -> bool:
-        low = name.casefold()
+        low = _seen(name)
         return shared[low] == 1 and not any(low + suffix in folders for suffix in SUFFIXES)
 
     return {key: n if alone(n) else f"{n}-{_hash(key)}" for key, n in names.items()}
+
+
+def _seen(name: str) -> str:
+    """A name as some file systems see it: a is A, and "ö" is one however it is typed."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _hash(text: str) -> str:

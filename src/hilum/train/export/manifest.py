@@ -20,6 +20,7 @@ from hilum.core.manifest import (
     Provenance,
 )
 from hilum.core.prepare import Preprocessing
+from hilum.data.registry import ADAPTERS
 from hilum.inference.session import HEADS
 from hilum.models.model import Model
 from hilum.train.recipe import Recipe
@@ -67,6 +68,12 @@ def draft(recipe: Recipe, net: Model, heads: Sequence[str], spec: Preprocessing)
     return Manifest.model_construct(**fields(recipe, net, heads, spec), calibration=None)
 
 
+def _place(recipe: Recipe) -> str:
+    """Where the data lie; of a set that hilum does not know, in a catalog file."""
+    known = all(one.set in ADAPTERS for one in recipe.data)
+    return "$HILUM_DATA" if known else "CATALOG.parquet"
+
+
 def manifest_of(
     recipe: Recipe,
     net: Model,
@@ -102,7 +109,7 @@ def manifest_of(
                 recipe=recipe.name,
                 seed=recipe.seed,
                 commit=commit,
-                command=f"hilum train {recipe.name} --data $HILUM_DATA",
+                command=f"hilum train {recipe.name} --data {_place(recipe)}",
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 data=dict(fingerprints),
                 libraries={name: version(name) for name in libraries},
