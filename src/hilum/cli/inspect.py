@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ def inspect(
     from hilum.dicom.description import described
     from hilum.dicom.discover import discover
 
+    passed: Counter[str] = Counter()
     rows = (
         described(item, full=full, identifiers=show_identifiers, full_range=full_range)
-        for item in discover(paths)
+        for item in discover(paths, passed=passed)
     )
     refused = 0
     if as_json:
@@ -41,6 +43,7 @@ def inspect(
             refused += row["status"] == "refused"
             for line in _lines(row):
                 typer.echo(line)
+    common.tell_passed(passed)
     if refused:
         raise typer.Exit(common.SOME_REFUSED)
 
