@@ -30,7 +30,7 @@ from hilum.inference.pipeline import Pipeline
 from hilum.models.model import Model
 from hilum.models.options import ClassifierOptions, SegmenterOptions
 from hilum.models.registry import build_model
-from hilum.train.evaluation import Held, hold, numbers, predictions
+from hilum.train.evaluation import HeldOut, hold, numbers, predictions
 from hilum.train.export.bundle import export
 from hilum.train.loader import plain
 from hilum.train.recipe import Recipe, load_recipe, recipe_names
@@ -143,8 +143,10 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
     base, changes = LEARNERS[name]
     recipe = load_recipe(base, changes)
     (source,) = open_sources(recipe, data)
-    held = hold([source], {source.name: prepare_rows(source, eight(source, recipe), recipe.spec)})
-    (batch,) = plain(held.images, recipe.spec, recipe.names, len(held))
+    held_out = hold(
+        [source], {source.name: prepare_rows(source, eight(source, recipe), recipe.spec)}
+    )
+    (batch,) = plain(held_out.images, recipe.spec, recipe.names, len(held_out))
     torch.set_num_threads(threads)
     net = build_model(recipe.model, recipe.preprocessing.size, recipe.names, recipe.seed)
     optim = torch.optim.AdamW(net.parameters(), lr=RATES.get(name, 1e-3), weight_decay=0)
@@ -158,7 +160,7 @@ def by_heart(name: str, data: Path, threads: int) -> Row:
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optim.step()
         steps += 10
-        reached = known(net, held, recipe)
+        reached = known(net, held_out, recipe)
     return {
         "network": name,
         "recipe": " ".join((base, *changes)),
@@ -185,15 +187,15 @@ def eight(source: Source, recipe: Recipe) -> list[int]:
     return np.flatnonzero(marks.map(lambda one: one is not None and len(one) > 0))[:8].tolist()
 
 
-def known(net: Model, held: Held, recipe: Recipe) -> float:
+def known(net: Model, held_out: HeldOut, recipe: Recipe) -> float:
     """AP@.5, the share of right labels, or the mean Dice."""
-    findings = predictions(net, held.images, recipe, recipe.spec)
+    findings = predictions(net, held_out.images, recipe, recipe.spec)
     if getattr(recipe.model, "target", "") == "findings":
         names = recipe.names.findings
         values = np.array([[one.image_scores[name] for name in names] for one in findings])
-        truth = np.stack([one.findings for one in held.images])
+        truth = np.stack([one.findings for one in held_out.images])
         return float(((values >= 0.5) == (truth == 1)).mean())
-    values = numbers(held, findings, recipe)
+    values = numbers(held_out, findings, recipe)
     masks = (f"dice_{name}" for name in recipe.names.masks)
     return next(values[name] for name in ("ap50", "class_accuracy", *masks) if name in values)
 

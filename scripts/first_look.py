@@ -121,7 +121,7 @@ def drawn(one: Drawn, threshold: float) -> Bgr:
     """The radiograph, alone and marked; its longer side `SIDE` px."""
     grey = cv2.imread(str(one.file), cv2.IMREAD_GRAYSCALE)
     if grey is None:
-        raise SystemExit(f"{one.file} is no picture")
+        raise SystemExit(f"{one.file} is no image")
     scale = SIDE / max(grey.shape)
     size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
     plain = cv2.cvtColor(cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)

@@ -19,7 +19,7 @@ declare -A change=(
 order=(flip two-scales times-class sides-90 sides-95 sides-105 inside-lungs)
 for set in siim_covid_256 rsna_128; do
   held=$out/$set
-  [[ -e $held/catalog.parquet ]] || "${hilum[@]}" data convert "$HILUM_DATA" --set "$set" \
+  [[ -e $held/catalog.parquet ]] || "${hilum[@]}" data convert "$HILUM_DATA" --kind "$set" \
     --split "$here/recipes/splits/default.json" --part validation,test --to png --out "$held"
   files=()
   for name in plain "${order[@]}"; do
@@ -31,7 +31,7 @@ for set in siim_covid_256 rsna_128; do
     "${hilum[@]}" predict "$held/images" "${options[@]}" --out "$run" || (($? == 1))
   done
   for part in validation test; do # what is fitted (sides) is chosen on validation
-    "${hilum[@]}" evaluate report "$held/catalog.parquet" "${files[@]}" --split "$part" \
+    "${hilum[@]}" evaluate report "$held/catalog.parquet" "${files[@]}" --part "$part" \
       --compare ap50 --compare rsna_score --compare auc --repeats 500 --out "$out/$set-$part.html" \
       --json >"$out/$set-$part.json"
   done

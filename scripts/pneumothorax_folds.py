@@ -24,7 +24,7 @@ from hilum.evaluate.metrics.classification import at_threshold
 from hilum.evaluate.statistics.bootstrap import paired_bootstrap
 from hilum.evaluate.statistics.reweighted import auc_of
 from hilum.fuse import remove_small, triplet_mask
-from hilum.train.evaluation import Held, raw_predictions
+from hilum.train.evaluation import HeldOut, raw_predictions
 from hilum.train.export.bundle import images_of, network_of
 from hilum.train.folder import RunFolder
 
@@ -56,7 +56,7 @@ class Seen:
 def seen(runs: Path, data: Path, fold: int) -> list[Seen]:
     """The images of a fold."""
     scores, _ = _predicted(runs / f"{FINDING}-classifier-{fold}", data)
-    maps, held = _predicted(runs / f"{FINDING}-segmenter-{fold}", data)
+    maps, held_out = _predicted(runs / f"{FINDING}-segmenter-{fold}", data)
     return [
         Seen(
             fold=fold,
@@ -65,15 +65,17 @@ def seen(runs: Path, data: Path, fold: int) -> list[Seen]:
             map=maps[truth.image_id].maps[FINDING].at_source(),
             truth=truth.masks[FINDING](truth.height, truth.width),
         )
-        for truth in held.truths
+        for truth in held_out.truths
     ]
 
 
-def _predicted(run: Path, data: Path) -> tuple[dict[str, Prediction], Held]:
+def _predicted(run: Path, data: Path) -> tuple[dict[str, Prediction], HeldOut]:
     net, recipe = network_of(run)
-    held = images_of(RunFolder.of(run), recipe, data).held["validation"]
-    found = raw_predictions(net, held.images, recipe, recipe.spec)
-    return {image.image_id: one for image, one in zip(held.images, found, strict=True)}, held
+    held_out = images_of(RunFolder.of(run), recipe, data).held_out["validation"]
+    predictions = raw_predictions(net, held_out.images, recipe, recipe.spec)
+    return {
+        image.image_id: one for image, one in zip(held_out.images, predictions, strict=True)
+    }, held_out
 
 
 @dataclass(frozen=True, slots=True)

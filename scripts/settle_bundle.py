@@ -16,7 +16,7 @@ from pathlib import Path
 from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.manifest import Manifest
 from hilum.core.progress import doing, say, spoken
-from hilum.train.evaluation import Held
+from hilum.train.evaluation import HeldOut
 from hilum.train.export.bundle import PRECISIONS
 from hilum.train.export.card import Evidence, evaluated
 from hilum.train.export.figures import (
@@ -32,12 +32,14 @@ from hilum.train.images import RunData
 from hilum.train.recipe import Recipe, load_recipe
 
 
-def held_out(recipe: Recipe, data: Path, split: Path | None, cache: Path) -> dict[str, Held]:
+def images_held_out(
+    recipe: Recipe, data: Path, split: Path | None, cache: Path
+) -> dict[str, HeldOut]:
     """The recipe's validation and test images, as its bundle sees them."""
     whole = RunData.read(recipe, data, cache=cache, split=split)
     nothing = {name: list[int]() for name in whole.rows["train"]}
-    held = replace(whole, rows={**whole.rows, "train": nothing})
-    return held.images(recipe.preprocessing.size).held
+    held_out = replace(whole, rows={**whole.rows, "train": nothing})
+    return held_out.images(recipe.preprocessing.size).held_out
 
 
 def renewed(card: str, sections: dict[str, str], title: str, about: str) -> str:
@@ -66,8 +68,8 @@ def main() -> None:
     given = parser.parse_args()
     old, recipe = load_bundle(given.bundle), load_recipe(given.recipe)
     with spoken():
-        held = held_out(recipe, given.data, given.split, given.out.parent / "cache")
-        final, evidence = settled(old.manifest, recipe, held, given.beside, dict(graphs(old)))
+        held_out = images_held_out(recipe, given.data, given.split, given.out.parent / "cache")
+        final, evidence = settled(old.manifest, recipe, held_out, given.beside, dict(graphs(old)))
         notes = f"{old.manifest.provenance.notes} {given.about}"
         manifest = final.model_copy(
             update={
@@ -96,29 +98,33 @@ def graphs(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
 def settled(
     manifest: Manifest,
     recipe: Recipe,
-    held: dict[str, Held],
+    held_out: dict[str, HeldOut],
     beside: Path | None,
     files: dict[str, bytes],
 ) -> tuple[Manifest, Evidence]:
     """The manifest with what is chosen, and what the card says of it."""
     doing(f"{recipe.name}: asking the graphs")
     raw = {
-        file: {part: answers(graph, tensors(one.images, recipe.spec)) for part, one in held.items()}
+        file: {
+            part: answers(graph, tensors(one.images, recipe.spec)) for part, one in held_out.items()
+        }
         for file, graph in files.items()
     }
     first, shipped = next(iter(files)), list(files)[-1]
     plain = manifest.model_copy(update={"calibration": None})
     doing(f"{recipe.name}: settling")
-    settings = settle(held["validation"], raw[first]["validation"], plain)
+    settings = settle(held_out["validation"], raw[first]["validation"], plain)
     final = manifest.model_copy(update=settings.fields())
     figures = {
         key: value
         for file, parts in raw.items()
-        for key, value in figures_of(final, held, parts, recipe=recipe, by=PRECISIONS[file]).items()
+        for key, value in figures_of(
+            final, held_out, parts, recipe=recipe, by=PRECISIONS[file]
+        ).items()
     }
     if beside is not None:
-        figures |= figures_beside(load_bundle(beside), held, recipe)
-    test = held["test"]
+        figures |= figures_beside(load_bundle(beside), held_out, recipe)
+    test = held_out["test"]
     return final, Evidence(
         figures=figures,
         subgroups=subgroups_of(final, test, raw[shipped]["test"]),

@@ -73,8 +73,8 @@ OPTIONS = ClassifierOptions(kind="classifier", hidden=96, dropout=0.25, frozen=T
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture, at most SIDE px, and whose it is."""
+class Sample:
+    """One image, at most SIDE px, and whose it is."""
 
     pixels: Float32
     kind: str
@@ -84,7 +84,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Features of one picture, as it is or augmented."""
+    """Features of one image, as it is or augmented."""
 
     features: Float32
     kind: str
@@ -93,10 +93,10 @@ class View:
     plain: bool
 
 
-# --- pictures
+# --- images
 
 
-def pictures(data: Path, rng: Rng) -> Iterator[Picture]:
+def every_image(data: Path, rng: Rng) -> Iterator[Sample]:
     """Frontals of every set, other kinds, and what is made up."""
     yield from frontals(data, 0)
     for name in ("gate_320", "not_chest"):
@@ -105,17 +105,17 @@ def pictures(data: Path, rng: Rng) -> Iterator[Picture]:
         for row, kind in enumerate(kinds.idxmax(axis=1).str.removeprefix("label_kind_")):
             record = catalog.table.iloc[row]
             pixels = open_radiograph(catalog.root, record["path"]).pixels
-            yield Picture(_small(pixels), kind, KIND_CLASS.get(kind, BODY_PART), record["patient"])
+            yield Sample(_small(pixels), kind, KIND_CLASS.get(kind, BODY_PART), record["patient"])
     for i in range(PHANTOMS):
         width, height = (int(side) for side in rng.integers(200, 400, 2))
         pixels = phantom(seed=1000 + i, width=width, height=height, opacities=i % 4).pixels
-        yield Picture(_small(pixels), "phantom", FRONTAL, f"phantom-{i}")
+        yield Sample(_small(pixels), "phantom", FRONTAL, f"phantom-{i}")
     for kind, (make, label) in MADE_UP.items():
         for i in range(MADE):
-            yield Picture(make(np.random.default_rng((SEED, label, i))), kind, label, f"{kind}-{i}")
+            yield Sample(make(np.random.default_rng((SEED, label, i))), kind, label, f"{kind}-{i}")
 
 
-def frontals(data: Path, turn: int) -> Iterator[Picture]:
+def frontals(data: Path, turn: int) -> Iterator[Sample]:
     """Of every set its share, in a drawn order: turn 0 is learnt from, turn 1 never."""
     for name, wanted in SAMPLE.items():
         catalog = load_set(name, data)
@@ -123,7 +123,7 @@ def frontals(data: Path, turn: int) -> Iterator[Picture]:
         for row in order[turn * wanted : (turn + 1) * wanted]:
             record = catalog.table.iloc[row]
             pixels = open_radiograph(catalog.root, record["path"]).pixels
-            yield Picture(_small(pixels), name, FRONTAL, record["patient"])
+            yield Sample(_small(pixels), name, FRONTAL, record["patient"])
 
 
 def _small(pixels: Float32) -> Float32:
@@ -223,8 +223,8 @@ def made_of(frontal: Float32, label: int, rng: Rng) -> Float32:
     return result[label]()
 
 
-def views(one: Picture, rng: Rng) -> Iterator[tuple[Float32, int, bool]]:
-    """(pixels, label, as it is) of a picture: frontals are plenty, other kinds are not."""
+def views(one: Sample, rng: Rng) -> Iterator[tuple[Float32, int, bool]]:
+    """(pixels, label, as it is) of an image: frontals are plenty, other kinds are not."""
     yield one.pixels, one.label, True
     chest = one.label == FRONTAL
     for _ in range(1 if chest or one.kind.startswith("made-") else 6):
@@ -240,7 +240,7 @@ def tensor(pixels: Float32) -> Float32:
     return prepare(Radiograph(whole), SPEC)[0]
 
 
-def featured(net: Classifier, given: list[Picture]) -> list[View]:
+def featured(net: Classifier, given: list[Sample]) -> list[View]:
     """Mean-pooled features of all views."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     out = []
@@ -259,7 +259,7 @@ def featured(net: Classifier, given: list[Picture]) -> list[View]:
             for row, (one, _, label, plain) in zip(features, part, strict=True)
         ]
         if start % (50 * BATCH) == 0:
-            print(f"{start} of {len(given)} pictures", flush=True)
+            print(f"{start} of {len(given)} images", flush=True)
     return out
 
 
@@ -294,7 +294,7 @@ def learnt(features: Float32, labels: NDArray[np.int64], epochs: int = 15) -> nn
 
 
 def cross_validated(given: list[View]) -> dict[str, dict[str, float]]:
-    """The part refused: pictures not learnt, kinds not learnt, frontals of patients not learnt."""
+    """The part refused: images not learnt, kinds not learnt, frontals of patients not learnt."""
     x = np.stack([view.features for view in given])
     y = np.array([view.label for view in given])
     kind = np.array([view.kind for view in given])
@@ -344,7 +344,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    given = list(pictures(asked.data, np.random.default_rng(SEED)))
+    given = list(every_image(asked.data, np.random.default_rng(SEED)))
     net = Classifier(OPTIONS, SPEC.size, Targets((), CLASSES, (), ())).eval()
     seen = featured(net, given)
     figures = cross_validated(seen)
@@ -363,7 +363,7 @@ def main() -> None:
     (asked.out / "figures.json").write_text(json.dumps(figures, indent=1, sort_keys=True))
 
 
-def of_graph(graph: bytes, name: str, given: Iterable[Picture]) -> dict[str, dict[str, float]]:
+def of_graph(graph: bytes, name: str, given: Iterable[Sample]) -> dict[str, dict[str, float]]:
     """The part of frontals, and of all others, that the shipped graph refuses."""
     listed = list(given)
     answer = answers(graph, np.stack([tensor(one.pixels) for one in listed]))

@@ -137,7 +137,7 @@ def test_erasing_takes_the_share_it_says() -> None:
     assert white.image.min() == 1  # the sample given is not painted over
 
 
-def test_clahe_spreads_a_flat_picture_and_the_limit_holds_it_back() -> None:
+def test_clahe_spreads_a_flat_image_and_the_limit_holds_it_back() -> None:
     dull = np.random.default_rng(0).uniform(0.45, 0.55, (SIZE, SIZE)).astype(np.float32)
     sample = replace(disc_sample(), image=dull)
     little, much = (

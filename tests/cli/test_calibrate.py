@@ -78,7 +78,7 @@ def test_a_new_bundle_carries_points_and_maps_and_the_runtime_applies_them(tmp_p
     }
     assert points["sensitivity-95"].achieved["sensitivity"] >= 0.95
     assert points["sensitivity-95"].score == "opacity"
-    assert "toy, split validation, 120 images" in points["default"].chosen_on
+    assert "toy, part validation, 120 images" in points["default"].chosen_on
     slope = new.manifest.calibration.scores["box"][0].slope
     assert slope == pytest.approx(0.25, abs=0.1)  # four times too sure
 
@@ -99,7 +99,7 @@ def test_a_calibrated_bundle_can_be_calibrated_again(tmp_path: Path) -> None:
         calibration={"scores": {"box": [{"kind": "temperature", "temperature": 2.0}]}},
     )
     files = _validation(tmp_path, old)
-    _run(tmp_path / "old.zip", *files, "--out", tmp_path / "new", "--kind", "isotonic")
+    _run(tmp_path / "old.zip", *files, "--out", tmp_path / "new", "--calibrate", "isotonic")
     manifest = load_bundle(tmp_path / "new").manifest
     assert [m.kind for m in manifest.calibration.scores["box"]] == ["temperature", "isotonic"]
     fresh = Calibration(scores={"box": manifest.calibration.scores["box"][1:]})

@@ -329,5 +329,5 @@ def test_a_search_finds_options_on_validation_folds_and_writes_them(tmp_path: Pa
     weights = ",".join(map(str, best["weights"].values()))
     run("ensemble", *files, *words, "--weights", weights, "-o", again)
     assert again.read_text() == out.read_text()
-    with pytest.raises(ConfigError, match="split"):
-        run("ensemble", *files, "--search", catalog, "--search-split", "x", "--out", out)
+    with pytest.raises(ConfigError, match="unknown part"):
+        run("ensemble", *files, "--search", catalog, "--search-part", "x", "--out", out)

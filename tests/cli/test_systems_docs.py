@@ -88,17 +88,20 @@ def test_the_settings_of_both_sizes_fit_their_commands(
 
 
 @pytest.mark.parametrize("system", "abcde")
-def test_every_system_ends_with_its_submission_scored(system: str) -> None:
-    done = [" ".join(words[:3]) for words in _commands(system)]
+def test_every_system_ends_with_submission_figures_and_explanation(system: str) -> None:
+    done = [" ".join(words) for words in _commands(system)]
     wanted = (
         "hilum train",
         "hilum export",
         "hilum predict",
         "hilum submit",
         "hilum evaluate challenge",
+        "hilum evaluate report",
+        "hilum explain",
     )
     places = [min(i for i, text in enumerate(done) if text.startswith(one)) for one in wanted]
     assert places == sorted(places)
+    assert "--plots" in done[places[-2]]
 
 
 def test_sweeps_that_the_documents_name_exist() -> None:

@@ -55,7 +55,7 @@ def _set(folder: Path) -> Path:
 
 def _run(folder: Path, *more: str) -> Any:
     words = ["pipeline", "tune", str(folder / "p.yaml"), "--bundle", f"seg={folder / 'seg.zip'}"]
-    words += ["--catalog", str(folder / "c.parquet"), "--split", "validation", "--json", *more]
+    words += ["--catalog", str(folder / "c.parquet"), "--part", "validation", "--json", *more]
     words += ["--out", str(folder / "tuned" / "t.yaml")]
     result = CliRunner().invoke(app, words)
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -86,7 +86,7 @@ def test_what_is_written_runs_without_naming_bundles(tmp_path: Path) -> None:
     pixels[4:20, 100:116] = 1
     loaded = load_pipeline(text)
     assert not loaded(Radiograph(pixels)).masks["opacity"].any()
-    assert "toy, split validation, 20 images" in Pipeline.load(text).about
+    assert "toy, part validation, 20 images" in Pipeline.load(text).about
     assert str(tmp_path) not in text.read_text()  # the folder may be moved
     again = Pipeline.load(text, ["masks.opacity.2.pixels=0"])
     assert load_pipeline(again)(Radiograph(pixels)).masks["opacity"].any()
@@ -107,7 +107,7 @@ def test_without_values_the_usual_ones_of_every_stage_are_tried(tmp_path: Path) 
         (["--try", "masks.opacity.2.size=[5]"], "unknown key 'size'"),
         (["--finding", "lungs"], "unknown mask 'lungs'"),
         (["--metric", "auc"], "unknown metric of masks 'auc'"),
-        (["--split", "train"], "no image of split 'train'"),
+        (["--part", "train"], "part 'train'"),
         (["--set", "masks.opacity.1=triplet", "--try", "masks.opacity.1.bottom=[0.8]"], "above"),
     ],
 )

@@ -15,8 +15,7 @@ from hilum.core.csv_cells import guarded, plain, to_csv
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
-# Files of a challenge, which compares ids letter by letter.
-UNGUARDED = {"core/csv_cells.py", "data/cells.py", "evaluate/challenges/tables.py"}
+ONE = {"core/csv_cells.py"}  # the one place
 
 words = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
 risky = st.builds(lambda a, b: a + b, st.sampled_from((*FORMULAS, "'", "''", "'=")), words)
@@ -58,10 +57,4 @@ def test_no_module_writes_csv_in_another_way() -> None:
                 by_pandas = node.attr == "to_csv" and getattr(node.value, "id", "") != "csv_cells"
                 if by_pandas or node.attr in ("DictWriter", "writerows", "writerow"):
                     found.add(file.relative_to(SOURCE).as_posix())
-    assert found == UNGUARDED
-
-
-def test_a_lone_carriage_return_ends_no_row() -> None:
-    """Python's own writer leaves it bare, and its own reader ends the row there."""
-    rows = [*csv.reader(io.StringIO(to_csv(["a", "n"], [["x\ry", 1], [None, 2]]), newline=""))]
-    assert rows == [["a", "n"], ["x\ry", "1"], ["", "2"]]
+    assert found == ONE

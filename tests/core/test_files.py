@@ -265,7 +265,7 @@ def test_each_label_has_its_own_code_and_a_text() -> None:
 def test_percentiles_are_numpys_to_the_last_bit(seed: int, count: int, few: bool) -> None:
     rng = np.random.default_rng(seed)
     values = rng.random(count).astype(np.float32)
-    if few:  # an 8-bit picture has 256 values
+    if few:  # an 8-bit image has 256 values
         values = (np.round(values * 255) / 255).astype(np.float32)
     for at in ((0.5, 99.5), (0, 100), (25, 75)):
         expected = np.percentile(values, at)

@@ -76,3 +76,11 @@ def test_impossible_preprocessing_is_refused(options: dict[str, float]) -> None:
 def test_a_radiograph_is_grey_float_and_within_0_and_1(pixels: np.ndarray) -> None:
     with pytest.raises(GeometryError):
         Radiograph(pixels)
+
+
+def test_a_radiograph_cannot_be_changed_and_its_caller_s_array_can() -> None:
+    pixels = np.zeros((4, 4), np.float32)
+    radiograph = Radiograph(pixels)
+    with pytest.raises(ValueError, match="read-only"):
+        radiograph.pixels[0, 0] = 1
+    pixels[0, 0] = 1

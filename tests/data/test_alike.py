@@ -1,4 +1,4 @@
-"""Copies of a picture are found whatever was done to them; different radiographs are none."""
+"""Copies of an image are found whatever was done to them; different radiographs are none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from hilum.data import load
 from hilum.data.alike import NEGATIVE, THUMB, TURNS, alike, thumbnail
-from hilum.data.duplicates import compared, copies, joined, pictures
+from hilum.data.duplicates import compared, copies, fingerprints, joined
 from hilum.data.phantom.phantom import phantom
 
 GREY = phantom(3, 128, 160).pixels
@@ -87,6 +87,6 @@ def test_copies_of_files_stay_in_one_part_of_a_split(tmp_path: Path) -> None:
     assert left == ["d.png"]
     assert keys[0] == keys[1] != keys[2]
     assert len(kept) == 3
-    found = list(pictures(kept, tmp_path / "m.jsonl"))
+    found = list(fingerprints(kept, tmp_path / "m.jsonl"))
     assert all(one is not None and len(one.thumb) == 2 * THUMB**2 for one in found)
     assert copies([None, *(one.thumb for one in found if one)]) == [(1, 2, "mirrored")]

@@ -178,7 +178,7 @@ def test_what_a_catalog_reads() -> None:
 
 def test_a_file_that_is_no_catalog_says_what_to_do(tmp_path: Path) -> None:
     text(tmp_path / "c.csv", "image_id,patient\na,p\n")
-    with pytest.raises(DataError, match="hilum data catalog DIRECTORY --set NAME"):
+    with pytest.raises(DataError, match="hilum data catalog DIRECTORY --kind NAME"):
         open_catalog(tmp_path / "c.csv")
     with pytest.raises(DataError, match="there is no catalog"):
         open_catalog(tmp_path / "gone.parquet")
@@ -198,6 +198,15 @@ def test_notes_and_skips_travel_with_the_file(tmp_path: Path) -> None:
     again = open_catalog(tmp_path / "c.parquet")
     assert again.notes == ("a\nb", "ü")
     assert again.skips == {"no-file": 3}
+
+
+def test_a_licence_travels_with_the_file_and_that_of_a_known_set_is_known(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"image_id": ["a"], "patient": ["p"], "path": ["a.png"]})
+    own = build("own", rows, tmp_path, licence="CC BY 4.0")
+    own.save(tmp_path / "c.parquet")
+    assert open_catalog(tmp_path / "c.parquet").where(np.array([True])).licence == "CC BY 4.0"
+    assert "non-commercial" in build("rsna", rows, tmp_path).licence
+    assert build("another", rows, tmp_path).licence == ""
 
 
 def test_a_moved_root_is_said_and_mended(tmp_path: Path) -> None:
@@ -231,7 +240,7 @@ def test_command_writes_the_parts_of_a_split(tmp_path: Path) -> None:
         picture(tmp_path / f"set/{i}.png", seed=i)
         rows += f"{i}.png,p{i // 2},{i % 2},alien\n"
     text(tmp_path / "set/t.csv", rows)
-    source = [str(tmp_path / "set"), "--set", "folder", "--option", "table=t.csv"]
+    source = [str(tmp_path / "set"), "--kind", "folder", "--option", "table=t.csv"]
     columns = {"image_id": "file", "patient": "pid", "label_opacity": "y", "sex": "sex"}
     for own, theirs in columns.items():
         source += ["--option", f"columns.{own}={theirs}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hilum.core.errors import DataError
@@ -133,6 +133,7 @@ def test_a_parquet_table_is_read_as_its_csv_would_be(tmp_path: Path) -> None:
 cells = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
 
 
+@example(["\r"])
 @given(st.lists(st.one_of(cells, cells.map(lambda text: f"={text}"), st.just("'01")), min_size=1))
 def test_what_we_write_is_what_we_read(tmp_path_factory: pytest.TempPathFactory, own: list) -> None:
     """Names of files, patients and labels, whatever they are; and numbers stay numbers."""

@@ -15,7 +15,7 @@ from hilum.core.errors import DataError
 from hilum.core.orientation import turn, turn_boxes
 from hilum.data.catalog import Catalog, build, open_catalog
 from hilum.data.columns import COPIES, FIXED, NUMBERS, TEXT
-from hilum.data.formats.polygons import outlines
+from hilum.data.formats.polygons import polygons
 from hilum.data.frames import into, same_shape
 from hilum.data.references import archive_and_member, inner
 from hilum.data.sampling import negatives_for
@@ -282,7 +282,7 @@ def test_a_reference_is_a_file_or_the_member_of_an_archive(
 
 @few
 @given(st.integers(0, 2**32 - 1))
-def test_outlines_enclose_every_pixel_of_their_mask(seed: int) -> None:
+def test_polygons_enclose_every_pixel_of_their_mask(seed: int) -> None:
     rng = np.random.default_rng(seed)
     mask = np.zeros((30, 40), bool)
     for _ in range(3):
@@ -291,12 +291,12 @@ def test_outlines_enclose_every_pixel_of_their_mask(seed: int) -> None:
     import cv2
 
     filled = np.zeros(mask.shape, np.uint8)
-    for outline in outlines(mask):
+    for outline in polygons(mask):
         points = (outline - 0.5).round().astype(np.int32)
         cv2.fillPoly(filled, [points], 1)
     assert (filled[mask] == 1).all()
     ys, xs = np.nonzero(mask)
-    every = np.concatenate(outlines(mask))
+    every = np.concatenate(polygons(mask))
     assert every[:, 0].min() == xs.min() + 0.5
     assert every[:, 1].max() == ys.max() + 0.5
 

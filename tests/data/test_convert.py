@@ -16,7 +16,7 @@ from hilum.data import Catalog, load
 from hilum.data.box_masks import mask_of_boxes
 from hilum.data.catalog import build
 from hilum.data.convert import convert
-from hilum.data.formats.polygons import coco_counts, mask_of_coco, mask_of_outlines, outlines
+from hilum.data.formats.polygons import coco_counts, mask_of_coco, mask_of_polygons, polygons
 from hilum.data.phantom.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_mask
 
@@ -51,7 +51,7 @@ def test_boxes_return(catalog: Catalog, tmp_path: Path, form: str, grown: float)
     out = tmp_path / form
     done = convert(catalog, form, out)
     assert (done.images, done.left_out) == (3, 1)
-    (out / "images").symlink_to(catalog.root / "images")  # YOLO's sizes come from the pictures
+    (out / "images").symlink_to(catalog.root / "images")  # YOLO's sizes come from the images
     again = load(form, out)
     for i in range(3):
         want, got = catalog.boxes(i), again.boxes(_row(again, f"i{i}"))
@@ -74,7 +74,7 @@ def test_coco_ids_start_at_1(catalog: Catalog, tmp_path: Path) -> None:
     assert content["categories"][0]["name"] == "nodule"
 
 
-def test_masks_return_through_run_lengths_and_pictures(catalog: Catalog, tmp_path: Path) -> None:
+def test_masks_return_through_run_lengths_and_images(catalog: Catalog, tmp_path: Path) -> None:
     convert(catalog, "masks", tmp_path / "masks", "opacity")
     convert(catalog, "rle", tmp_path / "rle", "opacity")
     rows = pd.read_csv(tmp_path / "rle/train-rle.csv").set_index("ImageId")["EncodedPixels"]
@@ -86,23 +86,23 @@ def test_masks_return_through_run_lengths_and_pictures(catalog: Catalog, tmp_pat
         np.testing.assert_array_equal(open_mask(Path(), text, row.height, row.width), want)
 
 
-def test_outlines_return_exactly_but_fill_holes(catalog: Catalog, tmp_path: Path) -> None:
+def test_polygons_return_exactly_but_fill_holes(catalog: Catalog, tmp_path: Path) -> None:
     convert(catalog, "yolo-segments", tmp_path / "yolo", "opacity")
     for row in catalog.table.itertuples():
         mask = open_mask(catalog.root, row.mask_opacity, row.height, row.width)
         lines = (tmp_path / f"yolo/labels/train/{row.image_id}.txt").read_text().splitlines()
         size = np.array([row.width, row.height])
         pieces = [np.array(ln.split()[1:], float).reshape(-1, 2) * size for ln in lines]
-        back = mask_of_outlines(pieces, row.height, row.width)
+        back = mask_of_polygons(pieces, row.height, row.width)
         assert (back | mask).sum() == back.sum()
         assert (back & ~mask).sum() <= 3
     ring = np.ones((5, 5), bool)
     ring[2, 2] = False
-    assert mask_of_outlines(outlines(ring), 5, 5).all()
+    assert mask_of_polygons(polygons(ring), 5, 5).all()
 
 
 def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> None:
-    """COCO, run lengths and mask pictures exactly; YOLO's outlines fill the few holes."""
+    """COCO, run lengths and mask images exactly; YOLO's polygons fill the few holes."""
     for form in ("coco-segments", "yolo-segments", "rle", "masks"):
         convert(catalog, form, tmp_path / form, "opacity")
     (tmp_path / "yolo-segments/images").symlink_to(catalog.root / "images")
@@ -132,7 +132,7 @@ def test_masks_return_through_the_adapters(catalog: Catalog, tmp_path: Path) -> 
 
 
 def test_masks_of_boxes_return_as_the_boxes(tmp_path: Path) -> None:
-    """Apart, in whole pixels: the pieces of the mask are the boxes, by pictures and run lengths."""
+    """Apart, in whole pixels: the pieces of the mask are the boxes, by images and run lengths."""
     boxes = np.array([[3, 5, 20, 30], [30, 2, 44, 12], [0, 40, 8, 48]], float)
     made = phantom(1, 48, 48)
     for name in "abc":
@@ -252,12 +252,14 @@ def test_what_cannot_be_converted_says_why(catalog: Catalog, tmp_path: Path) -> 
 def test_command(catalog: Catalog, tmp_path: Path) -> None:
     from hilum.cli.main import app
 
-    catalog.save(tmp_path / "c.parquet")
+    gone = catalog.table.iloc[[0]].assign(image_id="gone", path="")
+    table = pd.concat([catalog.table, gone], ignore_index=True)
+    Catalog("x", table, catalog.root).save(tmp_path / "c.parquet")
     words = ["data", "convert", str(tmp_path / "c.parquet"), "--to", "voc"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "voc")])
     assert result.exit_code == 0, result.output
     assert "3 images" in result.stdout
-    assert "1 without annotation" in result.stdout
+    assert "1 without annotation, 1 without file" in result.stdout
 
 
 def _row(catalog: Catalog, image: str) -> int:

@@ -14,7 +14,7 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, open_catalog
 from hilum.data.catalog import build
 from hilum.data.enrich import Enrichment, enrich
-from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.images import ImageFormat, finish, write_images
 from hilum.data.phantom.phantom import phantom, write_mask, write_png
 from hilum.data.pixels import open_mask, open_radiograph
 
@@ -47,14 +47,14 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def written(catalog: Catalog, out: Path) -> Catalog:
-    return finish(catalog, list(write_pictures(catalog, Pictures(), out)), out)[0]
+    return finish(catalog, list(write_images(catalog, ImageFormat(), out)), out)[0]
 
 
 def test_classes_become_equal_and_what_is_drawn_moves_along(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     plain = written(catalog, tmp_path / "out")
-    rich = enrich(plain, E3, Pictures())
+    rich = enrich(plain, E3, ImageFormat())
     copies = rich.table[rich.table["copy_of"] != ""]
     assert len(copies) == 9 - 2
     train = rich.table[rich.table["split"] == "train"]
@@ -94,19 +94,19 @@ def test_the_same_seed_makes_the_same_copies_and_a_rerun_goes_on(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     plain = written(catalog, tmp_path / "out")
-    rich = enrich(plain, E3, Pictures())
+    rich = enrich(plain, E3, ImageFormat())
     files = [rich.root / path for path in rich.table["path"][len(plain) :]]
     before = [file.read_bytes() for file in files]
     stamps = [file.stat().st_mtime_ns for file in files]
     files[0].unlink()
-    again = enrich(plain, E3, Pictures())
+    again = enrich(plain, E3, ImageFormat())
     pd.testing.assert_frame_equal(again.table, rich.table)
     assert [file.read_bytes() for file in files] == before
     other = (rich.table["copy_of"] != rich.table["copy_of"].iat[len(plain)])[len(plain) :]
     for file, stamp, apart in zip(files, stamps, other, strict=True):
         assert not apart or file.stat().st_mtime_ns == stamp
     with pytest.raises(ConfigError, match="other options"):
-        enrich(plain, Enrichment("pneumothorax", "opacity", seed=4), Pictures())
+        enrich(plain, Enrichment("pneumothorax", "opacity", seed=4), ImageFormat())
 
 
 def test_what_cannot_be_enriched_says_why(catalog: Catalog) -> None:

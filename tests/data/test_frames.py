@@ -23,10 +23,10 @@ from hilum.data.check.findings import check
 from hilum.data.convert import convert
 from hilum.data.enrich import Enrichment, enrich
 from hilum.data.frames import into, same_shape
-from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.images import ImageFormat, finish, write_images
 from hilum.data.pixels import open_mask, open_radiograph
 
-BOX = [4, 10, 14, 40]  # in the picture as it is shown, 40 wide and 100 high
+BOX = [4, 10, 14, 40]  # in the image as it is shown, 40 wide and 100 high
 
 
 def bright(width: int = 40, height: int = 100) -> Any:
@@ -71,7 +71,7 @@ def test_boxes_and_masks_turn_as_the_reader_turns_pixels(turned: int) -> None:
 
 
 @pytest.mark.parametrize("turned", [3, 5, 6, 8])
-def test_yolo_and_folder_see_the_picture_as_shown(tmp_path: Path, turned: int) -> None:
+def test_yolo_and_folder_see_the_image_as_shown(tmp_path: Path, turned: int) -> None:
     stored(tmp_path / "images/a.jpg", bright(), turned)
     text(tmp_path / "labels/a.txt", "0 .225 .25 .25 .3\n")
     text(tmp_path / "data.yaml", "names: [opacity]\n")
@@ -80,13 +80,13 @@ def test_yolo_and_folder_see_the_picture_as_shown(tmp_path: Path, turned: int) -
     assert (own["width"], own["height"]) == (40, 100)
     assert own["boxes"] == pytest.approx(BOX)
     assert under(catalog) > 0.8
-    assert any("1 pictures are turned by EXIF" in note for note in catalog.notes)
+    assert any("1 images are turned by EXIF" in note for note in catalog.notes)
     plain = load("folder", tmp_path).table.iloc[0]
     assert (plain["width"], plain["height"]) == (40, 100)
 
 
 def drawn(kind: str, root: Path, size: tuple[int, int], box: list[int]) -> Catalog:
-    """One annotated picture in `root`/images, loaded."""
+    """One annotated image in `root`/images, loaded."""
     if kind == "coco":
         x1, y1, x2, y2 = box
         entry = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
@@ -98,12 +98,12 @@ def drawn(kind: str, root: Path, size: tuple[int, int], box: list[int]) -> Catal
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc"])
-def test_annotations_of_turned_pictures(tmp_path: Path, kind: str) -> None:
+def test_annotations_of_turned_images(tmp_path: Path, kind: str) -> None:
     """As shown, as stored where the boxes say so, unknown where nobody can tell."""
     stored(tmp_path / "images/a.jpg", bright(), 6)  # stored 100 wide, 40 high
     as_shown = drawn(kind, tmp_path, (40, 100), BOX)
     assert as_shown.table["boxes"].iat[0] == BOX
-    raw = [60, 4, 90, 14]  # the same in the stored picture
+    raw = [60, 4, 90, 14]  # the same in the stored image
     fits_stored = drawn(kind, tmp_path, (100, 40), raw)
     assert fits_stored.table["boxes"].iat[0] == [26, 60, 36, 90]
     assert fits_stored.table[["width", "height"]].iloc[0].tolist() == [40, 100]
@@ -202,12 +202,12 @@ def test_every_consumer_scales_boxes_to_the_pixels_or_refuses(
     assert cleaned.table[["width", "height"]].to_numpy().tolist() == [[40, 100]] * 3
     assert cleaned.skips == {"cleaned": 1}
     out = tmp_path / "out"
-    copies, left = finish(half, list(write_pictures(half, Pictures(side=50), out)), out)
+    copies, left = finish(half, list(write_images(half, ImageFormat(side=50), out)), out)
     assert left["image_id"].tolist() == ["3"]
     assert "another shape" in left["reason"].iat[0]
     assert copies.table["boxes"].iat[0] == [2, 5, 7, 20]
     np.testing.assert_allclose(copies.original_boxes(0)[0], [BOX])
-    rich = enrich(cleaned_copy(cleaned, tmp_path), Enrichment("light", "opacity"), Pictures())
+    rich = enrich(cleaned_copy(cleaned, tmp_path), Enrichment("light", "opacity"), ImageFormat())
     assert len(rich) > 3
     for form in ("coco", "voc", "yolo"):
         with pytest.raises(DataError, match="image '3': its boxes were drawn in 80×200"):
@@ -228,7 +228,7 @@ def _rest(report: Any) -> dict[str, int]:
 
 def cleaned_copy(catalog: Catalog, tmp_path: Path) -> Catalog:
     out = tmp_path / "rich"
-    return finish(catalog, list(write_pictures(catalog, Pictures(), out)), out)[0]
+    return finish(catalog, list(write_images(catalog, ImageFormat(), out)), out)[0]
 
 
 def test_challenge_frames(tmp_path: Path) -> None:

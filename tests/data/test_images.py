@@ -15,7 +15,7 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, open_catalog
 from hilum.data.catalog import build
 from hilum.data.export import export
-from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.images import ImageFormat, finish, write_images
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom, write_mask
 from hilum.data.pixels import open_mask, open_radiograph
@@ -60,15 +60,15 @@ def catalog(tmp_path: Path) -> Catalog:
     return build("phantoms", pd.DataFrame(rows), root)
 
 
-def run(catalog: Catalog, wanted: Pictures, out: Path) -> tuple[Catalog, pd.DataFrame]:
-    return finish(catalog, list(write_pictures(catalog, wanted, out)), out)
+def run(catalog: Catalog, wanted: ImageFormat, out: Path) -> tuple[Catalog, pd.DataFrame]:
+    return finish(catalog, list(write_images(catalog, wanted, out)), out)
 
 
 @pytest.mark.parametrize(("form", "bits"), [("png", 8), ("png", 16), ("webp", 8)])
 def test_greys_are_those_of_the_radiograph(
     catalog: Catalog, tmp_path: Path, form: str, bits: int
 ) -> None:
-    copies, _ = run(catalog, Pictures(form, bits), tmp_path / "out")
+    copies, _ = run(catalog, ImageFormat(form, bits), tmp_path / "out")
     for i in range(3):
         want = open_radiograph(catalog.root, f"{i}.dcm")
         got = open_radiograph(copies.root, copies.table["path"][i])
@@ -77,7 +77,7 @@ def test_greys_are_those_of_the_radiograph(
 
 
 def test_boxes_masks_and_spacing_are_scaled_and_map_back(catalog: Catalog, tmp_path: Path) -> None:
-    copies, _ = run(catalog, Pictures("png", 8, 48), tmp_path / "out")
+    copies, _ = run(catalog, ImageFormat("png", 8, 48), tmp_path / "out")
     for i, (width, height) in enumerate(SIZES):
         row = copies.table.iloc[i]
         assert max(row["width"], row["height"]) == 48
@@ -102,7 +102,7 @@ def test_boxes_masks_and_spacing_are_scaled_and_map_back(catalog: Catalog, tmp_p
 
 
 def test_metadata_stays_and_headers_fill_the_blanks(catalog: Catalog, tmp_path: Path) -> None:
-    copies, left = run(catalog, Pictures(side=32), tmp_path / "out")
+    copies, left = run(catalog, ImageFormat(side=32), tmp_path / "out")
     first = copies.table.iloc[0]
     assert (first["image_id"], first["patient"], first["split"]) == ("a/0", "p0", "train")
     assert (first["view"], first["modality"], first["original"]) == ("PA", "CR", "0.dcm")
@@ -113,8 +113,8 @@ def test_metadata_stays_and_headers_fill_the_blanks(catalog: Catalog, tmp_path: 
 
 
 def test_copies_of_copies_still_map_to_the_first_file(catalog: Catalog, tmp_path: Path) -> None:
-    once, _ = run(catalog, Pictures(side=60), tmp_path / "once")
-    twice, _ = run(once, Pictures(side=40), tmp_path / "twice")
+    once, _ = run(catalog, ImageFormat(side=60), tmp_path / "once")
+    twice, _ = run(once, ImageFormat(side=40), tmp_path / "twice")
     back = twice.original_boxes(2)
     assert back is not None
     np.testing.assert_allclose(back[0].ravel(), catalog.table["boxes"][2], rtol=1e-13)
@@ -123,29 +123,29 @@ def test_copies_of_copies_still_map_to_the_first_file(catalog: Catalog, tmp_path
 
 def test_a_rerun_writes_only_what_is_missing(catalog: Catalog, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    copies, _ = run(catalog, Pictures(side=32), out)
+    copies, _ = run(catalog, ImageFormat(side=32), out)
     files = [out / path for path in copies.table["path"]]
     files[1].unlink()
     stamps = [f.stat().st_mtime_ns for f in (files[0], files[2])]
-    again, _ = run(catalog, Pictures(side=32), out)
+    again, _ = run(catalog, ImageFormat(side=32), out)
     assert files[1].is_file()
     assert [f.stat().st_mtime_ns for f in (files[0], files[2])] == stamps
     pd.testing.assert_frame_equal(again.table, copies.table)
     with pytest.raises(ConfigError, match="not empty"):
-        export(catalog, Pictures(side=40), out)
+        export(catalog, ImageFormat(side=40), out)
     assert not list(out.rglob(".*"))
 
 
 def test_what_cannot_be_written_is_refused(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="WebP holds 8 bits only"):
-        Pictures("webp", 16)
+        ImageFormat("webp", 16)
     with pytest.raises(ConfigError, match="known: png, webp"):
-        Pictures("tiff")
+        ImageFormat("tiff")
     with pytest.raises(ConfigError, match="known: 8, 16"):
-        Pictures("png", 12)
+        ImageFormat("png", 12)
     nothing = catalog.where(catalog.table["path"] == "bad.dcm")
-    with pytest.raises(DataError, match="no picture could be written"):
-        run(nothing, Pictures(), tmp_path / "out")
+    with pytest.raises(DataError, match="no image could be written"):
+        run(nothing, ImageFormat(), tmp_path / "out")
 
 
 def test_command_keeps_the_rest_and_says_what_failed(catalog: Catalog, tmp_path: Path) -> None:
@@ -160,19 +160,19 @@ def test_command_keeps_the_rest_and_says_what_failed(catalog: Catalog, tmp_path:
     assert (answer["images"], answer["left_out"]) == (3, 2)
     assert answer["skips"] == {"left-out": 2}
     assert list(pd.read_csv(out / "left_out.csv")["image_id"]) == ["bad", "lost"]
-    moved = out.rename(tmp_path / "elsewhere")  # pictures and catalog travel together
+    moved = out.rename(tmp_path / "elsewhere")  # images and catalog travel together
     copies = open_catalog(moved / "catalog.parquet")
     assert open_radiograph(copies.root, copies.table["path"][0]).width == 48
 
 
 def test_a_fixed_window_decides_the_greys(catalog: Catalog, tmp_path: Path) -> None:
-    narrow = Pictures("png", 16, window=(20000, 9000))
+    narrow = ImageFormat("png", 16, window=(20000, 9000))
     copies, _ = run(catalog, narrow, tmp_path / "narrow")
     got = open_radiograph(copies.root, copies.table["path"][1]).pixels
     want = open_radiograph(catalog.root, "1.dcm", (20000, 9000)).pixels
     np.testing.assert_allclose(got, want, atol=1 / 65535)
     assert not np.allclose(want, open_radiograph(catalog.root, "1.dcm").pixels, atol=0.01)
     with pytest.raises(ConfigError, match="not empty"):  # greys of two windows never mix
-        export(catalog, Pictures("png", 16), tmp_path / "narrow")
+        export(catalog, ImageFormat("png", 16), tmp_path / "narrow")
     with pytest.raises(ConfigError, match="a width >= 1"):
-        Pictures(window=(0, 0))
+        ImageFormat(window=(0, 0))

@@ -128,7 +128,7 @@ def there_and_back(catalog: Catalog, folder: Path) -> None:
 
 def test_nasty_names(tmp_path: Path) -> None:
     suffixes = [(".png", "", ".PNG", ".jpg")[i % 4] for i in range(len(NASTY))]
-    catalog = catalog_of(NASTY, suffixes, tmp_path / "source")
+    catalog = catalog_of(NASTY, suffixes, tmp_path / "source").with_files()
     there_and_back(catalog, tmp_path)
 
 
@@ -188,10 +188,10 @@ def test_exports_never_overwrite(tmp_path: Path) -> None:
         image = Image.fromarray(np.full((100, 100), p, np.uint8))
         (tmp_path / f"patient{p}").mkdir()
         image.save(tmp_path / f"patient{p}/view1.png")
-    from hilum.data.images import Pictures, finish, write_pictures
+    from hilum.data.images import ImageFormat, finish, write_images
 
     copies, _ = finish(
-        catalog, list(write_pictures(catalog, Pictures(), tmp_path / "o")), tmp_path / "o"
+        catalog, list(write_images(catalog, ImageFormat(), tmp_path / "o")), tmp_path / "o"
     )
     assert copies.table["path"].nunique() == 3
     greys = [np.asarray(Image.open(copies.root / p)).max() for p in copies.table["path"]]

@@ -72,7 +72,7 @@ def test_an_nih_patient_has_one_name_in_every_set(sets: dict[str, Catalog]) -> N
     assert len(known) == 85
 
 
-def test_the_same_picture_has_the_same_patient(sets: dict[str, Catalog]) -> None:
+def test_the_same_image_has_the_same_patient(sets: dict[str, Catalog]) -> None:
     one, other = sets["rsna_128"].table, sets["rsna_256"].table
     both = one.merge(other, on="image_id")
     assert len(both) == 1196

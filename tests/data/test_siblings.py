@@ -110,7 +110,7 @@ def test_rows_that_say_that_nothing_is_there(tmp_path: Path) -> None:
 
 
 def _one_in_parts(root: Path, form: str) -> Catalog:
-    """Three images with a box in pixels, of the first in parts of the picture."""
+    """Three images with a box in pixels, of the first in parts of the image."""
     boxes = [[0.1, 0.1, 0.2, 0.3], [9, 9, 20, 20], [8, 8, 20, 20]]
     if form == "folder":
         rows = "".join(f"{n},{','.join(map(str, b))}\n" for n, b in zip("abc", boxes, strict=True))
@@ -206,7 +206,7 @@ def test_boxes_of_a_table_are_of_turned_pictures_as_shown_unless_it_says_otherwi
     assert row(catalog, "a")[["width", "height"]].tolist() == [40, 100]
     assert row(catalog, "a")["boxes"] == ([4, 10, 14, 40] if stated else [4, 10, 13, 70])
     words = "drawn unturned and are turned along" if stated else "annotated as they are shown"
-    assert has_note(catalog, f"2 pictures are turned by EXIF{', their' if stated else ':'}")
+    assert has_note(catalog, f"2 images are turned by EXIF{', their' if stated else ':'}")
     assert has_note(catalog, words)
 
 

@@ -163,10 +163,10 @@ def test_a_study_belongs_to_one_patient() -> None:
     assert "study-of-two-patients" not in check(same).counts()
 
 
-def test_a_picture_belongs_to_one_patient() -> None:
+def test_an_image_belongs_to_one_patient() -> None:
     catalog = _catalog(_drawn(2), path=["a.png", "b.png"], patient=["a", "b"])
     facts = [{"path": p, "key": "k", "width": 1024, "height": 1024} for p in ("a.png", "b.png")]
-    assert check(catalog, facts).counts()["picture-of-two-patients"] == 2
+    assert check(catalog, facts).counts()["image-of-two-patients"] == 2
 
 
 @pytest.mark.parametrize(

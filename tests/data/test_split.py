@@ -1,8 +1,9 @@
-"""No patient and no picture is in two parts, and the parts look alike."""
+"""No patient and no image is in two parts, and the parts look alike."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from hilum.core.errors import ConfigError, DataError
 from hilum.data import Catalog, load
 from hilum.data.catalog import build
-from hilum.data.duplicates import pictures
+from hilum.data.duplicates import fingerprints
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import phantom
 from hilum.data.split import (
@@ -110,12 +111,12 @@ def test_equal_pictures_tie_patients_together() -> None:
     catalog = made_up()
     keys = pd.Series([f"k{i}" for i in range(len(catalog))], dtype=object)
     keys[:40] = [f"shared{i // 2}" for i in range(40)]
-    keys[50:60] = None  # unreadable files are not the same picture
-    parts = folds(catalog, 5, pictures=keys).table["part"]
+    keys[50:60] = None  # unreadable files are not the same image
+    parts = folds(catalog, 5, contents=keys).table["part"]
     assert all(parts[i] == parts[i + 1] for i in range(0, 40, 2))
-    proof = folds(catalog, 5, pictures=keys).proof()
-    assert (proof["pictures_compared"], proof["pictures_that_stand_twice"]) == (390, 20)
-    assert set(proof["pictures_in_both"].values()) == {0}
+    proof = folds(catalog, 5, contents=keys).proof()
+    assert (proof["images_compared"], proof["images_that_stand_twice"]) == (390, 20)
+    assert set(proof["contents_in_both"].values()) == {0}
     assert parts[50:60].nunique() > 1
 
 
@@ -125,7 +126,7 @@ def test_pictures_are_equal_across_codings(tmp_path: Path) -> None:
     (tmp_path / "b.dcm").write_bytes(dicom_bytes(image, seed=2, photometric="MONOCHROME1"))
     (tmp_path / "c.dcm").write_bytes(dicom_bytes(phantom(2, 64, 64).pixels, seed=3))
     (tmp_path / "d.dcm").write_bytes(b"broken")
-    keys = [one and one.key for one in pictures(load("folder", tmp_path), tmp_path / "m.jsonl")]
+    keys = [one and one.key for one in fingerprints(load("folder", tmp_path), tmp_path / "m.jsonl")]
     assert keys[0] == keys[1] != keys[2]
     assert keys[3] is None
 
@@ -151,15 +152,15 @@ def test_a_split_is_written_once_and_checked_when_read(tmp_path: Path) -> None:
         result.apply(made_up(images=20))
 
 
-def test_a_picture_in_two_parts_is_found_when_a_split_is_read(tmp_path: Path) -> None:
+def test_a_content_in_two_parts_is_told_when_a_split_is_read(tmp_path: Path) -> None:
     catalog = made_up()
     keys = pd.Series([f"k{i}" for i in range(len(catalog))], dtype=object)
-    folds(catalog, 4, pictures=keys).save(tmp_path / "split.json")
-    assert open_split(tmp_path / "split.json").proof()["pictures_compared"] == 400
+    folds(catalog, 4, contents=keys).save(tmp_path / "split.json")
+    assert open_split(tmp_path / "split.json").proof()["images_compared"] == 400
     content = json.loads((tmp_path / "split.json").read_text())
     content["parts"]["fold-1"][0][2] = content["parts"]["fold-0"][0][2]
     (tmp_path / "split.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"picture .* more than one part"):
+    with pytest.raises(DataError, match=r"content .* more than one part"):
         open_split(tmp_path / "split.json")
 
 
@@ -210,14 +211,14 @@ def test_images_that_were_cut_out_of_a_split_are_missed(tmp_path: Path) -> None:
         open_split(path)
 
 
-def test_a_picture_that_was_not_compared_is_null(tmp_path: Path) -> None:
+def test_an_image_that_was_not_compared_is_null(tmp_path: Path) -> None:
     catalog, path = made_up(), tmp_path / "s.json"
     keys = pd.Series([f"k{i}" if i % 3 else None for i in range(len(catalog))], dtype=object)
-    hold_out(catalog, (0.8, 0.2), pictures=keys).save(path)
+    hold_out(catalog, (0.8, 0.2), contents=keys).save(path)
     assert "NaN" not in path.read_text()
-    assert open_split(path).table["picture"].isna().sum() == keys.isna().sum()
+    assert open_split(path).table["content"].isna().sum() == keys.isna().sum()
     path.write_text(path.read_text().replace("null", "NaN"))  # as older versions wrote it
-    assert open_split(path).table["picture"].isna().sum() == keys.isna().sum()
+    assert open_split(path).table["content"].isna().sum() == keys.isna().sum()
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,16 @@ def test_a_sample_keeps_the_balance() -> None:
     assert small.table["label_opacity"].mean() == pytest.approx(
         catalog.table["label_opacity"].mean(), abs=0.03
     )
+
+
+def test_a_sample_is_drawn_from_what_has_a_file() -> None:
+    """A part of a set was downloaded; its tables name all of it."""
+    catalog = made_up(2000, 700)
+    there = np.arange(len(catalog)) % 10 == 0
+    files = np.where(there, catalog.table["image_id"] + ".png", "")
+    part = replace(catalog, table=catalog.table.assign(path=files))
+    assert (sample(part, 100).table["path"] != "").all()
+    assert len(sample(part, 100)) == pytest.approx(100, abs=12)
 
 
 def test_impossible_splits_are_refused() -> None:
@@ -278,14 +289,14 @@ def test_command_compares_the_pictures_itself(tmp_path: Path) -> None:
     from hilum.cli.main import app
 
     for i in range(8):
-        image = phantom(i // 2, 40, 40).pixels  # each picture under two patients
+        image = phantom(i // 2, 40, 40).pixels  # each image under two patients
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / f"set/{i}.dcm").write_bytes(dicom_bytes(image, seed=i))
-    words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
+    words = ["data", "split", str(tmp_path / "set"), "--kind", "folder", "--fractions", "0.5,0.5"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
     assert result.exit_code == 0, result.output
     proof = json.loads(result.stdout)
-    assert (proof["pictures_compared"], proof["pictures_that_stand_twice"]) == (8, 4)
+    assert (proof["images_compared"], proof["images_that_stand_twice"]) == (8, 4)
     parts = open_split(tmp_path / "s.json").table.set_index("image_id")["part"]
     assert all(parts[str(i)] == parts[str(i + 1)] for i in range(0, 8, 2))
     assert sorted(parts.value_counts()) == [4, 4]
@@ -325,7 +336,7 @@ def test_test_images_without_truth_are_in_no_split_fold_or_sample() -> None:
     assert len(sample(catalog, 1000)) == 30
     assert len(hold_out(with_test(truth=True), (0.8, 0.2)).table) == 40
     keys = pd.Series([f"k{i}" for i in range(40)], dtype=object)
-    assert hold_out(catalog, (0.8, 0.2), pictures=keys).proof()["pictures_compared"] == 30
+    assert hold_out(catalog, (0.8, 0.2), contents=keys).proof()["images_compared"] == 30
 
 
 def test_the_proof_can_fail() -> None:
@@ -373,9 +384,9 @@ def test_the_command_leaves_unreadable_images_out_and_lists_them(tmp_path: Path)
     for i in range(6):
         data = dicom_bytes(phantom(i, 40, 40).pixels, seed=i, patient_id=f"p{i}")
         (tmp_path / f"set/{i}.dcm").write_bytes(data if i else data[:900])
-    words = ["data", "split", str(tmp_path / "set"), "--set", "folder", "--fractions", "0.5,0.5"]
+    words = ["data", "split", str(tmp_path / "set"), "--kind", "folder", "--fractions", "0.5,0.5"]
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "s.json"), "--json"])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     answer = json.loads(result.stdout)
     assert answer["left_out"] == ["0.dcm"]
     assert answer["skips"]["unreadable"] == 1

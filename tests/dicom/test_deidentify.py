@@ -1,4 +1,4 @@
-"""No word of the original survives de-identification; the picture and its geometry do."""
+"""No word of the original survives de-identification; the image and its geometry do."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def compressed(frame: bytes, bits: int, syntax: str, *, signed: bool = False, **
 
 
 def falls(got: Radiograph) -> int:
-    """How often a picture of a rising ramp jumps from white to black."""
+    """How often an image of a rising ramp jumps from white to black."""
     return int((np.diff(got.pixels.ravel()) < -0.5).sum())
 
 
@@ -105,8 +105,8 @@ def test_a_signed_frame_under_an_unsigned_header_keeps_its_order(codec: str, bit
 
 
 @pytest.mark.parametrize("header_signed", [False, True])
-def test_a_step_in_the_picture_does_not_decide_its_sign(header_signed: bool) -> None:
-    """A background far from the picture is no wrap: the frame's own sign counts."""
+def test_a_step_in_the_image_does_not_decide_its_sign(header_signed: bool) -> None:
+    """A background far from the image is no wrap: the frame's own sign counts."""
     pixels = (ramp(12, signed=True) // 4).astype(np.int16)
     if header_signed:  # an unsigned frame around the middle of its range
         pixels = (pixels + 2048).astype(np.uint16)
@@ -136,7 +136,7 @@ def test_an_unsigned_frame_under_a_signed_header_keeps_its_order(syntax: Any, bi
 
 
 def test_twos_complement_in_an_unsigned_frame_is_read_as_pydicom_reads_it() -> None:
-    """As in pydicom's J2K_pixelrep_mismatch.dcm: the picture is whole with the header's sign."""
+    """As in pydicom's J2K_pixelrep_mismatch.dcm: the image is whole with the header's sign."""
     pixels = ramp(13, signed=True)
     codes = (pixels.view(np.uint16) & 0x1FFF).astype(np.uint16)
     got = read(compressed(encode(codes, 13, uids.JPEG2000), 13, uids.JPEG2000, signed=True))
@@ -151,7 +151,7 @@ def test_twos_complement_in_an_unsigned_frame_is_read_as_pydicom_reads_it() -> N
 )
 def test_codecs_without_a_sign_leave_it_to_the_header(syntax: Any, bits: int) -> None:
     pixels = ramp(bits, signed=True)
-    # A background far below the picture must not make it look unsigned.
+    # A background far below the image must not make it look unsigned.
     pixels[:8] = -(2 ** (bits - 1))
     got = read(compressed(encode(pixels, bits, syntax), bits, syntax, signed=True))
     np.testing.assert_array_equal(got.pixels, read(image(pixels, bits)).pixels)
@@ -215,7 +215,7 @@ def test_a_high_bit_that_would_cut_off_the_low_bits_is_not_believed(high_bit: in
     assert f"HighBit is {high_bit}" in str(got.decoding.warnings)
 
 
-def test_a_dim_picture_in_the_high_bits_is_still_read_there() -> None:
+def test_a_dim_image_in_the_high_bits_is_still_read_there() -> None:
     pixels = ramp(12) // 20
     got = read(image(pixels << 4, 12, HighBit=15))
     np.testing.assert_array_equal(got.pixels, read(image(pixels, 12)).pixels)

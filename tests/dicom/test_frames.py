@@ -59,7 +59,7 @@ def test_two_frames_under_a_header_of_one_are_refused(syntax: Any) -> None:
         ds["PixelData"].is_undefined_length = True
         data = to_bytes(ds)  # what it is called does not matter
         if refused:
-            with pytest.raises(UnsupportedRefused, match="compressed pixels are 2 pictures"):
+            with pytest.raises(UnsupportedRefused, match="compressed pixels are 2 images"):
                 read(data)
         else:
             assert read(data).pixels.shape == (40, 50)

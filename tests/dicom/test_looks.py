@@ -1,4 +1,4 @@
-"""What pixels tell of a picture's past, and that radiographs tell nothing of the kind."""
+"""What pixels tell of an image's past, and that radiographs tell nothing of the kind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_raw_values_in_a_corner_of_their_range_are_no_few_levels() -> None:
         (_page, "uniform border"),
     ],
 )
-def test_what_was_done_to_a_picture_is_told(
+def test_what_was_done_to_an_image_is_told(
     change: Callable[[Float32], Float32], words: str
 ) -> None:
     pixels = change(_chest()).clip(0, 1).astype(np.float32)

@@ -102,7 +102,7 @@ def test_burned_in_border_is_masked_and_its_pixels_kept() -> None:
     np.testing.assert_array_equal(got.pixels[-2:], 1)
 
 
-def test_blank_picture_has_no_border() -> None:
+def test_blank_image_has_no_border() -> None:
     assert inside_border(np.full((20, 30), 0.4, np.float32)) is None
 
 

@@ -252,7 +252,7 @@ def test_narrow_windows_are_possible_where_the_standard_says_so(function: str) -
 
 
 def chest_like(photometric: str = "MONOCHROME2", **kw: Any) -> bytes:
-    """A smooth 12-bit picture around the middle of its range."""
+    """A smooth 12-bit image around the middle of its range."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     pixels = (2048 + 1500 * np.cos(2 * x) * np.cos(2 * y)).astype(np.uint16)
     return image(pixels, 12, PhotometricInterpretation=photometric, **kw)
@@ -318,18 +318,18 @@ def test_usual_windows_are_not_warned_of(centre: float, width: float) -> None:
 def test_a_black_background_of_one_value_is_no_loss() -> None:
     pixels = np.zeros((64, 64), np.uint16)
     pixels[28:36, 28:36] = stored((8, 8), bits=12)
-    pixels[[0, 32, 63, 32], [32, 0, 32, 63]] = 2000  # no frame around the picture
+    pixels[[0, 32, 63, 32], [32, 0, 32, 63]] = 2000  # no frame around the image
     decoding = read(image(pixels, 12, WindowCenter=2048, WindowWidth=4096)).decoding
     assert decoding.clipped_black > 0.9
     assert decoding.warnings == ()
 
 
-def test_a_clear_picture_without_a_window_has_nothing_clipped() -> None:
+def test_a_clear_image_without_a_window_has_nothing_clipped() -> None:
     decoding = read(chest_like()).decoding
     assert (decoding.clipped_black, decoding.clipped_white, decoding.warnings) == (0, 0, ())
 
 
-def test_negative_slope_turns_the_picture_over() -> None:
+def test_negative_slope_turns_the_image_over() -> None:
     pixels = stored(bits=12)
     got = read(image(pixels, 12, RescaleSlope=-1, RescaleIntercept=4095))
     np.testing.assert_allclose(got.pixels, 1 - read(image(pixels, 12)).pixels, atol=1e-7)
@@ -382,7 +382,7 @@ def test_high_bit_says_where_the_value_lies() -> None:
     )
 
 
-def test_eight_bits_in_a_dicom_are_the_same_picture_as_a_png() -> None:
+def test_eight_bits_in_a_dicom_are_the_same_image_as_a_png() -> None:
     import imagecodecs
 
     pixels = stored(bits=8)

@@ -84,7 +84,7 @@ def test_a_frontal_view_outweighs_a_lateral_orientation_and_that_is_said() -> No
         (["F", "R"], "turned"),
     ],
 )
-def test_a_picture_that_lies_otherwise_is_told(runs: list[str], words: str) -> None:
+def test_an_image_that_lies_otherwise_is_told(runs: list[str], words: str) -> None:
     assert words in said(PatientOrientation=runs)
     assert bool(said(PatientOrientation=runs)) == bool(words)
 
@@ -120,7 +120,7 @@ EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
         *(
             {"ShutterShape": "RECTANGULAR"}
             | {f"Shutter{e}Edge": n for e, n in zip(EDGES, at, strict=True)}
-            for at in ((45, 5, 1, 40), (5, 500, 5, 400))  # reversed; of a larger picture
+            for at in ((45, 5, 1, 40), (5, 500, 5, 400))  # reversed; of a larger image
         ),
         {
             "ShutterShape": "POLYGONAL",
@@ -157,11 +157,11 @@ def test_padding_that_covers_every_value_is_not_used_and_told() -> None:
     assert "padding covers every value" in said(**covered)
 
 
-def test_a_sign_that_tears_the_picture_is_told() -> None:
+def test_a_sign_that_tears_the_image_is_told() -> None:
     y, x = np.mgrid[:200, :200]
     smooth = (2048 + 900 * np.sin(x / 9) * np.sin(y / 7)).astype(np.uint16)  # as if of ribs
     wrong = read(image(smooth, 12, PixelRepresentation=1)).decoding.warnings
-    assert any("tears the picture" in text for text in wrong)
+    assert any("tears the image" in text for text in wrong)
     assert read(image(smooth, 12)).decoding.warnings == ()
     signed = smooth.astype(np.int16) - 2048
     assert read(image(signed, 12, PixelRepresentation=1)).decoding.warnings == ()
@@ -174,19 +174,19 @@ def test_no_detector_is_a_metre_wide_and_no_chest_a_thumb(spacing: float, odd: b
     assert any("by its spacing" in text for text in warnings) == odd
 
 
-def test_padding_and_shutters_that_hide_most_of_a_picture_are_told() -> None:
+def test_padding_and_shutters_that_hide_most_of_an_image_are_told() -> None:
     pixels = stored((64, 64), 12)
     pixels[:40] = 0
     told = read(image(pixels, 12, PixelPaddingValue=0)).decoding.warnings
-    assert told == ("its padding and shutters are 62% of the picture: left out",)
+    assert told == ("its padding and shutters are 62% of the image: left out",)
     circle = {"CenterOfCircularShutter": [9, 9], "RadiusOfCircularShutter": 5}
     assert "padding and shutters are" in said(ShutterShape="CIRCULAR", **circle)
 
 
-def test_values_of_the_picture_itself_are_no_padding() -> None:
+def test_values_of_the_image_itself_are_no_padding() -> None:
     greys = {"PixelPaddingValue": 500, "PixelPaddingRangeLimit": 2500}
     np.testing.assert_array_equal(shown(**greys).pixels, shown().pixels)
-    assert "lie amid the picture: not used" in said(**greys)
+    assert "lie amid the image: not used" in said(**greys)
     pixels = stored((64, 64), 12)
     pixels[:, :20] = 2000  # around it, of whatever value
     told = read(image(pixels, 12, PixelPaddingValue=2000))
@@ -218,7 +218,7 @@ def test_nobody_is_999_years_old() -> None:
     assert shown(PatientAge="103Y").age_years == 103
 
 
-def test_colour_in_a_picture_is_told() -> None:
+def test_colour_in_an_image_is_told() -> None:
     grey = np.repeat(stored((40, 50))[..., None], 3, axis=2)
     arrow = grey.copy()
     arrow[10:20, 10:20] = (255, 0, 0)

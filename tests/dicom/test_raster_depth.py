@@ -42,11 +42,11 @@ def test_a_png_that_viewers_show_otherwise_is_told(gamma: float, told: bool) -> 
     np.testing.assert_array_equal(radiograph.pixels, read(("a.png", data)).pixels)
 
 
-def test_of_a_camera_s_jpeg_with_a_preview_the_picture_is_read() -> None:
+def test_of_a_camera_s_jpeg_with_a_preview_the_image_is_read() -> None:
     grey = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
     held = BytesIO()
     preview = Image.fromarray(255 - grey).resize((16, 16))
     Image.fromarray(grey).save(held, "MPO", save_all=True, append_images=[preview])
     radiograph = read(("a.jpg", held.getvalue()))
     assert np.abs(radiograph.pixels - grey / 255).max() < 0.1
-    assert "it holds 2 pictures, the first is read" in radiograph.decoding.warnings
+    assert "it holds 2 images, the first is read" in radiograph.decoding.warnings

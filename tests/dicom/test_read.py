@@ -315,7 +315,7 @@ def test_several_frames_and_no_pixels_are_unsupported() -> None:
     report.Modality = "SR"
     assert "a Comprehensive SR object" in refused(to_bytes(report), UnsupportedRefused)
     del report.SOPClassUID
-    assert "no picture" in refused(to_bytes(report), UnsupportedRefused)
+    assert "no image" in refused(to_bytes(report), UnsupportedRefused)
 
 
 def test_colour_is_unsupported_unless_it_is_grey() -> None:

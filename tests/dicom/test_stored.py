@@ -147,7 +147,7 @@ def test_values_that_are_none_are_left_out_of_the_data_set() -> None:
 def test_pictures_have_no_data_set_and_say_so() -> None:
     opened = open_stored(("a.png", bytes(imagecodecs.png_encode(GREY))))
     assert opened.ids.patient_id is None
-    with pytest.raises(UnsupportedRefused, match=r"a\.png: it is a PNG picture"):
+    with pytest.raises(UnsupportedRefused, match=r"a\.png: it is a PNG image"):
         opened.dataset()
     check_chest_header(opened)
 

@@ -14,7 +14,8 @@ import typer
 from typer.main import get_command
 
 from hilum.cli.main import app
-from hilum.report.writers import WRITERS
+from hilum.core.errors import ConfigError
+from hilum.report.writers import WRITERS, parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,7 +25,7 @@ BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Options of several commands, which mean one thing.
 SHARED = {
     *("--json", "--pipeline", "--threads", "--no-masks", "--untrusted", "--full-range", "--fresh"),
-    *("--option", "--part", "--config", "--study", "--window"),
+    *("--option", "--kind", "--part", "--config", "--study", "--window"),
 }
 
 
@@ -54,6 +55,11 @@ def test_every_command_has_an_example_and_stands_in_the_documents(name: str) -> 
     assert any(re.search(shown, page.read_text()) for page in PAGES), f"hilum {name}"
 
 
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_json_for_machines(name: str) -> None:
+    assert any("--json" in one.opts for one in verbs()[name].params), f"hilum {name}"
+
+
 def test_an_option_means_the_same_in_every_command() -> None:
     """What several commands share has one help text; what one alone has says its own."""
     said = defaultdict(set)
@@ -67,9 +73,12 @@ def test_an_option_means_the_same_in_every_command() -> None:
     assert {flag: texts for flag, texts in said.items() if len(texts) > 1} == {}
 
 
-def test_predict_names_every_writer() -> None:
-    (write,) = (one for one in verbs()["predict"].params if "--write" in one.opts)
-    assert not [name for name in WRITERS if not re.search(rf"\b{name}\b", write.help)]
+def test_every_writer_is_documented_and_told_where_one_is_unknown() -> None:
+    page = (ROOT / "docs" / "findings-json.md").read_text()
+    assert not [name for name in WRITERS if not re.search(rf"^\|[^|]*`{name}`", page, re.MULTILINE)]
+    with pytest.raises(ConfigError) as told:
+        parse("nothing")
+    assert not [name for name in WRITERS if name not in str(told.value)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -42,6 +42,19 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_the_command_line_imports_what_it_needs_in_command_bodies() -> None:
+    """`hilum --help` is there at once, and the base install has every command's help."""
+    wrong = [
+        f"{name} imports {one.module}"
+        for name, path in FILES.items()
+        if name.startswith("hilum.cli.")
+        for one in ast.parse(path.read_text()).body
+        if isinstance(one, ast.ImportFrom) and (one.module or "").startswith("hilum.")
+        if not f"{one.module}.".startswith(("hilum.cli.", "hilum.core.errors."))
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_every_package_has_a_legend_of_its_files(package: Path) -> None:
     parts = {p.stem for p in package.glob("*.py")} - {"__init__", "__main__"}
@@ -91,6 +104,23 @@ def test_no_value_is_built_of_many_alike_by_place() -> None:
         if max(Counter(fields[_name(node)][: positional(node)]).values()) >= 3
     ]
     assert not wrong, "name the values: " + ", ".join(wrong)
+
+
+UNNAMED = {"said", "found", "told", "asked", "judged", "resampled"}  # what was? A name says it
+
+
+def test_no_variable_is_called_by_a_past_participle_that_names_nothing() -> None:
+    wrong = [
+        f"{name}:{node.lineno} {word}"
+        for name, path in FILES.items()
+        if name != "hilum.serve.tables"  # columns of databases that are there
+        for node in ast.walk(ast.parse(path.read_text()))
+        for word in (getattr(node, "arg", None) or getattr(node, "id", None),)
+        if isinstance(node, ast.arg)
+        or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+        if word in UNNAMED
+    ]
+    assert not wrong
 
 
 MANY = 4  # values by place that a reader can follow

@@ -38,7 +38,7 @@ from hilum.inference.stages.boxes import BoxStage
 
 
 def load(path):
-    """An adapter: list.csv names picture and patient."""
+    """An adapter: list.csv names image and patient."""
     source = Source("toy", path)
     table = source.table(source.require("list.csv"), ["path", "patient"])
     table["image_id"] = table["path"].map(lambda one: Path(one).stem)
@@ -46,7 +46,7 @@ def load(path):
 
 
 class Left(BoxStage):
-    """A stage: boxes in the left half of the picture."""
+    """A stage: boxes in the left half of the image."""
 
     def __call__(self, boxes, image):
         return boxes.at(np.flatnonzero(boxes.boxes_px[:, [0, 2]].mean(axis=1) < image.width / 2))
@@ -134,7 +134,7 @@ def test_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "set" / "list.csv").open("w") as file:
         csv.writer(file).writerows([["path", "patient"], *([f"{n}.png", "p"] for n in range(3))])
     out = tmp_path / "catalog.parquet"
-    hilum("data", "catalog", tmp_path / "set", "--set", "toy", "--out", out)
+    hilum("data", "catalog", tmp_path / "set", "--kind", "toy", "--out", out)
     assert out.is_file()
 
 

@@ -44,15 +44,15 @@ SET = _cases(
 
 def test_boxes_are_counted_by_size_place_and_number() -> None:
     result = {(p.kind, p.value): p for p in breakdown(SET, 0.5, repeats=20)}
-    assert {key: (p.boxes, p.found.value) for key, p in result.items()} == {
-        ("size", "under 3 % of the picture"): (1, 1.0),
+    assert {key: (p.boxes, p.recall.value) for key, p in result.items()} == {
+        ("size", "under 3 % of the image"): (1, 1.0),
         ("size", "3 to 8 %"): (1, 0.0),  # its box has a score of 0.3
         ("size", "over 8 %"): (2, 0.5),
         ("height", "upper third"): (1, 1.0),
         ("height", "middle third"): (1, 0.0),
         ("height", "lower third"): (2, 0.5),
-        ("side", "left in the picture"): (1, 1.0),
-        ("side", "right in the picture"): (3, pytest.approx(1 / 3)),
+        ("side", "left in the image"): (1, 1.0),
+        ("side", "right in the image"): (3, pytest.approx(1 / 3)),
         ("boxes in the image", "1"): (2, 0.5),
         ("boxes in the image", "2"): (2, 0.5),
     }

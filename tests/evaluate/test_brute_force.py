@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import naive
-from hilum.evaluate.measures import ap_of_scores, counts_of, ece_of, of_scores
+from hilum.evaluate.finding_metrics import ap_of_scores, counts_of, ece_of, of_scores
 from hilum.evaluate.metrics.boxes import box_table
 from hilum.evaluate.metrics.classification import (
     at_threshold,

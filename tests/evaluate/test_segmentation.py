@@ -75,7 +75,7 @@ def test_an_overlooked_mask_counts_for_f2_more_than_an_extra_one() -> None:
 def test_a_mask_that_is_gone_is_an_error_not_an_empty_mask(tmp_path: Path) -> None:
     catalog, file = _written(tmp_path)
     (tmp_path / "masks" / "a.png").unlink()
-    with pytest.raises(DataError, match="missing or no picture"):
+    with pytest.raises(DataError, match="missing or no image"):
         _evaluated(catalog, file)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hilum.core.errors import GeometryError
 from hilum.core.geometry import iou_matrix
-from hilum.fuse import keep_best, keep_voted
+from hilum.fuse import keep_best, keep_voted, nested
 
 SQUARE = [0.0, 0.0, 10.0, 10.0]
 
@@ -103,3 +103,13 @@ def test_voting_keeps_what_suppression_keeps(rows: list[tuple[list[int], int]]) 
     # The mean of boxes lies within them.
     assert (voted >= boxes.min(axis=0) - 1e-9).all()
     assert (voted <= boxes.max(axis=0) + 1e-9).all()
+
+
+def test_a_box_inside_a_stronger_one_is_nested_and_one_around_a_stronger_is_not() -> None:
+    lung, lobe, inner, beside = [0, 0, 40, 80], [5, 40, 35, 80], [10, 50, 20, 60], [30, 0, 70, 40]
+    boxes = [lobe, lung, inner, beside]
+    assert nested(boxes, [0.4, 0.8, 0.3, 0.2]).tolist() == [True, False, True, False]
+    assert nested([lobe, lung], [0.9, 0.8]).tolist() == [False, False]
+    assert nested([lobe, lobe], [0.5, 0.5]).tolist() == [False, True]
+    assert nested([lung, lobe], [0.8, 0.4], ["opacity", "effusion"]).tolist() == [False, False]
+    assert nested(np.zeros((0, 4)), []).tolist() == []

@@ -34,9 +34,11 @@ def _hash() -> str:
 
 
 @contextmanager
-def serving(folder: Path, **options: Any) -> Iterator[str]:
-    """Its address, while it runs; the shipped pipeline analyses, unless `options` say otherwise."""
-    (folder / "hilum.sqlite").write_bytes(empty_database())
+def serving(folder: Path, port: int = 0, **options: Any) -> Iterator[str]:
+    """Its address, while it runs; the shipped pipeline analyses, unless `options` say otherwise.
+    In a folder of before it goes on with what is there."""
+    if not (folder / "hilum.sqlite").exists():
+        (folder / "hilum.sqlite").write_bytes(empty_database())
     users = {name: {"role": role, "password": _hash()} for name, role in USERS.items()}
     config = Config.model_validate(
         {"folder": folder, "reserve_bytes": 0, "write": "picture,mask,sr,seg"}
@@ -44,9 +46,8 @@ def serving(folder: Path, **options: Any) -> Iterator[str]:
         | options
     )
     service, stop = Service(config), threading.Event()
-    web = uvicorn.Server(
-        uvicorn.Config(create_app(service), port=0, log_level="error", access_log=False)
-    )
+    page = create_app(service)
+    web = uvicorn.Server(uvicorn.Config(page, port=port, log_level="error", access_log=False))
     threads = [
         threading.Thread(target=Worker(service, ANALYSING).run, args=(stop,)),
         threading.Thread(target=web.run),
@@ -58,7 +59,7 @@ def serving(folder: Path, **options: Any) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}/"
     finally:
-        web.should_exit = True
+        page.state.closing = web.should_exit = True
         stop.set()
         for thread in threads:
             thread.join()

@@ -137,6 +137,25 @@ def test_suppression_after_fusion_works_on_what_came(tmp_path: Path) -> None:
     assert (len(before.scores), len(after.scores)) == (3, 2)
 
 
+def test_a_box_inside_a_stronger_one_is_lowered_by_a_stage_and_by_decoding_alike(
+    tmp_path: Path,
+) -> None:
+    """Both lists of 4 boxes: one lies in another of the same model, whichever way it is asked."""
+    inside = {"boxes": ((30.0, 40.0, 62.0, 80.0), (34.0, 50.0, 60.0, 70.0)), "logits": (2.0, 1.0)}
+    plain = found(tmp_path, "[{use: boxes, of: b}]", **inside)
+    assert len(plain.scores) == 2
+    by_stage = found(tmp_path, "[{use: boxes, of: b}, {use: nested, weight: 0.5}]", **inside)
+    np.testing.assert_allclose(by_stage.scores, plain.scores * [1, 0.5], rtol=1e-6)
+    text = (
+        (tmp_path / "p.yaml")
+        .read_text()
+        .replace("{use: nested, weight: 0.5}", "{use: scale, sides: 1}")
+    )
+    text = text.replace("b: {bundle: b.zip}", "b: {bundle: b.zip, decoding: {nested_weight: 0.5}}")
+    by_decoding = load_pipeline(write_text(tmp_path / "p.yaml", text))(SQUARE)
+    np.testing.assert_allclose(by_decoding.scores, by_stage.scores, rtol=1e-6)
+
+
 def test_sides_are_scaled_about_the_centre(tmp_path: Path) -> None:
     boxes = found(tmp_path, "[{use: weighted-boxes, of: [a, b]}, {use: scale, sides: 0.875}]")
     sides = np.sort(boxes.boxes_px[:, 2:] - boxes.boxes_px[:, :2], axis=0)

@@ -87,7 +87,7 @@ def test_an_unknown_pipeline_lists_the_known() -> None:
         ("boxes: [{use: boxes, of: toy}, {use: nms, of: toy}]\n", "only the first step does"),
         ("boxes: [{use: boxes, of: [toy, other]}]\n", "needed: one. To fuse use weighted-boxes"),
         ("boxes: [{use: boxes, of: toy}, {use: inside-mask, mask: lungz}]\n", "mean 'lungs'"),
-        ("masks: {lungz: [{use: map, of: toy}, threshold]}\n", "Did you mean 'lungs'"),
+        ("masks: {a/b: [{use: map, of: toy}, threshold]}\n", "can be no mask's name"),
         ("masks: {lungs: [{use: map, of: toy}]}\n", "ends with a map"),
         ("masks: {lungs: [threshold]}\n", "takes a map, but nothing came"),
         ("masks: {lungs: [{use: map, of: toy}, remove-small]}\n", "takes a mask, but a map came"),
@@ -153,6 +153,10 @@ def test_a_misfit_is_refused_with_its_reason(tmp_path: Path, text: str, message:
             "is for 'opacity', not for 'normal'",
         ),
         ("study: {use: max, least: [nromal]}\n", "Did you mean 'normal'"),
+        (
+            "scores: [{use: scores, of: toy, exclusive: true}]\n",
+            "each of a model's exclusive classes; 'toy' has the classes normal, not-normal",
+        ),
         ("operating_points: {a: {threshold: 0.1, reason: r, score: opaciti}}\n", "'opaciti'"),
         ("calibration: {scores: {opaciti: []}}\n", "Did you mean 'opacity'"),
         ("calibration: {class_temperature: 2}\n", "temperatures and biases are on logits"),
@@ -473,3 +477,5 @@ def test_the_default_pipeline_takes_what_another_bundle_has(tmp_path: Path) -> N
     assert set(result.image_scores) == {"opacity", "normal"}
     masks = load_pipeline(Pipeline.load().with_bundle(tmp_path / "seg.zip"))(chest)
     assert set(masks.masks) == {"opacity", "lungs"}
+    own = Pipeline.load().with_bundle("default")  # by the name it comes under
+    assert own.models["chest"].bundle == "default"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from hilum.core.results import ImageResult
 from hilum.inference.job import Job
 from hilum.inference.journal import NAME, Journal
 from hilum.inference.pipeline import Pipeline
-from hilum.inference.pool import Pool
+from hilum.inference.pool import Pool, _serve
 from hilum.inference.run import run
 
 
@@ -184,3 +185,10 @@ def test_an_image_whose_files_are_gone_or_empty_is_analysed_again(
         assert journal.find("a", result.content_sha256) is None  # power was lost: empty
         (tmp_path / "picture" / "a.jpg").write_bytes(b"x")
         assert journal.find("a", result.content_sha256) is not None
+
+
+def test_a_worker_that_is_ready_when_all_is_done_ends_in_silence(tmp_path: Path) -> None:
+    """As on a busy machine: others have answered, and nobody listens any more."""
+    ours, its = Pipe()
+    ours.close()
+    _serve(its, Job(Pipeline.load(write_toy_pipeline(tmp_path)), 1))

@@ -108,7 +108,13 @@ def test_the_replication_study_is_one_network(tmp_path: Path) -> None:
         said("replication-retinanet", {"retinanet": [tmp_path / "r.zip", tmp_path / "s.zip"]})
 
 
-def test_covid_detectors_are_fused_and_none_is_what_they_leave(tmp_path: Path) -> None:
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_covid_detectors_are_fused_and_none_is_what_they_leave(
+    tmp_path: Path, calibrated: bool
+) -> None:
+    """The four appearances of a study are exclusive, so they are 1 together, also where each was
+    calibrated by itself."""
+    maps = {name: [{"kind": "logistic", "slope": 0.5, "shift": -1.0}] for name in CLASSES}
     one = three_classes(tmp_path / "f.zip", logits=(2.0, 1.0))
     two = three_classes(tmp_path / "y.zip", logits=(0.5, 3.0))
     study = tmp_path / "s.zip"
@@ -124,15 +130,23 @@ def test_covid_detectors_are_fused_and_none_is_what_they_leave(tmp_path: Path) -
                 "image_scores": {name: name for name in CLASSES} | {"pneumonia": list(CLASSES[1:])},
                 "positive": "pneumonia",
             }
+            | ({"calibration": {"scores": maps}} if calibrated else {})
         ),
     )
-    findings = said("siim-covid", {"fasterrcnn": [one], "yolo": [two], "study": [study]})
+    bundles = {"fasterrcnn": [one], "yolo": [two], "study": [study]}
+    findings = said("siim-covid", bundles)
     p = np.sort(sigmoid([[2.0, 1.0], [0.5, 3.0]]).mean(axis=0))[::-1]
     np.testing.assert_allclose(findings.scores, p, atol=1e-5)
     scores = findings.image_scores
     assert scores["none"] == pytest.approx(1 - p[0], abs=1e-5)
     assert sum(scores[name] for name in CLASSES) == pytest.approx(1)
-    assert scores["pneumonia"] == pytest.approx(1 - scores["negative"])
+    if not calibrated:
+        assert scores["pneumonia"] == pytest.approx(1 - scores["negative"])
+    each = Pipeline.load("siim-covid", ("scores.0.exclusive=false",)).with_bundles(bundles)
+    alone = load_pipeline(each)(Radiograph(PIXELS.copy())).image_scores
+    own = np.array([alone[name] for name in CLASSES])
+    assert (own.sum() == pytest.approx(1)) != calibrated
+    np.testing.assert_allclose([scores[name] for name in CLASSES], own / own.sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("opacity", "empty"), [(0.39, True), (0.41, False)])
@@ -216,7 +230,7 @@ def test_any_step_is_swapped_from_outside() -> None:
     [
         ("pneumothorax", "masks.pneumothorax.1={use: nms}", "stage of boxes and does not fit"),
         ("pneumothorax", "masks.pneumothorax.1=null", "the order is a map, one threshold"),
-        ("pneumothorax", "masks.pneumothoraks=[]", "unknown mask 'pneumothoraks'"),
+        ("pneumothorax", "masks.pneumothoraks=[]", "pneumothoraks: ends with nothing"),
         ("siim-covid", "boxes=[{use: boxes, of: yolo}]", "models.fasterrcnn: no flow"),
         ("siim-covid", "boxes.0.of=[yolo, retina]", "unknown model 'retina'"),
         ("rsna-maskrcnn-yolo", "models.classifier=null", "unknown model 'classifier'"),

@@ -74,7 +74,7 @@ def test_its_graph_and_its_int8_graph_say_what_it_says() -> None:
 
     net = model()
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    for _ in range(20):  # statistics that let the picture through, and scores that differ
+    for _ in range(20):  # statistics that let the image through, and scores that differ
         optimiser.zero_grad()
         torch.stack(list(net.train().loss(batch(TWO, EMPTY)).values())).sum().backward()
         optimiser.step()

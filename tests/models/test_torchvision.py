@@ -63,7 +63,7 @@ def test_a_pyramid_with_batch_norm_is_refused() -> None:
         from_torchvision(theirs)
 
 
-def test_a_grey_picture_excites_the_first_layer_as_its_three_equal_channels_did() -> None:
+def test_a_grey_image_excites_the_first_layer_as_its_three_equal_channels_did() -> None:
     """But for the border, where what both pad with is another grey."""
     kernel, mean = torch.randn(4, 3, 7, 7), torch.randn(4)
     names = ("backbone.body.conv1.weight", "backbone.body.bn1.running_mean")

@@ -81,9 +81,7 @@ def test_answers_are_the_files_numbers(shipped: Evidence) -> None:
     assert shipped.manifest is not None
     found = answers(shipped)
     ap = shipped.manifest.figures["test, siim_covid_256 (int8): ap50"]
-    assert (
-        f"{ap.value:.3f} ({ap.low:.3f} to {ap.high:.3f}, 499 images)" in found["C32"].facts[0].text
-    )
+    assert f"{ap.value:.3f} ({ap.low:.3f}–{ap.high:.3f}), 499 images" in found["C32"].facts[0].text
     threshold = shipped.manifest.operating_points["sensitivity-95"].threshold
     assert f"sensitivity-95: opacity ≥ {threshold:.3f}" in found["T15"].facts[1].text
     assert "| siim_covid_256 | siim_covid_256 | 4312 | 254 | 499 |" in found["C19"].facts[0].text

@@ -100,7 +100,7 @@ def test_the_report_is_one_file_without_network_and_escapes_names(tmp_path: Path
     out = tmp_path / "report.html"
     arguments = ["evaluate", "report", tmp_path / "c.parquet", _predictions(tmp_path / "f.json")]
     result = CliRunner().invoke(
-        app, [str(a) for a in (*arguments, "--out", out, "--split", "test", "--repeats", "20")]
+        app, [str(a) for a in (*arguments, "--out", out, "--part", "test", "--repeats", "20")]
     )
     assert result.exit_code == 0, result.output
     html = out.read_text()
@@ -308,7 +308,7 @@ def _report(tmp_path: Path, *more: object, images: int = 40) -> dict[str, Any]:
     return numbers
 
 
-SPLIT = ("--split", "test", "--validation-split", "train")
+SPLIT = ("--part", "test", "--validation-part", "train")
 
 
 def _half_and_half(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,18 +358,18 @@ def test_reliability_is_shown_before_and_after(
 
 
 def test_nothing_is_chosen_on_the_evaluation_patients(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--validation-split"):
+    with pytest.raises(ConfigError, match="--validation-part"):
         _report(tmp_path, "--choose", "best-f1")
     with pytest.raises(DataError, match="patients"):
-        _report(tmp_path, "--validation-split", "test", "--choose", "best-f1")
+        _report(tmp_path, "--validation-part", "test", "--choose", "best-f1")
     with pytest.raises(ConfigError, match="known: sensitivity"):
         _report(tmp_path, *SPLIT, "--choose", "sensitivty=.9")
     with pytest.raises(ConfigError, match="two targets"):
         _report(
             tmp_path,
-            "--split",
+            "--part",
             "test",
-            "--validation-split",
+            "--validation-part",
             "train",
             "--choose",
             "conformal-missed-boxes=.9",

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -81,6 +82,26 @@ def test_an_acknowledged_instance_is_kept_bit_by_bit_and_analysed(parts: Parts) 
     assert parts.receive(data).id == image.id  # by another way: the same image
     parts.work()
     assert parts.image(image.id).state == "analysed"
+    assert not list(parts.store.incoming.iterdir())
+
+
+def test_the_same_instance_by_several_associations_at_once_is_one_image(parts: Parts) -> None:
+    data, start, answers = radiograph_file(), threading.Barrier(4), list[int]()
+
+    def send(node: DicomNode) -> None:
+        with association(node) as sending:
+            start.wait()
+            answers.append(store(sending, data))
+
+    with running(parts) as node:
+        senders = [threading.Thread(target=send, args=(node,)) for _ in range(4)]
+        for one in senders:
+            one.start()
+        for one in senders:
+            one.join()
+    assert answers == [SUCCESS] * 4
+    assert parts.work() == 2
+    assert parts.records.counts() == {"analysed": 1}
     assert not list(parts.store.incoming.iterdir())
 
 

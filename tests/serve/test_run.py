@@ -178,6 +178,24 @@ def test_check_and_the_hourly_look_name_certificates_that_end(tmp_path: Path) ->
         assert words in said
 
 
+def test_an_open_page_does_not_hold_up_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = Running(config(tmp_path, web={"port": port}))
+    with httpx.Client(timeout=30) as page:
+        with running:
+            while not running._web.started:
+                time.sleep(0.01)
+            request = page.build_request("GET", f"http://127.0.0.1:{port}/api/v1/events")
+            lines = page.send(request, stream=True).iter_lines()
+            assert next(lines) == ": open"
+        assert [*lines] == [""]  # ended, and not broken off
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
 def test_a_page_that_asks_for_certificates_lets_in_nobody_without_one(tmp_path: Path) -> None:
     """`ca` of [web.tls] counts as that of [node.tls] does."""
     ca = authority(tmp_path / "ca")

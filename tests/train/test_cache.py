@@ -1,4 +1,4 @@
-"""Prepared images on disk are those of memory, and are prepared anew when a picture changes."""
+"""Prepared images on disk are those of memory, and are prepared anew when an image changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hilum.core.prepare import Preprocessing
 from hilum.data.phantom.phantom import phantom, write_png
 from hilum.models.model import Targets
 from hilum.train.cache import cached_rows
+from hilum.train.folder import SWEEP, RunFolder
 from hilum.train.options import SourceOptions
+from hilum.train.recipe import load_recipe
 from hilum.train.sources import Source
 
 SPEC = Preprocessing(64)
@@ -26,6 +28,9 @@ def test_a_cached_image_is_the_prepared_one_until_its_file_changes(tmp_path: Pat
     first = cached_rows(source, rows, SPEC, store)
     written = {file: file.stat().st_mtime_ns for file in store.iterdir()}
     again = cached_rows(source, rows, SPEC, store)
+    assert {file: file.stat().st_mtime_ns for file in store.iterdir()} == written
+    heavier = Source(SourceOptions(set="own", weight=0.5), images, source.targets, {})
+    cached_rows(heavier, rows, SPEC, store)  # a share of the batch is no other image
     assert {file: file.stat().st_mtime_ns for file in store.iterdir()} == written
     assert plain.rows == first.rows == again.rows == [0, 2]
     assert set(plain.unreadable) == set(again.unreadable) == {"own/own-03"}
@@ -42,3 +47,12 @@ def test_a_cached_image_is_the_prepared_one_until_its_file_changes(tmp_path: Pat
     changed = cached_rows(source, rows, SPEC, store).images
     np.testing.assert_array_equal(changed[0].image, plain.images[0].image)
     assert not np.array_equal(changed[1].image, plain.images[1].image)
+
+
+def test_the_runs_of_a_sweep_prepare_their_images_once(tmp_path: Path) -> None:
+    recipe = load_recipe("default")
+    alone = RunFolder(tmp_path / "runs" / "own", recipe)
+    assert alone.cache == tmp_path / "runs" / "cache"
+    (tmp_path / SWEEP).write_text("{}")
+    variants = [RunFolder(tmp_path / name / "seed-1", recipe).cache for name in ("a", "b")]
+    assert variants == [tmp_path / "cache"] * 2

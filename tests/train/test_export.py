@@ -26,7 +26,7 @@ from hilum.inference.pipeline import Pipeline
 from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
-from hilum.train.evaluation import Held
+from hilum.train.evaluation import HeldOut
 from hilum.train.export.bundle import Choice, export, export_best
 from hilum.train.export.int8 import to_int8
 from hilum.train.export.licences import licences
@@ -139,10 +139,10 @@ MANIFEST = Manifest.model_construct(
 )
 
 
-def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
+def answered(count: int, seed: int) -> tuple[HeldOut, list[Findings]]:
     """Images of three kinds, and answers that are twice too sure and lean to opacity."""
     rng = np.random.default_rng(seed)
-    held, result = Held(), []
+    held_out, result = HeldOut(), []
     for i in range(count):
         logit = rng.normal(-1, 1.5)
         ill = bool(rng.random() < 1 / (1 + np.exp(-logit)))
@@ -152,10 +152,10 @@ def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
         nothing = np.zeros(0, np.float32)
         frame = Letterbox(80, 80, 64)
         blank = np.zeros((8, 8), np.float16)
-        held.images.append(
+        held_out.images.append(
             PreparedImage(f"i{i}", "s", "s", f"p{i}", blank, frame, None, {}, nothing, nothing)
         )
-        held.truths.append(
+        held_out.truths.append(
             ImageTruth(
                 image_id=f"i{i}",
                 patient=f"p{i}",
@@ -180,19 +180,19 @@ def answered(count: int, seed: int) -> tuple[Held, list[Findings]]:
                 image_scores={"opacity": score, "normal": rest, "not-normal": rest},
             )
         )
-    return held, result
+    return held_out, result
 
 
 def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
-    held, result = answered(300, 0)
-    maps = calibration(held, result, MANIFEST)
+    held_out, result = answered(300, 0)
+    maps = calibration(held_out, result, MANIFEST)
     assert maps is not None
     assert set(maps.scores) == {"box", "opacity", "normal", "not-normal"}
     score = np.array([one.image_scores["opacity"] for one in result])
-    ill = np.array([truth.image_labels["opacity"] == 1 for truth in held.truths])
+    ill = np.array([truth.image_labels["opacity"] == 1 for truth in held_out.truths])
     gap = abs(score.mean() - ill.mean())
     assert abs(maps.apply("opacity", score).mean() - ill.mean()) < gap / 4
-    points = operating_points(held, result, MANIFEST)
+    points = operating_points(held_out, result, MANIFEST)
     assert points["default"].score == points["rsna-score"].score == "box"
     for name in ("sensitivity-95", "conformal-sensitivity-90"):
         assert points[name].score == "opacity"
@@ -203,12 +203,12 @@ def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
 
 
 def test_a_network_that_finds_nothing_has_a_point_that_says_so() -> None:
-    held, result = answered(60, 0)
+    held_out, result = answered(60, 0)
     none = np.zeros((0, 4), np.float32)
     blind = [
         Findings(80, 80, none, none[:, 0], (), image_scores=one.image_scores) for one in result
     ]
-    points = operating_points(held, blind, MANIFEST)
+    points = operating_points(held_out, blind, MANIFEST)
     assert points["default"].reason.startswith("not chosen")
     assert points["best-f1"].reason.startswith("best")
 
@@ -250,6 +250,8 @@ def test_a_bundle_names_what_its_encoder_learnt_from(tmp_path: Path) -> None:
         folder.path.mkdir()
         (folder.path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
         sources = {key: {"set": key, "train": images} for key, images in train.items()}
+        if "own" in sources:  # as its catalog states it
+            sources["own"]["licence"] = "CC BY 4.0"
         (folder.path / "data.json").write_text(json.dumps({"sources": sources}))
         return folder
 
@@ -260,6 +262,8 @@ def test_a_bundle_names_what_its_encoder_learnt_from(tmp_path: Path) -> None:
     uses = {one.name: one.use for one in known}
     package = uses.pop("the encoder's package")
     assert uses == {"own": "training", "nih": before, "rsna_128": before}
+    (own,) = (one.licence for one in known if one.name == "own")
+    assert own == "CC BY 4.0"
     assert package == "pretrained encoder (ImageNet) of the weights it began with"
 
 

@@ -30,7 +30,7 @@ def test_the_graph_equals_pytorch(kind: str) -> None:
         TypeAdapter(ModelOptions).validate_python(plain | SMALL[kind]), SIZE, TARGETS, 0
     )
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    for _ in range(20):  # statistics that let the picture through, and scores that differ
+    for _ in range(20):  # statistics that let the image through, and scores that differ
         optimiser.zero_grad()
         torch.stack(list(net.train().loss(batch(TWO, EMPTY)).values())).sum().backward()
         optimiser.step()

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import hilum
 from helpers.phantom_set import catalog
+from helpers.toy import SIZE, write_toy_pipeline
 from hilum.core.prepare import Preprocessing, prepare
-from hilum.data.catalog import Catalog
+from hilum.data.catalog import Catalog, build
 from hilum.data.phantom.phantom import phantom, write_dicom
 from hilum.dicom.read import read
+from hilum.inference.session import RawOutputs, Session
 from hilum.models.model import Targets
 from hilum.train.evaluation import hold, tensor
 from hilum.train.options import SourceOptions
@@ -65,6 +69,39 @@ def test_a_fixed_window_is_the_same_in_training_and_inference(tmp_path: Path) ->
     want, _ = prepare(read(tmp_path / "a.dcm", window=(20000, 9000)), spec)
     np.testing.assert_allclose(tensor(image, spec), want, atol=2e-3)
     assert not np.allclose(want, prepare(read(tmp_path / "a.dcm"), spec)[0], atol=0.05)
+
+
+def test_a_bundle_is_given_the_same_tensor_by_command_and_service_and_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reaches ONNX Runtime, bit by bit; what training keeps within its float16."""
+    service = pytest.importorskip("helpers.service", reason="the service is not installed")
+    given: list[np.ndarray] = []
+    run = Session.run
+
+    def seen(self: Session, image: np.ndarray) -> RawOutputs:
+        given.append(image.copy())
+        return run(self, image)
+
+    monkeypatch.setattr(Session, "run", seen)
+    pipeline = write_toy_pipeline(tmp_path)
+    write_dicom(phantom(2, 120, 150, opacities=1), tmp_path / "own" / "a.dcm", bits=12)
+    (answer,) = hilum.predict(tmp_path / "own" / "a.dcm", pipeline=pipeline)
+    (tmp_path / "kept").mkdir()
+    parts = service.Parts(tmp_path / "kept", pipelines={"default": str(pipeline)})
+    parts.receive((tmp_path / "own" / "a.dcm").read_bytes())
+    parts.work()
+    parts.close()
+    assert answer.status == "analysed"
+    by_command, by_service = given
+    np.testing.assert_array_equal(by_command, by_service)
+    rows = {"image_id": ["a"], "path": ["own/a.dcm"], "patient": ["p"]}
+    source = Source(
+        SourceOptions(set="own"), build("own", pd.DataFrame(rows), tmp_path), Targets(), {}
+    )
+    spec = Preprocessing(SIZE)
+    (image,) = prepare_rows(source, [0], spec).images
+    np.testing.assert_allclose(tensor(image, spec), by_command, atol=2e-3)
 
 
 @pytest.mark.slow

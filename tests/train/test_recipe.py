@@ -40,6 +40,8 @@ def test_one_set_and_a_mixture_are_the_same_thing() -> None:
     many = load_recipe("default", ("data.jsrt_128.weight=0.5", "data.0.adults=true"))
     assert many.mix_of("small")["jsrt_128"] == 0.5  # type: ignore[index]
     assert many.data[0].adults
+    more = load_recipe("default", ("data.own.set=own.parquet", "data.own.weight=0.2"))
+    assert [one.own_name for one in more.data] == [*(one.own_name for one in many.data), "own"]
 
 
 def test_settings_can_be_changed_from_outside() -> None:

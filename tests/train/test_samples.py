@@ -1,4 +1,4 @@
-"""Copies of held-out pictures leave, damaged files are listed, what is unknown stays so."""
+"""Copies of held-out images leave, damaged files are listed, what is unknown stays so."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def source(
     return Source(chosen, images, targets or Targets(), {})
 
 
-def test_a_copy_of_a_held_out_picture_leaves_training(tmp_path: Path) -> None:
+def test_a_copy_of_a_held_out_image_leaves_training(tmp_path: Path) -> None:
     """Brighter, and squashed to another aspect: as sets do that others were made of."""
     one = source(tmp_path, targets=Targets(masks=()))
     one.catalog.table["boxes"] = None  # boxes and masks of another shape are refused
@@ -125,7 +125,7 @@ def test_an_image_with_a_box_beside_it_is_left_out_and_listed(tmp_path: Path) ->
     assert ready.images[0].boxes is not None
     assert len(ready.images[0].boxes) == 1
     assert [*ready.unreadable] == ["own/own-01"]
-    assert "no area in its picture" in ready.unreadable["own/own-01"]
+    assert "no area in its image" in ready.unreadable["own/own-01"]
 
 
 @pytest.mark.parametrize("class_", ["opacity", "not-normal"])
@@ -137,7 +137,7 @@ def test_the_positive_class_is_the_one_the_recipe_states(tmp_path: Path, class_:
     assert flags == [(v == 1) for v in images.table[f"label_{class_}"]]
 
 
-def test_boxes_follow_a_picture_that_was_resized_since(tmp_path: Path) -> None:
+def test_boxes_follow_an_image_that_was_resized_since(tmp_path: Path) -> None:
     """Drawn at 96 px; a copy of half the size has the same boxes in the square, one of another
     shape is left out."""
     one = source(tmp_path)

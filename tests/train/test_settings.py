@@ -22,8 +22,9 @@ from hilum.core import progress
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.geometry import Letterbox
 from hilum.core.manifest import DataLicence, Figure
+from hilum.data.licences import LICENCES
 from hilum.train.export.card import Evidence, _numbers, _variants, licence_text
-from hilum.train.export.licences import SETS, UNKNOWN, _entries
+from hilum.train.export.licences import UNKNOWN, _entries
 from hilum.train.folder import RunFolder, _differences, locked
 from hilum.train.loader import enriched, passes, sampler
 from hilum.train.optim import factor
@@ -103,7 +104,7 @@ def test_a_mix_of_a_group_that_is_empty_is_refused() -> None:
     assert alone.draw(5, np.random.default_rng(5)).group == "a"
 
 
-def test_a_copy_is_known_by_its_picture_whatever_its_contrast() -> None:
+def test_a_copy_is_known_by_its_image_whatever_its_contrast() -> None:
     own = [image(i) for i in range(4)]
     darker = image(2)
     darker.image = (darker.image * np.float16(0.5) + np.float16(0.2)).astype(np.float16)
@@ -350,13 +351,13 @@ def test_a_card_shows_intervals_and_says_where_images_are_few() -> None:
 
 
 def test_every_set_and_its_pretrained_encoder_has_a_licence() -> None:
-    every = _entries(dict.fromkeys((*SETS, "own"), "training"), pretrained=True)
-    assert [one.name for one in every[: len(SETS)]] == list(SETS)
+    every = _entries(dict.fromkeys((*LICENCES, "own"), "training"), pretrained=True, stated={})
+    assert [one.name for one in every[: len(LICENCES)]] == list(LICENCES)
     assert all(one.licence for one in every)
-    assert every[len(SETS)] == DataLicence(name="own", licence=UNKNOWN)
+    assert every[len(LICENCES)] == DataLicence(name="own", licence=UNKNOWN)
     assert every[-1].use.startswith("pretrained")
-    assert len(every) == len(SETS) + 2
-    assert _entries({"own": "training"}, pretrained=False)[-1].name == "own"
+    assert len(every) == len(LICENCES) + 2
+    assert _entries({"own": "training"}, pretrained=False, stated={})[-1].name == "own"
     text = licence_text(every)
     assert all(one.name in text and one.attribution in text for one in every)
     assert "non-commercial" in text

@@ -50,14 +50,14 @@ def test_what_is_hidden_takes_the_score_with_it(where: str, left: dict[str, floa
 
 def test_the_source_is_told_where_grey_values_differ_and_not_where_they_do_not() -> None:
     alike = images("lungs", "a") + images("lungs", "b")
-    told = shortcuts(alike, brightest).told
-    assert told is not None
-    assert told[0] < 0.7
+    accuracy = shortcuts(alike, brightest).source_accuracy
+    assert accuracy is not None
+    assert accuracy[0] < 0.7
     darker = [
         Asked(one.image - 0.3, one.frame, "c", one.present, one.lungs) for one in images("lungs")
     ]
-    told = shortcuts(images("lungs") + darker, brightest).told
-    assert told == (1.0, 0.5)
+    accuracy = shortcuts(images("lungs") + darker, brightest).source_accuracy
+    assert accuracy == (1.0, 0.5)
 
 
 def test_nothing_is_said_of_few_images_or_without_lungs() -> None:

@@ -24,7 +24,7 @@ from hilum.train.splits import PARTS, Parts, split_sources
 def source(
     name: str, patients: list[str], split: list[str] | None = None, **options: Any
 ) -> Source:
-    """Rows without pictures; every fourth shows an opacity."""
+    """Rows without images; every fourth shows an opacity."""
     table = pd.DataFrame(
         {
             "image_id": [f"{name}-{i}" for i in range(len(patients))],

@@ -63,15 +63,20 @@ SWEEPS = sorted((recipe_folder() / "sweeps").glob("*.yaml"))
 def test_every_shipped_sweep_is_made_of_recipes_that_load(file: Path) -> None:
     """Recipe, settings, policies and the compared number exist; what is grouped is all of it."""
     plan = load_grid(file)
+    variants = plan.named()
+    if plan.search is not None:  # the ends of its ranges
+        ends = [(key, values[end]) for key, values in plan.search.space.items() for end in (0, 1)]
+        variants = {f"{key}={value}": {key: value} for key, value in ends}
     recipes = {
         name: recipe_of(plan, changes, repeat)
-        for name, changes in plan.named().items()
+        for name, changes in variants.items()
         for repeat in plan.repeats
     }
     assert recipes
     assert metric(plan.metric) is not None
     differing = {r.model_dump_json(exclude={"seed", "fold"}) for r in recipes.values()}
-    assert len(differing) == len(plan.named()), "two variants are the same"
+    # A search may begin at the recipe's own value, for each of its settings.
+    assert len(differing) == len(variants) or plan.search, "two variants are the same"
     # Numbers are compared on a test part, or on the folds: one of them must be there.
     assert plan.folds or all(r.data[0].hold_out for r in recipes.values() if len(r.data) == 1)
     groups = plan.groups()
@@ -190,10 +195,15 @@ def test_a_search_goes_on_with_the_trial_that_was_killed(
         sweep(plan, data, tmp_path / "sweep")
     monkeypatch.setattr(sweeping, "run", real)
     table = sweep(plan, data, tmp_path / "sweep")
-    assert table["variant"].tolist() == ["trial-0", "trial-1"]
     rates = [
-        yaml.safe_load((tmp_path / "sweep" / name / "recipe.yaml").read_text())["stages"]["all"]
-        for name in table["variant"]
+        yaml.safe_load((tmp_path / "sweep" / f"trial-{number}" / "recipe.yaml").read_text())[
+            "stages"
+        ]["all"]["learning_rate"]
+        for number in range(2)
     ]
     assert rates[0] != rates[1]
-    assert all(1e-5 <= one["learning_rate"] <= 1e-2 for one in rates)
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates)
+    # Each is called by what it tried, the best one (lowest loss) comes first.
+    wanted = [f"trial {number}: learning_rate {rate:.3g}" for number, rate in enumerate(rates)]
+    assert sorted(table["variant"]) == wanted
+    assert table["value"].is_monotonic_increasing

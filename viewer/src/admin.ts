@@ -9,6 +9,7 @@ export class Admin {
   readonly root = h("section", { class: "admin", "aria-labelledby": "admin-title" });
 
   constructor(private readonly say: Say) {
+    fill(this.root, head(), h("p", { class: "quiet", role: "status" }, "Asking the service …"));
     void this.read();
   }
 

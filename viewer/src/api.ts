@@ -1,4 +1,7 @@
 // The REST API as the page uses it: types and calls. Knows no element.
+import { NO_ANSWER, Problem, patiently } from "./patience";
+
+export { Problem };
 
 export type State = "received" | "checked" | "analysed" | "refused" | "failed";
 export type Priority = "routine" | "high" | "stat";
@@ -37,7 +40,7 @@ export interface Feedback {
 export interface Delivery { id: string; destination: string; object: string; state: string; reason: string | null }
 
 export interface Detail extends Omit<Summary, "deliveries" | "feedback"> {
-  size: [number, number] | null; spacing: [number, number] | null; inverted: boolean;
+  size: [number, number] | null; spacing: [number, number] | null; inverted: boolean; warnings: string[];
   results: Record<string, Result>; history: { at: Time; what: string }[];
   feedback: Feedback[]; deliveries: Delivery[];
 }
@@ -87,16 +90,10 @@ export interface Trail { whole: boolean; entries: number | null; head: string | 
 
 export interface Pixels { rows: number; columns: number; values: Uint16Array }
 
-/** An answer that is no success, in the words of the service (RFC 9457). */
-export class Problem extends Error {
-  constructor(readonly status: number, words: string) {
-    super(words);
-  }
-}
-
 const BASE = "api/v1";
 const SESSION = "/session";
 const AGAIN_MS = 3000;
+export const UNREADABLE = -1, TOO_LARGE = 413; // as a status
 
 let whenExpired: (() => Promise<void>) | null = null;
 
@@ -105,7 +102,18 @@ export function onExpiry(ask: () => Promise<void>): void {
   whenExpired = ask;
 }
 
-async function answer(path: string, init: RequestInit = {}): Promise<Response> {
+/** Patiently; where the session has ended, after the log-in. */
+async function answer(path: string, init: RequestInit = {}, send = once): Promise<Response> {
+  try {
+    return await patiently(() => send(path, init), (init.method ?? "GET") !== "GET", init.signal);
+  } catch (error) {
+    if ((error as Problem).status !== 401 || !whenExpired || path === SESSION) throw error;
+    await whenExpired();
+    return answer(path, init, send);
+  }
+}
+
+async function once(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   const csrf = /(?:^|;\s*)hilum_csrf=([^;]+)/.exec(document.cookie)?.[1];
   if (csrf) headers.set("X-Hilum-CSRF", decodeURIComponent(csrf));
@@ -114,20 +122,16 @@ async function answer(path: string, init: RequestInit = {}): Promise<Response> {
     response = await fetch(`${BASE}${path}`, { ...init, headers });
   } catch (error) {
     if (init.signal?.aborted) throw error;
-    throw new Problem(0, "The service does not answer. Is `hilum serve` still running?");
+    throw new Problem(NO_ANSWER, "The service does not answer. Is `hilum serve` still running?");
   }
-  if (response.status === 401 && whenExpired && path !== SESSION) {
-    await whenExpired();
-    return answer(path, init);
-  }
-  if (!response.ok) throw new Problem(response.status, await wordsOf(response));
+  if (!response.ok) throw new Problem(response.status, await wordsOf(response), Number(response.headers.get("Retry-After")) || 0);
   return response;
 }
 
 async function wordsOf(response: Response): Promise<string> {
   try {
     const { title, detail } = (await response.json()) as { title?: string; detail?: string };
-    const words = [title, detail].filter((one) => typeof one === "string" && one).join(": ");
+    const words = [detail, title].find((one) => typeof one === "string" && one);
     if (words) return words;
   } catch { /* no JSON: the status says it */ }
   return `${response.status} ${response.statusText}`;
@@ -135,12 +139,19 @@ async function wordsOf(response: Response): Promise<string> {
 
 const json = async <T>(path: string, init?: RequestInit): Promise<T> => (await answer(path, init)).json() as Promise<T>;
 
+/** Bytes that were chosen and can be read no more fail as if the service were away. */
+async function readable(files: File[]): Promise<void> {
+  await Promise.all(files.map((file) => file.slice(0, 1).arrayBuffer())).catch(() => {
+    throw new Problem(UNREADABLE, "It has changed or gone since it was chosen. Choose it again.");
+  });
+}
+
 const sent = (method: string, body: unknown): RequestInit => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const api = {
   status: () => json<Status>("/status"),
   images: (query: URLSearchParams, signal?: AbortSignal) => json<{ items: Summary[]; total: number; page: number; per_page: number }>(`/images?${query}`, { signal: signal ?? null }),
-  image: (id: string) => json<Detail>(`/images/${id}`),
+  image: (id: string, signal?: AbortSignal) => json<Detail>(`/images/${id}`, { signal: signal ?? null }),
   feedback: (id: string) => json<Feedback[] | { items: Feedback[] }>(`/images/${id}/feedback`).then((got) => (Array.isArray(got) ? got : got.items)),
   say: (id: string, feedback: Omit<Feedback, "by" | "at">) => json<Feedback>(`/images/${id}/feedback`, sent("POST", feedback)),
   sample: () => json<Receipt>("/sample", { method: "POST" }),
@@ -157,21 +168,23 @@ export const api = {
   session: () => json<{ name: string; role: string }>(SESSION),
   ways: () => json<{ password: boolean; provider: string | null }>("/session/ways"),
   providerLogIn: `${BASE}/session/oidc`,
-  logIn: (name: string, password: string) => answer(SESSION, sent("POST", { name, password })),
+  logIn: (name: string, password: string) => once(SESSION, sent("POST", { name, password })), // who waits here is to know
   logOut: () => answer(SESSION, { method: "DELETE" }),
   picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,
+  pictureLater: (id: string, width: number) => answer(`/images/${id}/picture?width=${width}`).then((response) => response.blob()),
   file: (id: string, kind: string, pipeline: string) => `${BASE}/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`,
-  heatmap: (id: string, pipeline: string) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`),
+  heatmap: (id: string, pipeline: string, signal?: AbortSignal) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { signal: signal ?? null }),
   askHeatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { method: "POST" }),
-  upload(files: File[], pipeline: string | null): Promise<Receipt> {
+  async upload(files: File[], pipeline: string | null, signal: AbortSignal): Promise<Receipt> {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);
     if (pipeline) form.append("pipeline", pipeline);
-    return json<Receipt>("/images", { method: "POST", body: form });
+    const send = async (path: string, init: RequestInit = {}): Promise<Response> => (await readable(files), once(path, init));
+    return (await answer("/images", { method: "POST", body: form, signal }, send)).json() as Promise<Receipt>;
   },
   /** Grey values 0 to 65535, air dark, row by row, as the radiograph was read. */
-  async pixels(id: string): Promise<Pixels> {
-    const response = await answer(`/images/${id}/pixels`);
+  async pixels(id: string, signal: AbortSignal): Promise<Pixels> {
+    const response = await answer(`/images/${id}/pixels`, { signal });
     const rows = Number(response.headers.get("X-Rows")), columns = Number(response.headers.get("X-Columns"));
     const values = new Uint16Array(await response.arrayBuffer());
     if (!rows || !columns || values.length !== rows * columns) throw new Problem(0, `Pixels came incomplete: ${values.length} for ${columns} × ${rows}. Open the image again.`);

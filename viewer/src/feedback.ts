@@ -36,7 +36,7 @@ export function findingCard(finding: Finding, number: number, verdict: Feedback 
   return h("li", { class: `finding${chosen ? " chosen" : ""}`, "data-finding": finding.id },
     h("button", { type: "button", id: `choose-${finding.id}`, class: "choose", "aria-pressed": String(chosen), onclick: () => actions.choose(finding) },
       swatch, h("span", { class: "what" }, labelText(finding.label)), h("b", {}, two(finding.score)),
-      h("span", { class: "where" }, place(finding.box_px)), h("span", { class: "where" }, extent(finding.box_px, spacing))),
+      ...[place(finding.box_px), ...extent(finding.box_px, spacing)].map((words) => h("span", { class: "where" }, words))),
     verdict ? h("p", { class: "verdict" }, `${VERDICTS[verdict.verdict].shape} ${VERDICTS[verdict.verdict].word} by ${verdict.by}, ${clock(verdict.at)}`) : null,
     h("div", { class: "actions" }, act("Accept", "accept", actions.accept, "accept"), act("Reject", "reject", actions.reject, "reject"), act("Redraw", "draw", actions.redraw, "redraw")));
 }
@@ -57,13 +57,22 @@ export function feedbackList(feedback: Feedback[], findings: Finding[]): HTMLEle
   return h("ul", { class: "said" }, ...[...feedback].reverse().map(entry));
 }
 
-export function commentForm(say: (comment: string) => Promise<boolean>): HTMLElement {
-  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader" });
+const typed = new Map<string, string>(); // comments by image, until they are saved
+
+/** Keeps what is typed, also while another image is looked at. */
+export function commentForm(image: string, say: (comment: string) => Promise<boolean>): HTMLElement {
+  const words = h("textarea", { id: "comment", rows: 2, maxlength: 2000, required: true, placeholder: "For the next reader", oninput: () => typed.set(image, words.value) });
+  const save = h("button", { type: "submit" }, "Save the comment");
+  words.value = typed.get(image) ?? "";
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
-    if (words.value.trim() && (await say(words.value.trim()))) words.value = "";
+    const comment = words.value.trim();
+    if (!comment || save.disabled) return;
+    save.disabled = true; // it may have to wait, and is to be said once
+    if ((await say(comment)) && words.value.trim() === comment) typed.set(image, (words.value = ""));
+    save.disabled = false;
   };
-  return h("form", { class: "comment-form", onsubmit: (event: Event) => void submit(event) }, h("label", { for: "comment" }, "Comment"), words, h("button", { type: "submit" }, "Save the comment"));
+  return h("form", { class: "comment-form", onsubmit: (event: Event) => void submit(event) }, h("label", { for: "comment" }, "Comment"), words, save);
 }
 
 /** The box being drawn, by pointer or by numbers, and what it is. */

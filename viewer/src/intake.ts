@@ -1,13 +1,14 @@
 // Files and folders into the service: dropped, chosen, or the sample.
-import { api, type Receipt } from "./api";
+import { TOO_LARGE, UNREADABLE, api, type Problem, type Receipt } from "./api";
 import { button, fill, h } from "./dom";
 import { many } from "./words";
 
 const FILES = 20, BYTES = 64 * 2 ** 20; // at most, in one request
+const OF_ONE = new Set([TOO_LARGE, UNREADABLE]); // problems of one file, which keep those beside it out
 
 export interface IntakeHost {
   say: (words: string, kind?: "good" | "bad") => void;
-  received: (ids: string[]) => void;
+  received: (ids: string[], show: boolean) => void; // `show`: the reader has gone nowhere else since
   pipelines: string[];
 }
 
@@ -16,7 +17,11 @@ export class Intake {
   private readonly progress = h("div", { class: "progress", role: "status" });
   private readonly refused = h("div", { class: "refused-files" });
   private readonly pipeline: HTMLSelectElement;
-  private sending = false;
+  private readonly line: { files: File[]; pipeline: string | null }[] = []; // to be sent, in this order
+  private sending: AbortController | null = null;
+  private total = 0;
+  private sent = 0;
+  private untaken: Receipt["refused"] = [];
 
   constructor(private readonly host: IntakeHost) {
     const files = this.chooser("Choose files", false), folder = this.chooser("Choose a folder", true);
@@ -28,7 +33,7 @@ export class Intake {
       h("div", { class: "row", hidden: host.pipelines.length < 2 }, h("label", { for: "analyse-with" }, "Analyse with"), this.pipeline),
       files, folder, this.progress, this.refused);
     this.takeDrops(document.body);
-    window.addEventListener("beforeunload", (event) => this.sending && event.preventDefault()); // the rest would not be sent
+    window.addEventListener("beforeunload", (event) => this.sending && event.preventDefault()); // the rest would be lost
   }
 
   private chooser(words: string, folder: boolean): HTMLInputElement {
@@ -57,59 +62,76 @@ export class Intake {
   }
 
   private async sample(): Promise<void> {
+    const place = location.hash;
     try {
-      this.took(await api.sample());
+      const { images, refused } = await api.sample();
+      this.showRefused(refused);
+      this.host.received(images.map((one) => one.id), location.hash === place);
     } catch (error) {
       this.host.say((error as Error).message, "bad");
     }
   }
 
+  /** Send files, behind those that are sent already. */
   async send(files: File[], refused: Receipt["refused"] = []): Promise<void> {
     if (!files.length) return this.showRefused(refused);
-    if (this.sending) return this.host.say("Wait until the files before are sent.", "bad");
-    this.sending = true;
-    const total = files.length, ids: string[] = [];
-    let sent = 0, duplicates = 0;
-    fill(this.refused);
-    try {
-      for (const part of parts(files)) {
-        fill(this.progress, h("progress", { max: total, value: sent, "aria-label": "Files sent" }), ` ${sent} of ${many(total, "file")} sent`);
-        const receipt = await this.part(part);
-        sent += part.length;
-        ids.push(...receipt.images.map((one) => one.id));
-        duplicates += receipt.images.filter((one) => one.duplicate).length;
-        refused.push(...receipt.refused);
-      }
-    } finally {
-      this.sending = false;
+    this.line.push(...[...parts(files)].map((part) => ({ files: part, pipeline: this.pipeline.value || null })));
+    this.total += files.length;
+    if (this.sending) {
+      this.drawProgress();
+      return this.showRefused(refused, true);
     }
-    const again = duplicates ? `, ${duplicates} of ${ids.length} held before` : "";
-    fill(this.progress, ids.length ? `${many(ids.length, "image")} received${again}.` : "");
     this.showRefused(refused);
-    this.host.received(ids);
+    this.sending = new AbortController();
+    const ids: string[] = [], place = location.hash, received = await this.sendAll(ids, this.sending.signal);
+    const again = received ? `, ${received} of them it held already` : "";
+    [this.sending, this.total, this.sent] = [null, 0, 0];
+    fill(this.progress, ids.length ? `${many(ids.length, "image")} received${again}.` : "");
+    this.host.received(ids, location.hash === place);
+  }
+
+  /** All of the line; how many were there before. */
+  private async sendAll(ids: string[], signal: AbortSignal): Promise<number> {
+    let duplicates = 0;
+    for (let next = this.line.shift(); next; next = this.line.shift()) {
+      this.drawProgress();
+      const receipt = await this.part(next.files, next.pipeline, signal);
+      this.sent += next.files.length;
+      ids.push(...receipt.images.map((one) => one.id));
+      duplicates += receipt.images.filter((one) => one.duplicate).length;
+      if (receipt.refused.length) this.showRefused(receipt.refused, true);
+    }
+    return duplicates;
+  }
+
+  private drawProgress(): void {
+    fill(this.progress, h("progress", { max: this.total, value: this.sent, "aria-label": "Files sent" }),
+      h("div", { class: "row" }, h("span", {}, `${this.sent} of ${many(this.total, "file")} sent`), button("Stop", null, () => this.sending?.abort(), { id: "stop-sending", class: "small" })));
   }
 
   /** One request; where it is not taken, each of its files is said to be refused. */
-  private async part(files: File[]): Promise<Receipt> {
+  private async part(files: File[], pipeline: string | null, signal: AbortSignal): Promise<Receipt> {
     try {
-      return await api.upload(files, this.pipeline.value || null);
+      signal.throwIfAborted();
+      return await api.upload(files, pipeline, signal);
     } catch (error) {
-      return { images: [], refused: files.map((file) => ({ name: file.webkitRelativePath || file.name, problem: (error as Error).message })) };
+      const { status, message } = error as Problem, refused = (problem: string): Receipt => ({ images: [], refused: files.map((file) => ({ name: file.webkitRelativePath || file.name, problem })) });
+      if (signal.aborted) return refused("It was stopped before it was sent.");
+      if (!OF_ONE.has(status) || files.length === 1) return refused(message);
+      const each: Receipt[] = [];
+      for (const file of files) each.push(await this.part([file], pipeline, signal));
+      return { images: each.flatMap((one) => one.images), refused: each.flatMap((one) => one.refused) };
     }
   }
 
-  private took(receipt: Receipt): void {
-    this.showRefused(receipt.refused);
-    this.host.received(receipt.images.map((one) => one.id));
-  }
-
-  private showRefused(refused: Receipt["refused"]): void {
-    if (!refused.length) return fill(this.refused);
+  private showRefused(refused: Receipt["refused"], more = false): void {
+    this.untaken = more ? [...this.untaken, ...refused] : refused;
+    if (!this.untaken.length) return fill(this.refused);
     const reasons = new Map<string, string[]>(); // a folder has many files of one reason
-    for (const { name, problem } of refused) reasons.set(problem, [...(reasons.get(problem) ?? []), name]);
-    fill(this.refused, h("p", {}, h("span", { "aria-hidden": "true" }, "■ "), `${many(refused.length, "file")} not taken:`),
+    for (const { name, problem } of this.untaken) reasons.set(problem, [...(reasons.get(problem) ?? []), name]);
+    fill(this.refused, h("p", {}, h("span", { "aria-hidden": "true" }, "■ "), `${many(this.untaken.length, "file")} not taken:`),
       h("ul", { tabindex: 0, "aria-label": "Files not taken" }, ...[...reasons].map(([problem, names]) => h("li", {}, h("b", {}, names.join(", ")), `: ${problem}`))),
-      button("Dismiss", null, () => fill(this.refused), { class: "small" }));
+      button("Dismiss", null, () => this.showRefused([]), { class: "small" }));
   }
 }
 

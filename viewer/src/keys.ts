@@ -9,7 +9,7 @@ const KEYS: [string, string, string][] = [
   ["b", "boxes", "Boxes on or off"], ["o", "outlines", "Outlines on or off"], ["l", "lungs", "Lungs on or off"], ["h", "heat", "Heat map on or off"], ["u", "readers", "Boxes drawn by readers on or off"],
   ["s", "beside", "Prior side by side"], ["[", "less", "Lower threshold"], ["]", "more", "Higher threshold"],
   ["n", "next", "Choose the next finding"], ["a", "accept", "Accept the chosen finding"], ["x", "reject", "Reject it"], ["e", "redraw", "Redraw it"],
-  ["d", "draw", "Draw a finding that was missed"], ["c", "comment", "Comment"], ["Escape", "escape", "Stop drawing, or back to the worklist"], ["?", "help", "This list"],
+  ["d", "draw", "Draw a finding that was missed"], ["c", "comment", "Comment"], ["t", "retry", "Try again what was refused or has failed"], ["Escape", "escape", "Stop drawing, or back to the worklist"], ["?", "help", "This list"],
 ];
 const SWITCH = "hilum-single-keys";
 

@@ -3,8 +3,8 @@ import { api, type Problem } from "./api";
 import { fill, h } from "./dom";
 import { NOTICE } from "./words";
 
-function form(done: () => void | Promise<void>): HTMLElement {
-  const name = h("input", { id: "name", autocomplete: "username", required: true }), password = h("input", { id: "password", type: "password", autocomplete: "current-password", required: true });
+function form(done: () => void | Promise<void>, user = ""): HTMLElement {
+  const name = h("input", { id: "name", autocomplete: "username", required: true, value: user }), password = h("input", { id: "password", type: "password", autocomplete: "current-password", required: true, autofocus: user !== "" });
   const says = h("p", { class: "problem", role: "alert" });
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
@@ -46,7 +46,7 @@ export class LogInAgain {
     const believed = async (): Promise<void> => ((await api.session()).name === this.user ? done() : location.reload());
     const elsewhere = (): void => void believed().catch(() => undefined); // nobody has logged in beside: asked still
     window.addEventListener("focus", elsewhere);
-    fill(this.root, h("h2", { id: "again-title" }, "Your session has ended"), h("p", {}, `Log in again as ${this.user}: what you have typed is kept.`), form(believed));
+    fill(this.root, h("h2", { id: "again-title" }, "Your session has ended"), h("p", {}, `Log in again as ${this.user}: what you have typed is kept.`), form(believed, this.user));
     this.root.showModal();
   }));
 }

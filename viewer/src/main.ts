@@ -5,28 +5,32 @@ import { button, fill, h, icon } from "./dom";
 import { Intake } from "./intake";
 import { Help, listenForKeys } from "./keys";
 import { LogInAgain, logIn } from "./login";
+import { NO_ANSWER, askNow, onWaits, type Wait } from "./patience";
 import { View } from "./view";
-import { NOTICE } from "./words";
+import { NOTICE, many } from "./words";
 import { Worklist } from "./worklist";
 
 const app = document.getElementById("app")!;
 const TOAST_MS = 5000;
+const AGAIN = " The page asks again by itself.";
 
 class Page {
   private readonly main = h("main", { class: "page" });
   private readonly right = h("div", { class: "right" });
   private readonly toast = h("p", { class: "toast", role: "status" });
-  private readonly away = h("p", { class: "away", role: "alert", hidden: true }, "The line to the service is broken. What is shown may be old; the page tries again by itself.");
+  private readonly away = h("div", { class: "away", role: "alert", hidden: true });
   private readonly help = new Help();
-  private readonly worklist = new Worklist((error) => this.problem(error as Problem));
+  private readonly worklist = new Worklist((error) => this.say(error.message, "bad"));
   private readonly intake: Intake;
   private view: View | null = null;
   private timer = 0;
+  private waits: Wait[] = [];
+  private line = true; // stands
 
   constructor(private readonly status: Status) {
     const user = status.user, again = new LogInAgain(user?.name ?? "");
     onExpiry(again.ask);
-    this.intake = new Intake({ say: (words, kind) => this.say(words, kind), received: (ids) => this.received(ids), pipelines: status.pipelines.map((one) => one.name) });
+    this.intake = new Intake({ say: (words, kind) => this.say(words, kind), received: (ids, show) => this.received(ids, show), pipelines: status.pipelines.map((one) => one.name) });
     fill(app,
       h("a", { class: "skip", href: "#content", onclick: (event: Event) => { event.preventDefault(); document.getElementById("content")?.focus(); } }, "Skip to the radiograph"),
       h("header", { class: "top" },
@@ -55,11 +59,19 @@ class Page {
         if (this.view?.id === id) void this.view.refresh();
       },
       (stands) => {
+        if (stands && !this.line) askNow();
         if (stands && missed) this.readAgain();
         missed = true;
-        this.away.hidden = stands;
+        this.line = stands;
+        this.drawAway();
       },
     );
+    onWaits((waits) => {
+      this.waits = waits;
+      this.drawAway();
+    });
+    window.addEventListener("online", askNow);
+    window.addEventListener("beforeunload", (event) => this.sent() && event.preventDefault()); // it would be lost
   }
 
   private route(): void {
@@ -69,6 +81,7 @@ class Page {
     this.view?.destroy();
     this.view = id ? new View({ status: this.status, say: (words, kind) => this.say(words, kind), close: () => this.close(), changed: () => this.worklist.later() }, id) : null;
     document.body.classList.toggle("viewing", id !== null || admin);
+    document.getElementById("admin")?.setAttribute("aria-current", admin ? "page" : "false");
     fill(this.right, admin ? new Admin((words, kind) => this.say(words, kind)).root : this.view?.root ?? welcome());
     this.worklist.select(id);
     if (id || admin) window.scrollTo(0, 0);
@@ -103,10 +116,10 @@ class Page {
     return true;
   }
 
-  private received(ids: string[]): void {
+  private received(ids: string[], show: boolean): void {
     this.worklist.later(0);
-    if (ids.length === 1) location.hash = `#/image/${ids[0]}`;
-    else if (ids.length > 1) this.say(`${ids.length} images received; their results come into the worklist.`, "good");
+    if (ids.length === 1 && show) location.hash = `#/image/${ids[0]}`;
+    else if (ids.length) this.say(`${many(ids.length, "image")} received; ${ids.length === 1 ? "its result comes" : "their results come"} into the worklist.`, "good");
   }
 
   private disk(): HTMLElement | null {
@@ -115,9 +128,20 @@ class Page {
     return h("p", { class: "warned" }, `▲ Disk ${Math.round((100 * used) / limit)} % full: at the limit nothing more is taken`);
   }
 
-  private problem(error: Problem): void {
-    this.away.hidden = error.status !== 0;
-    if (error.status) this.say(error.message, "bad");
+  /** How much that was sent waits to be taken. */
+  private sent(): number {
+    return this.waits.filter(({ change }) => change).length;
+  }
+
+  /** Says that the service is away or asks to wait, and what becomes of what was sent. */
+  private drawAway(): void {
+    const broken = !this.line || this.waits.some(({ problem }) => problem.status === NO_ANSWER), asked = this.waits[0]?.problem.message, sent = this.sent();
+    this.away.hidden = !broken && !asked;
+    if (this.away.hidden) return fill(this.away);
+    const words = broken ? "The service does not answer. What is shown may be old." : `The service asks to wait: ${asked}.`;
+    const kept = sent ? ` ${many(sent, "thing")} that you sent ${sent === 1 ? "is" : "are"} kept here and sent again: leave the page open.` : "";
+    if (this.away.firstChild?.textContent === words + AGAIN + kept) return; // else it would be read out anew
+    fill(this.away, h("p", {}, words + AGAIN + kept), button("Ask now", "reset", askNow, { id: "ask-now", class: "small" }));
   }
 
   private say(words: string, kind: "good" | "bad" | "" = ""): void {
@@ -136,14 +160,16 @@ function welcome(): HTMLElement {
 }
 
 async function begin(): Promise<void> {
-  fill(app, h("main", { class: "login" }, h("h1", {}, "hilum"), h("p", { class: "quiet", role: "status" }, "Asking the service …")));
+  const says = h("div", { class: "begin", role: "status" });
+  fill(app, h("main", { class: "login" }, h("h1", {}, "hilum"), says));
+  onWaits(([wait]) => fill(says, ...(wait ? [h("p", { class: "problem" }, wait.problem.message + AGAIN), button("Ask now", "reset", askNow, { class: "primary" })] : [h("p", { class: "quiet" }, "Asking the service …")])));
   try {
     const status = await api.status();
     if (!status.user) return fill(app, logIn(() => location.reload()));
     new Page(status).start();
   } catch (error) {
     if ((error as Problem).status === 401) return fill(app, logIn(() => location.reload()));
-    fill(app, h("main", { class: "login" }, h("h1", {}, "hilum"), h("p", { class: "problem", role: "alert" }, (error as Error).message), button("Try again", "reset", () => void begin(), { class: "primary" })));
+    fill(says, h("p", { class: "problem" }, (error as Error).message), button("Try again", "reset", () => void begin(), { class: "primary" }));
   }
 }
 

@@ -82,11 +82,15 @@ export class Marks {
   }
 
   private tags(content: Content): SVGElement[] {
-    const out: SVGElement[] = [];
+    const out: SVGElement[] = [], taken: { x: number; y: number; width: number }[] = [];
     const tag = (box: Box, words: string, colour: string, below = false): void => {
-      const [x, y] = this.toHost([box[0], below ? box[3] : box[1]]);
-      const width = this.layer.clientWidth || 1e6, at = below ? y + 16 : y > 20 ? y - 6 : y + 16;
-      out.push(svg("text", { x: Math.max(4, Math.min(x, width - 8 * words.length)), y: at, fill: colour }, words));
+      const [left, top] = this.toHost([box[0], below ? box[3] : box[1]]);
+      const all = this.layer.clientWidth || 1e6, width = CHARACTER * words.length, x = Math.max(4, Math.min(left, all - width));
+      let y = below ? top + LINE : top > 20 ? top - 6 : top + LINE;
+      // Boxes that begin at one place: their words stand under one another.
+      while (taken.some((one) => Math.abs(one.y - y) < LINE && x < one.x + one.width && one.x < x + width)) y += LINE;
+      taken.push({ x, y, width });
+      out.push(svg("text", { x, y, fill: colour }, words));
     };
     if (this.layers.boxes)
       for (const { id, label, score, box_px } of content.findings)
@@ -100,6 +104,7 @@ function rectangle([x1, y1, x2, y2]: Box, kind: string, stroke = "#000", more: R
   return svg("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind, stroke, ...more });
 }
 
+const CHARACTER = 8, LINE = 16; // px on the screen
 const FULL_COLOUR = 0.05; // a loss of the score from which the strongest place has its full colour
 const STOPS = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]] as const; // inferno
 

@@ -15,7 +15,7 @@ export class Pane {
   readonly root = h("figure", { class: "pane" }, this.caption, this.stage);
   readonly marks = new Marks((point) => this.view?.toHost(point) ?? point);
   view: Viewport | null = null;
-  private gone = false;
+  private readonly leaving = new AbortController();
   private turn = 0; // the last load wins
 
   constructor(hands: Omit<Hands, "hover">, private readonly changed: () => void) {
@@ -30,8 +30,8 @@ export class Pane {
     this.stage.setAttribute("aria-label", `Radiograph ${title(detail)}. Arrow keys move it, plus and minus zoom.`);
     fill(this.says, h("p", { class: "loading", role: "status" }, "Loading the radiograph …"));
     try {
-      const [{ Viewport }, pixels] = await Promise.all([import("./viewport"), api.pixels(detail.id)]);
-      if (this.gone || turn !== this.turn) return false;
+      const [{ Viewport }, pixels] = await Promise.all([import("./viewport"), api.pixels(detail.id, this.leaving.signal)]);
+      if (this.leaving.signal.aborted || turn !== this.turn) return false;
       this.view ??= new Viewport(this.host, () => this.moved());
       await this.view.show(detail.id, pixels, detail.spacing);
       fill(this.says);
@@ -39,7 +39,7 @@ export class Pane {
       this.moved();
       return true;
     } catch (error) {
-      if (!this.gone) this.failed(detail, error as Error);
+      if (!this.leaving.signal.aborted) this.failed(detail, error as Error);
       return false;
     }
   }
@@ -55,7 +55,7 @@ export class Pane {
   }
 
   destroy(): void {
-    this.gone = true;
+    this.leaving.abort();
     this.view?.destroy();
     this.view = null;
   }

@@ -1,5 +1,5 @@
 // One image: the radiograph with its marks, the tools, and the panels beside it.
-import { api, type Box, type Detail, type Feedback, type Finding, type Problem, type Result, type Status, type Verdict } from "./api";
+import { api, type Box, type Detail, type Feedback, type Finding, type Problem, type Result, type State, type Status, type Verdict } from "./api";
 import { button, fill, h } from "./dom";
 import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdictOn } from "./feedback";
 import type { Tool } from "./gestures";
@@ -8,10 +8,12 @@ import { heatLegend } from "./heat";
 import { Pane } from "./pane";
 import { scoreBars } from "./scores";
 import { Threshold, floorOf, hidden, ofBoxes, pointsOf } from "./threshold";
-import { ADVICE, ANATOMY, NOTHING, NOTICE, PRIORITIES, clock, dicomDate, labelText, many, reasonParts, sentence, stateOf, title, two } from "./words";
+import { ADVICE, ANATOMY, NOTHING, NOTICE, PRIORITIES, SETTLED, clock, dicomDate, labelText, many, reasonParts, sentence, stateOf, title, two } from "./words";
 import type { Point2, Viewport } from "./viewport";
 
 const FILES: [string, string][] = [["json", "JSON"], ["png", "PNG"], ["sr", "DICOM SR"], ["seg", "DICOM SEG"], ["gsps", "GSPS"], ["sc", "Secondary capture"]];
+
+const NARROW = matchMedia("(max-width: 960px)"); // as in style.css
 
 export interface Host {
   status: Status;
@@ -31,7 +33,7 @@ export class View {
   private readonly legend = h("p", { class: "heat-legend", role: "status", hidden: true });
   private readonly panel = h("aside", { class: "panel", "aria-label": "Findings and scores", tabindex: 0 });
   private readonly body = { verdict: h("div", {}), findings: h("div", {}), said: h("div", {}), history: h("ol", { class: "plain" }) };
-  private readonly comment = commentForm((comment) => this.say("comment", null, { comment })); // keeps what is typed
+  private readonly comment: HTMLElement;
   private readonly draw: DrawForm;
   private detail: Detail | null = null;
   private feedback: Feedback[] = [];
@@ -43,12 +45,15 @@ export class View {
   private chosen: string | null = null;
   private draft: Box | null = null;
   private loaded: number | null = null; // the shape of pixels with which it was shown
-  private gone = false;
+  private unseen: State | null = null; // as it was when there was no picture of it
+  private readonly leaving = new AbortController();
+  private readonly saying = new Set<string>(); // what is on its way
   private turn = 0; // the last reading wins
   private wanted = ""; // a pipeline that was asked for; shown once it has answered
 
   constructor(private readonly host: Host, readonly id: string) {
     this.pane = new Pane({ tool: () => this.tool, draft: (box, done) => this.drawn(box, done), chosen: (at) => this.chooseAt(at) }, () => this.pressed());
+    this.comment = commentForm(id, (comment) => this.say("comment", null, { comment }));
     this.draw = new DrawForm((box) => this.drawn(box, false), (box, label, comment) => void this.saveBox(box, label, comment), () => this.stopDrawing());
     this.panes.append(this.pane.root);
     this.root.append(this.head, h("div", { class: "desk" }, this.tools, this.legend, this.panes), this.panel);
@@ -57,16 +62,20 @@ export class View {
   }
 
   destroy(): void {
-    this.gone = true;
+    this.leaving.abort();
     this.pane.destroy();
     this.other?.destroy();
+  }
+
+  private get gone(): boolean {
+    return this.leaving.signal.aborted;
   }
 
   /** Read again; on a change of the image or at the beginning. */
   async refresh(): Promise<void> {
     const turn = ++this.turn;
     try {
-      const detail = await api.image(this.id), before = this.detail;
+      const detail = await api.image(this.id, this.leaving.signal), before = this.detail;
       if (this.gone || turn !== this.turn) return;
       this.detail = detail;
       this.feedback = detail.feedback;
@@ -75,9 +84,9 @@ export class View {
       // What a reader is at (a slider, a list that is open) is drawn anew only where it must be.
       if (!answered && before && standing(before) === standing(detail)) this.drawFeedback();
       else this.drawAll();
-      if (this.loaded !== shapeOf(detail)) {
-        this.loaded = shapeOf(detail);
-        void this.pane.load(detail).then((there) => this.ready(there));
+      if (this.loaded !== shapeOf(detail) || (this.unseen && this.unseen !== detail.state)) {
+        [this.loaded, this.unseen] = [shapeOf(detail), null];
+        void this.pane.load(detail).then((there) => this.ready(there, detail.state));
       }
       if (this.layers.heat && this.result) void this.readHeat(false);
     } catch (error) {
@@ -111,7 +120,7 @@ export class View {
       boxes: () => this.toggle("boxes"), outlines: () => this.toggle("outlines"), lungs: () => this.toggle("lungs"), heat: () => this.toggle("heat"), readers: () => this.toggle("readers"),
       beside: () => this.beside(), draw: () => this.startDrawing(null),
       accept: () => this.judge((finding) => void this.say("accept", finding)), reject: () => this.judge((finding) => void this.say("reject", finding)), redraw: () => this.judge((finding) => this.startDrawing(finding)),
-      comment: () => document.getElementById("comment")?.focus(),
+      comment: () => document.getElementById("comment")?.focus(), retry: () => void this.retry(),
       less: () => this.threshold?.set(this.threshold.current - 0.01), more: () => this.threshold?.set(this.threshold.current + 0.01),
       next: () => this.chooseNext(),
       escape: () => (this.draw.root.hidden ? this.host.close() : this.stopDrawing()),
@@ -175,10 +184,11 @@ export class View {
   private drawHead(): void {
     const detail = this.detail!;
     const { shape, word } = stateOf(detail);
-    const facts = [detail.modality, detail.view, dicomDate(detail.study_date), ...(detail.size ? [`${detail.size[1]} × ${detail.size[0]} px`, this.spacingWords(detail)] : []), detail.inverted ? "stored inverted (MONOCHROME1), shown air dark" : null];
+    const name = title(detail), known = detail.patient?.id;
+    const facts = [known && known !== name ? `ID ${known}` : null, detail.modality, detail.view, dicomDate(detail.study_date), ...(detail.size ? [`${detail.size[1]} × ${detail.size[0]} px`, this.spacingWords(detail)] : []), detail.inverted ? "stored inverted (MONOCHROME1), shown air dark" : null];
     fill(this.head,
       button("Worklist", "back", () => this.host.close(), { class: "back" }),
-      h("div", { class: "who" }, h("h2", {}, title(detail)), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))),
+      h("div", { class: "who" }, h("h2", { title: name }, name), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · ")), ...detail.warnings.map((words) => h("p", { class: "warned", role: "alert" }, `⚠ ${sentence(words)}.`))),
       h("span", { class: `state ${detail.state}` }, h("span", { "aria-hidden": "true" }, shape), ` ${word}`));
   }
 
@@ -248,6 +258,7 @@ export class View {
     fill(this.body.findings, h("section", {}, h("h2", {}, "Findings"),
       h("ol", { class: "findings" }, ...shown.map((one, at) => findingCard(one, at + 1, verdictOn(this.feedback, one.id), one.id === this.chosen, this.detail?.spacing ?? null, actions))),
       open && !judged ? button(all.length ? "Accept all of it" : "Agree: nothing to mark", "accept", () => void this.say("accept", null), { id: "accept-all", class: "small" }) : null,
+      open && !judged && all.length > 1 ? button("Reject all of it", "reject", () => void this.say("reject", null), { id: "reject-all", class: "small" }) : null,
       button("Draw a finding that was missed", "draw", () => this.startDrawing(null), { id: "draw-missed", class: "small" })));
   }
 
@@ -305,7 +316,7 @@ export class View {
       h("p", {}, words), code ? h("p", { class: "quiet" }, `Reason: ${code}`) : null,
       h("p", {}, h("b", {}, "What to do. "), ADVICE[code] ?? (refused ? "Check the file at its source and send it again." : "Try again; if it fails again, tell an administrator.")),
       h("p", { class: "quiet" }, "Nothing is said about disease: an image that was not analysed may show any."),
-      button("Try again", "reset", () => void this.ask(api.retry(this.id), "It is analysed again"), { class: "primary" }));
+      SETTLED.has(code) ? null : button("Try again (T)", "reset", () => this.act("retry"), { id: "retry", class: "primary" }));
   }
 
   private waiting(): HTMLElement {
@@ -323,7 +334,7 @@ export class View {
   }
 
   private lost(error: Error): void {
-    fill(this.panel, h("section", { class: "not-analysed failed" }, h("p", { class: "statement", role: "status" }, "This image cannot be opened"), h("p", {}, error.message), button("Try again", "reset", () => void this.refresh(), { class: "primary" }), button("Back to the worklist", "back", () => this.host.close())));
+    fill(this.panel, h("section", { class: "not-analysed failed" }, h("p", { class: "statement", role: "status" }, "This image cannot be opened"), h("p", {}, `${sentence(error.message)}.`), button("Try again", "reset", () => void this.refresh(), { class: "primary" }), button("Back to the worklist", "back", () => this.host.close())));
   }
 
   // --- What a reader does -------------------------------------------------------------------
@@ -358,11 +369,12 @@ export class View {
   private async readHeat(ask = true): Promise<void> {
     const pipeline = this.pipeline;
     try {
-      const heat = await api.heatmap(this.id, pipeline);
+      const heat = await api.heatmap(this.id, pipeline, this.leaving.signal);
       if (this.gone || pipeline !== this.pipeline) return;
       this.pane.marks.setHeat(heat);
       fill(this.legend, ...heatLegend(heat));
     } catch (error) {
+      if (this.gone) return;
       const { status, message } = error as Problem;
       this.pane.marks.setHeat(null);
       fill(this.legend, h("span", { class: "spin", "aria-hidden": "true" }), "The heat map is being made: parts of the image are hidden, one after the other. It comes here.");
@@ -415,7 +427,8 @@ export class View {
     this.draw.open(finding);
     this.use("draw");
     this.drawMarks();
-    this.draw.root.scrollIntoView({ block: "nearest" });
+    // On a telephone one of both is seen: first where it is drawn, then what it is.
+    (NARROW.matches ? this.pane.root : this.draw.root).scrollIntoView({ block: "nearest" });
     this.host.say(finding ? "Drag the new box on the radiograph" : "Drag a box on the radiograph");
   }
 
@@ -430,6 +443,7 @@ export class View {
     if (this.draw.root.hidden) return;
     if (box || !done) this.draft = box;
     if (document.activeElement?.getAttribute("data-edge") == null) this.draw.set(this.draft);
+    if (done && box && NARROW.matches) this.draw.root.scrollIntoView({ block: "nearest" });
     this.drawMarks();
   }
 
@@ -438,6 +452,12 @@ export class View {
   }
 
   private async say(verdict: Verdict, finding: Finding | null, more: Partial<Feedback> = {}): Promise<boolean> {
+    const what = `${verdict} ${finding?.id}`;
+    if (this.saying.has(what)) {
+      this.host.say("It waits to be saved already");
+      return false;
+    }
+    this.saying.add(what);
     try {
       const empty = { boxes: null, label: finding?.label ?? null, comment: null };
       await api.say(this.id, { ...empty, verdict, pipeline: this.pipeline || null, finding: finding?.id ?? null, ...more });
@@ -448,6 +468,8 @@ export class View {
     } catch (error) {
       this.host.say(`It was not saved. ${(error as Error).message}`, "bad");
       return false;
+    } finally {
+      this.saying.delete(what);
     }
   }
 
@@ -462,6 +484,12 @@ export class View {
     this.host.changed();
     await this.refresh();
     return true;
+  }
+
+  /** Analyse again what was not; its result comes as that of a new image does. */
+  private async retry(): Promise<void> {
+    if (!document.getElementById("retry")) return this.host.say("There is nothing here that could be tried again");
+    if (await this.ask(api.retry(this.id), "It is analysed again; its result comes here")) this.panel.focus();
   }
 
   private beside(): void {
@@ -482,7 +510,7 @@ export class View {
 
   private async showPrior(pane: Pane, id: string): Promise<void> {
     try {
-      const prior = await api.image(id), by = this.resultOf(prior)[0];
+      const prior = await api.image(id, this.leaving.signal), by = this.resultOf(prior)[0];
       pane.call(`Prior, ${dicomDate(prior.study_date) ?? "date unknown"}${by === this.pipeline ? "" : by ? `, marks by “${by}”` : ", not analysed"}`);
       await pane.load(prior);
       if (this.other !== pane) return;
@@ -490,12 +518,14 @@ export class View {
       if (pane.view) pane.view.inverted = this.pane.view?.inverted ?? false;
       this.drawMarks();
     } catch (error) {
+      if (this.gone) return;
       this.host.say(`The prior cannot be shown. ${(error as Error).message}`, "bad");
       if (this.other === pane) this.beside();
     }
   }
 
-  private ready(there: boolean): void {
+  private ready(there: boolean, state: State): void {
+    if (!there) this.unseen = state;
     this.tools.hidden = !there && this.detail?.state !== "analysed";
     this.drawTools();
     this.drawMarks();

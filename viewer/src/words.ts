@@ -35,6 +35,9 @@ export const ADVICE: Record<string, string> = {
   timeout: "Try again; if it fails again, tell an administrator.",
 };
 
+/** Reasons that another try does not change. */
+export const SETTLED = new Set(["conflict", "own-result"]);
+
 /** Scores that a model needs beside its findings; beside a picture they would read as a verdict. */
 export const NOT_SHOWN = new Set(["normal", "not-normal"]);
 
@@ -91,8 +94,8 @@ export const title = (image: Pick<Summary, "name" | "patient" | "id">): string =
 /** Where a box lies, in px of the stored matrix. */
 export const place = ([x1, y1, x2, y2]: Box): string => `x ${Math.round(x1)}–${Math.round(x2)}, y ${Math.round(y1)}–${Math.round(y2)} px`;
 
-/** How large a box is: mm only where the spacing is known. */
-export function extent([x1, y1, x2, y2]: Box, spacing: [number, number] | null): string {
+/** How large a box is, a line each: mm only where the spacing is known. */
+export function extent([x1, y1, x2, y2]: Box, spacing: [number, number] | null): string[] {
   const px = `${Math.round(x2 - x1)} × ${Math.round(y2 - y1)} px`;
-  return spacing ? `${px}, ${Math.round((x2 - x1) * spacing[1])} × ${Math.round((y2 - y1) * spacing[0])} mm by the stored spacing` : px;
+  return spacing ? [px, `${Math.round((x2 - x1) * spacing[1])} × ${Math.round((y2 - y1) * spacing[0])} mm by the stored spacing`] : [px];
 }

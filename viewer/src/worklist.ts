@@ -120,7 +120,7 @@ export class Worklist {
     return h("li", {}, h("a", { href: `#/image/${image.id}`, class: `image ${image.state}`, id: `row-${image.id}`, "data-image": image.id },
       thumbnail(image),
       h("span", { class: "text" },
-        h("span", { class: "first" }, h("b", { class: "name" }, title(image)), image.priority === "routine" ? null : h("span", { class: `priority ${image.priority}` }, h("span", { "aria-hidden": "true" }, priority.shape), ` ${priority.word}`), h("span", { class: "quiet" }, shortClock(image.received))),
+        h("span", { class: "first" }, h("b", { class: "name", title: title(image) }, title(image)), image.priority === "routine" ? null : h("span", { class: `priority ${image.priority}` }, h("span", { "aria-hidden": "true" }, priority.shape), ` ${priority.word}`), h("span", { class: "quiet" }, shortClock(image.received))),
         h("span", { class: "answer" }, ...answer(image)),
         h("span", { class: "facts" }, h("span", { class: `state ${image.state}` }, h("span", { "aria-hidden": "true" }, shape), ` ${word}`), ...facts.map((fact) => h("span", { class: "fact" }, fact))),
         h("span", { class: "facts" }, ...extras(image)))));
@@ -135,15 +135,19 @@ function answer(image: Summary): (Node | string)[] {
   return [h("span", { "aria-hidden": "true", class: image.finding ? "shape found" : "shape" }, image.finding ? "◆" : "◇"), image.finding ? `target finding${score}` : `${NOTHING.toLowerCase()}${score}`];
 }
 
-function extras(image: Summary): string[] {
+function extras(image: Summary): (Node | string)[] {
   const { waiting, dead } = image.deliveries;
-  return [image.feedback ? many(image.feedback, "remark") : "", waiting ? `${waiting} to deliver` : "", dead ? `▲ ${dead} not delivered` : "", image.prior ? "has a prior" : ""].filter(Boolean).map((one, at) => (at ? ` · ${one}` : one));
+  const parts = [image.feedback ? many(image.feedback, "remark") : "", waiting ? `${waiting} to deliver` : "", dead ? h("span", { class: "bad" }, `▲ ${dead} not delivered`) : "", image.prior ? "has a prior" : ""];
+  return parts.filter(Boolean).flatMap((one, at) => (at ? [" · ", one] : [one]));
 }
 
 function thumbnail(image: Summary): HTMLElement {
   if (image.state === "received") return h("span", { class: "thumb" });
   const picture = h("img", { class: "thumb", alt: "", loading: "lazy", decoding: "async", width: 48, height: 48, src: api.picture(image.id, 128) });
-  picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "thumb" })));
+  // Why it did not come, an element does not say: the service may only have asked to wait.
+  const later = (): void => void api.pictureLater(image.id, 128).then((blob) => (picture.src = URL.createObjectURL(blob)), () => picture.replaceWith(h("span", { class: "thumb" })));
+  picture.addEventListener("error", later, { once: true });
+  picture.addEventListener("load", () => URL.revokeObjectURL(picture.src));
   return picture;
 }
 

@@ -79,7 +79,7 @@ class SaltPepper:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A gain about the picture's mean."""
+    """A gain about the image's mean."""
 
     gain: Draw
 
@@ -117,7 +117,7 @@ class Clahe:
     """Contrast-limited adaptive histogram equalisation over 8 x 8 tiles.
 
     The change is computed in 256 levels, as the limit is meant (over 65536 levels OpenCV's limit
-    leaves nothing to equalise), and added to the finer picture.
+    leaves nothing to equalise), and added to the finer image.
     """
 
     limit: Draw = CLAHE_LIMIT

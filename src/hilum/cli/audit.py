@@ -31,7 +31,8 @@ def verify(
     number, _, digest = head.partition(":")
     if head and not (number.isdigit() and digest):
         raise ConfigError(f"--head {head!r}; needed: NUMBER:HASH, as this command prints it")
-    end = _audit(config).verify(Head(int(number), digest) if head else None)
+    with common.progress("verifying"):
+        end = _audit(config).verify(Head(int(number), digest) if head else None)
     if as_json:
         common.print_json({"number": end.number, "hash": end.hash})
     else:
@@ -42,13 +43,18 @@ def verify(
 def export(
     config: Path | None = options.CONFIG,
     after: int = typer.Option(0, min=0, help="Entries after this number."),
+    as_json: bool = options.JSON,
 ) -> None:
-    """The messages (XML, DICOM PS3.15 A.5), one a line.
+    """The messages (XML, DICOM PS3.15 A.5), one a line; --json: an array of them.
 
     Example: hilum audit export --after 1000 > audit.xml
     """
-    for message in _audit(config).messages(after):
-        typer.echo(" ".join(message.split("\n")))
+    messages = (" ".join(one.split("\n")) for one in _audit(config).messages(after))
+    if as_json:
+        common.print_json(list(messages))
+        return
+    for message in messages:
+        typer.echo(message)
 
 
 def _audit(config: Path | None) -> Audit:

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import count
@@ -194,7 +194,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]
         yield advance
 
 
-def tracked(steps: Iterable[Step], what: str, total: int) -> Iterator[Step]:
+def tracked(steps: Iterable[Step], what: str, total: int | None = None) -> Iterator[Step]:
     """The same steps, with a progress bar."""
     with progress(what, total) as advance:
         for step in steps:
@@ -249,6 +249,15 @@ def running(pipeline: Pipeline, precision: str | None, workers: int, threads: in
     return how
 
 
+def tell_search(document: Mapping[str, Any]) -> None:
+    """What a search on folds chose, and how far to believe its score."""
+    typer.echo(f"chosen: {', '.join(f'{k}={v}' for k, v in document['options'].items())}")
+    typer.echo(
+        f"{document['metric']}: mean of the folds {document['score']:.3f} (optimistic: it was "
+        f"chosen by it), {document['nested']:.3f} when chosen on the other folds"
+    )
+
+
 def exit_code(run: RunResult) -> int:
     """Everything analysed, and every file written that was asked for?"""
     from hilum.report.writers import NOT_WRITTEN
@@ -262,8 +271,8 @@ def summary(run: RunResult) -> None:
     """How many of what, why some were not analysed, and warnings; never in silence."""
     counted = ", ".join(f"{number} {status}" for status, number in run.counts.items() if number)
     typer.echo(f"{len(run)} images: {counted or 'none'}.")
-    found = [image.findings for image in run if image.findings is not None]
-    if boxed := Counter(name for one in found for name in {*one.labels}):
+    findings = [image.findings for image in run if image.findings is not None]
+    if boxed := Counter(name for one in findings for name in {*one.labels}):
         counted = ", ".join(f"{name} on {number}" for name, number in boxed.most_common())
         typer.echo(f"Boxes: {counted}. Images without one may show disease, too.")
     lines = [
@@ -285,3 +294,10 @@ def summary(run: RunResult) -> None:
 def _kind(words: str) -> str:
     """ "refused: unreadable: it is ..." to "refused: unreadable"."""
     return ": ".join(words.split(": ")[:2])
+
+
+def tell_passed(passed: Counter[str]) -> None:
+    """Say how many files of folders are no images, by their suffixes."""
+    if passed:
+        kinds = ", ".join(f"{kind or 'no suffix'} {count}" for kind, count in passed.most_common())
+        typer.echo(f"{passed.total()} files that are no images were passed over: {kinds}", err=True)

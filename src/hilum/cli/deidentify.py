@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def deidentify(
 
     Example: hilum deidentify incoming/ --out research --secret study.key --dates shifted
     """
-    from hilum.cli.common import SOME_REFUSED, print_json, progress
+    from hilum.cli.common import SOME_REFUSED, print_json, progress, tell_passed
     from hilum.core.folders import held
     from hilum.dicom.copies import write_copies
     from hilum.dicom.deidentify import Options
@@ -74,13 +75,14 @@ def deidentify(
     key, is_new = open_secret(secret)
     if is_new and not as_json:
         typer.echo(f"New secret in {secret}. Who has it can link the copies to the patients.")
-    done = []
+    done, passed = [], Counter[str]()
     with held(out), progress("copying") as advance:
-        for copied in write_copies(discover(paths), out, Pseudonyms(key), options):
+        for copied in write_copies(discover(paths, passed=passed), out, Pseudonyms(key), options):
             done.append(copied)
             advance()
             if not as_json:
                 _say(copied, show_names)
+    tell_passed(passed)
     refused = sum(bool(one.refused) for one in done)
     if as_json:
         images = [one.to_json(named=show_names) for one in done]

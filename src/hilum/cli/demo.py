@@ -21,6 +21,7 @@ PHANTOMS = ((7, 1200, 1000, 2), (11, 900, 1100, 1))  # seed, width, height, opac
 def demo(
     out: Path = typer.Option(Path("hilum-demo"), "--out", "-o", help="Folder of the results."),
     pipeline: str = options.PIPELINE,
+    as_json: bool = options.JSON,
 ) -> None:
     """Analyse the radiograph that comes with pydicom-data and two phantoms; no network, no torch.
 
@@ -34,12 +35,15 @@ def demo(
 
     inputs: list[Input] = [*discover(radiographs()), *_phantoms()]
     results = ResultFolder(out.resolve(), parse("picture,mask,overlay"))
-    run = analyse(inputs, Pipeline.load(pipeline), results, fresh=True)
-    _table(run)
-    typer.echo(f"Look at {(out / 'index.html').resolve()}")
-    typer.echo(common.NOTICE)
-    if run.counts["analysed"] < len(run):
-        raise typer.Exit(common.SOME_REFUSED)
+    with common.progress("analysing", len(inputs)) as advance:
+        run = analyse(inputs, Pipeline.load(pipeline), results, fresh=True, advance=advance)
+    if as_json:
+        common.print_json(run.to_json())
+    else:
+        _table(run)
+        typer.echo(f"Look at {(out / 'index.html').resolve()}")
+        typer.echo(common.NOTICE)
+    raise typer.Exit(common.exit_code(run))
 
 
 def radiographs() -> list[Path]:

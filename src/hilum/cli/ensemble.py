@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hilum.inference.stages import StageSpec
 
 
-FOUND = ("metric", "options", "score", "nested", "fold_scores")  # of a search, in the summary
+SUMMARY = ("metric", "options", "score", "nested", "fold_scores")  # of a search, in the summary
 
 
 class Metric(StrEnum):
@@ -42,10 +42,10 @@ def ensemble(
     weights: str = typer.Option("", help="One number a file, e.g. 2,1,1; else equal."),
     search: Path | None = typer.Option(
         None,
-        help="A catalog (Parquet): try the options of the method on folds of --search-split and "
+        help="A catalog (Parquet): try the options of the method on folds of --search-part and "
         "fuse with the best; beside --out, NAME.search.json says what was tried.",
     ),
-    search_split: str = typer.Option("validation", help="The split to search on."),
+    search_part: str = typer.Option("validation", help="Part of its split to search on."),
     folds: int = typer.Option(5, min=2, help="Folds of its patients."),
     metric: Metric = typer.Option(Metric.AP50, help="What the search makes high."),
     finding: str = options.FINDING,
@@ -58,7 +58,7 @@ def ensemble(
     copies of another size are scaled to the first file's. Calibrate detectors of different kinds
     first: raw scores are not comparable.
 
-    Example: hilum ensemble a.csv b.csv --search catalog.parquet --search-split validation
+    Example: hilum ensemble a.csv b.csv --search catalog.parquet --search-part validation
     --out fused.csv
     """
     from hilum.core.errors import ConfigError
@@ -90,24 +90,24 @@ def ensemble(
     with common.progress("fusing"):
         parts = {name: read_predictions(file) for name, file in zip(names, files, strict=True)}
         _check_name(out, parts[names[0]].form)
-        found: dict[str, Any] = {}
+        choice: dict[str, Any] = {}
         if search is not None:
             _, document = searched(
                 parts,
                 lambda some, tried: fuse_files(some, ensemble_of(tried)).file,
                 method,
                 catalog=search,
-                split=search_split,
+                part=search_part,
                 folds=folds,
                 metric=metric.value,
                 finding=finding,
             )
             write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
-            found = {key: document[key] for key in FOUND}
-        fused = fuse_files(parts, ensemble_of(found.get("options", {})))
+            choice = {key: document[key] for key in SUMMARY}
+        fused = fuse_files(parts, ensemble_of(choice.get("options", {})))
         _write(out, fused.file)
     whose = {"method": method, "files": len(parts), "out": str(out)}
-    summary = found | whose | fused.to_json()
+    summary = choice | whose | fused.to_json()
     if as_json:
         common.print_json(summary)
     else:
@@ -132,11 +132,7 @@ def _tell(summary: Mapping[str, Any]) -> None:
     if summary["partial"]:
         typer.echo(f"{summary['partial']} images were refused or failed in some files, not in all")
     if "options" in summary:
-        typer.echo(f"chosen: {summary['options']}")
-        typer.echo(
-            f"{summary['metric']}: mean of the folds {summary['score']:.3f} (optimistic: it was "
-            f"chosen by it), {summary['nested']:.3f} when chosen on the other folds"
-        )
+        common.tell_search(summary)
 
 
 def _check_name(out: Path, form: str) -> None:

@@ -3,185 +3,132 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli import common, options
-from hilum.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from hilum.explain.explainer import Explainer
+    from hilum.explain.folder import Case
 
-    from hilum.core.radiograph import Radiograph
-    from hilum.explain.heat import Heat
-
-    Explain = Callable[[Radiograph], Heat]
-
-WRITTEN = ("explain.json", "[0-9][0-9].png", "[0-9][0-9][0-9][0-9]-*.png")
+WRITTEN = ("explain.json", "[0-9][0-9][0-9][0-9]-*.png")
+GAME = 100  # images of the pointing game
 
 
 def explain(
     paths: list[Path] = typer.Argument(
-        ..., help="Radiographs or folders; with --game a catalog (.parquet) with boxes."
+        ..., help="Radiographs, folders, or catalogs (.parquet), whose annotations are drawn, too."
     ),
     out: Path = options.output("Folder of the pictures."),
-    bundle: str = typer.Option("", help="A bundle; the shipped one if left out."),
-    run: Path | None = typer.Option(None, help="A run of `hilum train`, for gradient methods."),
+    pipeline: str = typer.Option("", help=options.PIPELINE.help),
+    bundle: list[str] = options.BUNDLES,
+    change: list[str] = options.CHANGES,
+    run: Path | None = typer.Option(
+        None, help="A run of `hilum train`, whose score is explained by gradients."
+    ),
     method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
-    score: str | None = typer.Option(None, help="An image score, or box; else the positive one."),
+    score: str | None = typer.Option(
+        None, help="An image score, or box; MODEL or MODEL.SCORE; else the positive one."
+    ),
     game: bool = typer.Option(False, help="Pointing game on a catalog's boxes, beside chance."),
-    sample: int = typer.Option(100, min=1, help="Images of the game, the first with boxes."),
+    sample: int = typer.Option(
+        0,
+        min=0,
+        help="At most so many images, first those on which readers drew something; 0: all, of the "
+        "game 100.",
+    ),
     sanity: bool = typer.Option(
         False, help="Also randomise the run's weights: the map must change (gradient methods)."
     ),
     as_json: bool = options.JSON,
 ) -> None:
-    """Draw what a score rests on. Research use only: a map shows what moves the score, not where a
-    disease is.
+    """Draw what a score rests on, beside what was found. Research use only: a map shows what moves
+    the score, not where a disease is.
+
+    The findings are those of --pipeline, and the score is one of its models'; left out, default's.
+    With --run alone both are of that network.
 
     Example: hilum explain study.dcm --out maps
+
+    Example: hilum explain test.parquet --run runs/a --pipeline default --out maps
     """
+    from hilum.cli.explainers import explainer
+    from hilum.cli.inputs import annotated
+    from hilum.core.errors import ConfigError
     from hilum.core.files import write_text
     from hilum.core.folders import claimed
+    from hilum.explain.folder import draw_all
+    from hilum.inference.pipeline import Pipeline
 
     how = method or ("hirescam" if run is not None else "occlusion")
-    ask, spread = _asking(how, bundle, run, score)
-    if sanity and (game or spread is None):
+    if sanity and (game or run is None or how == "occlusion"):
         raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
-    with claimed(out, "explain", names=WRITTEN), common.progress("explaining"):
-        if game:
-            content = _game(paths, ask, sample, out=out, how=how)
-        else:
-            content = _pictures(paths, ask, spread if sanity else None, out)
+    if how != "occlusion" and run is None:
+        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
+    if how == "occlusion" and run is not None:
+        raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
+    beside = pipeline or bundle or change or run is None
+    described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
+    by = explainer(described, run, score, how)
+    passed: Counter[str] = Counter()
+    cases = _chosen(annotated(paths, passed), sample, game=game)
+    common.tell_passed(passed)
+    with claimed(out, "explain", names=WRITTEN), common.progress("explaining", len(cases)):
+        content = (
+            _game(cases, by, out, how)
+            if game
+            else {"images": draw_all(cases, by, out, spread=sanity)}
+        )
         write_text(out / "explain.json", json.dumps(content, indent=1))
     if as_json:
         common.print_json(content)
-        return
-    for line in _lines(content):
-        typer.echo(line)
+    else:
+        for line in _lines(content):
+            typer.echo(line)
+    raise typer.Exit(common.SOME_REFUSED if _refused(content) else common.DONE)
 
 
-def _asking(
-    how: str, bundle: str, run: Path | None, score: str | None
-) -> tuple[Explain, Callable[[Radiograph], dict[str, float]] | None]:
-    """What explains a radiograph, and what randomises its network."""
-    if how == "occlusion":
-        if run is not None:
-            raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
-        from hilum.explain.occlusion import occlusion
-        from hilum.explain.writer import predictor
-
-        return (lambda radiograph: occlusion(predictor(bundle), radiograph, score)), None
-    from hilum.core.extras import require
-
-    if run is None or bundle:
-        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run, no --bundle")
-    require("train")
-    from hilum.core.prepare import prepare
-    from hilum.explain.gradients import METHODS, heat_of
-    from hilum.explain.sanity import cascade
-    from hilum.train.export.bundle import network_of
-
-    if how not in METHODS:
-        from hilum.core.options import unknown
-
-        raise ConfigError(unknown("method", how, ("occlusion", *METHODS)))
-    net, recipe = network_of(run)
-
-    def ask(radiograph: Radiograph, one: Any = net) -> Heat:
-        image, frame = prepare(radiograph, recipe.spec)
-        return heat_of(one, recipe.names, image, frame=frame, score=score, method=how)
-
-    def spread(radiograph: Radiograph) -> dict[str, float]:
-        parts = cascade(net, lambda twin: ask(radiograph, twin).grid)
-        return {f"{part:.0%} of layers randomised": value for part, value in parts.items()}
-
-    return ask, spread
+def _chosen(every: Iterable[Case], sample: int, *, game: bool) -> list[Case]:
+    """The first images, annotated ones before others; of the game those with boxes."""
+    if game:
+        return list(islice((one for one in every if one.boxed), sample or GAME))
+    cases = list(every)
+    return sorted(cases, key=lambda one: not one.marked)[:sample] if sample else cases
 
 
-def _pictures(
-    paths: list[Path],
-    ask: Explain,
-    spread: Callable[[Radiograph], dict[str, float]] | None,
-    out: Path,
-) -> dict[str, Any]:
-    from hilum.core.errors import InputRefused
-    from hilum.core.files import write_bytes
-    from hilum.core.progress import counted
-    from hilum.dicom.discover import discover
-    from hilum.dicom.stored import open_stored
-    from hilum.report.drawing import encoded
-    from hilum.report.explanation import explanation
-
-    images: list[dict[str, Any]] = []
-    items = list(discover([str(path) for path in paths]))
-    for number, item in enumerate(counted(items, "explaining", len(items))):
-        try:
-            radiograph = open_stored((item.name, item.load())).radiograph()
-        except InputRefused as error:
-            images.append({"image": item.name, "refused": str(error)})
-            continue
-        heat = ask(radiograph)
-        file = f"{number:04d}-{Path(item.name).stem[:60]}.png"
-        words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        write_bytes(out / file, encoded(explanation(radiograph, heat.shown(), words)))
-        entry: dict[str, Any] = {"image": item.name, "picture": file, "score": heat.score_name}
-        entry |= {"value": round(heat.score, 4), "flat": heat.flat}
-        entry |= {"hottest_px": [round(v, 1) for v in heat.hottest()]}
-        if spread is not None:
-            entry["rank_correlation"] = spread(radiograph)
-        images.append(entry)
-    return {"images": images}
+def _refused(content: dict[str, Any]) -> bool:
+    """Whether an image was refused, or left out of the game."""
+    return bool(content.get("left_out")) or any("refused" in e for e in content.get("images", ()))
 
 
-def _game(paths: list[Path], ask: Explain, sample: int, out: Path, how: str) -> dict[str, Any]:
-    """The pointing game; the first pictures are drawn, too."""
-    from hilum.core.errors import DataError
+def _game(cases: Sequence[Case], by: Explainer, out: Path, how: str) -> dict[str, Any]:
+    """The pointing game, its rates with intervals over patients."""
     from hilum.core.extras import require
 
     require("eval")
-    from hilum.core.files import write_bytes
-    from hilum.core.progress import counted
-    from hilum.data.catalog import open_catalog
-    from hilum.data.pixels import open_radiograph
     from hilum.evaluate import bootstrap, mean_of
-    from hilum.explain.pointing import Pointed, pointed, rates
-    from hilum.report.drawing import encoded
-    from hilum.report.explanation import explanation
+    from hilum.explain.folder import point_at_all
+    from hilum.explain.pointing import rates
 
-    points: list[Pointed] = []
-    patients: list[str] = []
-    for path in paths:
-        catalog = open_catalog(path)
-        boxed = catalog.table["boxes"].map(lambda v: v is not None and len(v) > 0)
-        rows = boxed.to_numpy().nonzero()[0][: sample - len(points)]
-        for row in counted(rows, "explaining", len(rows)):
-            radiograph = open_radiograph(catalog.root, str(catalog.table["path"].iat[row]))
-            known = catalog.boxes_in(int(row), radiograph.width, radiograph.height)
-            assert known is not None
-            heat = ask(radiograph)
-            points.append(pointed(heat.hottest(), known[0], radiograph.width, radiograph.height))
-            patients.append(str(catalog.table["patient"].iat[row]))
-            if len(points) <= 12:
-                words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-                drawn = explanation(
-                    radiograph, heat.shown(), words, boxes_px=None, truth_px=known[0]
-                )
-                write_bytes(out / f"{len(points):02d}.png", encoded(drawn))
-    if not points:
-        raise DataError("no image of these catalogs has a true box: there is nothing to point at")
+    game = point_at_all(cases, by, out)
     numbers = {}
-    for name, values in rates(points).items():
-        interval = bootstrap(mean_of(values), patients)
+    for name, values in rates(game.points).items():
+        interval = bootstrap(mean_of(values), game.patients)
         numbers[name] = [round(v, 4) for v in (interval.value, interval.low, interval.high)]
-    return {"method": how, "images": len(points), "rates": numbers}
+    counts = {"images": len(game.points), "left_out": game.left_out}
+    return {"method": how, **counts, "rates": numbers}
 
 
 def _lines(content: dict[str, Any]) -> list[str]:
     if "rates" in content:
         head = [f"{content['images']} images with boxes, {content['method']}"]
+        head += [f"left out: {name}: {why}" for name, why in content["left_out"].items()]
         rates = content["rates"].items()
         return head + [f"{name}: {v:.3f} ({a:.3f} to {b:.3f})" for name, (v, a, b) in rates]
     out = []
@@ -191,6 +138,8 @@ def _lines(content: dict[str, Any]) -> list[str]:
             continue
         note = " (nothing speaks for it)" if one["flat"] else ""
         out.append(f"{one['image']}: {one['score']} {one['value']:.2f}{note} -> {one['picture']}")
+        if why := one.get("annotations_not_drawn"):
+            out.append(f"  annotations are not drawn: {why}")
         spread = one.get("rank_correlation", {})
         out += [f"  {name}: rank correlation {value:.2f}" for name, value in spread.items()]
     return out

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hilum.cli import common, options
+
+if TYPE_CHECKING:
+    from hilum.core.bundle import Bundle
 
 
 def export(
@@ -35,6 +39,7 @@ def export(
     beside: Path | None = typer.Option(
         None, help="Another bundle, evaluated on the same held-out images for the card."
     ),
+    as_json: bool = options.JSON,
 ) -> None:
     """Write the bundle of a run, check it against PyTorch, and say what int8 costs.
 
@@ -68,8 +73,17 @@ def export(
         bundles = export_best(run, out, count=best, data=data, choice=choice)
     else:
         bundles = [write(run, out, data, choice)]
+    if as_json:
+        common.print_json([_entry(bundle) for bundle in bundles])
+        return
     for bundle in bundles:
         for name, figure in bundle.manifest.figures.items():
             typer.echo(f"{name}: {figure.value:.4f}")
         typer.echo(f"{bundle.path}  {bundle.name} {bundle.version}  sha256 {bundle.sha256[:16]}")
     typer.echo(f"hilum predict FILES --bundle {bundles[0].path} --out DIR")
+
+
+def _entry(bundle: Bundle) -> dict[str, Any]:
+    figures = {name: one.model_dump() for name, one in bundle.manifest.figures.items()}
+    named = {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256}
+    return {"path": str(bundle.path), **named, "figures": figures}

@@ -28,7 +28,7 @@ VERBS = (
     "feedback",
 )
 # Each a file or folder beside this one with an `app` of verbs.
-GROUPS = ("audit", "users", "pipeline", "data", "evaluate")
+GROUPS = ("audit", "users", "bundle", "pipeline", "data", "evaluate")
 
 app = typer.Typer(
     name="hilum",

@@ -49,13 +49,13 @@ UNTRUSTED = typer.Option(
     False, "--untrusted", help="Open files in a child process with limits of time and memory."
 )
 WRITE_HELP = (
-    "Files of each image, after each its options: picture, mask, overlay, explain, sr, seg, gsps, "
-    "sc. Such as picture:side=1536,mask,overlay; an empty text for findings only."
+    "Files of each image, after each its options: picture:side=1536,mask,overlay,sr. An unknown "
+    "name lists them all (docs/findings-json.md); an empty text for findings only."
 )
 
 # A data set, whether a directory of its own kind or a catalog.
-SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --set.")
-SET_NAME = typer.Option("", "--set", help="Kind of set: rsna, siim-covid, coco, folder, …")
+SOURCE = typer.Argument(..., help="A catalog (Parquet), or a set's directory with --kind.")
+KIND = typer.Option("", help="Kind of set: rsna, siim-covid, coco, folder, …")
 OPTIONS = typer.Option(
     [],
     "--option",
@@ -66,7 +66,8 @@ OPTIONS = typer.Option(
 SPLIT = typer.Option(
     None, help="Parts by a file of `hilum data split`, or a list of held-out patients."
 )
-PART = typer.Option("", help="Only this part of the split, or parts: test, validation,test.")
+PART_HELP = "Only this part of the catalog's split, or parts: test, validation,test."
+PART = typer.Option("", help=PART_HELP)
 READERS = typer.Option(0, min=0, help="Files read at once; 0: one a core.")
 
 # What is trained, and what predictions are evaluated against.

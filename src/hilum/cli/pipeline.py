@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ import typer
 from hilum.cli import common, options
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hilum.inference.pipeline import Pipeline
 
 app = typer.Typer(help="Show, draw, check and tune pipelines.", no_args_is_help=True)
@@ -78,7 +81,8 @@ def check(
     from hilum.inference.examine import examine
 
     described = _named(name, bundle, change)
-    models, problems = examine(described)
+    with common.progress("opening bundles"):
+        models, problems = examine(described)
     if as_json:
         common.print_json({"pipeline": described.name, "models": models, "problems": problems})
     else:
@@ -93,9 +97,7 @@ def tune(
     bundle: list[str] = options.BUNDLES,
     change: list[str] = options.CHANGES,
     catalog: Path = typer.Option(..., help="A catalog (Parquet) with true masks."),
-    split: str = typer.Option(
-        "", help="Only this split of the catalog: images no bundle learnt from, and no test image."
-    ),
+    part: str = options.PART,
     try_: list[str] = typer.Option(
         [],
         "--try",
@@ -115,10 +117,11 @@ def tune(
 ) -> None:
     """Choose numbers of a pipeline's masks (cut, triplet, size, gate) on validation images.
 
-    Networks are asked once an image; beside --out, NAME.search.json says what was tried.
+    Name a --part that no bundle learnt from, and never the test. Networks are asked once an image;
+    beside --out, NAME.search.json says what was tried.
 
     Example: hilum pipeline tune pneumothorax --bundle classifier=c.zip --bundle segmenter=s.zip
-    --catalog set.parquet --split validation --out tuned.yaml
+    --catalog set.parquet --part validation --out tuned.yaml
     """
     from hilum.core.extras import require
 
@@ -127,7 +130,6 @@ def tune(
     from hilum.data.catalog import open_catalog
     from hilum.data.pixels import reference_bytes
     from hilum.dicom.stored import open_stored
-    from hilum.evaluate.models import part_of
     from hilum.evaluate.thresholds.mask_search import combinations, searched
     from hilum.inference.pipeline import Pipeline
     from hilum.inference.tuning import cores
@@ -136,20 +138,23 @@ def tune(
     described = _named(name, bundle, change)
     mask = _mask(described, finding)
     grid = _grid(described, mask, try_)
-    part, _ = part_of(open_catalog(catalog), split)
+    whole = open_catalog(catalog)
+    images = whole.where(whole.in_part(part))
 
     def text(options: Mapping[str, Any]) -> Pipeline:
         given = [f"{key}={json.dumps(value)}" for key, value in options.items()]
         return Pipeline.load(name, [*change, *given]).with_named(bundle)
 
     variants = Variants([text(options) for options in combinations(grid)], threads=cores())
-    with common.progress("searching", len(part)) as advance:
+
+    def masks(path: str) -> Iterator[NDArray[np.bool_]]:
+        stored = open_stored((path, reference_bytes(images.root, path)))
+        return (one.masks[mask] for one in variants(stored))
+
+    with common.progress("searching", len(images)) as advance:
         best, document = searched(
-            part,
-            lambda path: (
-                one.masks[mask]
-                for one in variants(open_stored((path, reference_bytes(part.root, path))))
-            ),
+            images,
+            masks,
             grid,
             finding=mask,
             metric=metric,
@@ -158,7 +163,7 @@ def tune(
         )
     chosen = text(best.options)
     words = ", ".join(f"{key}={value}" for key, value in best.options.items())
-    where = f"{part.name}{split and ', split '}{split}, {document['images']} images"
+    where = f"{images.name}{part and ', part '}{part}, {document['images']} images"
     about = f"{chosen.about} Chosen by {metric} on {where}: {words}.".strip()
     write_text(out, chosen.model_copy(update={"about": about}).to_yaml(out.parent))
     write_text(out.with_suffix(".search.json"), json.dumps(document, indent=1) + "\n")
@@ -167,15 +172,9 @@ def tune(
         return
     for image, why in document["refused"].items():
         typer.echo(f"left out: {image}: {why}")
-    typer.echo(
-        f"{document['images']} images, {document['with_finding']} with {mask}, "
-        f"{len(best.tried)} combinations"
-    )
-    typer.echo(f"chosen: {words}")
-    typer.echo(
-        f"{metric}: mean of the folds {best.score:.3f} (optimistic: it was chosen by it), "
-        f"{best.nested:.3f} when chosen on the other folds"
-    )
+    known = f"{document['images']} images, {document['with_finding']} with {mask}"
+    typer.echo(f"{known}, {len(best.tried)} combinations")
+    common.tell_search(document)
     typer.echo(f"written: {out}")
 
 

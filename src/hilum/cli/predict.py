@@ -56,9 +56,7 @@ def predict(
     how = common.running(described, precision, workers, threads)
     passed: Counter[str] = Counter()
     inputs, again = distinct(inputs_of(paths, passed))
-    if passed:
-        kinds = ", ".join(f"{kind or 'no suffix'} {count}" for kind, count in passed.most_common())
-        typer.echo(f"{passed.total()} files that are no images were passed over: {kinds}", err=True)
+    common.tell_passed(passed)
     if again:
         name, first = again[0]
         known = f"{name} is {first}" if name != first else f"{name}, named twice"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import typer
@@ -19,6 +20,7 @@ def sweep(
         "--set",
         help="Change the sweep: seeds=[1], common.train.epochs=1, variants.NAME=null (repeatable).",
     ),
+    as_json: bool = options.JSON,
 ) -> None:
     """Train every variant with every seed; one table with intervals, one page with all curves.
 
@@ -34,5 +36,9 @@ def sweep(
 
     common.log()
     table = run_all(load_grid(grid, tuple(change)), data, out, split=split)
+    if as_json:
+        rows = json.loads(table.to_json(orient="records"))  # what is no number is null
+        common.print_json({"table": rows, "page": f"{out}/index.html"})
+        return
     typer.echo(table.to_string(index=False, float_format="%.3f"))
     typer.echo(f"{out}/index.html shows the curves")

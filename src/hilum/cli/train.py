@@ -32,6 +32,7 @@ def train(
         None, help="A Ray cluster, of which all nodes see --data and --out; else Ray starts here."
     ),
     change: list[str] = options.RECIPE_CHANGES,
+    as_json: bool = options.JSON,
 ) -> None:
     """Train a recipe. A killed run goes on where it was when the same command is given again.
 
@@ -41,6 +42,7 @@ def train(
     from hilum.core.extras import require
 
     require("train")
+    from hilum.train.folder import RunFolder
     from hilum.train.recipe import load_recipe
 
     common.log()
@@ -56,7 +58,10 @@ def train(
         run(chosen, data, folder, split=split)
     else:
         _on_ray(chosen, data, folder, workers=workers, split=split, address=address)
-    typer.echo(f"{folder}/index.html shows it; hilum export {folder} --out NAME.zip")
+    if as_json:
+        common.print_json({"run": str(folder), "results": RunFolder(folder, chosen).results})
+    else:
+        typer.echo(f"{folder}/index.html shows it; hilum export {folder} --out NAME.zip")
 
 
 def _on_ray(

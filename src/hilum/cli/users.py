@@ -24,6 +24,7 @@ def add(
     replace: bool = typer.Option(
         False, "--replace", help="Another role and password of somebody; ends their sessions."
     ),
+    as_json: bool = options.JSON,
 ) -> None:
     """Let somebody in, at once; the password is asked for, or is the first line of stdin.
 
@@ -40,13 +41,17 @@ def add(
         return
     users = Users(loaded)
     users.add(name, made, replace=replace)
-    typer.echo(f"{name} may log in as {role} to the service of {users.path.parent}.")
+    if as_json:
+        common.print_json({"name": name, "role": role, "service": str(users.path.parent)})
+    else:
+        typer.echo(f"{name} may log in as {role} to the service of {users.path.parent}.")
 
 
 @app.command()
 def remove(
     name: str = typer.Argument(help="Whom to let in no more."),
     config: Path | None = options.CONFIG,
+    as_json: bool = options.JSON,
 ) -> None:
     """Let somebody in no more, and end their sessions.
 
@@ -61,7 +66,10 @@ def remove(
     records.upgrade()
     ended = records.end_sessions(name)
     records.close()
-    typer.echo(f"{name} is gone; sessions ended: {ended}.")
+    if as_json:
+        common.print_json({"name": name, "sessions_ended": ended})
+    else:
+        typer.echo(f"{name} is gone; sessions ended: {ended}.")
 
 
 @app.command("list")
@@ -85,6 +93,6 @@ def list_(
 
 def _password() -> str:
     if sys.stdin.isatty():
-        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return asked
+        answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return answer
     return sys.stdin.readline().rstrip("\r\n")

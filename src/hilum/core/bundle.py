@@ -1,7 +1,7 @@
 """The self-describing bundle: a folder or `.zip` with a manifest, ONNX graphs, card and licence.
 
 Loading checks names, sizes and hashes before anything looks inside a model, and runs no code from
-the bundle. Knows no runtime: `predict.session` makes a session of the bytes that `read` hands out.
+the bundle. Knows no runtime: `inference.session` opens the bytes that `read` hands out.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ from hilum.core.manifest import FILE_NAME, SCHEMA, SUFFIXES, Manifest
 from hilum.core.options import checked
 
 MANIFEST = "manifest.json"
+LICENCE = "LICENSE.md"
 DEFAULT = "default"  # the bundle that comes with the package
 MODELS = "hilum_models"  # the second distribution: bundles and pipelines beside ours
 SEAL = "sha256"  # key of the manifest: its hash without this key; older bundles have none
@@ -73,6 +75,14 @@ class Bundle:
     def version(self) -> str:
         return self.manifest.version
 
+    @property
+    def licence(self) -> str:
+        """In a line: the words in bold of LICENSE.md, else its first line that is no heading."""
+        text = self.read(LICENCE).decode(errors="replace")
+        bold = re.search(r"\*\*(.+?)\*\*", text)
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        return bold[1] if bold else next(iter(lines), "not stated")
+
     def read(self, name: str) -> bytes:
         """The content of one listed file, its hash checked again.
 
@@ -82,7 +92,7 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: the manifest lists no {name!r}")
         content = _store(self.path).read(name, MAX_FILE_BYTES)
-        _check_content(self.path, name, content, self.manifest.files[name])
+        _refuse(_content_faults(self.path, name, content, self.manifest.files[name]))
         return content
 
     def model(self, precision: str | None = None) -> bytes:
@@ -103,7 +113,21 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         BundleError: missing, another schema, unlisted or forbidden files, links, absurd sizes, or
             a hash that does not match.
     """
-    source = Path(path)
+    bundle, present = _described(Path(path))
+    _refuse(_faults(bundle, present))
+    return bundle
+
+
+def bundle_faults(path: str | os.PathLike[str]) -> list[str]:
+    """Everything that makes `load_bundle` refuse a bundle; where it cannot be read, that alone."""
+    try:
+        return list(_faults(*_described(Path(path))))
+    except BundleError as error:
+        return [str(error)]
+
+
+def _described(source: Path) -> tuple[Bundle, set[str]]:
+    """What the manifest says, its files unread, and the files that are there."""
     store = _store(source)
     names = store.names()
     for name in names:
@@ -117,15 +141,20 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     sha256 = _canonical_hash(raw)
     if digest not in (None, sha256):
         raise BundleError(f"{source}: {MANIFEST} does not match its own hash; {DAMAGED}")
-    _check_listing(source, set(names) - {MANIFEST}, set(manifest.files))
-    total = 0
-    for name, digest in manifest.files.items():
+    return Bundle(source, manifest, sha256), set(names) - {MANIFEST}
+
+
+def _faults(bundle: Bundle, present: set[str]) -> Iterator[str]:
+    """What is wrong with the files of a bundle, one at a time; too large ones end it."""
+    source, files = bundle.path, bundle.manifest.files
+    yield from _listing_faults(source, present, set(files))
+    store, total = _store(source), 0
+    for name in sorted(present & set(files)):
         content = store.read(name, MAX_FILE_BYTES)
         total += len(content)
         if total > MAX_TOTAL_BYTES:
             raise BundleError(f"{source}: more than {MAX_TOTAL_BYTES} bytes; refused")
-        _check_content(source, name, content, digest)
-    return Bundle(source, manifest, sha256)
+        yield from _content_faults(source, name, content, files[name])
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -147,12 +176,28 @@ def open_bundle(name: str | os.PathLike[str]) -> Bundle:
     Raises:
         BundleError: as `load_bundle`, or this installation came without a default one.
     """
-    known = shipped_bundles()
-    if os.fspath(name) == DEFAULT and DEFAULT not in known and not Path(name).exists():
+    return load_bundle(bundle_path(name))
+
+
+def bundle_path(name: str | os.PathLike[str]) -> Path:
+    """Where the bundle of that name or path lies.
+
+    Raises:
+        BundleError: there is none.
+    """
+    known, path = shipped_bundles(), Path(name)
+    if os.fspath(name) in known:
+        return known[os.fspath(name)]
+    if os.fspath(name) == DEFAULT and not os.path.exists(path):
         raise BundleError(
             "this installation has no default bundle; name one (a folder or .zip) in the pipeline"
         )
-    return load_bundle(known.get(os.fspath(name), Path(name)))
+    if not os.path.exists(path):
+        raise BundleError(
+            f"{path}: there is no such bundle: needed a folder or .zip, or one that is installed "
+            f"({', '.join(known) or 'none is'})"
+        )
+    return path
 
 
 def default_bundle() -> Bundle:
@@ -196,7 +241,7 @@ def write_bundle(
     raw["files"] = {name: _sha256(contents[name]) for name in sorted(contents)}
     checked = _validate(target, {"schema": SCHEMA} | raw).to_json()
     for name, content in contents.items():
-        _check_content(target, name, content, checked["files"][name])
+        _refuse(_content_faults(target, name, content, checked["files"][name]))
     checked[SEAL] = _canonical_hash(checked)
     text = json.dumps(checked, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     everything = {MANIFEST: text.encode()} | dict(sorted(contents.items()))
@@ -306,20 +351,25 @@ def _validate(path: Path, raw: Mapping[str, Any]) -> Manifest:
     return checked(Manifest, dict(raw), f"{path}: {MANIFEST}", BundleError)
 
 
-def _check_listing(path: Path, present: set[str], listed: set[str]) -> None:
+def _refuse(faults: Iterable[str]) -> None:
+    for fault in faults:
+        raise BundleError(fault)
+
+
+def _listing_faults(path: Path, present: set[str], listed: set[str]) -> Iterator[str]:
     if extra := sorted(present - listed):
-        raise BundleError(f"{path}: files the manifest does not list: {', '.join(extra[:5])}")
+        yield f"{path}: files the manifest does not list: {', '.join(extra[:5])}"
     if missing := sorted(listed - present):
-        raise BundleError(f"{path}: files are missing: {', '.join(missing[:5])}")
+        yield f"{path}: files are missing: {', '.join(missing[:5])}"
 
 
-def _check_content(path: Path, name: str, content: bytes, digest: str) -> None:
+def _content_faults(path: Path, name: str, content: bytes, digest: str) -> Iterator[str]:
     if _sha256(content) != digest:
-        raise BundleError(f"{path}: {name!r} does not match its hash in the manifest; {DAMAGED}")
+        yield f"{path}: {name!r} does not match its hash in the manifest; {DAMAGED}"
     if content.startswith(FORBIDDEN_STARTS):
-        raise BundleError(f"{path}: {name!r} holds a pickle or archive; refused")
+        yield f"{path}: {name!r} holds a pickle or archive; refused"
     if name.endswith(".onnx") and EXTERNAL_DATA in content:
-        raise BundleError(f"{path}: {name!r} refers to data outside the bundle; refused")
+        yield f"{path}: {name!r} refers to data outside the bundle; refused"
 
 
 def _sha256(content: bytes) -> str:

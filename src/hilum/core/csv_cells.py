@@ -35,17 +35,14 @@ def plain(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and _RUN.match(cell[1:]) else cell
 
 
-def quoting(cells: Iterable[Any]) -> Any:
-    """How a writer of CSV must quote: it leaves a lone carriage return bare, and readers take that
-    for the end of a row."""
-    returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-    return csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-
-
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table with guarded cells; None is blank."""
-    out, whole = io.StringIO(), [columns, *rows]
-    how = quoting(cell for row in whole for cell in row)
-    writer = csv.writer(out, lineterminator="\n", quoting=how)
-    writer.writerows(["" if cell is None else guarded(cell) for cell in row] for row in whole)
-    return out.getvalue()
+    return "".join(line([guarded(cell) for cell in row]) for row in (columns, *rows))
+
+
+def line(row: Sequence[Any]) -> str:
+    """One row as it is, with its end."""
+    out = io.StringIO()
+    # As ends of lines both are quoted inside of cells: a lone \r would tear its row.
+    csv.writer(out, lineterminator="\r\n").writerow(row)
+    return out.getvalue()[:-2] + "\n"

@@ -106,7 +106,7 @@ class Findings:
 
     @property
     def marked(self) -> tuple[str, ...]:
-        """What is marked on the picture: each box, and each finding with an outline and no box.
+        """What is marked on the image: each box, and each finding with an outline and no box.
         Where it is empty, and only there, nothing was found."""
         outlined = (
             name

@@ -67,12 +67,25 @@ def box_areas(boxes: ArrayLike) -> NDArray[np.floating[Any]]:
 
 def iou_matrix(a: ArrayLike, b: ArrayLike) -> Float64:
     """(n, m) intersection over union; 0 where both boxes are empty."""
+    overlap = _overlap(a, b)
+    union = box_areas(a)[:, None] + box_areas(b)[None, :] - overlap
+    out: Float64 = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return out
+
+
+def inside_matrix(a: ArrayLike, b: ArrayLike) -> Float64:
+    """(n, m) part of the area of each box of `a` that lies in each of `b`; 0 of an empty one."""
+    overlap, area = _overlap(a, b), box_areas(a)[:, None]
+    out: Float64 = np.divide(overlap, area, out=np.zeros_like(overlap), where=area > 0)
+    return out
+
+
+def _overlap(a: ArrayLike, b: ArrayLike) -> Float64:
+    """(n, m) area that two boxes share."""
     first, second = check_boxes(a).astype(np.float64), check_boxes(b).astype(np.float64)
     left_top = np.maximum(first[:, None, :2], second[None, :, :2])
     right_bottom = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    overlap = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
-    union = box_areas(first)[:, None] + box_areas(second)[None, :] - overlap
-    out: Float64 = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    out: Float64 = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
     return out
 
 

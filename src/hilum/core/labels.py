@@ -37,7 +37,7 @@ def _sct(value: str, meaning: str) -> Code:
 
 
 # Classes that a model needs beside its findings. Their scores stay in findings.json and are shown
-# nowhere: beside a picture they would read as a verdict.
+# nowhere: beside an image they would read as a verdict.
 NOT_SHOWN = frozenset(("normal", "not-normal"))
 # Masks that everybody has: no findings.
 ANATOMY = frozenset(("lungs", "lungs_full"))

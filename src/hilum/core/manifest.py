@@ -106,6 +106,9 @@ class Decoding(Options):
     pre_nms_top: int = Field(default=1000, ge=1, le=100_000)
     nms_iou: float = Field(default=0.5, gt=0, le=1)
     vote_iou: float | None = Field(default=None, gt=0, lt=1)  # see `fuse.suppress.keep_voted`
+    # What a box inside a stronger one (`fuse.suppress.nested`) keeps of its score: it stays a
+    # candidate, and is not shown beside the box that marks the same opacity.
+    nested_weight: float = Field(default=1.0, ge=0, le=1)
     max_boxes: int = Field(default=50, ge=1, le=1000)
     mask_weights: dict[str, float] = Field(default_factory=dict)
     image_weights: dict[str, float] = Field(default_factory=dict)
@@ -201,13 +204,16 @@ class Provenance(Options):
     notes: str = ""
 
 
+TRAINING, EVALUATION, WEIGHTS = "training", "evaluation", "weights to begin with"  # uses of data
+
+
 class DataLicence(Options):
-    """One data set or set of pretrained weights the bundle learnt from."""
+    """One data set or set of pretrained weights the bundle learnt from, or was evaluated on."""
 
     name: str
     licence: str
     source: str = ""
-    use: str = "training"
+    use: str = TRAINING
     attribution: str = ""
 
 
@@ -219,6 +225,13 @@ class Figure(Options):
     high: float | None = None
     n: int | None = None
     on: str = ""
+
+    @property
+    def words(self) -> str:
+        """ "0.474 (0.431–0.523)"."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 class Manifest(Options):
@@ -345,6 +358,17 @@ class Manifest(Options):
         """The image score that is meant where none is named: the stated one, or the only one."""
         only = next(iter(self.image_scores)) if len(self.image_scores) == 1 else None
         return self.positive or only
+
+    @property
+    def learnt_from(self) -> tuple[DataLicence, ...]:
+        return tuple(one for one in self.data_licences if one.use != EVALUATION)
+
+    @property
+    def tested(self) -> dict[str, Figure]:
+        """The figures of test images by what runs by default, by "test, SET (int8): metric"."""
+        mark = f"({self.default_precision})"
+        rows = self.figures.items()
+        return {row: one for row, one in rows if row.startswith("test, ") and mark in row}
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as it stands in the file."""

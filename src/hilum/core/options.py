@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from hilum.core.documents import parse_yaml
 from hilum.core.errors import ConfigError, DocumentError, HilumError
 
-MOST_SAID = 8  # things that are wrong, of one text
+MOST_FAULTS = 8  # things that are wrong, of one text
 MOST_NAME = 100  # characters of an unknown name that are looked at
 
 
@@ -115,8 +115,8 @@ def checked(
         return kind.model_validate(value)
     except ValidationError as problem:
         wrong = [_said(one) for one in problem.errors()]
-        more = f"; and {len(wrong) - MOST_SAID} more" if len(wrong) > MOST_SAID else ""
-        raise error(f"{source}: {'; '.join(wrong[:MOST_SAID])}{more}") from problem
+        more = f"; and {len(wrong) - MOST_FAULTS} more" if len(wrong) > MOST_FAULTS else ""
+        raise error(f"{source}: {'; '.join(wrong[:MOST_FAULTS])}{more}") from problem
 
 
 def _said(wrong: ErrorDetails) -> str:

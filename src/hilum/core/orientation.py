@@ -16,10 +16,10 @@ SIDEWAYS = (5, 6, 7, 8)  # exchange width and height
 
 
 def turn_boxes(boxes: Float64, orientation: int, frame: tuple[int, int]) -> Float64:
-    """(n, 4) boxes drawn in the unturned picture, on the upright one.
+    """(n, 4) boxes drawn in the unturned image, on the upright one.
 
     Args:
-        frame: width and height of the unturned picture, px.
+        frame: width and height of the unturned image, px.
     """
     width, height = frame
     x1, y1, x2, y2 = boxes.reshape(-1, 4).T

@@ -88,7 +88,9 @@ class Radiograph:
             raise GeometryError(f"radiograph pixels span {low}..{high}; needed: 0..1, no NaN")
         if self.valid is not None and self.valid.shape != pixels.shape:
             raise GeometryError(f"valid mask is {self.valid.shape}, pixels are {pixels.shape}")
-        pixels.setflags(write=False)
+        own = pixels.view()  # the caller's array stays as it is
+        own.setflags(write=False)
+        object.__setattr__(self, "pixels", own)
 
     @property
     def height(self) -> int:

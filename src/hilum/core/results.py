@@ -283,7 +283,7 @@ def read_mask(
     mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if mask is None:
         raise DataError(
-            f"{path}: missing or no picture; masks lie beside findings.json: was that moved, or "
+            f"{path}: missing or no image; masks lie beside findings.json: was that moved, or "
             "read from a pipe? Else run `hilum predict --fresh` again"
         )
     if shape is not None and mask.shape != shape:

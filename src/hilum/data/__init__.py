@@ -7,15 +7,17 @@ In the order of the flow:
     adapters/    one module a public set or format: its directory -> Catalog
     sets/        the training sets of $HILUM_DATA
     catalog      the value: one row an image; its file
+    parquet      its file, read with a limit
     columns      the columns of a catalog, and what makes a table one
+    licences     of public sets, and whom to name
     frames       the size that boxes and masks were drawn in, and the way into another
     references   "file" and "archive.zip!member"
     pixels       a catalog's references -> radiographs and masks
     formats/     masks and annotations in the forms of others: run lengths, COCO, VOC, YOLO
     rename       findings under other names
     check/       what is wrong with a set, and a cleaned copy
-    alike        which pictures look the same, whatever their file
-    duplicates   which images are the same picture
+    alike        which images look the same, whatever their file
+    duplicates   which images are the same image
     tally        what is known of a catalog's images, counted
     explore/     what is in a set: numbers, figures, one page
     cells        tables as text -> rows of cells

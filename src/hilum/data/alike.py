@@ -1,4 +1,4 @@
-"""Which pictures look the same, whatever their file, size, compression and contrast: copies of one
+"""Which images look the same, whatever their file, size, compression and contrast: copies of one
 radiograph that leak from training into test where nobody sees that they are equal.
 
 Knows arrays of grey; no catalog and no file.
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 
 THUMB = 24  # px
-COPY = 0.99  # pictures whose thumbnails correlate more are the same picture
+COPY = 0.99  # images whose thumbnails correlate more are the same image
 BLOCK = 1 << 24  # numbers at once
-FLAT = 1e-3  # of the range: spread of a blank picture, which is like any other
+FLAT = 1e-3  # of the range: spread of a blank image, which is like any other
 
 # What was done to one of two copies; each takes (..., H, W).
 TURNS: dict[str, Callable[[Float32], Float32]] = {
@@ -35,7 +35,7 @@ NEGATIVE = "with black and white exchanged"
 
 
 class Copies(NamedTuple):
-    """Places of two pictures that are copies of each other."""
+    """Places of two images that are copies of each other."""
 
     first: int
     second: int
@@ -43,13 +43,13 @@ class Copies(NamedTuple):
 
 
 def thumbnail(grey: Float32) -> Float32:
-    """(THUMB, THUMB) of a picture (H, W), stretched to a square: sets squash pictures."""
+    """(THUMB, THUMB) of an image (H, W), stretched to a square: sets squash images."""
     small: Float32 = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     return small
 
 
 def vectors(thumbnails: Float32) -> Float32:
-    """(n, THUMB²) zero-mean unit vectors of (n, THUMB, THUMB): equal pictures have a product near
+    """(n, THUMB²) zero-mean unit vectors of (n, THUMB, THUMB): equal images have a product near
     1, blank ones (all zero) with nothing."""
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     flat = flat - flat.mean(axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def shown_by(thumbnails: Float32, others: Float32) -> NDArray[np.bool_]:
 
 
 def alike(thumbnails: Float32) -> Iterator[Copies]:
-    """Pictures that are copies of each other, the first place before the second. Each pair once.
+    """Images that are copies of each other, the first place before the second. Each pair once.
 
     Args:
         thumbnails: (n, THUMB, THUMB), of whatever range.

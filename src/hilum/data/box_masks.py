@@ -52,10 +52,10 @@ def with_box_masks(catalog: Catalog, label: str = "") -> tuple[Catalog, str]:
 
 
 def _reference(catalog: Catalog, row: int, label: str) -> str | None:
-    found = catalog.exact_boxes(row)
-    if found is None:
+    boxes = catalog.exact_boxes(row)
+    if boxes is None:
         return None
-    wanted = [not label or name == label for name in found[1]]
+    wanted = [not label or name == label for name in boxes[1]]
     width, height = catalog.frame(row)
-    mask = mask_of_boxes(found[0][wanted], height, width)
+    mask = mask_of_boxes(boxes[0][wanted], height, width)
     return f"rle:{height}x{width}:{encode(mask)}" if mask.any() else ""

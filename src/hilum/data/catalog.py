@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from hilum.core.documents import decoded, parse_json
-from hilum.core.errors import DataError, DocumentError
+from hilum.core.errors import ConfigError, DataError, DocumentError
 from hilum.core.files import atomic_path, is_file
 from hilum.core.options import checked as checked_options
+from hilum.core.options import unknown
 from hilum.data.columns import PREFIXES, checked, filled
 from hilum.data.frames import into
+from hilum.data.licences import licence_of
 from hilum.data.parquet import read_parquet
 
 Float32 = NDArray[np.float32]
@@ -49,6 +51,7 @@ class Catalog:
     root: Path = Path()
     notes: tuple[str, ...] = ()
     skips: Mapping[str, int] = field(default_factory=dict)
+    licence: str = ""  # of the source; "" where nobody has said it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", checked(self.table, self.name))
@@ -94,10 +97,10 @@ class Catalog:
         return None if exact is None else (exact[0].astype(np.float32), exact[1])
 
     def boxes_in(self, row: int, width: int, height: int) -> tuple[Float64, list[str]] | None:
-        """As `boxes`, but float64 in the pixels of a picture of that size.
+        """As `boxes`, but float64 in the pixels of an image of that size.
 
         Raises:
-            DataError: the picture is of another shape than the frame the boxes were drawn in.
+            DataError: the image is of another shape than the frame the boxes were drawn in.
         """
         exact = self.exact_boxes(row)
         if exact is None:
@@ -140,6 +143,11 @@ class Catalog:
         notes = (*self.notes, f"{count} {text}")
         return replace(self, table=self.table[~np.asarray(skip)], notes=notes, skips=skips)
 
+    def with_files(self) -> Catalog:
+        """The rows that have a file; all of a set's tables alone, where none has one."""
+        kept = (self.table["path"] != "").to_numpy(bool)
+        return self.where(kept) if kept.any() else self
+
     def need_files(self) -> None:
         """Raises DataError where the catalog names files but its folder is not there."""
         if (self.table["path"] != "").any() and not self.root.is_dir():
@@ -153,8 +161,21 @@ class Catalog:
         for split in sorted(self.table["split"].unique()):
             yield split, self.where(self.table["split"] == split)
 
+    def in_part(self, names: str) -> NDArray[np.bool_]:
+        """Which rows are of a part of its split, or of several ("validation,test"); "": all.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        parts = self.table["split"]
+        wanted = names.split(",") if names else sorted(parts.unique())
+        for name in wanted:
+            if name not in set(parts):
+                raise ConfigError(unknown("part", name, sorted(set(parts) - {""})))
+        return parts.isin(wanted).to_numpy(bool)
+
     def save(self, path: str | Path) -> None:
-        """Write one Parquet file, atomically; name, root and notes travel as metadata.
+        """Write one Parquet file, atomically; name, root, notes and licence travel as metadata.
 
         A root beside or below the file is stored relative to it, so that both can be moved.
         """
@@ -166,6 +187,7 @@ class Catalog:
             b"hilum.root": str(root).encode(),
             b"hilum.notes": json.dumps(self.notes).encode(),
             b"hilum.skips": json.dumps(dict(self.skips)).encode(),
+            b"hilum.licence": self.licence.encode(),
         }
         with atomic_path(path) as temporary:
             pq.write_table(
@@ -185,7 +207,8 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
     if not is_file(path):
         raise DataError(f"there is no catalog {path}")
     table, meta = _parquet(path)
-    own = {key: meta.get(f"hilum.{key}".encode()) for key in ("name", "root", "notes", "skips")}
+    keys = ("name", "root", "notes", "skips", "licence")
+    own = {key: meta.get(f"hilum.{key}".encode()) for key in keys}
     if own["name"] is None or own["root"] is None:
         raise DataError(
             f"{path} is a Parquet file, but not a hilum catalog; hilum data catalog writes one"
@@ -198,6 +221,7 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
                 "root": decoded(own["root"]),
                 "notes": parse_json(own["notes"] or b"[]"),
                 "skips": parse_json(own["skips"] or b"{}"),
+                "licence": decoded(own["licence"] or b""),
             },
             "its notes are damaged",
             DataError,
@@ -208,6 +232,7 @@ def open_catalog(path: str | Path, root: str | Path | None = None) -> Catalog:
             root=Path(root) if root else Path(path).parent / beside.root,
             notes=tuple(beside.notes),
             skips=beside.skips,
+            licence=beside.licence,
         )
     except (DataError, DocumentError) as error:
         raise DataError(f"{path}: {error}") from error
@@ -222,6 +247,7 @@ class _Beside(BaseModel):
     root: str
     notes: list[str]
     skips: dict[str, Annotated[int, Field(ge=0)]]
+    licence: str
 
 
 def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
@@ -230,7 +256,7 @@ def _parquet(path: str | Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
     except DataError as error:
         raise DataError(
             f"{path} is not a readable catalog (Parquet): {error}. From a "
-            "set's directory or a table: hilum data catalog DIRECTORY --set NAME --out C.parquet"
+            "set's directory or a table: hilum data catalog DIRECTORY --kind NAME --out C.parquet"
         ) from error
 
 
@@ -240,11 +266,22 @@ def build(
     root: Path,
     notes: tuple[str, ...] = (),
     skips: Mapping[str, int] | None = None,
+    licence: str = "",
 ) -> Catalog:
     """A catalog from the columns an adapter knows; missing fixed ones are unknown.
+
+    Args:
+        licence: of the source; else that of the set of this name, if it is known.
 
     Raises:
         DataError: as `columns.filled` and `columns.checked`.
     """
     table = filled(rows, name)
-    return Catalog(name=name, table=table, root=root, notes=notes, skips=skips or {})
+    return Catalog(
+        name=name,
+        table=table,
+        root=root,
+        notes=notes,
+        skips=skips or {},
+        licence=licence or licence_of(name).licence,
+    )

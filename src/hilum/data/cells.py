@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hilum.core.csv_cells import guarded, plain, quoting
+from hilum.core import csv_cells
+from hilum.core.csv_cells import plain
 from hilum.core.documents import UTF16_MARKS
 from hilum.core.errors import DataError
 from hilum.core.files import read_at_most
@@ -172,12 +173,8 @@ def _tidy(cell: str) -> str:
 
 def to_csv(table: pd.DataFrame) -> str:
     """The text of a table; `read_cells` gives its cells as they were."""
-    safe = table.copy()
-    for column in safe:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = safe[column].map(guarded)
-    how = quoting(cell for column in safe for cell in safe[column])
-    return safe.rename(columns=guarded).to_csv(index=False, quoting=how)
+    cells = table.astype(object).where(table.notna(), None)
+    return csv_cells.to_csv([*map(str, table)], cells.to_numpy().tolist())
 
 
 def _content(source: Source) -> bytes:

@@ -1,14 +1,15 @@
-"""Annotations of a catalog -> COCO, VOC, YOLO, mask pictures, run lengths.
+"""Annotations of a catalog -> COCO, VOC, YOLO, mask images, run lengths.
 
-The way back is `load("coco" | "voc" | "yolo" | "siim-acr", folder)`, and for mask pictures the
+The way back is `load("coco" | "voc" | "yolo" | "siim-acr", folder)`, and for mask images the
 folder adapter with `masks.csv`. Converts no images (see `images`). Images that nobody annotated
-are left out and counted. Beside the annotations lies `hilum-images.csv` (see `adapters.sidecar`):
-ids, patients, splits and labels come back as they went out.
+are left out and counted, and so are those without a file, where others have theirs. Beside the
+annotations lies `hilum-images.csv` (see `adapters.sidecar`): ids, patients, splits and labels come
+back as they went out.
 
 Boxes and sizes are those of the files, where the files are there: what was drawn in a frame of
 another size is scaled, and refused where the shape differs.
 
-Rounding: COCO, mask pictures and run lengths are exact; VOC holds whole pixels, boxes grow
+Rounding: COCO, mask images and run lengths are exact; VOC holds whole pixels, boxes grow
 outwards by less than one; YOLO is written to 1e-10 of the image; YOLO's polygons are exact but
 for holes, which they fill.
 """
@@ -51,10 +52,11 @@ FORMS = {**BOX_FORMS, **MASK_FORMS}
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What was written, and how many images were left out because nobody annotated them."""
+    """How many images were written and left out."""
 
     images: int
-    left_out: int
+    left_out: int  # nobody annotated them
+    without_file: int  # of a set that has files of others
 
 
 def convert(
@@ -83,7 +85,8 @@ def convert(
         raise DataError(
             f"the catalog has no mask {mask!r}; name one of: {', '.join(masks) or 'none'}"
         )
-    kept = catalog.where(catalog.table[column].notna())
+    there = catalog.with_files()
+    kept = there.where(there.table[column].notna())
     if kept.table.empty:
         raise DataError(f"catalog {catalog.name!r} has no image with known {column}")
     kept = _in_files(kept)
@@ -99,7 +102,11 @@ def convert(
     settings = hashlib.sha256(content.encode()).hexdigest()
     with claimed(folder, "convert", settings=settings, stays=False):
         sidecar.write(kept, FORMS[form](kept, folder, column), folder)
-    return Converted(images=len(kept), left_out=len(catalog) - len(kept))
+    return Converted(
+        images=len(kept),
+        left_out=len(there) - len(kept),
+        without_file=len(catalog) - len(there),
+    )
 
 
 def _in_files(catalog: Catalog) -> Catalog:

@@ -1,6 +1,6 @@
-"""Which rows of a catalog show the same picture, exactly or as a copy.
+"""Which rows of a catalog show the same image, exactly or as a copy.
 
-Two pictures are equal where their decoded greys are, whatever the file format, size of the header
+Two images are equal where their decoded greys are, whatever the file format, size of the header
 or photometric interpretation. Copies are larger or smaller, compressed otherwise, mirrored or
 turned (see `alike`). A file that cannot be read has no key.
 """
@@ -27,16 +27,16 @@ LEVELS = 255  # of a kept thumbnail
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What pictures are compared by, as text that can be kept."""
+class Fingerprint:
+    """What images are compared by, as text that can be kept."""
 
-    key: str  # equal for equal pictures
+    key: str  # equal for equal images
     thumb: str  # hexadecimal, a byte a pixel
 
 
-def pictures(
+def fingerprints(
     catalog: Catalog, memory: Path, workers: int = 2, advance: Callable[[], None] = lambda: None
-) -> list[Picture | None]:
+) -> list[Fingerprint | None]:
     """One a row; None without a readable file.
 
     Args:
@@ -46,24 +46,24 @@ def pictures(
 
     def work(path: str) -> Facts:
         try:
-            picture = picture_of(open_radiograph(catalog.root, path))
+            own = fingerprint_of(open_radiograph(catalog.root, path))
         except (InputRefused, DataError):
             return {"key": None, "thumb": ""}
-        return {"key": picture.key, "thumb": picture.thumb}
+        return {"key": own.key, "thumb": own.thumb}
 
-    paths, found = catalog.table["path"], dict[str, Picture]()
+    paths, known = catalog.table["path"], dict[str, Fingerprint]()
     for facts in each_file(catalog.root, paths, work, memory, workers=workers):
         if facts["key"] is not None:
-            found[facts["path"]] = Picture(facts["key"], facts["thumb"])
+            known[facts["path"]] = Fingerprint(facts["key"], facts["thumb"])
         advance()
-    return [found.get(path) for path in paths]
+    return [known.get(path) for path in paths]
 
 
 class Compared(NamedTuple):
-    """A catalog whose pictures were read."""
+    """A catalog whose images were read."""
 
     catalog: Catalog  # without files that cannot be read
-    keys: pd.Series[str]  # of its pictures: equal ones have one key
+    keys: pd.Series[str]  # of its images: equal ones have one key
     unreadable: list[str]  # files
 
 
@@ -73,21 +73,21 @@ def compared(
     workers: int = 2,
     advance: Callable[[], None] = lambda: None,
 ) -> Compared:
-    """Read every picture.
+    """Read every image.
 
     Args:
-        memory, advance: as of `pictures`.
+        memory, advance: as of `fingerprints`.
 
     Raises:
         DataError: the folder of the catalog is not there.
     """
     catalog.need_files()
-    found = pictures(catalog, memory, workers, advance)
-    unread = np.array([one is None for one in found], bool)
+    every = fingerprints(catalog, memory, workers, advance)
+    unread = np.array([one is None for one in every], bool)
     unread &= (catalog.table["path"] != "").to_numpy(bool)
     left = catalog.table.loc[unread, "path"].tolist()
     kept = catalog.without(unread, "unreadable", "images cannot be read: in no part")
-    own = [one for one, lost in zip(found, unread.tolist(), strict=True) if not lost]
+    own = [one for one, lost in zip(every, unread.tolist(), strict=True) if not lost]
     keys = pd.Series([one.key if one else None for one in own], dtype=object)
     same = joined(keys, copies(one.thumb if one else None for one in own))
     return Compared(kept, same, left)
@@ -119,7 +119,7 @@ def joined(keys: pd.Series[str], pairs: Iterable[Copies]) -> pd.Series[str]:
     return pd.Series([key and shared(key) for key in own], keys.index, dtype=object)
 
 
-def picture_of(radiograph: Radiograph) -> Picture:
+def fingerprint_of(radiograph: Radiograph) -> Fingerprint:
     """SHA-256 of size and greys, at the file's own depth: float noise does not count; and a
     thumbnail, stretched to its own range."""
     levels = 2**radiograph.decoding.bits_stored - 1
@@ -128,4 +128,4 @@ def picture_of(radiograph: Radiograph) -> Picture:
     digest.update(greys.tobytes())
     small = thumbnail(radiograph.pixels)
     small = (small - small.min()) / max(float(np.ptp(small)), 1 / LEVELS)
-    return Picture(digest.hexdigest(), np.rint(small * LEVELS).astype(np.uint8).tobytes().hex())
+    return Fingerprint(digest.hexdigest(), np.rint(small * LEVELS).astype(np.uint8).tobytes().hex())

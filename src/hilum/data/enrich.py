@@ -1,4 +1,4 @@
-"""Augmented copies of the smaller class, written beside the pictures of a catalog (E3).
+"""Augmented copies of the smaller class, written beside the images of a catalog (E3).
 
 Of the training part only: a copy in another part would be evaluated as an image that nobody took.
 Training balances without copies (`sampling`); this is for those who want files. An image of no
@@ -23,7 +23,7 @@ from hilum.core.geometry import Letterbox
 from hilum.data.catalog import Catalog
 from hilum.data.columns import COPIES
 from hilum.data.formats.file_names import file_names
-from hilum.data.images import Pictures, mask_bytes, picture_bytes
+from hilum.data.images import ImageFormat, image_bytes, mask_bytes
 from hilum.data.pixels import open_mask, open_radiograph
 from hilum.data.resume import Facts, each_file
 from hilum.data.sampling import enrichment
@@ -82,10 +82,10 @@ class Enrichment:
         return f"{self.policy}: {number + 1} {type(self.steps[number]).__name__}"
 
 
-def enrich(catalog: Catalog, wanted: Enrichment, files: Pictures, workers: int = 2) -> Catalog:
+def enrich(catalog: Catalog, wanted: Enrichment, files: ImageFormat, workers: int = 2) -> Catalog:
     """Write the copies below the catalog's root; its rows, then theirs (`catalog.ENRICHED`).
 
-    The catalog is one of `pictures.finish`. A rerun writes only what is missing; each copy follows
+    The catalog is one of `images.finish`. A rerun writes only what is missing; each copy follows
     from the seed and its place in the plan alone.
 
     Raises:
@@ -162,7 +162,7 @@ def _with_copies(catalog: Catalog, plan: list[tuple[int, int]], wanted: Enrichme
 
 
 def _sample(catalog: Catalog, place: int) -> Sample:
-    """The picture of a row as it is, padded to a square, and what is drawn on it."""
+    """The image of a row as it is, padded to a square, and what is drawn on it."""
     row = {str(k): v for k, v in catalog.table.iloc[place].items()}
     radiograph = open_radiograph(catalog.root, row["path"])
     width, height = radiograph.width, radiograph.height
@@ -184,19 +184,19 @@ def _sample(catalog: Catalog, place: int) -> Sample:
 
 
 def _write(
-    own: Sample, new: dict[str, Any], wanted: Enrichment, files: Pictures, root: Path, stem: str
+    own: Sample, new: dict[str, Any], wanted: Enrichment, files: ImageFormat, root: Path, stem: str
 ) -> Facts:
     rng = np.random.default_rng([wanted.seed, new["place"]])
     copy = Policy((wanted.steps[new["step"]],))(own, rng)
-    picture = f"images/{stem}.{files.form}"
-    write_bytes(root / picture, picture_bytes(copy.image, files))
+    image = f"images/{stem}.{files.form}"
+    write_bytes(root / image, image_bytes(copy.image, files))
     masks = {}
     for name, mask in copy.masks.items():
         masks[name] = f"masks/{name.removeprefix('mask_')}/{stem}.png"
         write_bytes(root / masks[name], mask_bytes(mask == 1))
     side = copy.image.shape[0]
     return {
-        **{"place": new["place"], "step": new["step"], "path": picture},
+        **{"place": new["place"], "step": new["step"], "path": image},
         **{"width": side, "height": side, "masks": masks},
         "boxes": copy.boxes_px.ravel().tolist() if copy.boxed else None,
         "box_labels": list(copy.labels) if copy.boxed else None,

@@ -1,4 +1,4 @@
-"""A catalog's radiographs as files in a folder of their own: pictures, masks, and their catalog.
+"""A catalog's radiographs as files in a folder of their own: images, masks, and their catalog.
 
 Files that cannot be read stand in left_out.csv. A rerun goes on. Knows no annotation format (see
 `convert`).
@@ -17,7 +17,7 @@ from hilum.core.folders import claimed
 from hilum.data.catalog import Catalog
 from hilum.data.cells import to_csv
 from hilum.data.enrich import Enrichment, enrich
-from hilum.data.images import CATALOG, Pictures, finish, write_pictures
+from hilum.data.images import CATALOG, ImageFormat, finish, write_images
 
 LEFT_OUT = "left_out.csv"
 
@@ -43,18 +43,18 @@ class Exported:
 
 def export(
     catalog: Catalog,
-    wanted: Pictures,
+    wanted: ImageFormat,
     out: Path,
     *,
     enrichment: Enrichment | None = None,
     workers: int = 2,
     advance: Callable[[], None] = lambda: None,
 ) -> Exported:
-    """Write the pictures, then augmented copies, `catalog.parquet` and `left_out.csv`.
+    """Write the images, then augmented copies, `catalog.parquet` and `left_out.csv`.
 
     Args:
         enrichment: copies to make of the training part.
-        advance: called after each picture.
+        advance: called after each image.
 
     Raises:
         ConfigError: the folder holds something else than an earlier run.
@@ -64,9 +64,9 @@ def export(
         enrichment.check(catalog)  # before hours of writing
     catalog.need_files()
     names = () if (out / wanted.memory).is_file() else ("*",)
-    with claimed(out, "pictures", names=names, settings=wanted.name, stays=False):
+    with claimed(out, "images", names=names, settings=wanted.name, stays=False):
         facts = []
-        for one in write_pictures(catalog, wanted, out, workers):
+        for one in write_images(catalog, wanted, out, workers):
             facts.append(one)
             advance()
         copies, left = finish(catalog, facts, out)

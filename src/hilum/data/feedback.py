@@ -7,16 +7,22 @@ numbers of patients do not enter: who is the same is told by the hashes that com
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
-from hilum.data.catalog import Catalog, build
+from hilum.core.errors import DataError
+from hilum.core.files import write_bytes
+from hilum.core.folders import claimed
+from hilum.data.catalog import Catalog, build, open_catalog
 
 Box = tuple[float, float, float, float]
 NAME = "feedback"
+CATALOG, IMAGES = "feedback.parquet", "images"  # in the zip that the service hands out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class ImageFeedback:
     height: int
     view: str
     modality: str
-    found: dict[str, Marked]  # by the finding's id
+    findings: dict[str, Marked]  # by the finding's id
     verdicts: Sequence[Verdict]
 
 
@@ -59,28 +65,28 @@ def boxes_after(image: ImageFeedback, label: str) -> list[Marked] | None:
     Args:
         label: of boxes drawn without one.
     """
-    open_, held = set(image.found), {id: [mark] for id, mark in image.found.items()}
-    added, spoken = "added", False
+    open_, boxes = set(image.findings), {id: [mark] for id, mark in image.findings.items()}
+    added, complete = "added", False
     for one in image.verdicts:
         if one.verdict == "comment":
             continue
         each = [_drawn(image, one.label or label, box) for box in one.boxes]
         drawn = [mark for mark in each if mark is not None]
         if one.verdict == "add":
-            held.setdefault(added, []).extend(drawn)
-            spoken = True
+            boxes.setdefault(added, []).extend(drawn)
+            complete = True
             continue
-        if one.finding is None or one.finding not in image.found:
-            open_, spoken = set(), True
+        if one.finding is None or one.finding not in image.findings:
+            open_, complete = set(), True
             if one.verdict != "accept":
-                held = {"": drawn}
+                boxes = {"": drawn}
             continue
         open_.discard(one.finding)
-        mark = image.found[one.finding]
+        mark = image.findings[one.finding]
         kept: dict[str, list[Marked]] = {"accept": [mark], "reject": [], "redraw": drawn}
-        held[one.finding] = kept[one.verdict]
-        spoken = True
-    return None if open_ or not spoken else [m for marks in held.values() for m in marks]
+        boxes[one.finding] = kept[one.verdict]
+        complete = True
+    return None if open_ or not complete else [m for marks in boxes.values() for m in marks]
 
 
 def feedback_catalog(
@@ -119,3 +125,19 @@ def _drawn(image: ImageFeedback, label: str, box: Box) -> Marked | None:
     x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
     x2, y2 = min(box[2], float(image.width)), min(box[3], float(image.height))
     return Marked(label=label, box=(x1, y1, x2, y2)) if x1 < x2 and y1 < y2 else None
+
+
+def unpacked(content: bytes, out: Path) -> Catalog:
+    """The service's zip of catalog and images, in a folder.
+
+    Raises:
+        DataError: a member that lies elsewhere.
+        ConfigError: the folder holds something else.
+    """
+    with claimed(out, NAME, names=(CATALOG, IMAGES)), zipfile.ZipFile(BytesIO(content)) as archive:
+        for name in sorted(archive.namelist(), key=lambda name: name == CATALOG):
+            target = out / name
+            if not target.resolve().is_relative_to(out.resolve()):
+                raise DataError(f"{name[:80]!r} lies outside {out}; refused")
+            write_bytes(target, archive.read(name))  # the catalog last: it names what is there
+    return open_catalog(out / CATALOG)

@@ -40,7 +40,7 @@ def into(boxes: Float64, frame: Size, size: Size, image: str) -> Float64:
         raise DataError(
             f"image {image!r}: its boxes were drawn in {frame[0]}×{frame[1]} px, its pixels are "
             f"{size[0]}×{size[1]}: of another shape, so cropped, squeezed or turned; needed: the "
-            "picture that was annotated, or a copy of the same shape"
+            "image that was annotated, or a copy of the same shape"
         )
     scaled: Float64 = boxes * ([size[0] / frame[0], size[1] / frame[1]] * 2)
     return scaled

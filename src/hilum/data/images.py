@@ -35,7 +35,7 @@ CATALOG = "catalog.parquet"
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ImageFormat:
     """What to write.
 
     Args:
@@ -56,7 +56,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
-            raise ConfigError(f"pictures as {self.form!r}; known: {', '.join(FORMS)}")
+            raise ConfigError(f"images as {self.form!r}; known: {', '.join(FORMS)}")
         if self.bits not in BITS:
             raise ConfigError(f"{self.bits} bits; known: 8, 16")
         if self.form == "webp" and self.bits != 8:
@@ -78,17 +78,17 @@ class Pictures:
         return f"done-{self.name}.jsonl"
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the copy of a picture."""
+        """Width and height of the copy of an image."""
         if not self.side:
             return width, height
         factor = self.side / max(width, height)
         return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def write_pictures(
-    catalog: Catalog, wanted: Pictures, out: str | Path, workers: int = 2
+def write_images(
+    catalog: Catalog, wanted: ImageFormat, out: str | Path, workers: int = 2
 ) -> Iterator[Facts]:
-    """Write the pictures (`images/`) and masks (`masks/NAME/`), one result a file as it is done.
+    """Write the images (`images/`) and masks (`masks/NAME/`), one result a file as it is done.
 
     A rerun with the same `wanted` goes on where it was interrupted; `finish` makes the catalog.
     Whether the folder may be written to is the caller's to know (`export`).
@@ -123,7 +123,7 @@ def write_pictures(
     def holds(facts: Facts) -> bool:
         if facts["reason"] or facts.get("mark") != mark(facts["path"]):
             return False
-        own = [facts["picture"], *filter(None, facts["masks"].values())]
+        own = [facts["image"], *filter(None, facts["masks"].values())]
         return all((folder / name).is_file() for name in own)
 
     return each_file(catalog.root, rows, work, memory=memory, workers=workers, holds=holds)
@@ -141,14 +141,15 @@ def finish(catalog: Catalog, facts: list[Facts], out: str | Path) -> tuple[Catal
     bad = pd.Series([why for why, _ in scaled], index=table.index, dtype=object)
     left = table.loc[bad.notna(), ["image_id", "path"]].assign(reason=bad[bad.notna()])
     if len(left) == len(table):
-        raise DataError(f"catalog {catalog.name!r}: no picture could be written: {bad.iloc[0]}")
+        raise DataError(f"catalog {catalog.name!r}: no image could be written: {bad.iloc[0]}")
     kept = catalog.without(bad.notna().to_numpy(bool), "left-out", "images could not be written")
     own = [by_path[p] for p in kept.table["path"]]
     boxes = [b for (_, b), why in zip(scaled, bad, strict=True) if why is None]
     rows = _copies(kept.table, own, boxes)
     empty = sum(len(f["empty_masks"]) for f in own)
     notes = (*kept.notes, *([f"{empty} mask files hold nothing"] if empty else []))
-    return build(catalog.name, rows, Path(out), notes=notes, skips=kept.skips), left
+    licence, skips = kept.licence, kept.skips
+    return build(catalog.name, rows, Path(out), notes, skips=skips, licence=licence), left
 
 
 def _scaled(
@@ -175,7 +176,7 @@ def _copies(kept: pd.DataFrame, own: list[Facts], boxes: list[list[float] | None
     if "original" not in out:  # copies of copies keep their first file and the whole scale
         out["original"] = out["path"]
         out["scale_x"] = out["scale_y"] = 1.0
-    out["path"], out["width"], out["height"] = new["picture"], new["width"], new["height"]
+    out["path"], out["width"], out["height"] = new["image"], new["width"], new["height"]
     out["scale_x"] *= new["scale_x"]
     out["scale_y"] *= new["scale_y"]
     for side in ("row", "column"):
@@ -194,7 +195,7 @@ def _write(
     root: Path,
     path: str,
     references: dict[str, str | None],
-    wanted: Pictures,
+    wanted: ImageFormat,
     folder: Path,
     stem: str,
 ) -> Facts:
@@ -206,10 +207,10 @@ def _write(
     masks, empty = _masks(
         root, references, radiograph, size=(width, height), folder=folder, stem=stem
     )
-    picture = f"images/{stem}.{wanted.form}"
-    write_bytes(folder / picture, _coded(radiograph, (width, height), wanted))
+    image = f"images/{stem}.{wanted.form}"
+    write_bytes(folder / image, _coded(radiograph, (width, height), wanted))
     return {
-        "picture": picture,
+        "image": image,
         "size": (radiograph.width, radiograph.height),
         **{"width": width, "height": height, "scale_x": scale[0], "scale_y": scale[1]},
         **_spacing(radiograph, scale),
@@ -227,16 +228,16 @@ def _write(
     }
 
 
-def _coded(radiograph: Radiograph, size: tuple[int, int], wanted: Pictures) -> bytes:
+def _coded(radiograph: Radiograph, size: tuple[int, int], wanted: ImageFormat) -> bytes:
     grey: NDArray[np.float32] = radiograph.pixels
     if size != (radiograph.width, radiograph.height):
         smaller = size[0] < radiograph.width
         way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         grey = cv2.resize(grey, size, interpolation=way).clip(0, 1)
-    return picture_bytes(grey, wanted)
+    return image_bytes(grey, wanted)
 
 
-def picture_bytes(grey: NDArray[np.float32], wanted: Pictures) -> bytes:
+def image_bytes(grey: NDArray[np.float32], wanted: ImageFormat) -> bytes:
     """(H, W) grey in [0, 1] as the wanted file; its size is kept."""
     top = 2**wanted.bits - 1
     stored = np.round(grey.astype(np.float64) * top)

@@ -78,11 +78,11 @@ def open_mask(root: Path, reference: str, height: int, width: int) -> Bool:
 
 
 def mask_levels(root: Path, reference: str) -> NDArray[Any]:
-    """The grey values of a mask's picture as they are stored; (0,) where it has none of its own:
+    """The grey values of a mask's image as they are stored; (0,) where it has none of its own:
     run lengths, palettes, alpha, and formats of which half of the brightest counts anyway.
 
     Raises:
-        DataError: no readable picture.
+        DataError: no readable image.
     """
     if not reference or reference.startswith("rle:"):
         return np.zeros(0)
@@ -91,18 +91,18 @@ def mask_levels(root: Path, reference: str) -> NDArray[Any]:
             own = image.mode in ("L", "F", "RGB") or image.mode.startswith("I")
             levels = np.asarray(image) if own and image.format not in BLURRED else np.zeros(0)
     except DAMAGE as error:
-        raise DataError(f"mask {reference!r} is not a readable picture: {error}") from error
+        raise DataError(f"mask {reference!r} is not a readable image: {error}") from error
     return levels.max(axis=2) if levels.ndim == 3 else levels
 
 
 def read_mask(root: Path, reference: str) -> Bool:
-    """The (height, width) mask of a picture: what is not background, the picture upright.
+    """The (height, width) mask of an image: what is not background, the image upright.
 
     Background is 0 (black); grey, 16 bit, palette, colour and alpha are read alike. A channel of
     alpha that varies says what is drawn. JPEG and WebP blur, so there half of the brightest counts.
 
     Raises:
-        DataError: no readable picture, or one without any background to tell from what is drawn.
+        DataError: no readable image, or one without any background to tell from what is drawn.
     """
     content = reference_bytes(root, reference)
     try:
@@ -111,7 +111,7 @@ def read_mask(root: Path, reference: str) -> Bool:
             image.load()
             mask = _foreground(image, content)
     except DAMAGE as error:
-        raise DataError(f"mask {reference!r} is not a readable picture: {error}") from error
+        raise DataError(f"mask {reference!r} is not a readable image: {error}") from error
     return turn(mask, turned)
 
 

@@ -39,11 +39,11 @@ def label_table(reports: Path, out: Path, *, text: str = "report", key: str = ""
     if table[own].duplicated().any():
         twice = table[own][table[own].duplicated().to_numpy(bool)].iat[0]
         raise DataError(f"{reports}: {own} {twice!r} stands twice; needed: one row a report")
-    found = [label_report(words) for words in table[text]]
+    labels = [label_report(words) for words in table[text]]
     rows = pd.DataFrame({own: table[own], "weak": 1})
     counts: dict[str, Counter[str]] = {}
     for name in TERMS:
-        readings = [one.get(name) for one in found]
+        readings = [one.get(name) for one in labels]
         rows[f"label_{name}"] = [None if one is None else one.value for one in readings]
         rows[f"said_{name}"] = ["" if one is None else one.sentence for one in readings]
         counts[name] = Counter(one.says for one in readings if one is not None)

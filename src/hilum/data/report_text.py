@@ -2,7 +2,7 @@
 
 After NegEx (Chapman et al. 2001) and the CheXpert labeller (Irvin et al. 2019): terms of a
 finding, cues before and after them, a scope that ends at the clause. Of each finding: 1 mentioned
-as there, 0 denied, NaN doubted or not mentioned. Weak labels: rules read words, not pictures.
+as there, 0 denied, NaN doubted or not mentioned. Weak labels: rules read words, not images.
 English only. Knows no catalog and no file.
 """
 
@@ -131,8 +131,8 @@ def mentions(sentence: str) -> list[Mention]:
     out = []
     for clause in _clauses(sentence):
         for finding, term in TERMS.items():
-            for found in re.finditer(rf"\b(?:{term})\b", clause, re.IGNORECASE):
-                says = _says(clause[: found.start()], clause[found.end() :])
+            for match in re.finditer(rf"\b(?:{term})\b", clause, re.IGNORECASE):
+                says = _says(clause[: match.start()], clause[match.end() :])
                 out.append(Mention(finding, says, sentence))
     return out
 

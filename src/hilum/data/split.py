@@ -1,7 +1,7 @@
 """Catalog -> parts by patient: hold-out or folds, stratified, seeded, written down and proved.
 
-Patients, and pictures that stand under several ids, never fall apart. Images whose truth nobody
-here knows (`Catalog.withheld`) are in no part. Reads no pixels (picture keys come from
+Patients, and images that stand under several ids, never fall apart. Images whose truth nobody
+here knows (`Catalog.withheld`) are in no part. Reads no pixels (keys of contents come from
 `duplicates`) and trains nothing.
 """
 
@@ -42,8 +42,8 @@ Cell = Annotated[Name | None, BeforeValidator(lambda one: None if one != one els
 
 
 class _SplitForm(BaseModel):
-    """What `Split.save` writes. A row is an image, its patient, and where pictures were compared
-    the key of its picture; older versions wrote NaN where there is none."""
+    """What `Split.save` writes. A row is an image, its patient, and where images were compared
+    the key of its content; older versions wrote NaN where there is none."""
 
     model_config = ConfigDict(strict=True)
 
@@ -78,10 +78,10 @@ def need_new(path: str | Path) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Which image, patient and picture is in which part.
+    """Which image and patient is in which part.
 
-    `table` has image_id, patient, part, picture (a key that equal pictures share; null where the
-    picture was not compared); every image of the catalog once, but for the withheld ones.
+    `table` has image_id, patient, part, content (a key that duplicates and copies share; null
+    where the image was not compared); every image of the catalog once, but for the withheld ones.
     """
 
     table: pd.DataFrame
@@ -89,10 +89,10 @@ class Split:
     catalog: str  # its name
 
     def __post_init__(self) -> None:
-        if "picture" not in self.table:
-            object.__setattr__(self, "table", self.table.assign(picture=None))
+        if "content" not in self.table:
+            object.__setattr__(self, "table", self.table.assign(content=None))
         people = self.table["patient"].map(person)
-        for what, keys in (("patient", people), ("picture", self.table["picture"])):
+        for what, keys in (("patient", people), ("content", self.table["content"])):
             torn = self.table.groupby(keys)["part"].nunique() > 1
             if torn.any():
                 raise DataError(f"{what} {torn.idxmax()!r} is in more than one part")
@@ -131,9 +131,9 @@ class Split:
         return replace(kept, table=table)
 
     def proof(self, catalog: Catalog | None = None) -> dict[str, Any]:
-        """Counts, and how many patients and pictures each two parts share: none, or it is broken.
+        """Counts, and how many patients and contents each two parts share: none, or it is broken.
 
-        Pictures are counted among those compared, which may be none of them.
+        Contents are counted among the images compared, which may be none of them.
 
         Args:
             catalog: whose patients are counted, as they are now; else those the split was made of.
@@ -143,15 +143,15 @@ class Split:
             now = catalog.table.set_index("image_id")["patient"]
             rows = rows.assign(patient=rows["image_id"].map(now))
         people = _sets(rows.assign(patient=rows["patient"].map(person)), "patient")
-        pictures = _sets(rows, "picture")
-        compared = self.table["picture"].dropna()
+        contents = _sets(rows, "content")
+        compared = self.table["content"].dropna()
         return {
             "images": {p: int((self.table["part"] == p).sum()) for p in self.parts},
             "patients": {p: len(people[p]) for p in self.parts},
             "patients_in_both": _shared(people),
-            "pictures_compared": len(compared),
-            "pictures_that_stand_twice": int(compared.duplicated().sum()),
-            "pictures_in_both": _shared(pictures),
+            "images_compared": len(compared),
+            "images_that_stand_twice": int(compared.duplicated().sum()),
+            "contents_in_both": _shared(contents),
         }
 
     def save(self, path: str | Path) -> None:
@@ -162,9 +162,9 @@ class Split:
         """
         need_new(path)
         rows = self.table.sort_values("image_id")
-        columns = ["image_id", "patient", *(["picture"] if rows["picture"].notna().any() else [])]
-        pictures = rows["picture"].astype(object)
-        rows["picture"] = pictures.where(pictures.notna(), None)
+        columns = ["image_id", "patient", *(["content"] if rows["content"].notna().any() else [])]
+        contents = rows["content"].astype(object)
+        rows["content"] = contents.where(contents.notna(), None)
         images = {part: own[columns].to_numpy().tolist() for part, own in rows.groupby("part")}
         content = {
             "schema": SCHEMA,
@@ -177,18 +177,18 @@ class Split:
 
 
 def open_split(path: str | Path) -> Split:
-    """Read what `Split.save` wrote; patients and pictures are checked again.
+    """Read what `Split.save` wrote; patients and contents are checked again.
 
     Raises:
-        DataError: not a split, a damaged one, or a patient or picture stands in two parts.
+        DataError: not a split, a damaged one, or a patient or content stands in two parts.
     """
     content = read_document(path, parse_foreign_json, DataError)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(f"{path} is not a split of schema {SCHEMA}")
     form = checked(_SplitForm, content, f"{path} is a damaged split", DataError)
     rows = [(*(*row, None)[:3], part) for part, own in form.parts.items() for row in own]
-    table = pd.DataFrame(rows, columns=["image_id", "patient", "picture", "part"])
-    table = table[["image_id", "patient", "part", "picture"]]
+    table = pd.DataFrame(rows, columns=["image_id", "patient", "content", "part"])
+    table = table[["image_id", "patient", "part", "content"]]
     try:
         split = Split(table=table, seed=form.seed, catalog=form.catalog)
     except DataError as error:
@@ -221,18 +221,18 @@ def held_patients(path: str | Path) -> dict[str, str] | None:
     return out
 
 
-def by_patient(held: Mapping[str, str], table: pd.DataFrame, name: str, seed: int = 0) -> Split:
+def by_patient(parts: Mapping[str, str], table: pd.DataFrame, name: str, seed: int = 0) -> Split:
     """Who is named stays in his part, all others train.
 
     Args:
-        held: of `held_patients`.
+        parts: of `held_patients`.
         table: image_id and patient.
         name: of the catalog.
 
     Raises:
         DataError: none of these patients is named.
     """
-    part = table["patient"].map(person).map(held).fillna("train")
+    part = table["patient"].map(person).map(parts).fillna("train")
     if (part == "train").all():
         raise DataError(f"the list of held-out patients names nobody of {name!r}")
     return Split(table[["image_id", "patient"]].assign(part=part), seed, name)
@@ -244,8 +244,10 @@ def split_of(path: str | Path, catalog: Catalog) -> Split:
     Raises:
         DataError: as `open_split`, `held_patients` and `by_patient`.
     """
-    held = held_patients(path)
-    return open_split(path) if held is None else by_patient(held, catalog.table, catalog.name)
+    patients = held_patients(path)
+    return (
+        open_split(path) if patients is None else by_patient(patients, catalog.table, catalog.name)
+    )
 
 
 def hold_out(
@@ -253,14 +255,14 @@ def hold_out(
     fractions: Sequence[float],
     seed: int = 0,
     stratify: Sequence[str] = (),
-    pictures: pd.Series[str] | None = None,
+    contents: pd.Series[str] | None = None,
 ) -> Split:
     """Train and test, or train, validation and test.
 
     Args:
         fractions: two or three shares of the images that add up to 1, e.g. .8, .1, .1.
         stratify: of `EXTRA_STRATA`, beside the catalog's classes.
-        pictures: for each row a key that equal pictures share; their patients stay together.
+        contents: for each row a key that duplicates and copies share; their patients stay together.
 
     Raises:
         ConfigError: shares or strata that cannot be.
@@ -268,7 +270,7 @@ def hold_out(
     if len(fractions) not in HOLD_OUT or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError(f"fractions {tuple(fractions)}: needed: two or three that add up to 1")
     parts = dict(zip(HOLD_OUT[len(fractions)], fractions, strict=True))
-    return _split(catalog, parts, seed, stratify=stratify, pictures=pictures)
+    return _split(catalog, parts, seed, stratify=stratify, contents=contents)
 
 
 def folds(
@@ -276,25 +278,26 @@ def folds(
     count: int,
     seed: int = 0,
     stratify: Sequence[str] = (),
-    pictures: pd.Series[str] | None = None,
+    contents: pd.Series[str] | None = None,
 ) -> Split:
     """`count` equal parts, fold-0 …; arguments as `hold_out`."""
     if count < 2:
         raise ConfigError(f"{count} folds: needed: at least 2")
     width = len(str(count - 1))
     parts = {f"fold-{i:0{width}d}": 1 / count for i in range(count)}
-    return _split(catalog, parts, seed, stratify=stratify, pictures=pictures)
+    return _split(catalog, parts, seed, stratify=stratify, contents=contents)
 
 
 def sample(catalog: Catalog, images: int, seed: int = 0) -> Catalog:
-    """About `images` rows (whole patients) with the classes in the catalog's proportions."""
-    catalog = known(catalog)
+    """About `images` rows (whole patients) with the classes in the catalog's proportions, of those
+    that have a file where any has one."""
+    catalog = known(catalog).with_files()
     if images >= len(catalog):
         return catalog
     if images < 1:
         raise ConfigError(f"sample of {images} images: needed: at least 1")
     share = images / len(catalog)
-    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, stratify=(), pictures=None)
+    parts = _split(catalog, {"sample": share, "rest": 1 - share}, seed, stratify=(), contents=None)
     kept = set(parts.table.loc[parts.table["part"] == "sample", "image_id"])
     return catalog.where(catalog.table["image_id"].isin(kept))
 
@@ -354,15 +357,15 @@ def _split(
     parts: Mapping[str, float],
     seed: int,
     stratify: Sequence[str],
-    pictures: pd.Series[str] | None,
+    contents: pd.Series[str] | None,
 ) -> Split:
     whole, catalog = catalog, known(catalog)
-    if pictures is not None:
-        pictures = pictures[~whole.withheld].reset_index(drop=True)
+    if contents is not None:
+        contents = contents[~whole.withheld].reset_index(drop=True)
     if not len(catalog):
         raise DataError(f"catalog {catalog.name!r} has no image to split")
     patients = catalog.table["patient"].map(person)
-    groups = _groups(patients, pictures, _studies(catalog.table))
+    groups = _groups(patients, contents, _studies(catalog.table))
     if groups.max(initial=-1) + 1 < len(parts):
         raise DataError(
             f"catalog {catalog.name!r} has {groups.max(initial=-1) + 1} independent patients; "
@@ -370,8 +373,8 @@ def _split(
         )
     chosen = _assign(groups, strata(catalog, stratify), np.array(list(parts.values())), seed)
     table = catalog.table[["image_id", "patient"]].assign(part=np.array(list(parts))[chosen])
-    if pictures is not None:
-        table["picture"] = pictures.to_numpy(object)
+    if contents is not None:
+        table["content"] = contents.to_numpy(object)
     return Split(table=table, seed=seed, catalog=catalog.name)
 
 
@@ -386,7 +389,7 @@ def _shared(sets: Mapping[str, set[str]]) -> dict[str, int]:
 
 def _groups(patients: pd.Series[str], *shared: pd.Series[str] | None) -> Int64:
     """(images,) number of the group that must stay together: patients joined by what they share
-    (pictures, studies); missing keys join nothing."""
+    (contents, studies); missing keys join nothing."""
     codes = pd.factorize(patients)[0].astype(np.int64)
     keys = [pd.factorize(one)[0] for one in shared if one is not None]
     while True:
@@ -421,17 +424,17 @@ def _studies(table: pd.DataFrame) -> pd.Series[str]:
 def _assign(groups: Int64, marks: Float64, shares: Float64, seed: int) -> Int64:
     """(images,) part. Largest groups first, each to the part that lacks its classes most."""
     count = int(groups.max()) + 1
-    held = np.zeros((count, marks.shape[1]))
-    np.add.at(held, groups, marks)
+    sums = np.zeros((count, marks.shape[1]))
+    np.add.at(sums, groups, marks)
     totals = marks.sum(axis=0)
     wanted = shares[:, None] * totals
     order = np.random.default_rng(seed).permutation(count)
     # Rare classes weigh more; a stable sort keeps the seeded order among equals.
-    order = order[np.argsort(-(held / totals).max(axis=1)[order], kind="stable")]
+    order = order[np.argsort(-(sums / totals).max(axis=1)[order], kind="stable")]
     filled = np.zeros_like(wanted)
     part = np.zeros(count, np.int64)
     for group in order:
-        lack = ((wanted - filled) / wanted) @ (held[group] / totals)
+        lack = ((wanted - filled) / wanted) @ (sums[group] / totals)
         part[group] = int(np.argmax(lack))
-        filled[part[group]] += held[group]
+        filled[part[group]] += sums[group]
     return part[groups]

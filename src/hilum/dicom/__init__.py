@@ -23,6 +23,7 @@ analysed.py  an analysed image with its source: what writers of results take
 reading.py   how a run reads its inputs: one value that travels to every worker
 discover.py  folders, zips, DICOMDIR -> items to read
 gate.py      is it a chest radiograph, by its own header
+description.py   what a file is, as plain data
 dump.py      every element as text, identifiers hidden
 deidentify.py    an image without its identity (PS3.15 Annex E)
 copies.py        many such, in a folder

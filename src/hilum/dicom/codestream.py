@@ -31,7 +31,7 @@ def _jpeg(data: bytearray) -> tuple[bytes, bool]:
         if at + 4 > len(data):
             break
         end = at + 2 + int(struct.unpack_from(">H", data, at + 2)[0])
-        # Colour transforms of Adobe (APP14) and JPEG-LS (APP8 "mrfx") decide the picture.
+        # Colour transforms of Adobe (APP14) and JPEG-LS (APP8 "mrfx") decide the image.
         needed = bytes(data[at + 4 : at + 9]) == b"Adobe" or data[at + 4 : at + 8] == b"mrfx"
         if marker == _COM or marker in _APPS:
             start = at + (16 if needed else 4)

@@ -2,8 +2,8 @@
 
 Builds a new file from what `confidential` lists and nothing else, with pseudonyms that hold
 across files. Pixels stay as they are, but for text inside compressed streams. Cannot see text
-that is burned into the picture: it warns by the header, and refuses what says that it has some.
-Structured reports and other objects without a picture are refused.
+that is burned into the image: it warns by the header, and refuses what says that it has some.
+Structured reports and other objects without an image are refused.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def settle_stream(decoded: Values, stream: Stream, shape: Layout) -> Settled:
       says it is: many encoders declare whole bytes.
     * Else they are as deep and as signed as the frame says.
     * A codec without a sign leaves it to the header. Where JPEG 2000 contradicts the header, that
-      reading counts which does not tear the picture; with neither torn, two's complement (as in
+      reading counts which does not tear the image; with neither torn, two's complement (as in
       pydicom) for an unsigned frame under a signed header.
 
     Raises:
@@ -78,7 +78,7 @@ def _twos_complement_bits(codes: Values, bits: int, shape: Layout) -> int:
 
 
 def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
-    """Whether the frame's own sign tears the picture, or says no more than the header's."""
+    """Whether the frame's own sign tears the image, or says no more than the header's."""
     unsigned_tears, signed_tears = _tears(codes, as_signed(codes, bits), bits)
     own, headers = unsigned_tears, signed_tears
     if not header_signed:
@@ -91,7 +91,7 @@ def _header_is_right(codes: Values, bits: int, header_signed: bool) -> bool:
 def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool) -> Settled:
     """Uncompressed containers: what lies above HighBit is no part of the value (PS3.5 8.1.1).
 
-    That is so for old overlays, signs and noise. Where it is plainly the picture itself that goes
+    That is so for old overlays, signs and noise. Where it is plainly the image itself that goes
     on above HighBit, masking would wrap it.
 
     Raises:
@@ -127,17 +127,17 @@ def settle_native(containers: Containers, shape: Layout, has_overlay_bits: bool)
 
 
 def _sign_warning(containers: Containers, shape: Layout) -> tuple[str, ...]:
-    """Whether the values tear the picture all over with the sign that the header gives them, where
+    """Whether the values tear the image all over with the sign that the header gives them, where
     they do not with the other: edges of collimators and letters are too short for that."""
     if not shape.signed and not _at_both_ends(containers[::16, ::16], shape):
-        return ()  # as in nearly all pictures: they need no closer look
+        return ()  # as in nearly all images: they need no closer look
     codes = (containers.astype(np.int32) >> shape.shift) & (2**shape.bits_stored - 1)
     unsigned, signed = _tears(codes, as_signed(codes, shape.bits_stored), shape.bits_stored)
     words = ("signed", "unsigned") if shape.signed else ("unsigned", "signed")
-    said, other = (signed, unsigned) if shape.signed else (unsigned, signed)
-    if said <= max(DECISIVE * other, TORN * codes.size):
+    stated, other = (signed, unsigned) if shape.signed else (unsigned, signed)
+    if stated <= max(DECISIVE * other, TORN * codes.size):
         return ()
-    text = "PixelRepresentation says {}, which tears the picture; {} would not: is it so?"
+    text = "PixelRepresentation says {}, which tears the image; {} would not: is it so?"
     return (text.format(*words),)
 
 

@@ -66,7 +66,7 @@ def syntax_name(uid: str | None) -> str:
 def elements(stored: StoredImage, show_identifiers: bool = False) -> list[dict[str, Any]]:
     """The elements before the pixels, nested ones with their depth in the tag.
 
-    Empty for pictures that are no DICOM.
+    Empty for images that are no DICOM.
     """
     with quiet():
         # Looking converts elements; the header's own stay raw.

@@ -72,7 +72,7 @@ def _native(element: PixelElement, parsed: Parsed, shape: image.Layout) -> Frame
 
 
 def _check_sides(array: image.Containers) -> None:
-    """Neighbouring lines of a picture are alike, those of a sheared one are not.
+    """Neighbouring lines of an image are alike, those of a sheared one are not.
 
     Raises:
         UnreadableRefused: Rows and Columns have changed places.
@@ -90,7 +90,7 @@ def _check_sides(array: image.Containers) -> None:
     if own > SHEARED * other and other > 0:
         raise UnreadableRefused(
             "",
-            f"{rows} rows of {columns} pixels shear the picture, {columns} of {rows} do not: Rows "
+            f"{rows} rows of {columns} pixels shear the image, {columns} of {rows} do not: Rows "
             "and Columns have changed places.",
             "Export it again.",
         )
@@ -117,7 +117,7 @@ def _compressed(
         parts = [bytes(part) for part in fragments(value)]
         if (count := sum(map(begins, parts))) > 1:
             raise UnsupportedRefused(
-                "", f"its compressed pixels are {count} pictures.", "Send single images."
+                "", f"its compressed pixels are {count} images.", "Send single images."
             )
         content = b"".join(parts)
         if not content:

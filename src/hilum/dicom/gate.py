@@ -67,7 +67,7 @@ class Described(Protocol):
 def check_chest_header(image: Described) -> None:
     """Refuse what its own header says is no frontal chest radiograph; needs no pixels.
 
-    Pictures without a header (PNG, arrays) pass. Values the header lacks pass.
+    Images without a header (PNG, arrays) pass. Values the header lacks pass.
 
     Raises:
         NotChestRadiographRefused: another modality, object class, view or body part, or one of

@@ -118,7 +118,7 @@ def native(pixels: PixelElement, shape: Layout, little: bool) -> tuple[Container
     need, came = shape.native_bytes, len(pixels.value)
     if shape.photometric == "YBR_FULL_422":
         raise UnsupportedRefused("", "it is uncompressed YBR_FULL_422.", "Export it as RGB.")
-    # As many bytes as a column or a row has more may be one: the picture would be sheared.
+    # As many bytes as a column or a row has more may be one: the image would be sheared.
     column, row = need // shape.columns, need // shape.rows
     if came < need or came - need >= max(min(column, row), 2):
         raise UnreadableRefused(
@@ -153,7 +153,7 @@ def lowest_bits(shape: Layout) -> Layout:
 
 
 def grey_of_colour(colour: Containers, photometric: str, converted: bool) -> Containers:
-    """The grey picture that a colour capture really holds.
+    """The grey image that a colour capture really holds.
 
     Args:
         colour: (H, W, 3) as stored; RGB when `converted` by the decoder.

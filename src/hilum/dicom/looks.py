@@ -1,4 +1,4 @@
-"""What pixels alone tell of a picture's past: few grey levels, magnification, wide borders.
+"""What pixels alone tell of an image's past: few grey levels, magnification, wide borders.
 
 Knows no file and no header. Limits lie apart from what 820 radiographs of 13 public sets have,
 which stands beside them.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
-SMALLEST = 100  # px; smaller pictures tell nothing
+SMALLEST = 100  # px; smaller images tell nothing
 SIDE = 256  # of the middle that is looked at closely
 TOP = 65535
 STEPS = 256  # pixels of a side that are looked at roughly
@@ -21,7 +21,7 @@ SPREAD = 24.0  # perplexity of 256 stretched grey levels but for the most freque
 FINE = 0.012  # of the contrast that a fourth of the size does not hold; real: .019 and more
 EQUAL = 0.45  # of rows and columns that equal the next; real: up to .1
 STEP = 3 / 255  # of grey, from which on a row is not uniform
-CONTENT = 0.33  # of the picture that is no uniform border; real: .336 and more
+CONTENT = 0.33  # of the image that is no uniform border; real: .336 and more
 
 
 def look_warnings(grey: Float32) -> tuple[str, ...]:
@@ -33,12 +33,12 @@ def look_warnings(grey: Float32) -> tuple[str, ...]:
     rough = np.ascontiguousarray(grey[::step, ::step])
     top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
     middle = np.ascontiguousarray(grey[top : top + SIDE, left : left + SIDE])
-    found = (_levels(rough), _border(rough), _magnified(middle))
-    return tuple(words for words in found if words)
+    oddities = (_levels(rough), _border(rough), _magnified(middle))
+    return tuple(words for words in oddities if words)
 
 
 def _levels(rough: Float32) -> str:
-    """Few greys: posterised, or a colour map's. Blank pictures are another matter."""
+    """Few greys: posterised, or a colour map's. Blank images are another matter."""
     counts = np.bincount((rough * TOP + 0.5).astype(np.uint16).ravel())
     levels = np.count_nonzero(counts)
     low, high = np.searchsorted(np.cumsum(counts), np.array([0.005, 0.995]) * rough.size)
@@ -66,7 +66,7 @@ def _border(rough: Float32) -> str:
 
 
 def _magnified(middle: Float32) -> str:
-    """Whether a smaller picture holds all that this one shows."""
+    """Whether a smaller image holds all that this one shows."""
     height, width = middle.shape
     contrast = float(middle.std())
     if min(height, width) < SIDE or contrast < 0.01:
@@ -78,4 +78,4 @@ def _magnified(middle: Float32) -> str:
     columns = (middle[:, 1:] == middle[:, :-1]).all(axis=0)  # larger by repetition
     if fine >= FINE and min(rows.mean(), columns.mean()) <= EQUAL:
         return ""
-    return "it shows no detail of its size: was it magnified from a small picture?"
+    return "it shows no detail of its size: was it magnified from a small image?"

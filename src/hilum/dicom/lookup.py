@@ -52,7 +52,7 @@ def read_table(item: Header, inputs: Float64) -> Table:
     if first >= 0x8000 and (says_signed or beyond):
         first -= 0x10000
     entries = _entries(item, count, bits)
-    # Writers who declare 12 bits and store 16 exist; a clipped picture would be white.
+    # Writers who declare 12 bits and store 16 exist; a clipped image would be white.
     bits = max(bits, int(entries.max()).bit_length(), 1)
     return Table(first, bits, entries.astype(np.float64))
 

@@ -1,6 +1,6 @@
 """Where pixels are no part of the radiograph: shutters and burned-in borders.
 
-Knows the Display Shutter module (PS3.3 C.7.6.11) and plain frames around a picture. Collimators
+Knows the Display Shutter module (PS3.3 C.7.6.11) and plain frames around an image. Collimators
 are not masked: their edges are often in other units than pixels.
 """
 
@@ -24,7 +24,7 @@ def shutter(header: Header, rows: int, columns: int) -> tuple[Bool | None, tuple
     """(H, W) True inside all shutters, None where none hides anything; and those not used.
 
     Coordinates in the file are rows and columns from 1; the edges themselves stay visible. One
-    that would hide everything, or was drawn on a larger picture, is not used.
+    that would hide everything, or was drawn on a larger image, is not used.
     """
     open_ = np.ones((rows, columns), np.uint8)
     warnings: tuple[str, ...] = ()

@@ -14,7 +14,8 @@ Choices where the standard leaves one, or files contradict it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -32,7 +33,7 @@ Bool = NDArray[np.bool_]
 _CV2_LUT_16 = int(cv2.__version__.split(".")[0]) >= 5  # 16-bit tables came with OpenCV 5
 LEAST_CONTRAST = 0.125  # of the range, that what is shown should use
 MANY_PADDED = 64  # values, which are rather greys
-MOST_AMID = 0.05  # of the middle of a picture, that may be padding
+MOST_AMID = 0.05  # of the middle of an image, that may be padding
 LOST_SHARE = 0.75  # of the pixels: "nearly everything" is white or black
 _CHUNK = 1 << 18  # keeps NumPy's temporary indices in the cache
 
@@ -101,10 +102,10 @@ def _falls(values: NDArray[np.float64], shown: NDArray[np.float64]) -> bool:
 
 
 def intent_warnings(header: Header, shape: Layout) -> tuple[str, ...]:
-    """What a maker's own program has yet to do to a picture before anybody reads it (C.8.11.1)."""
+    """What a maker's own program has yet to do to an image before anybody reads it (C.8.11.1)."""
     if header.code("PresentationIntentType") != "FOR PROCESSING":
         return ()
-    text = "it is FOR PROCESSING: raw values of the detector, not the picture that a reader sees"
+    text = "it is FOR PROCESSING: raw values of the detector, not the image that a reader sees"
     sign = header.integer("PixelIntensityRelationshipSign", 0)
     if sign == (1 if shape.photometric == "MONOCHROME2" else -1):
         text += "; by its intensity relationship air is bright in it"
@@ -172,7 +173,7 @@ def to_grey(containers: Containers, shape: Layout, shown: Display) -> tuple[Floa
 
 
 def is_amid(containers: Containers, unpadded: Bool | None) -> bool:
-    """Whether padding lies amid a picture, not around it, or is of many values: the picture itself
+    """Whether padding lies amid an image, not around it, or is of many values: the image itself
     is taken for it."""
     if unpadded is None:
         return False
@@ -210,6 +211,36 @@ def used_codes(containers: Containers, shape: Layout, shown: Display) -> tuple[B
     return (values >= low) & (values <= high), bits
 
 
+class Displayed(NamedTuple):
+    """A frame as it is displayed."""
+
+    grey: Float32
+    unpadded: Bool | None
+    shown: Display
+    bits: int  # that its values have
+    warnings: tuple[str, ...]
+
+
+def displayed(containers: Containers, shape: Layout, show: Callable[..., Display]) -> Displayed:
+    """To grey; padding values amid the image are none, bits that hold nothing do not count.
+
+    Args:
+        show: `display` of the frame's header; takes `used`.
+    """
+    shown, bits, warnings = show(), shape.bits_stored, tuple[str, ...]()
+    grey, unpadded = to_grey(containers, shape, shown)
+    if is_amid(containers, unpadded):
+        shown = replace(shown, padded=None)
+        warnings = ("its padding values lie amid the image: not used",)
+        grey, unpadded = to_grey(containers, shape, shown)
+    if shown.is_full_range and (used := used_codes(containers, shape, shown)):
+        codes, bits = used
+        warnings += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
+        shown = replace(show(used=codes), padded=shown.padded)
+        grey, unpadded = to_grey(containers, shape, shown)
+    return Displayed(grey=grey, unpadded=unpadded, shown=shown, bits=bits, warnings=warnings)
+
+
 class Clipped(NamedTuple):
     """What a window cut away."""
 
@@ -219,7 +250,7 @@ class Clipped(NamedTuple):
 
 
 def clipped(grey: Float32, containers: Containers, shown_part: Bool | None) -> Clipped:
-    """How much of a picture lies at the ends of its window.
+    """How much of an image lies at the ends of its window.
 
     Not counted are padding and shutters, but frames are: what a window has made white looks like
     one. A pixel is lost where others of another stored value have the same grey; an empty black

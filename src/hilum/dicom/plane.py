@@ -1,4 +1,4 @@
-"""How the picture lies on the patient, by the header: view, orientation, size and shape of pixels.
+"""How the image lies on the patient, by the header: view, orientation, size and shape of pixels.
 
 Knows the elements and the words for what they contradict; turns and scales no pixel.
 """
@@ -12,9 +12,9 @@ from hilum.dicom.header import Header
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 FIELD_MM = (80.0, 600.0)  # longer side: a newborn's chest, and more than the largest detectors
-WHOLE_PX = 512  # rows of a picture that is no detail or test
+WHOLE_PX = 512  # rows of an image that is no detail or test
 POSSIBLE_MM = (0.01, 10.0)  # side of a radiograph's pixel; beyond, the number is in another unit
-SQUARE = 1.02  # sides of a pixel may differ by so much before the picture is squeezed
+SQUARE = 1.02  # sides of a pixel may differ by so much before the image is squeezed
 FRONTAL = frozenset(("PA", "AP"))
 LATERAL = frozenset(("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"))
 FRONTAL_WORDS = FRONTAL | {"FRONTAL", "AND", "DECUBITUS", "DECUB", "DEC", "LLD", "RLD"}
@@ -69,7 +69,7 @@ def is_sagittal(runs: tuple[str, str] | None) -> bool:
 
 
 def orientation_warnings(runs: tuple[str, str] | None) -> tuple[str, ...]:
-    """What is odd about a frontal picture that lies so; nothing is turned."""
+    """What is odd about a frontal image that lies so; nothing is turned."""
     if runs is None:
         return ()
     text = f"PatientOrientation says that rows run to {runs[0]}, columns to {runs[1]}"
@@ -77,14 +77,14 @@ def orientation_warnings(runs: tuple[str, str] | None) -> tuple[str, ...]:
         return (f"{text}, as in a lateral view",)
     row, column = runs[0][0], runs[1][0]
     if row in "HF" or column in "LR" or column == "H":
-        return (f"{text}: the picture is turned; it is read as it is stored",)
+        return (f"{text}: the image is turned; it is read as it is stored",)
     if row == "R":
-        return (f"{text}: the picture is mirrored; it is read as it is stored",)
+        return (f"{text}: the image is mirrored; it is read as it is stored",)
     return ()
 
 
 def description_warnings(header: Header, seen: str | None) -> tuple[str, ...]:
-    """A series that is described as lateral and as nothing else, of a picture that passes."""
+    """A series that is described as lateral and as nothing else, of an image that passes."""
     words = set(re.findall(r"[A-Z]+", (header.text("SeriesDescription") or "").upper()))
     if seen in LATERAL or not words & LATERAL or words & FRONTAL_WORDS:
         return ()
@@ -130,7 +130,7 @@ def _beyond_detector(header: Header, keyword: str, mm: tuple[float, float]) -> t
 
 
 def field_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:
-    """Whether the spacing makes the picture larger than detectors are, or than a hand."""
+    """Whether the spacing makes the image larger than detectors are, or than a hand."""
     if spacing_mm is None:
         return ()
     sides = [
@@ -141,11 +141,11 @@ def field_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tu
     if not small and max(sides) <= FIELD_MM[1]:
         return ()
     high, wide = sides
-    return (f"by its spacing the picture is {high:.0f} x {wide:.0f} mm: sizes in mm may be wrong",)
+    return (f"by its spacing the image is {high:.0f} x {wide:.0f} mm: sizes in mm may be wrong",)
 
 
 def shape_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tuple[str, ...]:
-    """Whether pixels are no squares, so that the picture is squeezed, or two elements differ."""
+    """Whether pixels are no squares, so that the image is squeezed, or two elements differ."""
     numbers = header.numbers("PixelAspectRatio") or ()
     ratio = (numbers[0], numbers[1]) if len(numbers) == 2 and min(numbers) > 0 else None
     high, wide = spacing_mm or ratio or (1.0, 1.0)
@@ -157,7 +157,7 @@ def shape_warnings(header: Header, spacing_mm: tuple[float, float] | None) -> tu
         )
     if not _same(high, wide):
         warnings += (
-            f"its pixels are {high:g} high and {wide:g} wide: the picture is squeezed, and is read "
+            f"its pixels are {high:g} high and {wide:g} wide: the image is squeezed, and is read "
             "as it is stored",
         )
     return warnings

@@ -1,7 +1,7 @@
 """PNG, JPEG and WebP -> grey pixels in [0, 1]. Knows nothing of DICOM.
 
 Sixteen bits stay sixteen, EXIF orientation is honoured, colour becomes luma (Rec. 601), alpha is
-ignored. Grey pictures stored as colour give exactly the grey picture.
+ignored. Grey images stored as colour give exactly the grey image.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def other_format(data: bytes) -> str | None:
 
 
 class Raster(NamedTuple):
-    """A decoded picture."""
+    """A decoded image."""
 
     pixels: Float32  # (H, W) in [0, 1]
     bits: int  # they were stored with
@@ -68,7 +68,7 @@ class Raster(NamedTuple):
 
 
 class ShownSize(NamedTuple):
-    """Of a picture as `read_raster` gives it."""
+    """Of an image as `read_raster` gives it."""
 
     width: int
     height: int
@@ -103,7 +103,7 @@ def read_raster(data: bytes, kind: str, limits: Limits) -> Raster:
         array = _png_16(data) if deep else _eight_bit(image)
         warnings = _transparency(image) + _history(image) + _gamma(image)
         if frames > 1:  # a camera's, with its preview or depth: viewers show the first
-            warnings += (f"it holds {frames} pictures, the first is read",)
+            warnings += (f"it holds {frames} images, the first is read",)
     bits = 8 * array.itemsize
     if deep and (used := _bits_used(array)) < bits:
         warnings += (f"its 16 bits hold values up to {int(array.max())}: read as {used} bits",)
@@ -121,14 +121,16 @@ def _history(image: Image.Image) -> tuple[str, ...]:
     """What a JPEG tells of its making: steps so coarse that detail is lost, a camera."""
     tables = getattr(image, "quantization", None) or {}
     steps = sum(tables[0]) / len(tables[0]) if tables.get(0) else 0.0
-    found: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     if steps > COARSE:
-        found += (f"its JPEG is of low quality (steps of {steps:.0f} in the mean): detail is lost",)
+        warnings += (
+            f"its JPEG is of low quality (steps of {steps:.0f} in the mean): detail is lost",
+        )
     exif = image.getexif()
     camera = " ".join(str(exif[tag]).strip("\0 ")[:40] for tag in (_MAKE, _MODEL) if exif.get(tag))
     if camera:
-        found += (f"it was made by a camera ({camera}): is it a photograph of a radiograph?",)
-    return found
+        warnings += (f"it was made by a camera ({camera}): is it a photograph of a radiograph?",)
+    return warnings
 
 
 def _gamma(image: Image.Image) -> tuple[str, ...]:
@@ -231,7 +233,7 @@ def _grey(array: NDArray[Any], bits: int) -> Float32:
 
 
 def _colour_warnings(array: NDArray[Any], bits: int) -> tuple[str, ...]:
-    """Arrows, heat maps and photographs; compression tints a grey picture a little."""
+    """Arrows, heat maps and photographs; compression tints a grey image a little."""
     if array.ndim == 2:
         return ()
     a, b, c = (array[..., i] for i in range(3))  # far faster than a maximum over the last axis

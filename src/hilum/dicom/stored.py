@@ -1,6 +1,6 @@
 """A path, bytes or stream -> StoredImage (header parsed, pixels undecoded) -> Radiograph.
 
-Knows formats by their content, never by name; does not decide whether the picture is a chest (see
+Knows formats by their content, never by name; does not decide whether the image is a chest (see
 gate.py) and expands no folders (see discover.py).
 """
 
@@ -27,7 +27,7 @@ from hilum.dicom.looks import look_warnings
 from hilum.dicom.part10 import Parsed, looks_like_dicom, parse
 from hilum.dicom.source import DEFAULT_LIMITS, Source, border, load
 
-WINDOWLESS = "a fixed window says nothing of a picture without a DICOM header; it is read as it is"
+WINDOWLESS = "a fixed window says nothing of an image without a DICOM header; it is read as it is"
 OWN_MARK = "hilum"  # what our results begin their ManufacturerModelName with
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
@@ -39,7 +39,7 @@ OLDEST = 130.0  # years
 class StoredImage:
     """One object as it was stored: its header, and its pixels not yet decoded.
 
-    Pictures without a header (PNG, JPEG, WebP) have an empty one. Pickles as its bytes.
+    Images without a header (PNG, JPEG, WebP) have an empty one. Pickles as its bytes.
     """
 
     source: str  # where it came from: a path, "zip!member", "bytes"
@@ -117,12 +117,12 @@ class StoredImage:
         Elements whose value is none of their representation are left out.
 
         Raises:
-            UnsupportedRefused: a picture without a DICOM header.
+            UnsupportedRefused: an image without a DICOM header.
         """
         if self.parsed is None:
             raise UnsupportedRefused(
                 self.source,
-                f"it is a {self.kind.upper()} picture and has no DICOM header.",
+                f"it is a {self.kind.upper()} image and has no DICOM header.",
                 "Send the DICOM object.",
             )
         with border(self.source):
@@ -252,17 +252,7 @@ def decode(
         voi_index=voi_index,
         full_range=full_range,
     )
-    shown, odd, bits = show(), tuple[str, ...](), shape.bits_stored
-    grey, unpadded = pixels.to_grey(read.containers, shape, shown)
-    if pixels.is_amid(read.containers, unpadded):
-        shown = replace(shown, padded=None)
-        odd = ("its padding values lie amid the picture: not used",)
-        grey, unpadded = pixels.to_grey(read.containers, shape, shown)
-    if shown.is_full_range and (used := pixels.used_codes(read.containers, shape, shown)):
-        codes, bits = used
-        odd += (f"its {shape.bits_stored} bits hold values of {bits} bits: read as so many",)
-        shown = replace(show(used=codes), padded=shown.padded)
-        grey, unpadded = pixels.to_grey(read.containers, shape, shown)
+    grey, unpadded, shown, bits, odd = pixels.displayed(read.containers, shape, show)
     edge = masks.border_mask(grey)
     shutter, unusable = masks.shutter(header, shape.rows, shape.columns)
     if shutter is not None:
@@ -306,9 +296,9 @@ def decode(
 
 
 def _hidden(shown_part: pixels.Bool | None) -> tuple[str, ...]:
-    """Padding and shutters lie around a picture, and are less than half of it."""
+    """Padding and shutters lie around an image, and are less than half of it."""
     share = 0.0 if shown_part is None else 1 - float(shown_part.mean())
-    text = f"its padding and shutters are {share:.0%} of the picture: left out"
+    text = f"its padding and shutters are {share:.0%} of the image: left out"
     return (text,) if share > 0.5 else ()
 
 
@@ -366,7 +356,7 @@ def _check_has_pixels(stored: StoredImage) -> None:
     if stored.object_name is not None or stored.header.has("Rows"):
         reason = "it holds no pixels: it is cut off before them, or a header alone."
         raise UnreadableRefused("", reason, "Copy it again.")
-    raise UnsupportedRefused("", "it holds no picture.", "Send the image object.")
+    raise UnsupportedRefused("", "it holds no image.", "Send the image object.")
 
 
 def _age(header: Header) -> float | None:

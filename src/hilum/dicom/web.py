@@ -271,8 +271,8 @@ def tls_words(error: OSError) -> str:
     """Why a connection came to nothing, and what helps; names nobody."""
     if isinstance(error, ssl.SSLCertVerificationError):
         remedy = _REMEDIES.get(error.verify_code, "needed: its authority in `ca`")
-        said = error.verify_message.partition(", certificate is not valid")[0]  # quotes a name
-        return f"its certificate is not believed: {said.rstrip('.')}; {remedy}"
+        reason = error.verify_message.partition(", certificate is not valid")[0]  # quotes a name
+        return f"its certificate is not believed: {reason.rstrip('.')}; {remedy}"
     if isinstance(error, ssl.SSLError):
         reason = error.reason or "no TLS"
         return _REASONS.get(reason, reason.lower().replace("_", " "))

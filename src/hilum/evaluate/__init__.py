@@ -9,7 +9,7 @@ answers            which prediction is of which image, in the image's pixels; wh
 cases              truth and predictions of one finding, row by row
 metrics/           names of all numbers; boxes, matching, detection, FROC, curves, masks, classes
 statistics/        bootstrap over patients, comparisons; metrics made fast for it
-measures           the numbers of one finding; the same for an epoch, a report and a comparison
+finding_metrics    the numbers of one finding; the same for an epoch, a report and a comparison
 evaluation         all numbers of one model: with intervals, or as a dict for one epoch
 breakdown          which true boxes are found, by size, place and number
 classes, studies   exclusive classes; studies from their images

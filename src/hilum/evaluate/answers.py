@@ -367,8 +367,8 @@ def _parts(name: str) -> Parts:
 
 def _number(stem: str) -> str:
     """The number that a stem is, without leading zeros and an end of .0; else nothing."""
-    found = re.fullmatch(r"0*(\d{1,30}?)(\.0+)?", stem.strip(), re.ASCII)
-    return found[1] if found else ""
+    match = re.fullmatch(r"0*(\d{1,30}?)(\.0+)?", stem.strip(), re.ASCII)
+    return match[1] if match else ""
 
 
 def image_stem(name: str) -> str:

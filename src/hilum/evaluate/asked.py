@@ -51,12 +51,12 @@ def _check(known: Collection[str], finding: str, whose: str) -> None:
     if not known or finding in known:
         return
     same = _spelled(known, finding)
-    asked = f"{finding!r} is asked for"
+    question = f"{finding!r} is asked for"
     if same:
         raise DataError(
-            f"{whose} of {same[0]!r}, but {asked}; needed: one spelling on both sides{RENAME}"
+            f"{whose} of {same[0]!r}, but {question}; needed: one spelling on both sides{RENAME}"
         )
     raise DataError(
-        f"{whose} of {', '.join(sorted(known))} only, but {asked}; needed: a finding that both "
+        f"{whose} of {', '.join(sorted(known))} only, but {question}; needed: a finding that both "
         f"know (--finding){RENAME}"
     )

@@ -1,7 +1,7 @@
-"""Which true boxes are found: by size, place and number. Knows boxes and picture sizes only.
+"""Which true boxes are found: by size, place and number. Knows boxes and image sizes only.
 
-Sizes are shares of the picture, so sets of different resolution can be compared. Left and right
-are those of the picture: left in it is most often the patient's right.
+Sizes are shares of the image, so sets of different resolution can be compared. Left and right
+are those of the image: left in it is most often the patient's right.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-SIZES = {"under 3 % of the picture": (0.0, 0.03), "3 to 8 %": (0.03, 0.08), "over 8 %": (0.08, 2.0)}
+SIZES = {"under 3 % of the image": (0.0, 0.03), "3 to 8 %": (0.03, 0.08), "over 8 %": (0.08, 2.0)}
 THIRDS = ("upper third", "middle third", "lower third")
-SIDES = ("left in the picture", "right in the picture")
+SIDES = ("left in the image", "right in the image")
 COUNTS = {"1": (1, 1), "2": (2, 2), "3 or more": (3, 10**9)}
 
 
@@ -35,11 +35,11 @@ class Part:
     kind: str  # size, height, side, boxes in the image
     value: str
     boxes: int
-    found: Interval
+    recall: Interval
 
     def to_json(self) -> dict[str, Any]:
         head = {"kind": self.kind, "value": self.value, "boxes": self.boxes}
-        return {**head, "found": self.found.to_json()}
+        return {**head, "recall": self.recall.to_json()}
 
 
 def breakdown(
@@ -47,7 +47,7 @@ def breakdown(
 ) -> tuple[Part, ...]:
     """Share of true boxes found by boxes of at least `threshold`, part by part.
 
-    Kinds that need the size of the picture leave out images of unknown size; empty parts are
+    Kinds that need the size of the image leave out images of unknown size; empty parts are
     not listed.
     """
     part = cases.where(cases.boxed)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.evaluate.measures import ap_of_scores
+from hilum.evaluate.finding_metrics import ap_of_scores
 from hilum.evaluate.metrics.classification import multiclass
 from hilum.evaluate.statistics.bootstrap import Interval, Reweighted, bootstrap
 

@@ -17,7 +17,7 @@ import numpy as np
 from hilum.core.errors import ConfigError, DataError
 from hilum.core.options import unknown
 from hilum.evaluate.cases import Cases
-from hilum.evaluate.measures import Measure, Thresholds, measures
+from hilum.evaluate.finding_metrics import FindingMetric, Thresholds, finding_metrics
 from hilum.evaluate.statistics.bootstrap import Comparison, delong, holm, paired_bootstrap
 
 # Replicates a comparison at least: the smallest p value of a bootstrap, 2 / (replicates + 1), must
@@ -83,7 +83,7 @@ def compare(
     thresholds: Sequence[float | Thresholds],
     *,
     metrics: Sequence[str] = (),
-    masks: Mapping[str, Mapping[str, Measure]] | None = None,
+    masks: Mapping[str, Mapping[str, FindingMetric]] | None = None,
     repeats: int = 1000,
     seed: int = 0,
 ) -> tuple[Compared, ...]:
@@ -108,7 +108,7 @@ def compare(
     if any(cases.rows["image_id"].tolist() != first_ids for cases in models.values()):
         raise DataError("models are compared on the same images only; see `answered_by_all`")
     own = [
-        _Model(name, cases, {**measures(cases, threshold), **(masks or {}).get(name, {})})
+        _Model(name, cases, {**finding_metrics(cases, threshold), **(masks or {}).get(name, {})})
         for (name, cases), threshold in zip(models.items(), thresholds, strict=True)
     ]
     for metric in metrics:
@@ -131,7 +131,7 @@ def compare(
 class _Model(NamedTuple):
     name: str
     cases: Cases
-    known: dict[str, Measure]
+    known: dict[str, FindingMetric]
 
 
 def _pair(metric: str, a: _Model, b: _Model, *, repeats: int, seed: int) -> Compared:

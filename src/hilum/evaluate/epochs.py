@@ -54,15 +54,17 @@ def write_truth(run: Path, truths: Sequence[ImageTruth]) -> None:
     _save(run / FOLDER / TRUTH, pd.DataFrame(rows, columns=["image", "image_id", "label", *BOX]))
 
 
-def write_epoch(run: Path, epoch: int, found: Sequence[Findings]) -> None:
+def write_epoch(run: Path, epoch: int, findings: Sequence[Findings]) -> None:
     """What an epoch says of the same images, in their order."""
-    counts = [len(one.scores) for one in found]
+    counts = [len(one.scores) for one in findings]
     table = {
-        "image": np.repeat(np.arange(len(found), dtype=np.int32), counts),
-        "label": [str(name) for one in found for name in one.labels],
-        "score": np.concatenate([np.zeros(0), *(one.scores for one in found)]).astype(np.float32),
+        "image": np.repeat(np.arange(len(findings), dtype=np.int32), counts),
+        "label": [str(name) for one in findings for name in one.labels],
+        "score": np.concatenate([np.zeros(0), *(one.scores for one in findings)]).astype(
+            np.float32
+        ),
     }
-    boxes = np.concatenate([np.zeros((0, 4)), *(one.boxes_px for one in found)])
+    boxes = np.concatenate([np.zeros((0, 4)), *(one.boxes_px for one in findings)])
     table |= {name: boxes[:, i].astype(np.float32) for i, name in enumerate(BOX)}
     _save(run / FOLDER / f"epoch-{epoch:03d}.parquet", pd.DataFrame(table))
 

@@ -20,7 +20,7 @@ from hilum.evaluate.answers import in_frame
 from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases, cases_of
 from hilum.evaluate.classes import class_cases, class_numbers
-from hilum.evaluate.measures import Thresholds, measures
+from hilum.evaluate.finding_metrics import Thresholds, finding_metrics
 from hilum.evaluate.metrics.classification import at_threshold
 from hilum.evaluate.metrics.froc import Froc, froc
 from hilum.evaluate.metrics.masks import overlaps
@@ -95,8 +95,8 @@ def _numbers(cases: Cases, threshold: float | Thresholds) -> dict[str, float]:
     if not len(cases):
         return {}
     out = {}
-    for name, measure in measures(cases, threshold).items():
-        value = measure.metric.value(np.ones(int(measure.rows.sum())))
+    for name, one in finding_metrics(cases, threshold).items():
+        value = one.metric.value(np.ones(int(one.rows.sum())))
         if value == value:
             out[name] = value
     # A label that is only a score has no boxes, however many images have none of it.
@@ -251,8 +251,8 @@ def evaluate_cases(
         return bootstrap(metric, patients[rows], repeats=repeats, seed=seed)
 
     values: dict[str, dict[str, Interval]] = {"boxes": {}, "any_box": {}, "image": {}}
-    for name, measure in measures(cases, at).items():
-        values[measure.level][name] = interval(measure.metric, measure.rows)
+    for name, one in finding_metrics(cases, at).items():
+        values[one.level][name] = interval(one.metric, one.rows)
     part = cases.where(cases.boxed)
     some = cases.detects and any(len(t) for t in part.truth)
     return Evaluation(

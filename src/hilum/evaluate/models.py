@@ -1,6 +1,6 @@
 """Prediction files of one model or several against a catalog: settled, evaluated, compared.
 
-What is chosen (operating points, calibration) is chosen on the validation split; everything else
+What is chosen (operating points, calibration) is chosen on the validation part; everything else
 happens on the images that all models answered. Knows no page and no command line.
 """
 
@@ -22,7 +22,7 @@ from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.classes import ClassCases, ClassEvaluation, class_cases, evaluate_classes
 from hilum.evaluate.compare import Compared, answered_by_all, compare
 from hilum.evaluate.evaluation import Evaluation, evaluate_cases
-from hilum.evaluate.measures import Measure, Thresholds
+from hilum.evaluate.finding_metrics import FindingMetric, Thresholds
 from hilum.evaluate.prediction_files import PredictionFile, model_names, read_predictions
 from hilum.evaluate.segmentation import MaskEvaluation, evaluate_masks
 from hilum.evaluate.statistics.bootstrap import Interval
@@ -55,8 +55,8 @@ class Settings:
     """What is evaluated, and how things are settled beforehand."""
 
     finding: str = "opacity"
-    split: str = ""  # of the catalog, "" all
-    validation_split: str = ""
+    part: str = ""  # of the catalog's split, "" all
+    validation_part: str = ""
     choose: Sequence[str] = ()  # operating points by their aims
     calibrate: str = ""  # temperature, logistic or isotonic
     thresholds: Sequence[float] = ()  # one, or one a model; () = the runs' own, else .5
@@ -146,26 +146,27 @@ def evaluate_models(
     """
     names = model_names(files)
     thresholds = _one_each(settings.thresholds, len(files))
-    if (settings.choose or settings.calibrate) and not settings.validation_split:
+    if (settings.choose or settings.calibrate) and not settings.validation_part:
         raise ConfigError(
-            "--choose and --calibrate need --validation-split: never the evaluated one"
+            "--choose and --calibrate need --validation-part: never the evaluated one"
         )
     predictions = [read_predictions(file, settings.finding) for file in files]
     for file in predictions:
         check_asked(catalog, file, settings.finding)
-    asked = [
-        _Asked(name=name, file=file, answers=match_answers(catalog, file), threshold=threshold)
+    members = [
+        _Member(name=name, file=file, answers=match_answers(catalog, file), threshold=threshold)
         for name, file, threshold in zip(names, predictions, thresholds, strict=True)
     ]
-    shared = answered_by_all([one.cases(catalog, settings.split, settings) for one in asked])
+    shared = answered_by_all([one.cases(catalog, settings.part, settings) for one in members])
     settled = [
-        _settle(one, cases, catalog, settings) for one, cases in zip(asked, shared, strict=True)
+        _settle(one, cases, catalog, settings) for one, cases in zip(members, shared, strict=True)
     ]
-    part, kept = part_of(catalog, settings.split)
+    kept = catalog.in_part(settings.part)
+    part = catalog.where(kept)
     ids = frozenset(shared[0].rows["image_id"])
     models = tuple(
         _evaluated(
-            one, part, one.asked.answers.where(kept).only(ids), settings=settings, combine=combine
+            one, part, one.member.answers.where(kept).only(ids), settings=settings, combine=combine
         )
         for one in settled
     )
@@ -173,14 +174,14 @@ def evaluate_models(
         {model.name: model.cases for model in models},
         [one.thresholds for one in settled],
         metrics=settings.compare,
-        masks=_mask_measures(models, settings.finding),
+        masks=_mask_metrics(models, settings.finding),
         repeats=settings.repeats,
     )
     return EvaluatedModels(catalog=part, models=models, compared=compared)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Member:
     """One model's predictions, matched with the whole catalog."""
 
     name: str
@@ -188,9 +189,10 @@ class _Asked:
     answers: Answers
     threshold: float | None  # None: nobody gave one
 
-    def cases(self, catalog: Catalog, split: str, settings: Settings) -> Cases:
-        """Truth and prediction of the images of a split."""
-        part, kept = part_of(catalog, split)
+    def cases(self, catalog: Catalog, names: str, settings: Settings) -> Cases:
+        """Truth and prediction of the images of a part, or of several."""
+        kept = catalog.in_part(names)
+        part = catalog.where(kept)
         return join(part, self.file, settings.finding, answers=self.answers.where(kept))
 
 
@@ -198,7 +200,7 @@ class _Asked:
 class _Settled:
     """What is fixed of a model before it is evaluated."""
 
-    asked: _Asked
+    member: _Member
     cases: Cases
     thresholds: Thresholds
     points: tuple[OperatingPoint, ...]
@@ -206,12 +208,12 @@ class _Settled:
     before: Cases | None  # the cases before calibration
 
 
-def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -> _Settled:
+def _settle(member: _Member, cases: Cases, catalog: Catalog, settings: Settings) -> _Settled:
     """Points by their aims; of a level without one the threshold given, else the run's own."""
-    threshold, before = asked.threshold, cases if settings.calibrate else None
+    threshold, before = member.threshold, cases if settings.calibrate else None
     points: tuple[OperatingPoint, ...] = ()
-    if settings.validation_split:
-        on = asked.cases(catalog, settings.validation_split, settings)
+    if settings.validation_part:
+        on = member.cases(catalog, settings.validation_part, settings)
         validation.check_apart(on, cases)
         where = f"{on.catalog}, {len(on)} validation images"
         if settings.calibrate:
@@ -219,7 +221,7 @@ def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -
             on, cases = validation.calibrated(on, maps), validation.calibrated(cases, maps)
         points = tuple(validation.choose(text, on, where) for text in settings.choose)
     if threshold is None and not settings.calibrate:  # the run's are of scores as they came
-        points += _own_points(asked.file, settings.finding, points)
+        points += _own_points(member.file, settings.finding, points)
     given = UNKNOWN if threshold is None else threshold
     chosen = validation.by_level(points)
     levels: dict[Level, bool] = {
@@ -228,7 +230,7 @@ def _settle(asked: _Asked, cases: Cases, catalog: Catalog, settings: Settings) -
     }
     silent = {level for level, there in levels.items() if there} - chosen.keys()
     return _Settled(
-        asked=asked,
+        member=member,
         cases=cases,
         thresholds=Thresholds(
             **{name: chosen[name].threshold if name in chosen else given for name in levels}
@@ -247,8 +249,8 @@ def _own_points(
     levels = {point.score == BOX for point in chosen}
     own: dict[str, OperatingPoint] = {}
     for point in file.operating_points:
-        asked = point.score in (BOX, finding) and (point.score == BOX) not in levels
-        if asked and point.chosen_on != NO_DATA:
+        wanted = point.score in (BOX, finding) and (point.score == BOX) not in levels
+        if wanted and point.chosen_on != NO_DATA:
             own.setdefault(point.score, point)
     return tuple(own.values())
 
@@ -257,14 +259,14 @@ def _evaluated(
     settled: _Settled, part: Catalog, answers: Answers, settings: Settings, combine: Combine
 ) -> EvaluatedModel:
     """Args: answers: of the evaluated part, without images that some model did not answer."""
-    repeats, at, file = settings.repeats, settled.thresholds, settled.asked.file
+    repeats, at, file = settings.repeats, settled.thresholds, settled.member.file
     studies = study_cases(part, answers, file, finding=settings.finding, combine=combine)
     levels = {
         "image": _image_classes(part, answers, settings.classes),
         "study": study_classes(studies, settings.classes),
     }
     return EvaluatedModel(
-        name=settled.asked.name,
+        name=settled.member.name,
         cases=settled.cases,
         evaluation=evaluate_cases(settled.cases, threshold=at, repeats=repeats),
         masks=evaluate_masks(truths_of(part), answers, file, threshold=at.image, repeats=repeats),
@@ -280,17 +282,19 @@ def _evaluated(
     )
 
 
-def _mask_measures(models: Sequence[EvaluatedModel], finding: str) -> dict[str, dict[str, Measure]]:
+def _mask_metrics(
+    models: Sequence[EvaluatedModel], finding: str
+) -> dict[str, dict[str, FindingMetric]]:
     """Numbers of the finding's mask on the images where every model has one."""
     every = [{mask.name: mask.each for mask in one.masks}.get(finding, {}) for one in models]
     shared = set(every[0]).intersection(*every)
-    out: dict[str, dict[str, Measure]] = {model.name: {} for model in models}
+    out: dict[str, dict[str, FindingMetric]] = {model.name: {} for model in models}
     for model, each in zip(models, every, strict=True) if shared else ():
         ids = model.cases.rows["image_id"]
         rows = ids.isin(shared).to_numpy()
         for name in ("dice", "dice_positive", "iou", "f2_mask"):
             values = [each[image][name] for image in ids[rows]]
-            out[model.name][name] = Measure("mask", mean_of(values), rows)
+            out[model.name][name] = FindingMetric("mask", mean_of(values), rows)
     return out
 
 
@@ -317,7 +321,7 @@ def epoch_grids(
 ) -> tuple[Grid, ...]:
     """Heat-maps over the epochs of a training, on the images that all epochs answered.
 
-    Of the validation split where there is one, else of the evaluated one. The RSNA score of the
+    Of the validation part where there is one, else of the evaluated one. The RSNA score of the
     NMS grid is that of the boxes from the first threshold on.
 
     Raises:
@@ -325,7 +329,8 @@ def epoch_grids(
     """
     if not files:
         return ()
-    part, kept = part_of(catalog, settings.validation_split or settings.split)
+    kept = catalog.in_part(settings.validation_part or settings.part)
+    part = catalog.where(kept)
     every = []
     for file in files.values():
         predictions = read_predictions(file, settings.finding)
@@ -362,19 +367,6 @@ def parse_epochs(texts: Sequence[str]) -> dict[float, Path]:
             raise ConfigError(f"--epoch {text!r}: needed: N=FILE, each N once")
         files[float(number)] = Path(file)
     return files
-
-
-def part_of(catalog: Catalog, split: str) -> tuple[Catalog, NDArray[np.bool_]]:
-    """The images of a split, all without one, and which rows they are.
-
-    Raises:
-        ConfigError: no such split.
-    """
-    keep = (catalog.table["split"] == split).to_numpy() if split else np.ones(len(catalog), bool)
-    if not keep.any():
-        known = ", ".join(sorted(catalog.table["split"].unique()))
-        raise ConfigError(f"no image of split {split!r}; known: {known}")
-    return catalog.where(keep), keep
 
 
 def _one_each(thresholds: Sequence[float], models: int) -> list[float | None]:

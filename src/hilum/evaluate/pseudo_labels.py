@@ -55,18 +55,18 @@ def pseudo_labelled(
         )
     label = f"label_{finding}"
     table = catalog.table.copy()
-    known = table["boxes"].notna()
-    human = (known | table[label].notna() if label in table else known).to_numpy(bool)
+    boxed = table["boxes"].notna()
+    human = (boxed | table[label].notna() if label in table else boxed).to_numpy(bool)
     matched = match_answers(catalog, predictions)
-    asked = matched.answered & ~human
-    if not asked.any():
+    unlabelled = matched.answered & ~human
+    if not unlabelled.any():
         raise DataError(
             f"no image of {catalog.name!r} without an annotation of {finding} has an answer: "
             f"{'; '.join(matched.account.lines()) or f'{int(human.sum())} are annotated'}"
         )
-    images = [one for one, own in zip(matched.images, asked, strict=True) if own and one]
-    present, absent = _believed(catalog.where(asked), images, finding, sure)
-    rows = np.flatnonzero(asked)
+    images = [one for one, own in zip(matched.images, unlabelled, strict=True) if own and one]
+    present, absent = _believed(catalog.where(unlabelled), images, finding, sure)
+    rows = np.flatnonzero(unlabelled)
     table.loc[rows, label] = np.where(present, 1.0, np.where(absent, 0.0, np.nan))
     boxes, names = table["boxes"].tolist(), table["box_labels"].tolist()
     for row, image, yes, no in zip(rows, images, present, absent, strict=True):
@@ -77,7 +77,7 @@ def pseudo_labelled(
     table["box_labels"] = pd.Series(names, index=table.index, dtype=object)
     known = human.copy()
     known[rows] = present | absent
-    if not known[rows].any():
+    if not (present | absent).any():
         raise DataError(
             f"the model is sure of none of {len(rows)} images; needed: image scores of {finding} "
             f"of at least {sure.present} with a box of {sure.box}, or of at most {sure.absent}"
@@ -88,7 +88,7 @@ def pseudo_labelled(
         "no reader saw them",
     )
     made = replace(catalog, table=table, notes=notes)
-    return _known(made, unanswered=~(asked | human), unsure=asked & ~known)
+    return _known(made, unanswered=~(unlabelled | human), unsure=unlabelled & ~known)
 
 
 def _known(catalog: Catalog, *, unanswered: Bool, unsure: Bool) -> Catalog:

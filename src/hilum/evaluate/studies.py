@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hilum.data.catalog import Catalog
 from hilum.evaluate.answers import Answers
 from hilum.evaluate.classes import ClassCases, class_cases
-from hilum.evaluate.measures import of_scores
+from hilum.evaluate.finding_metrics import of_scores
 from hilum.evaluate.prediction_files import ImagePredictions, PredictionFile
 from hilum.evaluate.statistics.bootstrap import Interval, bootstrap
 from hilum.evaluate.truth import truths_of

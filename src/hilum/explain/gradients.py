@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from hilum.core.errors import ConfigError
 from hilum.core.geometry import Letterbox
 from hilum.core.options import unknown
+from hilum.core.prepare import Preprocessing, prepare
+from hilum.dicom.stored import StoredImage
+from hilum.explain.explainer import Explainer, Find
 from hilum.explain.heat import Heat
+from hilum.explain.sanity import cascade
 from hilum.models.model import Model, Targets, evaluating
 
 Float32 = NDArray[np.float32]
@@ -64,9 +68,9 @@ def heat_of(
     try:
         with evaluating(net), torch.enable_grad():
             given = torch.from_numpy(image[None]).requires_grad_(True)
-            asked = _score(net(given), targets, score)
+            target = _score(net(given), targets, score)
             net.zero_grad(set_to_none=True)
-            asked.logit.backward()  # type: ignore[no-untyped-call]
+            target.logit.backward()  # type: ignore[no-untyped-call]
     finally:
         hook.remove()
         net.zero_grad(set_to_none=True)
@@ -79,12 +83,36 @@ def heat_of(
         weights = weights.mean(dim=(1, 2), keepdim=True)
     grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
     return Heat(
-        score_name=asked.name,
-        score=asked.value,
+        score_name=target.name,
+        score=target.value,
         method=method,
         grid=grid,
         frame=frame,
     )
+
+
+def by_gradients(
+    net: Model,
+    targets: Targets,
+    spec: Preprocessing,
+    *,
+    of: str,
+    found_by: str,
+    find: Find,
+    score: str | None = None,
+    method: Method = "hirescam",
+) -> Explainer:
+    """A network in PyTorch, and the findings of whoever `find` is."""
+
+    def heat(stored: StoredImage, one: Model = net) -> Heat:
+        image, frame = prepare(stored.radiograph(window=spec.window), spec)
+        return heat_of(one, targets, image, frame=frame, score=score, method=method)
+
+    def spread(stored: StoredImage) -> dict[str, float]:
+        parts = cascade(net, lambda twin: heat(stored, twin).grid)
+        return {f"{part:.0%} of layers randomised": value for part, value in parts.items()}
+
+    return Explainer(of=of, found_by=found_by, heat=heat, find=find, spread=spread)
 
 
 def last_map(net: nn.Module) -> nn.Module:
@@ -107,8 +135,8 @@ def _maps(output: object) -> Tensor | None:
         return output if output.ndim == 4 else None
     if isinstance(output, dict):
         output = list(output.values())
-    found = [_maps(one) for one in output] if isinstance(output, list | tuple) else []
-    maps = [one for one in found if one is not None]
+    every = [_maps(one) for one in output] if isinstance(output, list | tuple) else []
+    maps = [one for one in every if one is not None]
     return min(maps, key=lambda one: one.shape[-1]) if maps else None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -47,3 +48,12 @@ class Heat:
             (float(x) + 0.5) * self.frame.width / width,
             (float(y) + 0.5) * self.frame.height / height,
         )
+
+
+def mean_heat(heats: Sequence[Heat]) -> Heat:
+    """Of several networks that were asked for one score of one image: the mean score and map."""
+    return replace(
+        heats[0],
+        score=float(np.mean([heat.score for heat in heats])),
+        grid=np.mean([heat.grid for heat in heats], axis=0, dtype=np.float32),
+    )

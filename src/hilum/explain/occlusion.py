@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError
+from hilum.core.manifest import Manifest
 from hilum.core.options import unknown
 from hilum.core.prepare import prepare
 from hilum.core.radiograph import Radiograph
@@ -42,10 +43,10 @@ def occlusion(
     image, frame = prepare(radiograph, predictor.preprocessing)
 
     def ask(square: Float32) -> float:
-        found = predictor.decoder(predictor.session.run(square), frame)
+        prediction = predictor.decoder(predictor.session.run(square), frame)
         if name == BEST_BOX:
-            return float(found.boxes.scores.max(initial=0.0)) if found.boxes else 0.0
-        return float(found.image_scores[name])
+            return float(prediction.boxes.scores.max(initial=0.0)) if prediction.boxes else 0.0
+        return float(prediction.image_scores[name])
 
     whole = ask(image)
     return Heat(
@@ -91,9 +92,14 @@ def score_of(predictor: Predictor, score: str | None) -> str:
         ConfigError: the bundle has no such score.
     """
     manifest = predictor.bundle.manifest
-    known = [*manifest.image_scores, *([BEST_BOX] if manifest.has_boxes else [])]
-    if score is None and (manifest.positive or known):
+    known = scores_of(manifest)
+    if score is None and known:
         return manifest.positive or known[-1]
     if score not in known:
         raise ConfigError(unknown("score", str(score), known))
     return score
+
+
+def scores_of(manifest: Manifest) -> list[str]:
+    """What can be explained: image scores, and that of the best box."""
+    return [*manifest.image_scores, *([BEST_BOX] if manifest.has_boxes else [])]

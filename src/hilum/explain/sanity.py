@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 Float = NDArray[np.floating]
+Net = TypeVar("Net", bound=nn.Module)
 
 
-def randomised(net: nn.Module, part: float, seed: int = 0) -> nn.Module:
+def randomised(net: Net, part: float, seed: int = 0) -> Net:
     """A copy whose last share `part` of layers is drawn anew, each as widely spread as before."""
     twin = copy.deepcopy(net)
     layers = [one for one in twin.modules() if getattr(one, "weight", None) is not None]
@@ -49,7 +51,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cascade(
-    net: nn.Module, explain: Callable[[nn.Module], Float], parts: tuple[float, ...] = (0.25, 0.5, 1)
+    net: Net, explain: Callable[[Net], Float], parts: tuple[float, ...] = (0.25, 0.5, 1)
 ) -> dict[float, float]:
     """Share of randomised layers -> rank correlation with the map of the network as it is."""
     real = explain(net)

@@ -25,14 +25,17 @@ class ExplainWriter(Options):
 
     def __call__(self, image: Analysed) -> Mapping[str, bytes]:
         from hilum.explain.occlusion import occlusion
-        from hilum.report.drawing import encoded
-        from hilum.report.explanation import explanation
+        from hilum.explain.picture import picture
 
         radiograph, findings = image.radiograph, image.result.findings
-        heat = occlusion(predictor(self.bundle), radiograph, self.score, steps=self.steps)
-        words = f"{heat.method}, {heat.score_name} {heat.score:.2f}"
-        boxes = findings.boxes_px if findings is not None else None
-        return {"explain": encoded(explanation(radiograph, heat.shown(), words, boxes))}
+        if findings is None:
+            return {}
+        model = predictor(self.bundle)
+        heat = occlusion(model, radiograph, self.score, steps=self.steps)
+        drawn = picture(
+            heat, radiograph, findings, of=model.bundle.name, found_by=image.pipeline.name
+        )
+        return {"explain": drawn}
 
 
 @cache

@@ -19,7 +19,7 @@ from hilum.fuse.scores import (
     none_score,
     study_score,
 )
-from hilum.fuse.suppress import keep_best, keep_voted
+from hilum.fuse.suppress import keep_best, keep_voted, nested
 from hilum.fuse.weighted import weighted_boxes
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "keep_best",
     "keep_voted",
     "mean_map",
+    "nested",
     "nms",
     "nmw",
     "none_score",

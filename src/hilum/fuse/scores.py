@@ -6,7 +6,7 @@ brings them there. Knows no model and no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,12 @@ def none_score(scores: ArrayLike) -> float:
     s = np.asarray(scores, np.float64).reshape(-1)
     check_scores(s)
     return 1.0 - float(s.max(initial=0.0))
+
+
+def shares(scores: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+    """The named scores, each divided by the sum of them; all equal where that is 0."""
+    total = sum(scores[name] for name in names)
+    return {name: scores[name] / total if total > 0 else 1 / len(names) for name in names}
 
 
 def study_score(

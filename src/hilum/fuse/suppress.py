@@ -1,4 +1,4 @@
-"""Greedy suppression of overlapping boxes of one list, and their votes, in NumPy.
+"""Greedy suppression of overlapping boxes of one list, votes, and boxes inside boxes, in NumPy.
 
 Knows nothing of several models (see `hilum.fuse.classic`), of numba, torch or files, so that
 prediction in the base install can use it.
@@ -7,16 +7,19 @@ prediction in the base install can use it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.core.errors import GeometryError
-from hilum.core.geometry import check_boxes
+from hilum.core.geometry import check_boxes, inside_matrix
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 
+NESTED = 0.8
 TINY = np.finfo(np.float64).tiny
 
 
@@ -76,18 +79,39 @@ def keep_voted(
     return np.asarray(kept, np.int64), np.asarray(voted, np.float64).reshape(-1, 4)
 
 
+def nested(
+    boxes: ArrayLike,
+    scores: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    part: float = NESTED,
+) -> Bool:
+    """Which boxes lie, with at least `part` of their area, in a stronger box of their label.
+
+    A lobe inside a boxed lung overlaps it too little for suppression, and marks the same opacity
+    twice.
+
+    Args:
+        boxes, scores, labels: as of `keep_best`.
+        part: of a box's area, in (0, 1].
+
+    Raises:
+        GeometryError: as `keep_best`.
+    """
+    b, s, codes = _checked(boxes, scores, labels)
+    rank = np.empty(len(s), np.int64)
+    rank[np.argsort(-s, kind="stable")] = np.arange(len(s))
+    stronger = (rank[:, None] > rank) & (codes[:, None] == codes)
+    out: Bool = (stronger & (inside_matrix(b, b) >= part)).any(axis=1)
+    return out
+
+
 def _rounds(
     boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike | None, *, iou: float, inclusive: bool
 ) -> Iterator[tuple[Int, Float]]:
     """Of each kept box: its index, those of all lower boxes, and the (n,) IoU of these with it, 0
     where the label is another."""
-    b = check_boxes(boxes).astype(np.float64)
-    s = np.asarray(scores, np.float64).reshape(-1)
-    codes = _codes(labels, len(b))
-    if len(s) != len(b) or len(codes) != len(b):
-        raise GeometryError(f"{len(b)} boxes came with {len(s)} scores and {len(codes)} labels")
-    if np.isnan(s).any():
-        raise GeometryError("scores hold NaN")
+    b, s, codes = _checked(boxes, scores, labels)
     order = np.argsort(-s, kind="stable")
     low, high = b[order, :2].T.copy(), b[order, 2:].T.copy()  # (2, n), best first
     area, codes = (high[0] - low[0]) * (high[1] - low[1]), codes[order]
@@ -105,6 +129,23 @@ def _rounds(
         after &= ~hit
         ahead = int(after.argmax()) if len(after) else 0
         at = at + 1 + ahead if len(after) and after[ahead] else len(order)
+
+
+class _Checked(NamedTuple):
+    boxes: Float  # (n, 4)
+    scores: Float  # (n,)
+    codes: Int  # (n,) a number for each label
+
+
+def _checked(boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike | None) -> _Checked:
+    b = check_boxes(boxes).astype(np.float64)
+    s = np.asarray(scores, np.float64).reshape(-1)
+    codes = _codes(labels, len(b))
+    if len(s) != len(b) or len(codes) != len(b):
+        raise GeometryError(f"{len(b)} boxes came with {len(s)} scores and {len(codes)} labels")
+    if np.isnan(s).any():
+        raise GeometryError("scores hold NaN")
+    return _Checked(b, s, codes)
 
 
 def _codes(labels: ArrayLike | None, n: int) -> Int:

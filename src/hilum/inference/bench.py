@@ -213,5 +213,5 @@ def _run(
             start = time.perf_counter()
             pool.run(many, lambda *_: None)
             rates.append(len(many) / (time.perf_counter() - start))
-    found = [answers[index].findings for index in range(len(items))]
-    return statistics.median(rates), [one for one in found if one is not None]
+    findings = [answers[index].findings for index in range(len(items))]
+    return statistics.median(rates), [one for one in findings if one is not None]

@@ -181,6 +181,8 @@ def _unknown_scores(names: Mapping[str, Any], manifest: Manifest) -> set[str]:
 def _score_names(flows: Flows, facts: Mapping[str, Facts]) -> Iterator[str]:
     seen = set[str]()
     for index, stage in enumerate(flows.scores):
+        if why := stage.unfit(facts):
+            yield f"scores, step {index + 1}: {why}"
         for name in stage.names(facts):
             if name in seen:
                 yield (

@@ -18,7 +18,7 @@ from hilum.core.errors import ModelOutputError
 from hilum.core.geometry import Letterbox, clip_boxes
 from hilum.core.manifest import BOX, Calibration, Manifest
 from hilum.core.prediction import Boxes, Prediction, ProbabilityMap, logit, sigmoid
-from hilum.fuse.suppress import keep_best, keep_voted
+from hilum.fuse.suppress import keep_best, keep_voted, nested
 from hilum.fuse.weighted import weighted_boxes
 from hilum.inference.session import RawOutputs
 
@@ -169,7 +169,7 @@ class Decoder:
         boxes, scores, label = boxes[alive], scores[alive], label[alive]
         scores = self._weighted(scores, boxes, raw, classes)
         own = self._suppressed(_Decoded(boxes, scores, label))
-        own = self._with_components(own, raw, box)
+        own = self._nested_lowered(self._with_components(own, raw, box))
         source = box.boxes_to_source(own.boxes).reshape(-1, 4)
         source = clip_boxes(source, box.width, box.height).astype(np.float32)
         return own._replace(boxes=source)
@@ -182,6 +182,14 @@ class Decoder:
         kept, voted = keep_voted(*own, iou=spec.nms_iou, vote=spec.vote_iou)
         few = kept[:most]
         return _Decoded(voted[:most].astype(np.float32), own.scores[few], own.labels[few])
+
+    def _nested_lowered(self, own: _Decoded) -> _Decoded:
+        weight = self.manifest.decoding.nested_weight
+        if weight == 1 or len(own.scores) < 2:
+            return own
+        scores = np.where(nested(*own), own.scores * np.float32(weight), own.scores)
+        order = np.argsort(-scores, kind="stable")
+        return _Decoded(own.boxes[order], scores[order], own.labels[order])
 
     def _with_components(self, own: _Decoded, raw: RawOutputs, box: Letterbox) -> _Decoded:
         """The detector's boxes fused with those around the components of the masks."""

@@ -3,7 +3,7 @@
 One JSON line an image, keyed by name and content, and sealed by a hash of itself and of everything
 that decides a result. What does not fit its seal (cut off by a crash, damaged, of other settings)
 is no record: its image is analysed again. A killed process loses nothing that it recorded; a
-machine that loses power loses the last second. Knows no pipeline and no pictures.
+machine that loses power loses the last second. Knows no pipeline and no images.
 """
 
 from __future__ import annotations

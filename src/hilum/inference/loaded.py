@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.bundle import Bundle, open_bundle
+from hilum.core.errors import ConfigError
 from hilum.core.findings import Findings, LateMasks, StudyResult
 from hilum.core.manifest import BOX, STUDY, Calibration
+from hilum.core.options import unknown
 from hilum.core.prediction import Boxes
 from hilum.core.radiograph import Radiograph, Window
 from hilum.core.results import ImageResult, PipelineInfo, group_studies
@@ -78,6 +80,7 @@ class LoadedPipeline:
         self.window: Window | None = description.window or own.pop()
         self.numbers = Numbers(description, self.flows, self.facts)
         self.operating_points = self.numbers.operating_points()
+        self._predictors: dict[tuple[str, str], Predictor] = {}
         self._needed = {masks: self._models_of_flows(masks) for masks in (True, False)}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -198,11 +201,30 @@ class LoadedPipeline:
     @cached_property
     def models(self) -> Mapping[str, Model]:
         """What answers an image, by name."""
-        predictors: dict[tuple[str, str], Predictor] = {}
-        return {
-            name: self._model(name, spec, predictors)
-            for name, spec in self.description.models.items()
-        }
+        return {name: self._model(name, spec) for name, spec in self.description.models.items()}
+
+    def predictors(self, name: str) -> list[Predictor]:
+        """The bundles behind a model, as its text adapts them.
+
+        Raises:
+            ConfigError: no such model.
+        """
+        if name not in self.description.models:
+            raise ConfigError(
+                f"pipeline {self.description.name}: "
+                f"{unknown('model', name, self.description.models)}"
+            )
+        spec, out = self.description.models[name], list[Predictor]()
+        for path in spec.paths:
+            manifest = spec.adapted(self.bundles[path])
+            key = path, f"{spec.precision} {manifest.model_dump_json()}"
+            if key not in self._predictors:  # a bundle behind two models is opened once
+                bundle = replace(self.bundles[path], manifest=manifest)
+                self._predictors[key] = Predictor(
+                    bundle, precision=spec.precision, threads=self.threads
+                )
+            out.append(self._predictors[key])
+        return out
 
     @cached_property
     def gates(self) -> tuple[Any, ...]:
@@ -216,15 +238,8 @@ class LoadedPipeline:
             out.append(gate)
         return tuple(out)
 
-    def _model(self, name: str, spec: ModelSpec, cache: dict[tuple[str, str], Predictor]) -> Model:
-        predictors = []
-        for path in spec.paths:
-            manifest = spec.adapted(self.bundles[path])
-            key = path, f"{spec.precision} {manifest.model_dump_json()}"
-            if key not in cache:  # a bundle behind two models is opened once
-                bundle = replace(self.bundles[path], manifest=manifest)
-                cache[key] = Predictor(bundle, precision=spec.precision, threads=self.threads)
-            predictors.append(cache[key])
+    def _model(self, name: str, spec: ModelSpec) -> Model:
+        predictors = self.predictors(name)
         combine = self.flows.combine.get(name)
         model: Model = combine.model(predictors) if combine else predictors[0]
         views = [_view(model, view) for view in spec.views]

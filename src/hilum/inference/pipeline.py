@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import yaml
 
-from hilum.core.bundle import load_bundle, shipped, shipped_bundles
+from hilum.core.bundle import open_bundle, shipped, shipped_bundles
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import is_file
@@ -160,12 +160,13 @@ class Pipeline(PipelineText):
         (name,) = self.models
         if self.name != "default":
             return self.with_bundles({name: [path]})
-        manifest = load_bundle(path).manifest
+        place = resolved(os.fspath(path), Path())
+        manifest = open_bundle(place).manifest
         points, boxes = manifest.operating_points, self.thresholds.boxes
         known = not isinstance(boxes, str) or boxes in points
         take = {"of": name}
         update: dict[str, Any] = {
-            "models": {name: ModelSpec(bundle=str(Path(path).resolve()))},
+            "models": {name: ModelSpec(bundle=place)},
             "masks": {
                 mask: (StageSpec(use="map", options=take), StageSpec(use="threshold"))
                 for mask in manifest.masks

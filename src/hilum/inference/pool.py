@@ -173,7 +173,10 @@ def _serve(pipe: Connection, job: Job) -> None:
     except HilumError as error:
         pipe.send(error)
         return
-    pipe.send(None)
+    try:
+        pipe.send(None)
+    except OSError:  # others have answered everything before this one was ready
+        return
     while True:
         try:
             source = pipe.recv()

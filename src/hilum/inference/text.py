@@ -46,6 +46,7 @@ class DecodingChange(Options):
     score_floor: float | None = Field(default=None, gt=0, lt=1)
     nms_iou: float | None = Field(default=None, gt=0, le=1)
     vote_iou: float | None = Field(default=None, gt=0, lt=1)
+    nested_weight: float | None = Field(default=None, ge=0, le=1)
     max_boxes: int | None = Field(default=None, ge=1, le=1000)
 
     def of(self, decoding: Decoding) -> Decoding:

@@ -281,7 +281,7 @@ def _prefix(own: list[str], theirs: list[str]) -> str:
 def _grey(value: Tensor, own: Tensor, factor: Tensor | None) -> Tensor:
     """Kernels for red, green and blue as one for grey: their sum.
 
-    Each is first scaled by our standard deviation over its channel's, so that a grey picture
+    Each is first scaled by our standard deviation over its channel's, so that a grey image
     excites the first layer as much as it did in pretraining. For equal means this is the same
     function; a difference of means remains as a constant of at most .4.
     """

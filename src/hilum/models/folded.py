@@ -65,10 +65,10 @@ def settle(net: nn.Module, batches: Iterable[Tensor]) -> None:
 
     def measure(layer: nn.Module, inputs: tuple[Tensor]) -> None:
         x = inputs[0].double().transpose(0, 1).flatten(1)
-        found = [x.new_tensor(x.shape[1]), x.sum(1), x.square().sum(1)]
+        moments = [x.new_tensor(x.shape[1]), x.sum(1), x.square().sum(1)]
         if layer in sums:
-            found = [a + b for a, b in zip(sums[layer], found, strict=True)]
-        sums[layer] = found
+            moments = [a + b for a, b in zip(sums[layer], moments, strict=True)]
+        sums[layer] = moments
 
     layers = unfolded(net).values()
     hooks = [layer.register_forward_pre_hook(measure) for layer in layers]

@@ -70,7 +70,7 @@ def from_torchvision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _make_grey(out: dict[str, Tensor], first: Tensor) -> None:
-    """A grey picture of ours excites the first layer as its three equal channels did theirs.
+    """A grey image of ours excites the first layer as its three equal channels did theirs.
 
     Of a kernel's channels one weighted sum remains; what their means add, the same everywhere but
     at the border, goes into the mean that the batch norm subtracts.

@@ -8,8 +8,8 @@ published            figures of others on the same sets
 run                  the pages of a training run and of a sweep
 check, explore       the pages of a data set: its problems, its figures and samples
 submissions          predictions as the challenges want them
-explanation          what a score rests on, drawn
-overlay              findings burned into a picture
+overlay, strip       findings burned into a picture; the words below it
+explanation          what a score rests on, beside what was found and what readers drew
 checklist/           CLAIM 2024 and TRIPOD+AI, as far as a run and a bundle know
 writers/             result files of one image, behind one registry
 page, results        the page and files of `hilum predict`

@@ -159,6 +159,12 @@ def draw_heat(picture: Picture, canvas: Canvas, heat: NDArray[np.floating[Any]])
     picture[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
+def heat_scale() -> Picture:
+    """(10, 60, 3) the colours of a map, from little to much."""
+    levels = np.linspace(64, 255, 60).astype(np.uint8)[None].repeat(10, axis=0)
+    return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1])
+
+
 def draw_words(
     picture: Picture,
     words: str,

@@ -99,11 +99,11 @@ def write_report(
 
 
 def _about(evaluated: EvaluatedModels, settings: Settings, epochs: Sequence[Grid]) -> list[str]:
-    split = f", split {settings.split}" if settings.split else ""
-    about = [f"{evaluated.catalog.title}{split}.", *(f"{n}." for n in evaluated.catalog.notes)]
+    part = f", part {settings.part}" if settings.part else ""
+    about = [f"{evaluated.catalog.title}{part}.", *(f"{n}." for n in evaluated.catalog.notes)]
     if epochs:
-        where = settings.validation_split or settings.split or "all"
-        about.append(f"Epochs are shown on split {where}.")
+        where = settings.validation_part or settings.part or "all"
+        about.append(f"Epochs are shown on part {where}.")
     return about
 
 

@@ -169,8 +169,8 @@ def _boxes(models: Sequence[EvaluatedModel], radiograph: Radiograph, row: int) -
         draw_boxes(picture, canvas, boxes[keep], PREDICTION)
         values = ", ".join(f"{s:.2f}" for s in sorted(scores[keep], reverse=True))
         top = f"image {model.cases.score[row]:.2f}"
-        said = f"boxes {values or 'none'}" if model.cases.detects else "gives no boxes"
-        yield _panel(picture, f"{model.name}: {said}; {top}")
+        text = f"boxes {values or 'none'}" if model.cases.detects else "gives no boxes"
+        yield _panel(picture, f"{model.name}: {text}; {top}")
 
 
 def _outlines(

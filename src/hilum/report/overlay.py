@@ -6,7 +6,7 @@ the picture stand on a strip outside it. Line widths and letters grow with the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,31 +15,14 @@ from PIL import Image, ImageDraw
 
 from hilum.core.findings import Findings
 from hilum.core.geometry import transform_boxes
-from hilum.core.labels import NOT_SHOWN, VOCABULARY
+from hilum.core.labels import ANATOMY, NOT_SHOWN, VOCABULARY
 from hilum.core.manifest import BOX, OperatingPoint
 from hilum.core.radiograph import Radiograph
-from hilum.report.drawing import (
-    INK,
-    PLATE,
-    Canvas,
-    Colour,
-    Font,
-    Picture,
-    base,
-    draw_box,
-    draw_outline,
-)
+from hilum.report.drawing import PLATE, Canvas, Colour, Picture, base, draw_box, draw_outline
 from hilum.report.drawing import font as letters
+from hilum.report.strip import QUIET, Word, strip
 
-NOTICE = "AI result, not for diagnosis. Research use only: a qualified reader decides"
 NONE_FOUND = "No target finding above the threshold"
-QUIET: Colour = (176, 188, 200)
-
-
-class Word(NamedTuple):
-    text: str
-    ink: Colour
-    swatch: Colour | None = None  # colour of a square before it
 
 
 class Area(NamedTuple):
@@ -66,73 +49,40 @@ def draw(
     """
     canvas = Canvas(radiograph.width, radiograph.height)
     marked = base(radiograph, canvas)
-    _mark(marked, findings, canvas)
-    boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
-    marked = _tags(marked, canvas, boxes, findings)
-    below = strip(
-        canvas,
-        findings.image_scores,
-        _legend(findings),
-        points=points or {},
-        count=len(findings.marked),
-    )
+    mark(marked, canvas, findings)
+    tag(marked, canvas, findings)
+    below = strip(_words(findings, points or {}), canvas.size[0], canvas.unit)
     return np.vstack([marked, below])
 
 
-def _mark(picture: Picture, findings: Findings, canvas: Canvas) -> None:
-    for name in ("lungs", *(name for name in findings.masks if name != "lungs")):
-        if name in findings.masks:
-            draw_outline(picture, canvas, findings.masks[name], _colour(name))
+def mark(picture: Picture, canvas: Canvas, findings: Findings, anatomy: bool = True) -> None:
+    """Outlines and boxes, into `picture`.
+
+    Args:
+        anatomy: outline the lungs, too.
+    """
+    for name in sorted(findings.masks, key=lambda name: name not in ANATOMY):  # findings on top
+        if anatomy or name not in ANATOMY:
+            draw_outline(picture, canvas, findings.masks[name], colour_of(name))
     for box, label in reversed(list(zip(findings.boxes_px, findings.labels, strict=True))):
-        draw_box(picture, canvas, box, _colour(label))
+        draw_box(picture, canvas, box, colour_of(label))
 
 
-def strip(
-    canvas: Canvas,
-    scores: Mapping[str, float],
-    legend: Sequence[tuple[str, Colour]],
-    points: Mapping[str, OperatingPoint],
-    count: int,
-) -> Picture:
-    """What is said about the picture, below it: scores, the meaning of colours, the notice."""
-    width, font = canvas.size[0], letters(canvas.unit)
-    pad = round(canvas.unit * 0.7)
-    words: list[Word] = [
-        Word(f"{name} {value:.2f}{_limits(name, points)}", INK)
-        for name, value in scores.items()
+def _words(findings: Findings, points: Mapping[str, OperatingPoint]) -> list[Word]:
+    """What is said below the picture: scores, the meaning of colours, where boxes begin."""
+    words = [] if findings.marked else [Word(NONE_FOUND)]
+    words += [
+        Word(f"{name} {value:.2f}{_limits(name, points)}")
+        for name, value in findings.image_scores.items()
         if name not in NOT_SHOWN
     ]
-    words += [Word(text, QUIET, colour) for text, colour in legend]
-    if not count:
-        words.insert(0, Word(NONE_FOUND, INK))
+    words += legend([*findings.labels, *findings.masks])
     words += [
         Word(f"boxes from {point.threshold:.2f}: {name}", QUIET)
         for name, point in points.items()
         if point.score == BOX
     ]
-    rows = _flow(words, font, width - 2 * pad, canvas)
-    notice = _wrap(NOTICE, font, width - 2 * pad)
-    step = round(canvas.unit * 1.5)
-    height = 2 * pad + step * (len(rows) + len(notice))
-    image = Image.new("RGB", (width, height), PLATE)
-    pen = ImageDraw.Draw(image)
-    y = pad
-    for line in notice:
-        pen.text((pad, y), line, fill=(255, 214, 120), font=font)
-        y += step
-    for row in rows:
-        for x, word in row:
-            left = pad + x
-            if word.swatch is not None:
-                side = round(canvas.unit * 0.8)
-                top = y + round(canvas.unit * 0.25)
-                pen.rectangle(
-                    (left, top, left + side, top + side), outline=word.swatch, width=canvas.line + 1
-                )
-                left += round(canvas.unit * 1.2)
-            pen.text((left, y), word.text, fill=word.ink, font=font)
-        y += step
-    return np.asarray(image)
+    return words
 
 
 def _limits(score: str, points: Mapping[str, OperatingPoint]) -> str:
@@ -141,52 +91,25 @@ def _limits(score: str, points: Mapping[str, OperatingPoint]) -> str:
     return f" ({', '.join(known)})" if known else ""
 
 
-def _flow(
-    words: Sequence[Word], font: Font, room: int, canvas: Canvas
-) -> list[list[tuple[int, Word]]]:
-    """Words laid out from left to right in rows of `room` px, with their left edges."""
-    rows: list[list[tuple[int, Word]]] = []
-    x = room + 1
-    for word in words:
-        swatch = canvas.unit * 1.2 if word.swatch else 0
-        needed = round(font.getlength(word.text) + swatch)
-        if x + needed > room:
-            rows.append([])
-            x = 0
-        rows[-1].append((x, word))
-        x += needed + round(canvas.unit * 1.2)
-    return rows
+def legend(names: Iterable[str]) -> list[Word]:
+    """Each finding once, beside its colour."""
+    return [Word(text_of(name), QUIET, colour_of(name)) for name in dict.fromkeys(names)]
 
 
-def _wrap(text: str, font: Font, room: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
-
-
-def _legend(findings: Findings) -> list[tuple[str, Colour]]:
-    names = dict.fromkeys([*findings.labels, *findings.masks])
-    return [(_text(name), _colour(name)) for name in names]
-
-
-def _tags(
-    picture: Picture, canvas: Canvas, boxes: NDArray[np.float32], findings: Findings
-) -> Picture:
+def tag(picture: Picture, canvas: Canvas, findings: Findings) -> None:
+    """Each box's name and score beside it, into `picture`."""
+    boxes = transform_boxes(findings.boxes_px, canvas.matrix).reshape(-1, 4)
     image = Image.fromarray(picture)
     pen, font = ImageDraw.Draw(image), letters(canvas.unit)
     placed: list[Area] = []
     for box, label, score in zip(boxes, findings.labels, findings.scores, strict=True):
-        text = f"{_text(label)} {score:.2f}"
+        text = f"{text_of(label)} {score:.2f}"
         x1, y1, x2, y2 = area = _place(box, font.getlength(text), canvas, placed)
         placed.append(area)
+        middle = (x1 + x2) / 2, (y1 + y2) / 2
         pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=PLATE)
-        pen.text(((x1 + x2) / 2, (y1 + y2) / 2), text, fill=_colour(label), font=font, anchor="mm")
-    return np.array(image)
+        pen.text(middle, text, fill=colour_of(label), font=font, anchor="mm")
+    picture[:] = np.asarray(image)
 
 
 def _place(box: NDArray[np.float32], length: float, canvas: Canvas, placed: Sequence[Area]) -> Area:
@@ -216,9 +139,9 @@ def _overlap(a: Area, b: Area) -> int:
     return max(w, 0) * max(h, 0)
 
 
-def _colour(name: str) -> Colour:
+def colour_of(name: str) -> Colour:
     return VOCABULARY[name].colour_rgb if name in VOCABULARY else (255, 255, 255)
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
     return VOCABULARY[name].text if name in VOCABULARY else name

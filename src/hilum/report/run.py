@@ -100,9 +100,9 @@ def sweep_figures(
         groups: variants that belong together, e.g. those of one encoder, and how a legend calls
             each: each group is a figure, all of one range. None: all variants in one figure.
     """
-    every = [name for rows in curves.values() for name in map(str, rows)]
-    parts = [name for name in dict.fromkeys(every) if name.startswith("val_")]
-    names = dict.fromkeys((watched, "val_loss", *parts))
+    parts = dict.fromkeys(name for rows in curves.values() for name in _components(rows))
+    # The one component of a loss is the loss.
+    names = dict.fromkeys((watched, "val_loss", *(parts if len(parts) > 1 else ())))
     return [
         figure
         for name in names
@@ -153,6 +153,7 @@ def sweep_page(
     watched: str,
     part: str,
     same_parts: bool,
+    search: bool = False,
 ) -> str:
     """A sweep on one page: the table of its variants, and figures.
 
@@ -160,6 +161,7 @@ def sweep_page(
         table: a row a variant: variant, runs, value, low, high; but for the first difference,
             difference_low, difference_high, verdict.
         same_parts: all runs have one split.
+        search: variants are trials, the best one first.
     """
     return render(
         "sweep.html",
@@ -169,6 +171,8 @@ def sweep_page(
         rows=table.to_dict("records"),
         figures=figures,
         seeds=SAME_PARTS if same_parts else OWN_PARTS,
+        first="the best trial" if search else "the first variant",
+        search=search,
     )
 
 

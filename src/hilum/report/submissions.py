@@ -137,8 +137,8 @@ def write_submission(
 
 def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("patientId", "PredictionString")
-    asked = _asked("rsna", sample, columns)
-    named = _images(predictions, asked)
+    wanted = _asked("rsna", sample, columns)
+    named = _images(predictions, wanted)
     counts = _Counts()
     rows: dict[str, str] = {}
     for name, image in named.rows.items():
@@ -153,11 +153,11 @@ def _rsna(predictions: PredictionFile, sample: Path | None, settings: Settings) 
 
 def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Settings) -> Submission:
     columns = ("id", "PredictionString")
-    asked = _asked("siim-covid", sample, columns)
-    images = None if asked is None else [i for i in asked if i.endswith(IMAGE)]
+    wanted = _asked("siim-covid", sample, columns)
+    images = None if wanted is None else [i for i in wanted if i.endswith(IMAGE)]
     named = _images(predictions, images, IMAGE)
     counts = _Counts()
-    studies = _study_rows(predictions, asked, _catalog_scores(named, sample))
+    studies = _study_rows(predictions, wanted, _catalog_scores(named, sample))
     rows: dict[str, str] = {name: text for name, (text, _) in studies.items()}
     for name, image in named.rows.items():
         rows[name] = "none 1 0 0 1 1"
@@ -165,7 +165,7 @@ def _siim_covid(predictions: PredictionFile, sample: Path | None, settings: Sett
             boxes = _boxes(image, settings, counts, name)
             score = {"none": _none(image, boxes, settings.none)}
             rows[name] = siim_text(replace(boxes, whole=score))
-    ordered = rows if asked is None else {name: rows[name] for name in asked}
+    ordered = rows if wanted is None else {name: rows[name] for name in wanted}
     text = challenge_csv(columns, ordered.items())
     read_boxes(_read(text), "submission")
     blank = [name for name, (_, known) in studies.items() if not known]
@@ -224,12 +224,12 @@ def _asked(challenge: str, sample: Path | None, columns: Sequence[str]) -> list[
     return list(dict.fromkeys(table[columns[0]].str.strip()))
 
 
-def _images(predictions: PredictionFile, asked: Sequence[str] | None, suffix: str = "") -> _Named:
+def _images(predictions: PredictionFile, wanted: Sequence[str] | None, suffix: str = "") -> _Named:
     names = tuple(name for name in predictions.images if not name.endswith(STUDY))
-    if asked is None:
+    if wanted is None:
         ids = _own_ids(names, predictions.form, suffix)
         return _Named({i: _answered(predictions, n) for i, n in ids.items()}, ())
-    bare = [name.removesuffix(suffix) for name in asked]
+    bare = [name.removesuffix(suffix) for name in wanted]
     matched, ambiguous, loose = match_names(bare, [""] * len(bare), names)
     if ambiguous:
         raise DataError(
@@ -238,13 +238,13 @@ def _images(predictions: PredictionFile, asked: Sequence[str] | None, suffix: st
         )
     if not any(matched):
         raise DataError(
-            f"no id of the sample is in the predictions: it asks for {asked[0]!r}, they have "
+            f"no id of the sample is in the predictions: it asks for {wanted[0]!r}, they have "
             f"{next(iter(names), 'nothing')!r}"
         )
     used = set(matched)
     rows = {
         i: None if n is None else _answered(predictions, n)
-        for i, n in zip(asked, matched, strict=True)
+        for i, n in zip(wanted, matched, strict=True)
     }
     return _Named(rows, tuple(name for name in names if name not in used), len(loose))
 
@@ -333,7 +333,7 @@ def _none(image: ImagePredictions, boxes: ImagePredictions, how: str) -> float:
 
 
 def _study_rows(
-    predictions: PredictionFile, asked: Sequence[str] | None, in_catalog: Mapping[str, Scores]
+    predictions: PredictionFile, wanted: Sequence[str] | None, in_catalog: Mapping[str, Scores]
 ) -> dict[str, tuple[str, bool]]:
     """Study id -> its text, and whether the model has scores of the four appearances.
 
@@ -341,7 +341,7 @@ def _study_rows(
     study/series/image.
     """
     by_uid, by_folder = _study_scores(predictions)
-    ids = list(by_uid) if asked is None else [i for i in asked if i.endswith(STUDY)]
+    ids = list(by_uid) if wanted is None else [i for i in wanted if i.endswith(STUDY)]
     out = {}
     for name in ids:
         scores = by_uid.get(name) or in_catalog.get(name) or by_folder.get(name, {})
@@ -371,7 +371,7 @@ def _study_scores(predictions: PredictionFile) -> tuple[dict[str, Scores], dict[
 
 
 def _catalog_scores(named: _Named, sample: Path | None) -> dict[str, Scores]:
-    """Study id -> means over its images, where a catalog says which they are: pictures (PNG) carry
+    """Study id -> means over its images, where a catalog says which they are: images (PNG) carry
     no uid of their study."""
     if sample is None or sample.suffix != SUFFIX:
         return {}

@@ -179,12 +179,12 @@ def _results(base: str, path: str, query: dict[str, str]) -> Iterator[dict[str, 
     most, start = _number(query, "limit", sys.maxsize), _number(query, "offset", 0)
     seen = set[str]()
     while len(seen) < most:
-        asked = min(PAGE, most - len(seen))
-        page = {**query, "limit": str(asked), "offset": str(start + len(seen))}
+        count = min(PAGE, most - len(seen))
+        page = {**query, "limit": str(count), "offset": str(start + len(seen))}
         rows = patiently(lambda page=page: server(base).query(path, page))  # type: ignore[misc]
         new = {_identity(row): row for row in rows if _identity(row) not in seen}
-        if not new and len(rows) == asked:
-            raise ConfigError(f"{base}: gives the same {asked} results again; it ignores `offset`")
+        if not new and len(rows) == count:
+            raise ConfigError(f"{base}: gives the same {count} results again; it ignores `offset`")
         if not new:
             return
         yield from new.values()

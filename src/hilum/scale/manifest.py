@@ -89,8 +89,8 @@ class Manifest:
         for file in (self.folder / FOLDER).glob("shard-*.parquet"):
             file.unlink()
 
-    def _check(self, found: dict[str, Any], head: dict[str, Any]) -> None:
-        other = sorted(key for key in head if found.get(key) != head[key])
+    def _check(self, content: dict[str, Any], head: dict[str, Any]) -> None:
+        other = sorted(key for key in head if content.get(key) != head[key])
         if other:
             raise ConfigError(
                 f"{self.folder}: its shards have other settings ({', '.join(other)}); "

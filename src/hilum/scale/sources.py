@@ -57,8 +57,8 @@ def items_of(source: str) -> list[Source]:
     Raises:
         ConfigError: the list or the table cannot be read, or the URL holds a password.
     """
-    found = {item.name: item for item in _items(source)}
-    return [found[name] for name in sorted(found)]
+    items = {item.name: item for item in _items(source)}
+    return [items[name] for name in sorted(items)]
 
 
 def _items(source: str) -> Iterator[Source]:

@@ -38,10 +38,10 @@ def analyse(service: Service, id: str, pipeline: str) -> bool:
         details = {"pipeline": pipeline, "shown": False, "shadow": False, "destinations": []}
         if image.state != "analysed":  # the first answer is the one that is shown
             details["shown"] = True
-        asked = ask(service, session, image, details)
-        if asked:
+        is_new = ask(service, session, image, details)
+        if is_new:
             service.records.say(session, id, image.state, f"analysis by {pipeline} asked for")
-    return asked
+    return is_new
 
 
 def explain(service: Service, id: str, pipeline: str | None) -> bool:

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CONFLICT = "conflict"  # how the reason of an image begins that was set aside
+MIXED_UP = (
+    "another image of its study has another PatientID: one of both is filed wrong, or the sender's "
+    "identifiers are; find out which before either is read"
+)
+OWN = "own-result"  # and of one of our own results
 _SETTLED = ("analysed", "refused", "failed")
 
 
@@ -53,7 +58,7 @@ def check(service: Service, work: Work) -> None:
     data = service.store.read(work.subject)
     try:
         stored = service.opened(work.subject, data)
-        own = "own-result: it was made by hilum." if stored.own_result else None
+        own = f"{OWN}: it was made by hilum." if stored.own_result else None
     except InputRefused as error:
         stored, own = None, reason(error)
     with service.records.write() as session:
@@ -61,6 +66,9 @@ def check(service: Service, work: Work) -> None:
         if stored is not None:
             _describe(image, stored)
             own = own or _conflict(service, session, image)
+            if mixed_up(session, image):
+                log.warning("image %s: %s", image.id, MIXED_UP)
+                service.records.say(session, image.id, image.state, MIXED_UP)
         if own is not None or stored is None:
             settle(service, session, image, state="refused", why=own or "unreadable")
             service.queue.finish(session, work)
@@ -157,6 +165,15 @@ def _conflict(service: Service, session: Session, image: Image) -> str | None:
     if session.scalar(kept.limit(1)) is None:
         return None
     return f"{CONFLICT}: another object with its SOPInstanceUID came first; this one is set aside."
+
+
+def mixed_up(session: Session, image: Image) -> bool:
+    """Whether another image of its study is of somebody else."""
+    if not image.study or not image.patient:
+        return False
+    session.flush()
+    others = select(Image.id).where(Image.study == image.study, Image.patient != image.patient)
+    return session.scalar(others.limit(1)) is not None
 
 
 # --- Analyse ------------------------------------------------------------------------------------

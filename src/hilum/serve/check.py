@@ -150,10 +150,10 @@ def _peers(config: Config) -> Iterator[str]:
     if config.worklist is not None:
         named += [("[worklist] web", config.worklist.web)]
         named += [("[worklist] images", config.worklist.images)]
-    asked = [(name, peer) for name, peer in named if peer is not None]
-    with ThreadPoolExecutor(max(1, len(asked))) as threads:
-        answers = threads.map(lambda one: _asked(config, one[1]), asked)
-        for (name, _), problem in zip(asked, answers, strict=True):
+    peers = [(name, peer) for name, peer in named if peer is not None]
+    with ThreadPoolExecutor(max(1, len(peers))) as threads:
+        answers = threads.map(lambda one: _asked(config, one[1]), peers)
+        for (name, _), problem in zip(peers, answers, strict=True):
             if problem:
                 yield f"{name}: {problem}"
 

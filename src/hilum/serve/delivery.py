@@ -82,11 +82,11 @@ def _send(service: Service, work: Work, destination: Destination, content: bytes
     uid, study = _uids(content)
     if destination.web is not None:
         archive = WebArchive(destination.web)
-        asked = destination.verification == "qido"
-        if asked and work.attempts > 1 and archive.has(study, uid):
+        by_query = destination.verification == "qido"
+        if by_query and work.attempts > 1 and archive.has(study, uid):
             return
         archive.store(content, uid)
-        if asked and not archive.has(study, uid):
+        if by_query and not archive.has(study, uid):
             raise PeerFailed("the server answered success, and does not have the object")
         return
     assert destination.dicom is not None

@@ -139,17 +139,17 @@ class DicomArchive:
 
         with quiet():
             ds = dcmread(BytesIO(content), specific_tags=["SOPClassUID", "SOPInstanceUID"])
-            asked, one = Dataset(), Dataset()
+            action, one = Dataset(), Dataset()
             one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID = (
                 ds.SOPClassUID,
                 ds.SOPInstanceUID,
             )
-            asked.TransactionUID, asked.ReferencedSOPSequence = transaction, [one]
+            action.TransactionUID, action.ReferencedSOPSequence = transaction, [one]
             handlers = [(evt.EVT_N_EVENT_REPORT, reported)]
             with self._association([(Push, [])], handlers) as asking:
                 if not asking.accepted_contexts:
                     raise PeerFailed("the node knows no storage commitment; needed: other `verify`")
-                answer, _ = asking.send_n_action(asked, 1, Push, Instance)
+                answer, _ = asking.send_n_action(action, 1, Push, Instance)
                 status = int(answer.get("Status", 0x0110)) if answer else 0x0110
                 if status == 0:
                     here.wait(REPORT_S)

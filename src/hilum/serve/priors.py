@@ -67,8 +67,8 @@ def _from_web(service: Service, config: Priors, image: Image) -> int:
 def _from_node(service: Service, config: Priors, image: Image) -> int:
     assert config.dicom is not None
     node = DicomArchive(config.dicom, service.config.node.ae_title)
-    asked = {"PatientID": str(image.patient), "StudyDate": "", "StudyInstanceUID": ""}
-    answers = node.find(QueryRetrieveLevel="STUDY", ModalitiesInStudy="", **asked)
+    query = {"PatientID": str(image.patient), "StudyDate": "", "StudyInstanceUID": ""}
+    answers = node.find(QueryRetrieveLevel="STUDY", ModalitiesInStudy="", **query)
     studies = [
         (str(one.get("StudyDate", "")), str(one.get("StudyInstanceUID", "")))
         for one in answers

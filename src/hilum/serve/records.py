@@ -209,8 +209,8 @@ class Records:
 def _kind(error: SQLAlchemyError) -> str:
     """The driver's name and code of what went wrong; its message would quote values."""
     cause = getattr(error, "orig", None) or error
-    said = cause.args[0] if cause.args else None
-    state = said.get("C") if isinstance(said, dict) else None  # SQLSTATE, by pg8000
+    reason = cause.args[0] if cause.args else None
+    state = reason.get("C") if isinstance(reason, dict) else None  # SQLSTATE, by pg8000
     code = getattr(cause, "sqlite_errorname", None) or state
     return " ".join(filter(None, (type(cause).__name__, code)))
 

@@ -78,6 +78,7 @@ class Running:
     def __exit__(self, *_: object) -> None:
         """Nobody new is let in, what has begun is ended, the rest waits in the records."""
         if self._web is not None:
+            self._web.config.app.state.closing = True  # else who listens would be waited for
             self._web.should_exit = True
         if self.node is not None:
             self.node.stop()

@@ -166,13 +166,21 @@ class Store:
         """
         return self._read(self.result_path(id, name))
 
+    def check_there(self, path: Path) -> None:
+        """
+        Raises:
+            StoreUnavailable: a file is not there.
+        """
+        try:
+            path.stat()
+        except OSError as error:
+            raise _unread(path, error) from error
+
     def _read(self, path: Path) -> bytes:
         try:
             return path.read_bytes()
         except OSError as error:
-            words = f"a file of the store cannot be read: {error.strerror}"
-            gone = isinstance(error, FileNotFoundError) and path.parent.parent.is_dir()
-            raise (FileMissing if gone else StoreUnavailable)(words) from error
+            raise _unread(path, error) from error
 
     def sweep(self, older_s: float = STALE_S) -> int:
         """Remove what was arriving and never came; how many."""
@@ -182,6 +190,12 @@ class Store:
                 path.unlink(missing_ok=True)
                 swept += 1
         return swept
+
+
+def _unread(path: Path, error: OSError) -> StoreUnavailable:
+    words = f"a file of the store cannot be read: {error.strerror}"
+    gone = isinstance(error, FileNotFoundError) and path.parent.parent.is_dir()
+    return FileMissing(words) if gone else StoreUnavailable(words)
 
 
 def _checked(id: str) -> str:

@@ -102,10 +102,10 @@ def inputs(server: WebArchive, item: Item) -> list[str]:
     known = server.query(f"/workitems/{item.uid}", {})
     if any(text_of(one, _STATE) in (COMPLETED, CANCELED) for one in known):
         raise NotOurs("it has ended on its server since it was claimed")
-    found = [
+    paths = [
         path for one in known for reference in items_of(one, _INPUT) for path in _paths(reference)
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def _paths(reference: dict[str, Any]) -> Iterator[str]:

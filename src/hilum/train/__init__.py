@@ -5,7 +5,7 @@ recipe.py      a recipe, read and checked
 sources.py     its catalogs: which rows, what they teach
 annotations.py what a row says of its image, by the names of the recipe
 splits.py      who trains, validates, is tested: by patient over all sources, proved
-samples.py     rows -> prepared images with annotations; copies of held-out pictures leave
+samples.py     rows -> prepared images with annotations; copies of held-out images leave
 cache.py       the same on disk
 loader.py      samplers, augmented batches
 optim.py       optimiser, schedule, what is frozen

@@ -33,10 +33,10 @@ def boxes_of(
     nobody looked.
 
     Args:
-        size: width and height of the picture, px.
+        size: width and height of the image, px.
 
     Raises:
-        DataError: the picture is of another shape than the frame the boxes were drawn in.
+        DataError: the image is of another shape than the frame the boxes were drawn in.
     """
     everything = catalog.boxes_in(row, *size)
     if everything is None:

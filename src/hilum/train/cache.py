@@ -24,6 +24,8 @@ from hilum.train.samples import Prepared, PreparedImage, prepare_rows, prepared
 from hilum.train.sources import Source
 
 IMAGES, MASKS, REST = ".images", ".masks", ".annotations"
+# What of a source says nothing of what an image is prepared to.
+WITHOUT_EFFECT = {"weight", "group", "pool", "hold_out", "folds", "cache"}
 BLANK: NDArray[Any] = np.zeros((0, 0))  # in the place of what lies in the other files
 
 
@@ -34,7 +36,7 @@ def cached_rows(
     if folder is None or not len(rows):
         return prepare_rows(source, rows, spec)
     part = source.lessons.table.iloc[list(rows)]
-    options = source.options.model_dump(mode="json")
+    options = source.options.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     content = json.dumps([spec.to_json(), repr(source.targets), options], sort_keys=True)
     content += part.to_json(default_handler=str) + json.dumps(_stamps(source.catalog, part["path"]))
     place = folder / hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -89,7 +91,7 @@ def _mapped(file: Path, kind: type[np.generic], count: int, size: int) -> NDArra
 
 
 def _stamps(catalog: Catalog, paths: Any) -> list[tuple[int, int]]:
-    """Size and time of change of every file: a picture changed in place is prepared anew."""
+    """Size and time of change of every file: an image changed in place is prepared anew."""
     names = dict.fromkeys(path.partition("!")[0] for path in paths)
     files = [catalog.root / name for name in names]
     stats = [file.stat() if file.is_file() else None for file in files]

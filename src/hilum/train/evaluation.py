@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from hilum.core.findings import Findings
+from hilum.core.geometry import Letterbox
 from hilum.core.manifest import Decoding, Manifest
 from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.evaluate.answers import in_frame
 from hilum.evaluate.cases import Cases, cases_of, subgroup_columns
 from hilum.evaluate.evaluation import evaluate_predictions
-from hilum.evaluate.measures import Thresholds
+from hilum.evaluate.finding_metrics import Thresholds
 from hilum.evaluate.prediction_files import from_findings
 from hilum.evaluate.truth import ImageTruth, Size
 from hilum.inference.decode import Decoder
@@ -44,7 +45,7 @@ IMAGE_NUMBERS = frozenset(
 
 
 @dataclass(slots=True)
-class Held:
+class HeldOut:
     """Images that a network is evaluated on, prepared, and what is true of them."""
 
     images: list[PreparedImage] = field(default_factory=list)
@@ -54,11 +55,11 @@ class Held:
     def __len__(self) -> int:
         return len(self.images)
 
-    def of(self, source: str) -> Held:
+    def of(self, source: str) -> HeldOut:
         """Those of one source."""
         places = [i for i, one in enumerate(self.images) if one.source == source]
         groups = None if self.groups is None else self.groups.iloc[places].reset_index(drop=True)
-        return Held([self.images[i] for i in places], [self.truths[i] for i in places], groups)
+        return HeldOut([self.images[i] for i in places], [self.truths[i] for i in places], groups)
 
     @property
     def sources(self) -> list[str]:
@@ -66,9 +67,9 @@ class Held:
         return list(dict.fromkeys(one.source for one in self.images))
 
 
-def hold(sources: Sequence[Source], parts: Mapping[str, Prepared]) -> Held:
+def hold(sources: Sequence[Source], parts: Mapping[str, Prepared]) -> HeldOut:
     """The prepared images of each source with their truth."""
-    out, groups = Held(), []
+    out, groups = HeldOut(), []
     for source in sources:
         part = parts[source.name]
         out.images += part.images
@@ -80,7 +81,7 @@ def hold(sources: Sequence[Source], parts: Mapping[str, Prepared]) -> Held:
 
 
 def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
-    """In the pixels of the picture; labels and masks by the names that the recipe has for them."""
+    """In the pixels of the image; labels and masks by the names that the recipe has for them."""
     catalog, targets = source.catalog, source.targets
     record, frame = catalog.table.iloc[row], image.frame
     drawn = boxes_of(source, catalog, row, (frame.width, frame.height))
@@ -103,25 +104,25 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
 
 
 def evaluate(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, keep: Keep | None = None
+    net: Model, held_out: HeldOut, recipe: Recipe, spec: Preprocessing, *, keep: Keep | None = None
 ) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name.
 
     Args:
         keep: takes the boxes before suppression, of networks that have boxes.
     """
-    raw, losses = _forward(net, held.images, recipe, spec)
+    raw, losses = _forward(net, held_out.images, recipe, spec)
     manifest = _manifest(net, raw, recipe, spec)
-    answers = decoded(Decoder(manifest), raw, held.images) if raw else []
+    answers = decoded(Decoder(manifest), raw, held_out.images) if raw else []
     if keep is not None and raw and manifest.has_boxes:
         floor = recipe.train.keep_predictions.floor
         loose = manifest.model_copy(update={"decoding": unsuppressed(manifest.decoding, floor)})
-        keep(decoded(Decoder(loose), raw, held.images, masks=False))
-    return losses | numbers(held, answers, recipe)
+        keep(decoded(Decoder(loose), raw, held_out.images, masks=False))
+    return losses | numbers(held_out, answers, recipe)
 
 
 def numbers(
-    held: Held,
+    held_out: HeldOut,
     answers: Sequence[Findings],
     recipe: Recipe,
     threshold: float | Thresholds = 0.5,
@@ -129,7 +130,9 @@ def numbers(
     """What `evaluate.evaluation` says of these predictions; of exclusive classes `auc` and the like
     are those of the positive ones."""
     targets = recipe.names
-    out = evaluate_predictions(held.truths, answers, threshold=threshold, classes=targets.classes)
+    out = evaluate_predictions(
+        held_out.truths, answers, threshold=threshold, classes=targets.classes
+    )
     if targets.classes:
         positive = targets.positive[0] if len(targets.positive) == 1 else SUM
         own = {
@@ -179,6 +182,14 @@ def raw_predictions(
     return [Decoder(manifest)(one, image.frame) for one, image in pairs]
 
 
+def findings_of(
+    net: Model, image_1SS: NDArray[np.float32], frame: Letterbox, recipe: Recipe
+) -> Findings:
+    """What a bundle of this network would say of one prepared image, uncalibrated and uncut."""
+    raw = raw_outputs(net, [image_1SS])
+    return whole(Decoder(_manifest(net, raw, recipe, recipe.spec))(raw[0], frame))
+
+
 def _manifest(
     net: Model, raw: Sequence[RawOutputs], recipe: Recipe, spec: Preprocessing
 ) -> Manifest:
@@ -188,7 +199,12 @@ def _manifest(
 
 def unsuppressed(decoding: Decoding, floor: float) -> Decoding:
     """Every box above a floor of its score."""
-    wide: dict[str, Any] = {"nms_iou": 1.0, "vote_iou": None, "max_boxes": MOST}
+    wide: dict[str, Any] = {
+        "nms_iou": 1.0,
+        "vote_iou": None,
+        "nested_weight": 1.0,
+        "max_boxes": MOST,
+    }
     wide |= {"component_weights": {}, "score_floor": floor}
     return decoding.model_copy(update=wide)
 
@@ -224,14 +240,14 @@ def whole(prediction: Prediction, *, masks: bool = True) -> Findings:
     )
 
 
-def cases_of_held(held: Held, answers: Sequence[Findings], finding: str) -> Cases:
+def cases_of_held_out(held_out: HeldOut, answers: Sequence[Findings], finding: str) -> Cases:
     """Truth and prediction of one finding."""
     images = [
         in_frame(from_findings(one), truth.size, truth.image_id)
-        for truth, one in zip(held.truths, answers, strict=True)
+        for truth, one in zip(held_out.truths, answers, strict=True)
     ]
-    rows = held.groups
+    rows = held_out.groups
     if rows is not None:
-        sizes = {name: [getattr(t, name) for t in held.truths] for name in ("width", "height")}
+        sizes = {name: [getattr(t, name) for t in held_out.truths] for name in ("width", "height")}
         rows = rows.assign(**sizes)
-    return cases_of(held.truths, images, finding, rows=rows)
+    return cases_of(held_out.truths, images, finding, rows=rows)

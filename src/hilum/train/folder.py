@@ -77,6 +77,12 @@ class RunFolder:
     recipe: Recipe
     drawn: float = 0.0  # when the page was, on the monotonic clock
 
+    @property
+    def cache(self) -> Path:
+        """Where prepared images are kept: beside the run, those of a sweep's runs beside all."""
+        beside, above = self.path.parent, self.path.parent.parent
+        return (above if (above / SWEEP).is_file() else beside) / "cache"
+
     @classmethod
     def of(cls, path: Path) -> RunFolder:
         """A run that was begun.

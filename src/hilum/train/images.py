@@ -13,7 +13,7 @@ from typing import Any
 from hilum.core.errors import DataError
 from hilum.core.progress import doing, say
 from hilum.train.cache import cached_rows
-from hilum.train.evaluation import Held, hold
+from hilum.train.evaluation import HeldOut, hold
 from hilum.train.recipe import Recipe
 from hilum.train.samples import Prepared, PreparedImage, without_copies
 from hilum.train.sources import Source, open_sources
@@ -27,9 +27,9 @@ class Images:
     """The images of a run at one size, and what was left out of them."""
 
     train: list[PreparedImage]
-    held: dict[str, Held]  # "validation", "test"
+    held_out: dict[str, HeldOut]  # "validation", "test"
     unreadable: dict[str, str] = field(default_factory=dict)  # source/image -> reason
-    copies: int = 0  # training images that show a held-out picture
+    copies: int = 0  # training images that show a held-out image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class RunData:
 
     @classmethod
     def read(cls, recipe: Recipe, folder: Path, *, cache: Path, split: Path | None) -> RunData:
-        """Catalogs read and split; no picture is opened.
+        """Catalogs read and split; no image is opened.
 
         Raises:
             ConfigError, DataError: as `open_sources` and `split_sources`.
@@ -63,7 +63,7 @@ class RunData:
         )
 
     def images(self, size: int) -> Images:
-        """Every part prepared at one size; copies of held-out pictures are not trained on."""
+        """Every part prepared at one size; copies of held-out images are not trained on."""
         spec, ready = self.recipe.spec_at(size), dict[str, dict[str, Prepared]]()
         for part in PARTS:
             for one in self.sources:
@@ -72,9 +72,9 @@ class RunData:
                     own = [row for row in own if one.teaching[row]]
                 kept = self.cache if one.options.cache else None
                 ready.setdefault(part, {})[one.name] = cached_rows(one, own, spec, kept)
-        held = {part: hold(self.sources, ready[part]) for part in PARTS if part != "train"}
+        held_out = {part: hold(self.sources, ready[part]) for part in PARTS if part != "train"}
         train = [image for one in self.sources for image in ready["train"][one.name].images]
-        away = [image for part in held.values() for image in part.images]
+        away = [image for part in held_out.values() for image in part.images]
         images = without_copies(train, away)
         lost = {
             k: v
@@ -86,18 +86,20 @@ class RunData:
             say("left out, cannot be read: %s: %s", name, reason)
         if len(lost) > SHOWN:
             say("and %d more, see data.json", len(lost) - SHOWN)
-        counts = {"train": len(images), **{part: len(one) for part, one in held.items()}}
+        counts = {"train": len(images), **{part: len(one) for part, one in held_out.items()}}
         say(
-            "%s at %d px; %d copies of held-out pictures left out",
+            "%s at %d px; %d copies of held-out images left out",
             ", ".join(f"{part} {count}" for part, count in counts.items()),
             size,
             len(train) - len(images),
         )
-        return Images(train=images, held=held, unreadable=lost, copies=len(train) - len(images))
+        return Images(
+            train=images, held_out=held_out, unreadable=lost, copies=len(train) - len(images)
+        )
 
     def account(self, images: Images) -> dict[str, Any]:
         """What data.json says: where from, how many, what was left out and why."""
-        counts = {"train": len(images.train), **{p: len(one) for p, one in images.held.items()}}
+        counts = {"train": len(images.train), **{p: len(one) for p, one in images.held_out.items()}}
         filtered = {
             f"{one.name}: {reason}": n for one in self.sources for reason, n in one.left_out.items()
         }
@@ -108,15 +110,19 @@ class RunData:
             "sources": {
                 one.name: {
                     "set": one.catalog.name,
+                    "licence": one.catalog.licence,
                     "train": sum(image.source == one.name for image in images.train),
-                    **{part: len(held.of(one.name)) for part, held in images.held.items()},
+                    **{
+                        part: len(held_out.of(one.name))
+                        for part, held_out in images.held_out.items()
+                    },
                 }
                 for one in self.sources
             },
             "left_out": {
                 **filtered,
                 **self.parts.left_out,
-                "copies of held-out pictures": images.copies,
+                "copies of held-out images": images.copies,
                 "unreadable": len(images.unreadable),
             },
             "unreadable": images.unreadable,
@@ -137,9 +143,9 @@ def check_images(recipe: Recipe, images: Images) -> None:
     """Raises DataError where there is nothing to train on, or to choose the best epoch by."""
     if not images.train:
         raise DataError(f"recipe {recipe.name}: no image is left to train on")
-    if not images.held["validation"].images and _validates(recipe):
+    if not images.held_out["validation"].images and _validates(recipe):
         raise DataError(
-            f"recipe {recipe.name}: no image is left to validate with; a larger share of "
+            f"recipe {recipe.name}: no validation image is left; a larger share of "
             "hold_out.validation, or more images, are needed"
         )
 

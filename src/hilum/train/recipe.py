@@ -212,7 +212,7 @@ SHOWN = 5  # problems of one recipe in a message
 
 
 def parse(raw: dict[str, Any], source: str) -> Recipe:
-    """Validate settings."""
+    """Settings, checked."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
@@ -250,7 +250,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any], *, whole: bool = False
 
 
 def _merge_data(old: Any, changes: dict[str, Any]) -> Any:
-    """Settings of the one source; of several, those under a source's name or its number."""
+    """Settings of the one source; of several, those under a source's name or its number. A new name
+    with a set is one source more."""
     if not isinstance(old, list):
         return _merge(old, changes) if isinstance(old, dict) else changes
     if not all(isinstance(one, dict) for one in old):
@@ -267,7 +268,10 @@ def _merge_data(old: Any, changes: dict[str, Any]) -> Any:
             if key.isdecimal() and len(key) < 5
             else len(old)
         )
-        if place >= len(old) or not isinstance(own, dict):
+        if place < len(old) and isinstance(own, dict):
+            out[place] = _merge(out[place], own)
+        elif isinstance(own, dict) and "set" in own and not key.isdecimal():
+            out.append({**own, "name": key})
+        else:
             raise ConfigError(f"data.{key}: {unknown('source', key, names)}")
-        out[place] = _merge(out[place], own)
     return out

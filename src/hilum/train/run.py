@@ -22,7 +22,7 @@ from hilum.models.folded import settle, unfolded
 from hilum.models.model import Model
 from hilum.models.registry import bare_model, build_model
 from hilum.models.weights import WEIGHTS, read_weights
-from hilum.train.evaluation import Held, evaluate
+from hilum.train.evaluation import HeldOut, evaluate
 from hilum.train.folder import RunFolder, locked
 from hilum.train.images import Images, RunData, check_images
 from hilum.train.loader import Sampler, sampler
@@ -48,9 +48,7 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
     with locked(out), spoken():
         folder = RunFolder(out, recipe)
         folder.check()
-        run_data = RunData.read(
-            recipe, data, cache=out.parent / "cache", split=folder.split or split
-        )
+        run_data = RunData.read(recipe, data, cache=folder.cache, split=folder.split or split)
         size = recipe.size_of(next(iter(recipe.stages)))
         images = run_data.images(size)
         check_images(recipe, images)
@@ -67,12 +65,12 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
 
 def _begin(folder: RunFolder, data: RunData, net: Model, images: Images) -> None:
     """Numbers of the untrained network; what the run is, written down."""
-    recipe, held = folder.recipe, images.held["validation"]
+    recipe, held_out = folder.recipe, images.held_out["validation"]
     untrained = folder.results.get("untrained")
-    if untrained is None and held.images:
+    if untrained is None and held_out.images:
         doing(f"{recipe.name}: evaluating the untrained network")
         size = recipe.size_of(next(iter(recipe.stages)))
-        untrained = evaluate(net, held, recipe, recipe.spec_at(size))
+        untrained = evaluate(net, held_out, recipe, recipe.spec_at(size))
         _check_watched(recipe, untrained)
     account = data.account(images)
     for reason, count in account["left_out"].items():
@@ -97,23 +95,25 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
             net = bare_model(
                 recipe.model, size, recipe.names, seed=recipe.seed, weights=net.state_dict()
             )
-        held = images.held["validation"]
+        held_out = images.held_out["validation"]
 
         def numbers(
-            one: Model, epoch: int, plan: Plan = plan, held: Held = held
+            one: Model, epoch: int, plan: Plan = plan, held_out: HeldOut = held_out
         ) -> dict[str, float]:
             if not recipe.train.keep_predictions.wants(epoch):
-                return evaluate(one, held, recipe, plan.spec)
-            keep = partial(_keep, folder, held, epoch)
-            return evaluate(one, held, recipe, plan.spec, keep=keep)
+                return evaluate(one, held_out, recipe, plan.spec)
+            keep = partial(_keep, folder, held_out, epoch)
+            return evaluate(one, held_out, recipe, plan.spec, keep=keep)
 
-        def epoch_end(one: Model, epoch: int, plan: Plan = plan, held: Held = held) -> None:
+        def epoch_end(
+            one: Model, epoch: int, plan: Plan = plan, held_out: HeldOut = held_out
+        ) -> None:
             if shows(epoch):
                 file = out / "samples" / f"epoch-{epoch:03d}.png"
-                draw_samples(one, held, recipe, plan.spec, file=file)
+                draw_samples(one, held_out, recipe, plan.spec, file=file)
             folder.write_page()
 
-        validates = bool(held.images)
+        validates = bool(held_out.images)
         fit(
             net,
             plan,
@@ -129,10 +129,10 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
     return net, images
 
 
-def _keep(folder: RunFolder, held: Held, epoch: int, found: Sequence[Findings]) -> None:
+def _keep(folder: RunFolder, held_out: HeldOut, epoch: int, findings: Sequence[Findings]) -> None:
     """An epoch's boxes before suppression; those that later ones replace go."""
-    write_truth(folder.path, held.truths)
-    write_epoch(folder.path, epoch, found)
+    write_truth(folder.path, held_out.truths)
+    write_epoch(folder.path, epoch, findings)
     files = kept_epochs(folder.path)
     for spare in folder.recipe.train.keep_predictions.spare([*files]):
         files[spare].unlink()
@@ -141,13 +141,13 @@ def _keep(folder: RunFolder, held: Held, epoch: int, found: Sequence[Findings]) 
 def _finish(folder: RunFolder, net: Model, images: Images) -> None:
     """Numbers of the finished network, its weights, the page."""
     recipe = folder.recipe
-    for part, held in images.held.items():
-        if held.images and part not in folder.results:
+    for part, held_out in images.held_out.items():
+        if held_out.images and part not in folder.results:
             doing(f"{recipe.name}: evaluating the {part} part")
-            folder.record(part, evaluate(net, held, recipe, recipe.spec))
+            folder.record(part, evaluate(net, held_out, recipe, recipe.spec))
     file = folder.path / "samples" / "finished-network.png"
-    if images.held["validation"].images and not file.is_file():
-        draw_samples(net, images.held["validation"], recipe, recipe.spec, file=file)
+    if images.held_out["validation"].images and not file.is_file():
+        draw_samples(net, images.held_out["validation"], recipe, recipe.spec, file=file)
     save_weights(net.state_dict(), folder.path / WEIGHTS)
     folder.write_page(now=True)
     for line in summary(folder.results, recipe.train.watch):

@@ -122,7 +122,7 @@ def prepare_row(source: Source, row: int, spec: Preprocessing) -> PreparedImage:
     if drawn is not None:
         if not box_areas(clip_boxes(drawn[0], *size)).all():
             raise DataError(
-                f"a box has no area in its picture of {size[0]}×{size[1]} px; hilum data check "
+                f"a box has no area in its image of {size[0]}×{size[1]} px; hilum data check "
                 "names it, and leaves it out with --fix"
             )
         boxes = frame.boxes_to_square(drawn[0].astype(np.float32)).reshape(-1, 4)
@@ -204,7 +204,7 @@ def thumbnails(images: Sequence[PreparedImage]) -> NDArray[np.float32]:
 def without_copies(
     images: Sequence[PreparedImage], held_out: Sequence[PreparedImage]
 ) -> list[PreparedImage]:
-    """Training images that are no copy of a held-out picture (the sets overlap), as `hilum data
+    """Training images that are no copy of a held-out image (the sets overlap), as `hilum data
     check` knows copies: in another size, contrast or turn, mirrored, or negative."""
     if not images or not held_out:
         return list(images)

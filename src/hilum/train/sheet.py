@@ -20,7 +20,7 @@ from hilum.report.drawing import (
     encoded,
     sheet,
 )
-from hilum.train.evaluation import Held, predictions
+from hilum.train.evaluation import HeldOut, predictions
 from hilum.train.recipe import Recipe
 from hilum.train.samples import LUNGS, PreparedImage, drawn_masks
 
@@ -34,11 +34,11 @@ def shows(epoch: int) -> bool:
 
 
 def draw_samples(
-    net: Model, held: Held, recipe: Recipe, spec: Preprocessing, *, file: Path
+    net: Model, held_out: HeldOut, recipe: Recipe, spec: Preprocessing, *, file: Path
 ) -> None:
     """Some validation images, positives first."""
-    chosen = sorted(held.images, key=lambda one: not one.positive)[: MOST // 2]
-    chosen += [one for one in held.images if not one.positive][: MOST - len(chosen)]
+    chosen = sorted(held_out.images, key=lambda one: not one.positive)[: MOST // 2]
+    chosen += [one for one in held_out.images if not one.positive][: MOST - len(chosen)]
     answers = predictions(net, chosen, recipe, spec)
     tiles = [_tile(one, own, recipe) for one, own in zip(chosen, answers, strict=True)]
     file.parent.mkdir(parents=True, exist_ok=True)

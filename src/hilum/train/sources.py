@@ -1,6 +1,6 @@
 """The sources of a recipe: catalogs read and filtered, and what each of them teaches.
 
-Opens no picture and splits nothing.
+Opens no image and splits nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who trains, who validates, who is tested: one split of all sources by patient, proved.
 
 The splitting is `data.split`'s. Here patients are joined across sources: whoever is held out of one
-is held out of all. Opens no picture (`samples.without_copies` looks for copies).
+is held out of all. Opens no image (`samples.without_copies` looks for copies).
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def split_sources(recipe: Recipe, sources: Sequence[Source], given: Path | None 
         if _splits(source):
             continue
         table = _people(source, sources)
-        held = table["patient"].map(placed).fillna("train") != "train"
-        _count(left_out, f"{source.name}: patients held out of another source", held.sum())
-        tables.append(table[~held].assign(part="train"))
+        held_out = table["patient"].map(placed).fillna("train") != "train"
+        _count(left_out, f"{source.name}: patients held out of another source", held_out.sum())
+        tables.append(table[~held_out].assign(part="train"))
     whole = pd.concat(tables, ignore_index=True)
     lost = whole["part"] == ""
     _count(left_out, "patients with another fold in another source", lost.sum())
@@ -124,13 +124,13 @@ def _split_pool(
 def _made(source: Source, people: pd.DataFrame, seed: int) -> pd.Series[Any]:
     """Image -> part, by the recipe."""
     catalog = Catalog(source.catalog.name, people)
-    held = source.options.hold_out
+    held_out = source.options.hold_out
     if source.options.folds:
         table = folds(catalog, source.options.folds, seed).table
         return table.set_index("image_id")["part"]
-    assert held is not None
-    train = round(1 - held.validation - held.test, 9)
-    shares = {"train": train, "validation": held.validation, "test": held.test}
+    assert held_out is not None
+    train = round(1 - held_out.validation - held_out.test, 9)
+    shares = {"train": train, "validation": held_out.validation, "test": held_out.test}
     shares = {part: share for part, share in shares.items() if share > 0}
     if len(shares) == 1:
         return pd.Series(next(iter(shares)), index=people["image_id"])
@@ -161,8 +161,8 @@ def _splits(source: Source) -> bool:
     return by_recipe or _own_parts([source], [source]) is not None
 
 
-def _share(held: HoldOut | None) -> float:
-    return held.validation + held.test if held is not None else 0.0
+def _share(held_out: HoldOut | None) -> float:
+    return held_out.validation + held_out.test if held_out is not None else 0.0
 
 
 def _people(source: Source, sources: Sequence[Source]) -> pd.DataFrame:

@@ -45,7 +45,7 @@ class SearchOptions(Options):
 
 class Grid(Options):
     """What a sweep runs: every combination of `grid` and the named `variants` after it, or a
-    `search`.
+    `search`, whose table begins with the best trial.
 
     `group_by` names a setting, whose values are drawn in a figure each; `change` draws the variants
     that change one setting beside the first. `metric` is compared on the
@@ -151,6 +151,12 @@ def _combination(changes: Mapping[str, Any]) -> str:
     return ",".join(f"{k.split('.')[-1]}={v}" for k, v in changes.items())
 
 
+def _tried(values: Mapping[str, Any]) -> str:
+    """A trial's settings, numbers as a table shows them; its recipe.yaml has all digits."""
+    shown = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in values.items()}
+    return ", ".join(f"{k.split('.')[-1]} {v}" for k, v in shown.items())
+
+
 def load_grid(path: Path, changes: tuple[str, ...] = ()) -> Grid:
     """A sweep's description, with `key=value` changes applied.
 
@@ -250,7 +256,8 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
     rows, curves = [], {}
     seen: dict[str, float] = {}  # numbers that some variant has
     for done, one in enumerate(plan):
-        say("run %d of %d: %s, %s", done + 1, len(plan), one.variant, one.repeat)
+        if grid.search is None:
+            say("run %d of %d: %s, %s", done + 1, len(plan), one.variant, one.repeat)
         recipe = recipe_of(grid, one.changes, one.repeat)
         numbers = task.numbers(recipe, one.folder)
         seen |= numbers
@@ -259,10 +266,15 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
         rows.append({"variant": one.variant, "repeat": one.repeat, **undefined, **numbers})
         curves[one.variant, one.repeat] = metrics(recipe.stages, one.folder)
         runs = pd.DataFrame(rows)
+        if grid.search is not None:  # best first: the others are compared with it
+            rising = not higher_is_better(grid.metric)
+            runs = runs.sort_values(grid.metric, ascending=rising, kind="stable")
         table = compare(runs, grid.metric)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", to_csv(table))
+        if grid.search is not None:  # what a trial tried stands in the table
+            groups = {"": {v: v.partition(":")[0] for v, _ in curves}}
         figures = sweep_figures(grid.metric, curves, groups)
         for figure in figures:
             figure.save(out)
@@ -273,6 +285,7 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
             watched=grid.metric,
             part=grid.part,
             same_parts=task.split is not None,
+            search=grid.search is not None,
         )
         write_text(out / "index.html", page)
     return table
@@ -296,9 +309,11 @@ def _search(task: _Task, search: SearchOptions, out: Path) -> Iterator[_Run]:
     params = {t.number: dict(t.params) for t in study.trials}
     for number in range(search.trials):
         if number not in params:
-            asked = study.ask()
-            params[number] = {key: _suggest(asked, key, v) for key, v in search.space.items()}
-        trial = _Run(f"trial-{number}", repeat, params[number], out / f"trial-{number}")
+            new = study.ask()
+            params[number] = {key: _suggest(new, key, v) for key, v in search.space.items()}
+        name = f"trial {number}: {_tried(params[number])}"
+        trial = _Run(name, repeat, params[number], out / f"trial-{number}")
+        say("%s, of %d trials", name, search.trials)
         numbers = task.numbers(recipe_of(grid, trial.changes, repeat), trial.folder)
         if study.trials[number].state == optuna.trial.TrialState.RUNNING:  # new, or killed in it
             value = _known(numbers, grid.metric)

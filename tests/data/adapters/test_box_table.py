@@ -11,7 +11,7 @@ from helpers.trees import png, row, text
 from hilum.core.errors import DataError
 from hilum.data import Catalog, load
 
-BOX = (10.0, 8.0, 30.0, 40.0)  # of a picture of 100 x 80 px
+BOX = (10.0, 8.0, 30.0, 40.0)  # of an image of 100 x 80 px
 FORMS: dict[tuple[str, ...], tuple[float, ...]] = {
     ("x1", "y1", "x2", "y2"): BOX,
     ("x", "y", "w", "h"): (10, 8, 20, 32),

@@ -1,4 +1,4 @@
-"""An image is its path under the root: never is another picture taken for the one annotated."""
+"""An image is its path under the root: never is another image taken for the one annotated."""
 
 from __future__ import annotations
 

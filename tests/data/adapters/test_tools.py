@@ -25,7 +25,7 @@ def test_yolo_takes_its_names_from_a_list(tmp_path: Path, names: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["", "obj_train_data/"])
-def test_yolo_labels_may_stand_beside_their_pictures(tmp_path: Path, folder: str) -> None:
+def test_yolo_labels_may_stand_beside_their_images(tmp_path: Path, folder: str) -> None:
     for number, name in enumerate("ab"):
         png(tmp_path / f"{folder}{name}.png", number, (100, 80))
     text(tmp_path / f"{folder}a.txt", LINE)
@@ -37,7 +37,7 @@ def test_yolo_labels_may_stand_beside_their_pictures(tmp_path: Path, folder: str
     assert catalog.skips == {}
 
 
-def test_voc_may_stand_beside_its_pictures(tmp_path: Path) -> None:
+def test_voc_may_stand_beside_its_images(tmp_path: Path) -> None:
     png(tmp_path / "a.png", 0, (100, 80))
     text(tmp_path / "a.xml", VOC)
     assert row(load("voc", tmp_path), "a")["boxes"] == [40, 30, 60, 50]

@@ -198,7 +198,7 @@ NIH_BOXES = """Image Index,Finding Label,Bbox [x,y,w,h],,,
 """
 
 
-def test_nih_with_lists_boxes_and_pictures(tmp_path: Path) -> None:
+def test_nih_with_lists_boxes_and_images(tmp_path: Path) -> None:
     text(tmp_path / "Data_Entry_2017_v2020.csv", NIH_ENTRY)
     text(tmp_path / "BBox_List_2017.csv", NIH_BOXES)
     text(tmp_path / "train_val_list.txt", "00000001_000.png\n00000001_001.png\n")

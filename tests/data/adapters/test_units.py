@@ -24,7 +24,7 @@ def yolo(root: Path, *lines: str) -> Path:
     "line", ["0 50 25 20 10", "0 50 50 20 20", "0 40 20 60 20 50 30", "0 .5 .5 100 .2"]
 )
 def test_yolo_in_pixels_or_per_cent_is_refused(tmp_path: Path, line: str) -> None:
-    with pytest.raises(DataError, match=r"needed: parts of the picture.*pixels"):
+    with pytest.raises(DataError, match=r"needed: parts of the image.*pixels"):
         load("yolo", yolo(tmp_path, line, line, "0 .5 .5 .1 .1"))
 
 
@@ -36,12 +36,12 @@ def test_one_line_of_yolo_in_pixels_makes_its_image_unknown(tmp_path: Path) -> N
     assert any("1 boxes hold numbers above 1.5" in note for note in catalog.notes)
 
 
-def test_a_yolo_box_that_leaves_its_picture_is_no_other_unit(tmp_path: Path) -> None:
+def test_a_yolo_box_that_leaves_its_image_is_no_other_unit(tmp_path: Path) -> None:
     catalog = load("yolo", yolo(tmp_path, "0 .95 .5 .2 .2"))
     assert row(catalog, "images/0")["boxes"] == pytest.approx([85, 20, 105, 30])
 
 
-def test_parts_of_a_picture_are_refused_where_pixels_are_needed(tmp_path: Path) -> None:
+def test_parts_of_an_image_are_refused_where_pixels_are_needed(tmp_path: Path) -> None:
     for name in ("coco/a.png", "voc/JPEGImages/a.png"):
         picture(tmp_path / name)
     coco(tmp_path / "coco/x.json", [{"id": 1, "file_name": "a.png"}], [(1, [0.1, 0.1, 0.2, 0.3])])

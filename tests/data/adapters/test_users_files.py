@@ -24,7 +24,7 @@ from hilum.data.check.files import file_facts
 from hilum.data.check.findings import check
 from hilum.data.explore.explore import Summary, read_files
 from hilum.data.explore.figures import plots
-from hilum.data.images import Pictures, finish, write_pictures
+from hilum.data.images import ImageFormat, finish, write_images
 from hilum.data.phantom.encode import dicom_bytes
 from hilum.data.phantom.phantom import Phantom, phantom, write_png
 from hilum.data.registry import ADAPTERS
@@ -264,7 +264,7 @@ def test_everything_downstream_survives_what_users_have(tmp_path: Path, name: st
     assert "</html>" in explore_page(summary, list(plots(summary)), 1, 0)
     assert set(hold_out(catalog, (0.5, 0.5)).proof()["patients_in_both"].values()) == {0}
     out = tmp_path / "out"
-    copies, left = finish(catalog, list(write_pictures(catalog, Pictures(side=24), out)), out)
+    copies, left = finish(catalog, list(write_images(catalog, ImageFormat(side=24), out)), out)
     assert (len(copies), len(left)) == ((images, 0) if name == "folder" else (images - 1, 1))
 
 

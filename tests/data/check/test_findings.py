@@ -77,14 +77,14 @@ def test_every_damage_is_found(bad: Catalog, tmp_path: Path) -> None:
         ("text", "unreadable"),
         ("lost", "no-file"),
         ("lateral", "not-chest"),
-        ("good", "picture-of-two-patients"),
-        ("twin", "picture-of-two-patients"),
+        ("good", "image-of-two-patients"),
+        ("twin", "image-of-two-patients"),
         ("twin", "duplicate"),
         ("unlabelled", "no-label"),
         ("good", "patient-in-two-splits"),
         ("inverse", "patient-in-two-splits"),
-        ("good", "picture-in-two-splits"),
-        ("twin", "picture-in-two-splits"),
+        ("good", "image-in-two-splits"),
+        ("twin", "image-in-two-splits"),
         ("inverse", "box-without-label"),
         ("plain", "label-without-box"),
         ("good", "box-outside"),
@@ -179,7 +179,7 @@ def test_command(bad: Catalog, tmp_path: Path) -> None:
     assert len(pd.read_csv(out / "left_out.csv")) == 5
     html = (out / "index.html").read_text()
     assert "data:image/jpeg" in html
-    assert "the same picture as good" in html
+    assert "the same image as good" in html
 
 
 def test_fix_never_loses_a_sound_image(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_copy_is_told_kept_and_seen_across_parts(tmp_path: Path) -> None:
     catalog = build("copies", table, tmp_path)
     report = check(catalog, file_facts(catalog, tmp_path / "files.jsonl"))
     found = {(p.image_id, p.code): p.text for p in report.problems.itertuples()}
-    assert found["b", "copy"] == "the same picture as a, mirrored"
-    assert {i for i, code in found if code == "picture-in-two-splits"} == {"a", "b"}
+    assert found["b", "copy"] == "the same image as a, mirrored"
+    assert {i for i, code in found if code == "image-in-two-splits"} == {"a", "b"}
     assert not any(image == "c" for image, _ in found)
     assert len(report.cleaned()) == 3

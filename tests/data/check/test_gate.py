@@ -59,7 +59,7 @@ def test_real_pictures_of_two_and_of_none_are_found(tmp_path: Path, hilum_data: 
     cv2.imwrite(str(tmp_path / "none.png"), pictures(hilum_data / "not_chest.zip", 1)[0])
     out = tmp_path / "out"
     for option, expected in (("--no-gate", set()), ("--gate", {"two", "none"})):
-        words = ["data", "check", str(tmp_path), "--set", "folder", "--out", str(out), option]
+        words = ["data", "check", str(tmp_path), "--kind", "folder", "--out", str(out), option]
         CliRunner().invoke(app, words)
         with (out / "problems.csv").open() as stream:
             rows = [r for r in csv.DictReader(stream) if r["code"] == "not-chest-by-pixels"]

@@ -26,7 +26,7 @@ LABELS = "patientId,x,y,width,height,Target\na,10.0,5.0,20.0,30.0,1\nb,,,,,0\n"
 
 
 def rsna_zip() -> tuple[bytes, int]:
-    """The challenge's layout, pictures in a zip of their own as the old archive had them."""
+    """The challenge's layout, images in a zip of their own as the old archive had them."""
     noise = np.random.default_rng(0).bytes(3_000_000)
     inner, outer = BytesIO(), BytesIO()
     with ZipFile(inner, "w", ZIP_STORED) as archive:

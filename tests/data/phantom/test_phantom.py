@@ -1,4 +1,4 @@
-"""A phantom's truth is exact, and every coding of it reads back as the same picture."""
+"""A phantom's truth is exact, and every coding of it reads back as the same image."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_every_coding_reads_back(image: Phantom, syntax: str, photometric: str) 
         assert read.decoding.bits_stored == bits
 
 
-def test_monochrome1_stores_the_picture_inverted(image: Phantom) -> None:
+def test_monochrome1_stores_the_image_inverted(image: Phantom) -> None:
     stored = [
         pydicom.dcmread(_file(image, photometric=p)).pixel_array
         for p in ("MONOCHROME1", "MONOCHROME2")

@@ -148,7 +148,7 @@ def _split_seeds() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         plain, compared = Path(folder, "a.json"), Path(folder, "b.json")
         hold_out(catalog(), (0.6, 0.4)).save(plain)
-        hold_out(catalog(), (0.4, 0.3, 0.3), pictures=pictures).save(compared)
+        hold_out(catalog(), (0.4, 0.3, 0.3), contents=pictures).save(compared)
         patients = {
             "schema": "hilum.patients/1",
             "parts": {"test": ["1", "x"], "validation": ["2"]},
@@ -172,7 +172,7 @@ def _split(data: bytes) -> str:
         own = json.loads(_text(data))["parts"]
         assert len(split.table) == sum(map(len, own.values()))  # everyone who is named
         proof = split.proof()
-        assert not any({**proof["patients_in_both"], **proof["pictures_in_both"]}.values())
+        assert not any({**proof["patients_in_both"], **proof["contents_in_both"]}.values())
         split.apply(catalog())
     return "read"
 

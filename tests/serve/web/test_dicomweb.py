@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 
 import pytest
@@ -10,11 +12,13 @@ from fastapi.testclient import TestClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from helpers.dicom_files import to_bytes
 from helpers.service import Parts, radiograph_file
 from hilum.serve.store import StoreUnavailable
+from hilum.serve.web.app import create_app
 from hilum.serve.web.multipart import parts as split
 
-WEB = "/dicom-web"
+BASE, WEB = "http://127.0.0.1:8080", "/dicom-web"
 STUDY, SERIES = "1.2.826.1", "1.2.826.1.1"
 
 
@@ -79,22 +83,176 @@ def test_own_results_are_held_too(client: TestClient, parts: Parts) -> None:
     assert dcmread(BytesIO(content)).Modality == "SR"
 
 
+@pytest.fixture(scope="module")
+def department(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Studies 1 (two images), 2, and 3 of a name in Chinese, each image with its report."""
+    parts = Parts(tmp_path_factory.mktemp("department"), write="sr")
+    with closing(parts), TestClient(create_app(parts.service), base_url=BASE) as client:
+        of_two = {"StudyInstanceUID": "1.2.826.2", "PatientID": "P2", "PatientName": "Müller^Ida"}
+        when = {"StudyDate": "20250601", "StudyTime": "091500.25"}
+        chinese = {"SpecificCharacterSet": "GB18030", "PatientName": "Wang^XiaoDong=王^小东"}
+        stow(client, file(), file("1.2.826.1.1.2"), file("1.2.826.2.1", **of_two, **when))
+        stow(client, file("1.2.826.3.1", StudyInstanceUID="1.2.826.3", **chinese))
+        parts.work()
+        yield client
+
+
+def found(client: TestClient, query: str, level: str = "studies") -> list[str]:
+    """Last numbers of the study UIDs, sorted."""
+    answer = client.get(f"{WEB}/{level}?{query}")
+    assert answer.status_code in (200, 204), answer.text
+    studies = answer.json() if answer.status_code == 200 else []
+    return sorted(one["0020000D"]["Value"][0][-1] for one in studies)
+
+
 @pytest.mark.parametrize(
-    ("query", "count"),
+    ("query", "studies"),
     [
-        ("PatientName=doe*", 1),
-        ("PatientID=P2", 0),
-        ("00100020=P1", 1),
-        ("ModalitiesInStudy=CR", 1),
-        ("limit=0", 0),
-        ("offset=1", 0),
+        ("PatientName=doe*", "1"),
+        ("PatientName=doe", ""),
+        ("PatientName=%E7%8E%8B*", "3"),
+        ("PatientName=Wang%5EXiaoDong%5E", "3"),
+        ("PatientName=M%C3%BCller*", "2"),
+        ("PatientName=ida+muller&fuzzymatching=true", "2"),
+        ("PatientName=jan+doe&fuzzymatching=true", "1"),
+        ("PatientID=P9", ""),
+        ("00100020=P1", "13"),
+        ("PatientID=P%3F", "123"),
+        ("StudyDate=20250601", "2"),
+        ("StudyDate=-20250601", "2"),
+        ("StudyDate=20250602-", ""),
+        ("StudyDate=20250101-20251231", "2"),
+        ("StudyTime=0900-0915", "2"),
+        ("StudyTime=0916-", ""),
+        ("StudyTime=09", "2"),
+        ("ModalitiesInStudy=SR", "123"),
+        ("ModalitiesInStudy=CT", ""),
+        ("StudyInstanceUID=1.2.826.1,1.2.826.3", "13"),
+        ("AccessionNumber=", "123"),
+        ("limit=0", ""),
+        ("offset=3", ""),
     ],
 )
-def test_studies_are_found(client: TestClient, parts: Parts, query: str, count: int) -> None:
+def test_studies_are_found_as_the_standard_says(
+    department: TestClient, query: str, studies: str
+) -> None:
+    assert found(department, query) == [*studies]
+
+
+@pytest.mark.parametrize("query", ["PatientName=doe*", "ModalitiesInStudy=SR", "SOPInstanceUID="])
+def test_counts_are_those_of_the_whole_study_whatever_is_asked_for(
+    department: TestClient, query: str
+) -> None:
+    answers = department.get(f"{WEB}/studies?{query}").json()
+    study = next(one for one in answers if one["0020000D"]["Value"] == [STUDY])
+    assert study["00201208"]["Value"] == [4]
+    assert study["00080061"]["Value"] == ["CR", "SR"]
+
+
+def test_a_limited_answer_says_that_there_is_more(department: TestClient) -> None:
+    assert "additional results" in department.get(f"{WEB}/studies?limit=2").headers["Warning"]
+    assert "Warning" not in department.get(f"{WEB}/studies?limit=1&offset=2").headers
+    pages = [found(department, f"limit=1&offset={at}") for at in range(3)]
+    assert sorted(pages) == [["1"], ["2"], ["3"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("Nobody=1", "does not know"),
+        ("00091002=1", "does not know"),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=1", "not searched"),
+        ("ReferencedSeriesSequence=1", "not searched"),
+        ("StudyDate=2026", "date"),
+        ("StudyDate=last-week", "date"),
+        ("limit=-1", "whole number"),
+    ],
+)
+def test_what_cannot_be_searched_for_is_told(client: TestClient, query: str, words: str) -> None:
+    answer = client.get(f"{WEB}/studies?{query}")
+    assert (answer.status_code, words in answer.json()["detail"]) == (400, True)
+
+
+def test_all_attributes_come_where_they_are_asked_for(department: TestClient) -> None:
+    query = "SOPInstanceUID=1.2.826.1.1.1&includefield=all"
+    (one,) = department.get(f"{WEB}/instances?{query}").json()
+    assert one["00280101"]["Value"] == [8]  # BitsStored
+    assert "7FE00010" not in one
+
+
+def test_a_result_of_ours_that_comes_back_is_there_once(client: TestClient, parts: Parts) -> None:
     stow(client, file())
     parts.work()
-    answer = client.get(f"{WEB}/studies?{query}")
-    assert answer.status_code == (200 if count else 204)
+    series = client.get(f"{WEB}/series?Modality=SR").json()
+    path = f"{WEB}/studies/{STUDY}/series/{series[0]['0020000E']['Value'][0]}"
+    got = client.get(path)
+    ((_, report),) = split(got.content, got.headers["content-type"])
+    assert stow(client, report).status_code == 200
+    parts.work()
+    assert parts.records.counts() == {"analysed": 1, "refused": 1}
+    (study,) = client.get(f"{WEB}/studies").json()
+    assert study["00201208"]["Value"] == [2]
+    got = client.get(path)
+    assert [*split(got.content, got.headers["content-type"])] == [("application/dicom", report)]
+
+
+def test_a_document_is_kept_refused_and_left_out_of_metadata(
+    client: TestClient, parts: Parts
+) -> None:
+    ds = Dataset()
+    ds.SOPClassUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.104.1", "DOC"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = "1.2.9", "1.2.9.0", "1.2.9.1"
+    ds.EncapsulatedDocument, ds.MIMETypeOfEncapsulatedDocument = bytes(2**21), "application/pdf"
+    data = to_bytes(ds)
+    assert stow(client, data).status_code == 200
+    parts.work()
+    (row,) = client.get("/api/v1/images").json()["items"]
+    assert row["state"] == "refused"
+    path = f"{WEB}/studies/1.2.9/series/1.2.9.0/instances/1.2.9.1"
+    (header,) = client.get(f"{path}/metadata").json()
+    assert "00420011" not in header
+    assert client.get(path, headers={"Accept": "application/dicom"}).content == data
+    assert client.get(f"{path}/rendered").status_code == 422
+    assert client.get(f"{path}/frames/1").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("count", "statuses"),
+    [(b"3   ", [200, 404, 404]), (b"9e9 ", [200, 404, 404]), (b"one ", [422, 422, 422])],
+)
+def test_a_frame_is_there_or_not_whatever_the_header_counts(
+    client: TestClient, parts: Parts, count: bytes, statuses: list[int]
+) -> None:
+    data = file(NumberOfFrames=4321)
+    stow(client, data.replace(b"4321", count))
+    parts.work()
+    path = f"{WEB}/studies/{STUDY}/series/{SERIES}/instances/1.2.826.1.1.1/frames"
+    assert [client.get(f"{path}/{frame}").status_code for frame in (1, 2, 9999)] == statuses
+
+
+def test_a_file_that_is_gone_hides_no_other(client: TestClient, parts: Parts) -> None:
+    stow(client, file(), file("1.2.826.1.1.2"))
+    parts.work()
+    lost, *_ = client.get("/api/v1/images").json()["items"]
+    parts.store.path(lost["id"]).unlink()
+    (study,) = client.get(f"{WEB}/studies").json()
+    assert study["00201208"]["Value"] == [3]  # the other image, both reports
+    for path in (f"{WEB}/studies/{STUDY}", f"/api/v1/images/{lost['id']}/pixels"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
+
+
+def test_a_study_of_two_patients_is_told(
+    client: TestClient, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    stow(client, file(), file("1.2.826.1.1.2", PatientID="P2"))
+    parts.work()
+    for row in client.get("/api/v1/images").json()["items"]:
+        assert row["state"] == "analysed"
+        (warning,) = client.get(f"/api/v1/images/{row['id']}").json()["warnings"]
+        assert "another PatientID" in warning
+    assert "another PatientID" in caplog.text
+    assert "P2" not in caplog.text
 
 
 def test_a_body_that_is_cut_off_stores_nothing(client: TestClient, parts: Parts) -> None:

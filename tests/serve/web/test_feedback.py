@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -51,6 +52,16 @@ def test_a_redrawn_box_reaches_the_sources_of_a_recipe(
     assert (catalog.root / catalog.table["path"][0]).read_bytes() == radiograph_file()
 
 
+def test_an_export_without_pandas_says_what_to_install_and_where(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    answer = client.get(f"{API}/feedback/catalog")
+    assert answer.status_code == 409
+    assert "where the service runs: " in answer.json()["detail"]
+    assert "pip install 'hilum[eval]'" in answer.json()["detail"]
+
+
 def test_the_client_gives_results_files_and_typed_errors(
     remote: Client, parts: Parts, tmp_path: Path
 ) -> None:
@@ -89,7 +100,7 @@ C = Marked(label="opacity", box=(1.0, 1.0, 2.0, 2.0))
 
 def said(*verdicts: Verdict) -> ImageFeedback:
     facts = {"id": "1", "path": "p", "patient": "x", "study": "y", "view": "PA", "modality": "CR"}
-    return ImageFeedback(**facts, width=50, height=50, found={"a": A, "b": B}, verdicts=verdicts)
+    return ImageFeedback(**facts, width=50, height=50, findings={"a": A, "b": B}, verdicts=verdicts)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def catalog(
     source: Path = options.SOURCE,
     out: Path = options.output("The catalog to write (Parquet)."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     split: Path | None = options.SPLIT,
     part: str = options.PART,
@@ -27,6 +28,9 @@ def catalog(
     rename: list[str] = typer.Option(
         [], help="OLD=NEW: a finding (label, box, mask) under another name; repeatable."
     ),
+    licence: str = typer.Option(
+        "", help="The set's licence; it stands on the card of every model that learns from it."
+    ),
     root: Path | None = typer.Option(None, help="Where a catalog's images lie, if moved."),
     as_json: bool = options.JSON,
 ) -> None:
@@ -34,26 +38,28 @@ def catalog(
 
     Every other verb, evaluation and training take it in place of the set's directory.
 
-    Example: hilum data catalog rsna/ --set rsna --split split.json --out rsna.parquet
+    Example: hilum data catalog rsna/ --kind rsna --split split.json --out rsna.parquet
 
-    Example: hilum data catalog coco/ --set coco --rename Pneumonia=opacity --out coco.parquet
+    Example: hilum data catalog coco/ --kind coco --rename Pneumonia=opacity --out coco.parquet
     """
     from hilum.cli.common import print_json
     from hilum.data.split import person
     from hilum.data.tally import in_words, tally
 
-    content = open_source(source, set_name, option, split=split, root=root, part=part)
+    content = open_source(source, kind, option, split=split, root=root, part=part)
     for column in known:
         content = _annotated(content, column)
     content = _renamed(content, rename) if rename else content
+    content = replace(content, licence=licence) if licence else content
     content.need_files()
     content.save(out)
-    problems = table_problems(content, told=not as_json)
+    problems = table_problems(content, tell=not as_json)
     parts = {name or "no part": len(part) for name, part in content.parts()}
     patients = content.table["patient"].map(person).nunique()
     if as_json:
         summary = {"images": len(content), "patients": patients, "parts": parts}
         summary |= {"known": tally(content), "problems": problems, "out": str(out)}
+        summary |= {"licence": content.licence or None}
         print_json(summary | ledger(content))
         return
     for line in in_words(content):
@@ -61,6 +67,8 @@ def catalog(
     text = ", ".join(f"{name} {count}" for name, count in parts.items())
     text = "in no part yet" if [*parts] == ["no part"] else text
     typer.echo(f"{len(content)} images of {patients} patients ({text}): {out}")
+    if not content.licence:
+        typer.echo("its licence is not known: --licence states it")
 
 
 def _renamed(catalog: Catalog, words: list[str]) -> Catalog:

@@ -9,13 +9,13 @@ import typer
 from hilum.cli import options
 from hilum.cli.data.sources import ledger, open_source
 
-WRITTEN = ("index.html", "problems.csv", "left_out.csv", "cleaned.parquet", "files.jsonl")
+MEMORY = "files.jsonl"  # of what was read, so that a rerun goes on
 
 
 def check(
     source: Path = options.SOURCE,
     out: Path = options.output("Folder for problems.csv, index.html and the memory."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     fix: bool = typer.Option(False, help="Also write cleaned.parquet and left_out.csv."),
     files: bool = typer.Option(True, help="Read every file; --no-files looks at tables only."),
@@ -29,54 +29,41 @@ def check(
 
     Exit code 1 where there is any problem, or something of the set could not be used.
 
-    Example: hilum data check rsna/ --set rsna --out rsna-check --fix
+    Example: hilum data check rsna/ --kind rsna --out rsna-check --fix
     """
     from hilum.cli.common import SOME_REFUSED, cores, print_json, tracked
-    from hilum.core.files import write_text
     from hilum.core.folders import claimed
-    from hilum.data.cells import to_csv
     from hilum.data.check import findings
     from hilum.data.check.files import Gate, file_facts
     from hilum.inference.loaded import LoadedPipeline
     from hilum.inference.pipeline import Pipeline
-    from hilum.report.check import check_page
+    from hilum.report.check import CLEANED, LEFT_OUT, PAGE, PROBLEMS, write_check
 
-    catalog = open_source(source, set_name, option)
+    catalog = open_source(source, kind, option)
     total = int((catalog.table["path"] != "").sum())
     looks = None
     if files and gate:
         pipeline = LoadedPipeline(Pipeline.load(None))
         _ = pipeline.gates  # opened before threads ask
         looks = Gate(check=pipeline.check_pixels, fingerprint=pipeline.fingerprint)
-    with claimed(out, "check", names=WRITTEN):
-        memory = out / "files.jsonl"
+    with claimed(out, "check", names=(PAGE, PROBLEMS, CLEANED, LEFT_OUT, MEMORY)):
+        memory = out / MEMORY
         facts = file_facts(catalog, memory, workers or cores(), looks) if files else iter(())
         report = findings.check(catalog, tracked(facts, "reading", total))
-        write_text(out / "problems.csv", to_csv(report.problems))
-        html = check_page(
-            catalog,
-            report.problems,
-            report.counts(),
-            remedies=findings.REMEDIES,
-            read=len(report.facts),
-        )
-        write_text(out / "index.html", html)
-        cleaned = report.cleaned() if fix else None
-        if cleaned is not None:
-            cleaned.save(out / "cleaned.parquet")
-            write_text(out / "left_out.csv", to_csv(report.left_out()))
+        write_check(out, report, cleaned=fix)
     if as_json:
         print_json({"images": len(catalog), "problems": report.counts(), **ledger(catalog)})
     else:
         for code, count in report.counts().items():
             typer.echo(f"{count:7d}  {code}  ({findings.REMEDIES[code]})")
-        typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / 'index.html'}")
-        if cleaned is not None:
+        typer.echo(f"{len(catalog)} images, {len(report.problems)} problems: {out / PAGE}")
+        left = len(report.left_out())
+        if fix:
             typer.echo(
-                f"{len(cleaned)} images that can be used: {out / 'cleaned.parquet'}; "
-                f"{len(catalog) - len(cleaned)} left out: {out / 'left_out.csv'}"
+                f"{len(catalog) - left} images that can be used: {out / CLEANED}; "
+                f"{left} left out: {out / LEFT_OUT}"
             )
-        elif not report.left_out().empty:
+        elif left:
             typer.echo("with --fix: the images that can be used, as a catalog")
     if len(report.problems) or catalog.skips:
         raise typer.Exit(SOME_REFUSED)

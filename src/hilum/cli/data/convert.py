@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from hilum.cli.data.sources import ledger, open_source, table_problems
 if TYPE_CHECKING:
     from hilum.data import Catalog
     from hilum.data.enrich import Enrichment
-    from hilum.data.images import Pictures
+    from hilum.data.images import ImageFormat
 
 
 class MasksFrom(StrEnum):
@@ -29,13 +30,13 @@ def convert(
     out: Path = options.output("Folder to write into; new, empty, or of a run to go on."),
     to: str = typer.Option(
         ...,
-        help="Pictures: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
+        help="Images: png, webp. Annotations: coco, voc, yolo, coco-segments, yolo-segments, "
         "masks, rle.",
     ),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
-    size: int = typer.Option(0, min=0, help="Pictures: px of the longer side; 0 keeps it."),
-    bits: int = typer.Option(8, help="Pictures: grey depth, 8 or (PNG) 16."),
+    size: int = typer.Option(0, min=0, help="Images: px of the longer side; 0 keeps it."),
+    bits: int = typer.Option(8, help="Images: grey depth, 8 or (PNG) 16."),
     window: tuple[float, float] | None = options.WINDOW,
     workers: int = options.READERS,
     mask: str = typer.Option("", help="Which mask, for the segments, masks and rle."),
@@ -45,7 +46,7 @@ def convert(
     split: Path | None = options.SPLIT,
     part: str = options.PART,
     enrich: str = typer.Option(
-        "", help="Pictures: add augmented copies by this policy to the training part."
+        "", help="Images: add augmented copies by this policy to the training part."
     ),
     label: str = typer.Option("", help="--enrich: make positives and negatives of it equal."),
     seed: int = options.SEED,
@@ -53,25 +54,25 @@ def convert(
 ) -> None:
     """Write a data set's radiographs as PNG or WebP, or its annotations for another tool.
 
-    Pictures come with catalog.parquet beside them: boxes, masks and spacing scaled along, the
+    Images come with catalog.parquet beside them: boxes, masks and spacing scaled along, the
     scales stored. A rerun goes on. Files that cannot be read are listed in left_out.csv, and the
     exit code is then 1.
 
-    Example: hilum data convert rsna/ --set rsna --to png --size 512 --out rsna-512
+    Example: hilum data convert rsna/ --kind rsna --to png --size 512 --out rsna-512
 
     --enrich POLICY makes (negatives - positives) / augmentations copies by each augmentation of
     the policy, of training images only; boxes and masks move along.
 
-    Example: hilum data convert rsna/ --set rsna --to coco --out rsna-coco
+    Example: hilum data convert rsna/ --kind rsna --to coco --out rsna-coco
 
-    Example: hilum data convert rsna/ --set rsna --to masks --from boxes --out rsna-masks
+    Example: hilum data convert rsna/ --kind rsna --to masks --from boxes --out rsna-masks
 
-    Example: hilum data convert siim/ --set siim-acr --split split.json --to png --size 512
+    Example: hilum data convert siim/ --kind siim-acr --split split.json --to png --size 512
     --enrich pneumothorax --label pneumothorax --out siim-512
     """
     from hilum.core.errors import ConfigError
     from hilum.data.enrich import Enrichment
-    from hilum.data.images import FORMS, Pictures
+    from hilum.data.images import FORMS, ImageFormat
 
     boxes = masks_from is MasksFrom.BOXES
     if bool(enrich) != bool(label):
@@ -82,14 +83,14 @@ def convert(
         raise ConfigError(
             f"--size, --bits, --window and --enrich belong to {' and '.join(FORMS)}, not to {to}"
         )
-    pictures = Pictures(to, bits, size, window) if to in FORMS else None
+    form = ImageFormat(to, bits, size, window) if to in FORMS else None
     more = Enrichment(enrich, label, seed) if enrich else None
-    catalog = open_source(source, set_name, option, split, part=part)
-    problems = table_problems(catalog, told=not as_json)
-    if pictures is None:
+    catalog = open_source(source, kind, option, split, part=part)
+    problems = table_problems(catalog, tell=not as_json)
+    if form is None:
         written = _annotations(catalog, to, out, mask=mask, from_boxes=boxes)
     else:
-        written = _pictures(catalog, pictures, out, more=more, workers=workers)
+        written = _images(catalog, form, out, more=more, workers=workers)
     if as_json:
         common.print_json(written.counts | {"problems": problems} | ledger(written.catalog))
     else:
@@ -114,14 +115,15 @@ def _annotations(
         written = write(catalog, form, out, mask, from_boxes=from_boxes)
     return _Written(
         catalog=catalog,
-        counts={"images": written.images, "left_out": written.left_out},
-        text=f"{written.left_out} without annotation left out",
+        counts=asdict(written),
+        text=f"left out: {written.left_out} without annotation, "
+        f"{written.without_file} without file",
         refused=0,
     )
 
 
-def _pictures(
-    catalog: Catalog, wanted: Pictures, out: Path, *, more: Enrichment | None, workers: int
+def _images(
+    catalog: Catalog, wanted: ImageFormat, out: Path, *, more: Enrichment | None, workers: int
 ) -> _Written:
     from hilum.data.export import LEFT_OUT, export
 

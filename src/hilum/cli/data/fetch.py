@@ -37,8 +37,8 @@ def fetch(
     terms = f"{hub.terms}\n{hub.page}"
     if not licences.accepted(name, terms):
         typer.echo(f"Terms of {name}, in short (the page decides):\n{terms}", err=True)
-        asked = not accept_licence and sys.stdin.isatty()
-        if not accept_licence and not (asked and typer.confirm("Accept?", err=True)):
+        interactive = not accept_licence and sys.stdin.isatty()
+        if not accept_licence and not (interactive and typer.confirm("Accept?", err=True)):
             raise ConfigError("the terms were not accepted: read them, then --accept-licence")
         licences.accept(name, terms)
     with progress("fetching"):
@@ -48,4 +48,4 @@ def fetch(
         return
     what = "fetched and verified" if done.downloaded else "there already, all checksums agree"
     typer.echo(f"{done.files} files, {done.bytes / 1e9:.2f} GB in {out}: {what}.")
-    typer.echo(f"Next: hilum data check {out} --set {name} --out {out}-check")
+    typer.echo(f"Next: hilum data check {out} --kind {name} --out {out}-check")

@@ -23,13 +23,14 @@ def label_reports(
 
     Example: hilum data label-reports reports.csv --text impression --out weak.csv
     """
-    from hilum.cli.common import print_json
+    from hilum.cli.common import print_json, progress
     from hilum.core.extras import require
 
     require("eval")
     from hilum.data.report_table import label_table
 
-    counts = label_table(reports, out, text=text, key=key)
+    with progress("labelling"):
+        counts = label_table(reports, out, text=text, key=key)
     if as_json:
         print_json(counts)
         return

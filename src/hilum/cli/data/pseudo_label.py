@@ -14,7 +14,7 @@ def pseudo_label(
     source: Path = options.SOURCE,
     predictions: Path = typer.Argument(..., help="findings.json of these images."),
     out: Path = options.output("The catalog to write (Parquet)."),
-    set_name: str = options.SET_NAME,
+    kind: str = options.KIND,
     option: list[str] = options.OPTIONS,
     finding: str = options.FINDING,
     present: float = typer.Option(0.8, help="Image score from which on the finding is there."),
@@ -37,7 +37,7 @@ def pseudo_label(
     from hilum.evaluate.pseudo_labels import Sure, pseudo_labelled
 
     sure = Sure(present=present, absent=absent, box=box)
-    catalog = open_source(source, set_name, option)
+    catalog = open_source(source, kind, option)
     with progress("labelling"):
         made = pseudo_labelled(catalog, read_predictions(predictions), finding, sure)
         made.need_files()

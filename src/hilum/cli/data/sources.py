@@ -16,13 +16,13 @@ NOTED = ("no-file", "no-label")  # problems that the reader itself has told
 
 def open_source(
     source: Path,
-    set_name: str,
+    kind: str,
     options: list[str],
     split: Path | None = None,
     root: Path | None = None,
     part: str = "",
 ) -> Catalog:
-    """The catalog of the arguments `SOURCE`, `SET_NAME` and `OPTIONS`; what its reader assumed and
+    """The catalog of the arguments `SOURCE`, `KIND` and `OPTIONS`; what its reader assumed and
     could not use is said on stderr.
 
     Args:
@@ -39,25 +39,13 @@ def open_source(
     from hilum.data.split import split_of
 
     with progress("reading the set"):
-        catalog = _open(source, set_name, options, root)
+        catalog = _open(source, kind, options, root)
         if split is not None:
             catalog = split_of(split, catalog).apply(catalog)
-    if part:
-        catalog = _part(catalog, part)
+    catalog = catalog.where(catalog.in_part(part)) if part else catalog
     for note in catalog.notes:
         typer.echo(f"note: {note}", err=True)
     return catalog
-
-
-def _part(catalog: Catalog, names: str) -> Catalog:
-    from hilum.core.errors import ConfigError
-    from hilum.core.options import unknown
-
-    parts, wanted = catalog.table["split"], names.split(",")
-    for name in wanted:
-        if name not in set(parts):
-            raise ConfigError(f"--part: {unknown('part', name, sorted(set(parts) - {''}))}")
-    return catalog.where(parts.isin(wanted))
 
 
 def ledger(catalog: Catalog) -> dict[str, Any]:
@@ -65,31 +53,31 @@ def ledger(catalog: Catalog) -> dict[str, Any]:
     return {"notes": list(catalog.notes), "skips": dict(catalog.skips)}
 
 
-def table_problems(catalog: Catalog, *, told: bool) -> dict[str, int]:
+def table_problems(catalog: Catalog, *, tell: bool) -> dict[str, int]:
     """How many problems the tables alone show, by code; told on stderr where nobody reads JSON."""
     from hilum.data.check.findings import check
 
     problems = {code: n for code, n in check(catalog).counts().items() if code not in NOTED}
-    if problems and told:
+    if problems and tell:
         counted = ", ".join(f"{code} {count}" for code, count in problems.items())
         text = f"problems of the tables (hilum data check names them): {counted}"
         typer.echo(f"note: {text}", err=True)
     return problems
 
 
-def _open(source: Path, set_name: str, options: list[str], root: Path | None) -> Catalog:
+def _open(source: Path, kind: str, options: list[str], root: Path | None) -> Catalog:
     from hilum.core.errors import ConfigError
     from hilum.data.catalog import open_catalog
     from hilum.data.registry import load, options_of
 
-    if set_name:
+    if kind:
         if root is not None:
             raise ConfigError("--root belongs to a catalog; a set's directory is its own root")
-        return load(set_name, source, **_parsed(options, options_of(set_name)))
+        return load(kind, source, **_parsed(options, options_of(kind)))
     if options:
-        raise ConfigError("--option belongs to a set's reader: name it with --set")
+        raise ConfigError("--option belongs to a set's reader: name it with --kind")
     if source.is_dir():
-        raise ConfigError(f"{source} is a directory: say of which kind of set with --set")
+        raise ConfigError(f"{source} is a directory: say of which kind of set with --kind")
     return open_catalog(source, root)
 
 

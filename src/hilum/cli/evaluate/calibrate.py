@@ -16,8 +16,10 @@ def calibrate(
         ..., help="What the bundle predicted: findings.json of `hilum predict --threshold 0`."
     ),
     out: Path = options.output("The new bundle: a new folder, or .zip."),
-    split: str = typer.Option("validation", help="The split of the catalog to choose on."),
-    kind: str = typer.Option("logistic", help="temperature, logistic, isotonic or none."),
+    part: str = typer.Option("validation", help=options.PART_HELP),
+    how: str = typer.Option(
+        "logistic", "--calibrate", help="temperature, logistic, isotonic or none."
+    ),
     choose: list[str] = typer.Option(
         [], help="Operating points by their aims; repeatable. Else the usual ones."
     ),
@@ -30,8 +32,8 @@ def calibrate(
 ) -> None:
     """Choose operating points and calibrate scores on validation data; write a new bundle.
 
-    The weights stay, the hashes change. Points of the old bundle that are not chosen anew are
-    carried over to the calibrated scores.
+    The weights stay, the hashes change. Operating points of the old bundle that are not chosen anew
+    are carried over to the calibrated scores.
 
     Example: hilum evaluate calibrate default hospital.parquet run/findings.json --out own.zip
     """
@@ -49,8 +51,8 @@ def calibrate(
             open_bundle(bundle),
             open_catalog(catalog),
             read_predictions(predictions),
-            split=split,
-            aims=Aims(finding=finding, choose=choose, default=default, kind=kind, study=study),
+            part=part,
+            aims=Aims(finding=finding, choose=choose, default=default, kind=how, study=study),
             combine=combine_by(study),
             out=out,
         )

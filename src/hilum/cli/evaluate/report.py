@@ -22,15 +22,15 @@ def report(
     ),
     out: Path = options.output("The HTML file; .json, .parquet beside it."),
     finding: str = options.FINDING,
-    split: str = typer.Option("", help="Only this split of the catalog."),
+    part: str = options.PART,
     threshold: list[float] = typer.Option(
         [],
         min=0,
         max=1,
         help="Operating point, chosen on other data; one, or one a model. Else the run's, or .5.",
     ),
-    validation_split: str = typer.Option(
-        "", help="Split on which --choose and --calibrate settle things; give --split, too."
+    validation_part: str = typer.Option(
+        "", help="Part on which --choose and --calibrate settle things; give --part, too."
     ),
     choose: list[str] = typer.Option(
         [],
@@ -66,8 +66,8 @@ def report(
 ) -> None:
     """Evaluate predictions against a catalog: numbers with intervals, curves, subgroups.
 
-    Example: hilum evaluate report catalog.parquet a/findings.json --split test
-    --validation-split validation --choose sensitivity=.95 --choose false-boxes=1 --out report.html
+    Example: hilum evaluate report catalog.parquet a/findings.json --part test
+    --validation-part validation --choose sensitivity=.95 --choose false-boxes=1 --out report.html
     """
     from hilum.core.extras import require
 
@@ -80,8 +80,8 @@ def report(
     check_out(out, [catalog, *predictions])
     settings = Settings(
         finding=finding,
-        split=split,
-        validation_split=validation_split,
+        part=part,
+        validation_part=validation_part,
         choose=choose,
         calibrate=calibrate,
         thresholds=threshold,

@@ -1,6 +1,6 @@
 """A table with a row a box, whatever form its boxes have -> columns of the catalog.
 
-Knows cells and sizes of pictures; no set and no file.
+Knows cells and sizes of images; no set and no file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hilum.data.adapters.values import NOTHING, numbers, plain, texts
 FORMS = (CORNERS, ("x", "y", "w", "h"), ("xc", "yc", "w", "h"))
 LABEL = "box_label"
 KEYS = {*FORMS[0], *FORMS[1], *FORMS[2], LABEL}
-# Unit -> what the whole side of a picture is in it; 0: as many as it has pixels.
+# Unit -> what the whole side of an image is in it; 0: as many as it has pixels.
 UNITS = {"pixels": 0.0, "parts": 1.0, "percent": 100.0}
 
 

@@ -59,10 +59,10 @@ def load(path: Path, uncertain: str = "ignore", unmentioned: str = "ignore") -> 
         }
     )
     findings = [c for c in rows.columns if c not in (*NOT_FINDINGS, "split")]
-    found = mined_labels(
+    labels = mined_labels(
         rows, findings, table["image_id"], uncertain=uncertain, unmentioned=unmentioned
     )
-    table = first_per_image(pd.concat([table, found], axis=1), ["split", *found], source)
+    table = first_per_image(pd.concat([table, labels], axis=1), ["split", *labels], source)
     return source.catalog(_with_files(table, source))
 
 

@@ -317,10 +317,10 @@ def _labels(
     """label_<category>, known for the images of the files that have the category."""
     out = [pd.DataFrame(index=table.index)]
     for name in sorted(set().union(*(f.names for f in files))):
-        asked = {
+        annotated_ids = {
             whose[k] for f in files if f.annotated and name in f.names for k in f.images["key"]
         }
-        known = table["image_id"].isin(asked)
+        known = table["image_id"].isin(annotated_ids)
         out.append(labels_of_boxes(boxes, table["image_id"], [name], known))
     return pd.concat(out, axis=1)
 
@@ -415,7 +415,7 @@ def _masks(
 def _union(
     segmentations: pd.Series[Any], size: tuple[int, int], turned: int
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """The (height, width) mask, upright; segmentations are of the picture as it is stored."""
+    """The (height, width) mask, upright; segmentations are of the image as it is stored."""
     height, width = size[::-1] if turned > 4 else size
     mask = mask_of_coco(segmentations.iat[0], height, width)
     for segmentation in segmentations[1:]:

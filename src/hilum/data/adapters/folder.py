@@ -48,7 +48,7 @@ def load(
             train/, valid/, test/ its split.
         masks: name -> the folder whose files are masks, under the names of the images, e.g.
             {"opacity": "masks"}, or what their names are beside the images': {"opacity": "*_mask"}.
-        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the picture.
+        unit: of the boxes: "pixels", "parts" (0 to 1) or "percent" of the image.
         unknown: words of the table, with commas, for "nobody knows": "unclear,fraglich".
         merged: columns of the table, with commas, whose blank cells mean the cell above, as cells
             that were merged in a spreadsheet do.
@@ -93,13 +93,13 @@ def load(
             trees.hint(list(files["path"]), source)
     if boxes is not None and rows is not None:
         ids = rows["path"].map(files.set_index("path")["image_id"])
-        drawn = boxes.loc[rows.index].assign(image_id=ids)
-        own = box_table.box_columns(drawn, files, headers, unit, source=source)
+        named = boxes.loc[rows.index].assign(image_id=ids)
+        own = box_table.box_columns(named, files, headers, unit, source=source)
         files = files.drop(columns=["width", "height"], errors="ignore")
         files = files.join(own[[c for c in own if c not in files]])  # a label of the table counts
     elif any(str(column).startswith("mask_") for column in files):
         turned = int((headers["turned"].fillna(1) != 1).sum())
-        source.note(turned, "pictures are turned by EXIF: masks are of them as they are shown")
+        source.note(turned, "images are turned by EXIF: masks are of them as they are shown")
     files = fill(files, headers)
     names = files.pop("name").fillna(files["image_id"]) if rows is not None else files["image_id"]
     files = sidecar.fill(files, names, source)
@@ -111,7 +111,7 @@ def load(
 def _tell_annotations(everything: Sequence[str], source: Source) -> None:
     beside = [p for p in everything if p.lower().endswith(ANNOTATIONS) and not _for_people(p)]
     text = "tables or annotations lie there and are not read: name a table (table=labels.csv)"
-    first = f"or their form (--set coco, voc, yolo) (first: {next(iter(beside), '')!r})"
+    first = f"or their form (--kind coco, voc, yolo) (first: {next(iter(beside), '')!r})"
     source.note(len(beside), f"{text}, {first}")
 
 

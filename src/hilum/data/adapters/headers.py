@@ -1,7 +1,7 @@
 """DICOM headers and sizes of a set's files -> columns of the catalog.
 
 Reads no pixels. A file that cannot be read leaves its row blank and is counted. The size of a
-picture that its EXIF data turns is the one it is shown in, as everywhere in hilum.
+image that its EXIF data turns is the one it is shown in, as everywhere in hilum.
 """
 
 from __future__ import annotations
@@ -117,11 +117,11 @@ class _Opener:
 
 
 def _header(opener: _Opener, reference: str, keywords: Sequence[str] = ()) -> dict[str, Any] | None:
-    picture = reference.lower().endswith(IMAGES)
+    image = reference.lower().endswith(IMAGES)
     try:
         file = opener.open(reference)
         with quiet():  # pydicom's warnings quote values, which may be names
-            return _picture(file) if picture else _dicom(file, keywords)
+            return _image(file) if image else _dicom(file, keywords)
     except DAMAGE:
         return None
 
@@ -136,7 +136,7 @@ def _dicom(file: Path | BytesIO, keywords: Sequence[str] = ()) -> dict[str, Any]
     return out if out["width"] and out["height"] else None
 
 
-def _picture(file: Path | BytesIO) -> dict[str, Any]:
+def _image(file: Path | BytesIO) -> dict[str, Any]:
     with file.open("rb") if isinstance(file, Path) else file as stream:
         width, height, turned = shown_size(stream)
     return {"width": width, "height": height, "turned": turned}

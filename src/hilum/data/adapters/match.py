@@ -209,8 +209,8 @@ def restored(
         for number in _id(name) if not place else ():
             if wanted[number] == len(files[number]) == 1:
                 out[row] = files[number][0]
-    found = sum(map(ne, out, places))
-    source.note(found, "ids are numbers that lost their leading zeros: matched by their value")
+    agreeing = sum(map(ne, out, places))
+    source.note(agreeing, "ids are numbers that lost their leading zeros: matched by their value")
     return out
 
 

@@ -50,7 +50,7 @@ def load(
     source = Source("mimic-cxr", path)
     table = _images(source)
     cells = _reports(source) if labels == REPORTS else _labels(table, source, labels)
-    found = mined_labels(
+    findings = mined_labels(
         cells, cells.columns, pd.Series(cells.index), uncertain=uncertain, unmentioned=unmentioned
     )
     _count_studies(table, cells, labels, source)
@@ -60,7 +60,7 @@ def load(
     table["patient"] = table["patient"].fillna(place[0])
     table["study"] = table["study"].fillna(place[1])
     table["patient"] = patients(table, source)
-    return source.catalog(table.join(found, on="study"))
+    return source.catalog(table.join(findings, on="study"))
 
 
 def _is_dicom(path: str) -> bool:
@@ -140,8 +140,8 @@ def _reports(source: Source) -> pd.DataFrame:
     return pd.DataFrame.from_dict(out, orient="index", columns=list(TERMS), dtype=object)
 
 
-def _cells(found: Mapping[str, Mention]) -> list[str]:
-    return [CELLS[found[name].says] if name in found else "" for name in TERMS]
+def _cells(mentions: Mapping[str, Mention]) -> list[str]:
+    return [CELLS[mentions[name].says] if name in mentions else "" for name in TERMS]
 
 
 def _count_studies(table: pd.DataFrame, cells: pd.DataFrame, kind: str, source: Source) -> None:

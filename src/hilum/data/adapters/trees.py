@@ -32,8 +32,8 @@ def labels(paths: Sequence[str], source: Source) -> pd.DataFrame:
     Raises:
         DataError: fewer than two classes, or so many folders that they can be no classes.
     """
-    found = _classes(paths)
-    names = sorted({*found} - {""})
+    classes = _classes(paths)
+    names = sorted({*classes} - {""})
     if not 2 <= len(names) <= MOST_CLASSES:
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         raise DataError(
@@ -41,11 +41,11 @@ def labels(paths: Sequence[str], source: Source) -> pd.DataFrame:
             f"needed: 2 to {MOST_CLASSES}, one a class. Give a table otherwise: table=labels.csv"
         )
     out = pd.DataFrame({"path": list(paths), "split": [split_of_path(p) for p in paths]})
-    outside = [p for p, name in zip(paths, found, strict=True) if not name]
+    outside = [p for p, name in zip(paths, classes, strict=True) if not name]
     text = "images lie in no folder of a class: their classes are unknown"
     source.skip("no-row", len(outside), text, next(iter(outside), ""))
     for name in names:
-        out[f"label_{name}"] = [float(name == f) if f else float("nan") for f in found]
+        out[f"label_{name}"] = [float(name == f) if f else float("nan") for f in classes]
     return out
 
 
@@ -76,11 +76,11 @@ def masks(
     out = pd.DataFrame({"path": sorted(images.paths)})
     for name, place in places.items():
         own = [p for p, n in placed.items() if n == name]
-        found = [""] * len(own)
+        owners = [""] * len(own)
         for folder in ("", *beside):  # Train/COVID/masks/a.png is of Train/COVID/images/a.png
             tried = match([_image_of(p, place, folder) for p in own], images)
-            found = [before or now for before, now in zip(found, tried, strict=True)]
-        lost = [p for p, image in zip(own, found, strict=True) if not image]
+            owners = [before or now for before, now in zip(owners, tried, strict=True)]
+        lost = [p for p, image in zip(own, owners, strict=True) if not image]
         if len(lost) == len(own):
             raise DataError(
                 f"set 'folder': masks.{name}={place}: {len(own)} masks in folders of that name, "
@@ -90,7 +90,7 @@ def masks(
             )
         text = f"masks of {name} have no image"
         source.skip("annotation-lost", len(lost), text, next(iter(lost), ""))
-        of = _one_each(own, found)
+        of = _one_each(own, owners)
         out[f"mask_{name}"] = out["path"].map(of)
         text = f"images have no mask of {name}: "
         if without_is_empty:
@@ -155,8 +155,8 @@ def _starred(place: str) -> re.Pattern[str]:
 def _image_of(mask: str, place: str, folder: str) -> str:
     """What the image of a mask may be called: its path with another folder and no ending."""
     if STAR in place:
-        found = _starred(place).fullmatch(stem(inner(mask)))
-        return (found["folders"] or "") + found["image"] if found else ""
+        match = _starred(place).fullmatch(stem(inner(mask)))
+        return (match["folders"] or "") + match["image"] if match else ""
     instead = f"/{folder}/" if folder else "/"
     name = stem(f"/{inner(mask)}".replace(f"/{place.strip('/')}/", instead, 1).lstrip("/"))
     return next((name.removesuffix(end) for end in MASK_ENDINGS if name.endswith(end)), name)

@@ -1,6 +1,6 @@
-"""Annotations of pictures that their EXIF data turns -> the frame in which hilum shows pictures.
+"""Annotations of images that their EXIF data turns -> the frame in which hilum shows images.
 
-Some tools annotate a picture as it is stored, others as a viewer shows it, and a file of
+Some tools annotate an image as it is stored, others as a viewer shows it, and a file of
 annotations does not say which. Its width and height tell that the stored one was meant only if the
 boxes agree: where they fit one of the two frames alone, that is it, for the whole set.
 """
@@ -25,7 +25,7 @@ SLACK_PX = 0.5  # rounded corners may leave the frame by so much
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upright:
-    """Annotations in the frame of the upright picture."""
+    """Annotations in the frame of the upright image."""
 
     sizes: pd.DataFrame  # width, height of each image
     boxes: pd.DataFrame
@@ -60,7 +60,7 @@ def upright_boxes(
 def upright(
     images: pd.DataFrame, facts: pd.DataFrame, boxes: pd.DataFrame, source: Source
 ) -> Upright:
-    """Boxes of pictures that were annotated as they are stored, turned; the others as they are.
+    """Boxes of images that were annotated as they are stored, turned; the others as they are.
 
     Args:
         images: image_id, and width and height as the annotations state them (NaN or 0 unknown).
@@ -135,8 +135,8 @@ def _say(
     unclear: list[str],
 ) -> None:
     taken = int((orientation != 1).sum()) - len(sideways)
-    source.note(taken, "pictures are turned by EXIF: annotated as they are shown")
-    text = "pictures are turned by EXIF, their annotations were drawn unturned and are turned along"
+    source.note(taken, "images are turned by EXIF: annotated as they are shown")
+    text = "images are turned by EXIF, their annotations were drawn unturned and are turned along"
     source.note(len(as_stored), text)
-    text = "pictures are turned by EXIF and their boxes fit either way: unknown; save them upright"
+    text = "images are turned by EXIF and their boxes fit either way: unknown; save them upright"
     source.skip("turn-unclear", len(unclear), text, next(iter(unclear), ""))

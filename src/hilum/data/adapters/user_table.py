@@ -211,19 +211,19 @@ def _flags(cells: pd.Series[str], theirs: str, names: pd.Series[str]) -> pd.Seri
 
 def _classes(cells: pd.Series[str], theirs: str) -> dict[str, pd.Series[float]]:
     """label_<class> of a column that names the class of an image, or several: Effusion|Mass."""
-    said = {
+    named = {
         cell: {name for part in SEVERAL.split(cell) if (name := values.text_of(part))}
         for cell in values.texts(cells).unique()
     }
     classes = values.texts(cells)
-    names = sorted(set().union(*said.values()))
+    names = sorted(set().union(*named.values()))
     if not 2 <= len(names) <= MOST_CLASSES:
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         raise DataError(
             f"column {theirs!r} holds {len(names)} classes ({shown}); needed: 2 to {MOST_CLASSES}"
         )
     return {
-        f"label_{name}": classes.map({c: float(name in own) for c, own in said.items() if own})
+        f"label_{name}": classes.map({c: float(name in own) for c, own in named.items() if own})
         for name in names
     }
 
@@ -245,14 +245,14 @@ def _dates(cells: pd.Series[str], theirs: str) -> pd.Series[str]:
     """
     out: dict[str, str] = {"": ""}
     for text in cells.str.strip().unique():
-        found = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
-        if text and found is None:
+        match = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
+        if text and match is None:
             raise DataError(
                 f"column {theirs!r} holds {text!r}; needed: dates as 2024-03-31, 31.03.2024 or "
                 "20240331"
             )
-        if found:
-            out[text] = f"{found['y']}{int(found['m']):02d}{int(found['d']):02d}"
+        if match:
+            out[text] = f"{match['y']}{int(match['m']):02d}{int(match['d']):02d}"
     return cells.str.strip().map(out)
 
 
@@ -346,10 +346,12 @@ def _by_header(
     keys: Sequence[str],
     source: Source,
 ) -> pd.DataFrame:
-    said = headers[[*keys]].assign(path=files["path"])
-    said = said[(said[[*keys]] != "").all(axis=1)]
-    own = rows.assign(**{key: _as_said(rows[key], set(said[key]), source) for key in keys})
-    out = own.reset_index().merge(said, on=[*keys], how="left").set_index("index")
+    of_files = headers[[*keys]].assign(path=files["path"])
+    of_files = of_files[(of_files[[*keys]] != "").all(axis=1)]
+    own = rows.assign(
+        **{key: _as_in_headers(rows[key], set(of_files[key]), source) for key in keys}
+    )
+    out = own.reset_index().merge(of_files, on=[*keys], how="left").set_index("index")
     out["path"] = out["path"].fillna("")
     shared = int(out["path"].ne("").sum() - own.index.isin(out.index[out["path"] != ""]).sum())
     text = f"images share a row: each with its {' and '.join(keys)} has its values"
@@ -357,7 +359,7 @@ def _by_header(
     return out.drop(columns=[*keys])
 
 
-def _as_said(cells: pd.Series[str], said: set[str], source: Source) -> pd.Series[str]:
+def _as_in_headers(cells: pd.Series[str], values: set[str], source: Source) -> pd.Series[str]:
     """Cells as headers write them: 17 is 0017, and ab-1 is AB-1, where that is all it can be."""
     words = cells.str.strip().str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)
     for plain, text in (
@@ -365,10 +367,10 @@ def _as_said(cells: pd.Series[str], said: set[str], source: Source) -> pd.Series
         (_letters, "ids differ in case or in how marks on letters are typed: matched all the same"),
     ):
         known: dict[str, str | None] = {}
-        for own in sorted(said):
+        for own in sorted(values):
             if key := plain(own):
                 known[key] = None if key in known else own
-        lost = [word for word in words.unique() if word not in said]
+        lost = [word for word in words.unique() if word not in values]
         changed = {word: new for word in lost if (new := known.get(plain(word))) is not None}
         source.note(int(words.isin(list(changed)).sum()), text)
         words = words.replace(changed)

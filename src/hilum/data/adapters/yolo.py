@@ -18,11 +18,11 @@ from hilum.data.adapters.source import DICOM, IMAGES, Source
 from hilum.data.adapters.values import number_of, patients, split_of_path, text_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats import runs as rle
-from hilum.data.formats.polygons import mask_of_outlines
+from hilum.data.formats.polygons import mask_of_polygons
 
 NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 LISTS = ("classes.txt", "labels/classes.txt", "obj.names")  # one name a line: labelImg, darknet
-BEYOND = 1.5  # of the picture: no hasty hand draws so far outside
+BEYOND = 1.5  # of the image: no hasty hand draws so far outside
 NAN = float("nan")
 
 
@@ -36,9 +36,9 @@ def load(
     """A directory with images/…, labels/… (the same names) and data.yaml.
 
     The folders may stand below those of the splits too (train/images); without any labels/ each
-    label file stands beside its picture. A list of names (classes.txt, obj.names) will do. A
-    picture without a label file has no object, as YOLO understands it, where its split has label
-    files at all; both are noted. Without the picture, boxes have no size and stay unknown.
+    label file stands beside its image. A list of names (classes.txt, obj.names) will do. A
+    image without a label file has no object, as YOLO understands it, where its split has label
+    files at all; both are noted. Without the image, boxes have no size and stay unknown.
     Polygons become boxes and masks.
 
     Args:
@@ -46,7 +46,7 @@ def load(
             of the reader of folders; of boxes and masks it says nothing.
 
     Raises:
-        DataError: no class names, no labels folder, a damaged line, two pictures of one label
+        DataError: no class names, no labels folder, a damaged line, two images of one label
             file, or boxes that are no parts of the image.
     """
     source = Source("yolo", path)
@@ -55,7 +55,7 @@ def load(
     texts = images.pop("text")
     facts = headers.read_headers(images["path"], source)
     turned = facts["turned"].fillna(1) != 1
-    source.note(int(turned.sum()), "pictures are turned by EXIF: labels are of them as shown")
+    source.note(int(turned.sum()), "images are turned by EXIF: labels are of them as shown")
     images = headers.fill(images, facts)
     calls = images.pop("name")
     sizes = sidecar.fill(images, calls, source)[["width", "height"]].fillna(0)
@@ -66,7 +66,7 @@ def load(
         if text and w and h
         for box in _boxes(path / text, names, w, h)
     ]
-    boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "largest", "outline"])
+    boxes = pd.DataFrame(rows, columns=["image_id", "label", *CORNERS, "largest", "polygon"])
     _check_parts(boxes, source)
     annotated = _annotated(images, texts, source) & (sizes > 0).all(axis=1)
     drawn = group_boxes(boxes, images["image_id"], source, annotated)
@@ -81,7 +81,7 @@ def load(
 def _pairs(source: Source) -> pd.DataFrame:
     """image_id, path, text (label file), name (of that, below labels/), split.
 
-    First the pictures, then label files without one.
+    First the images, then label files without one.
     """
     files = source.files((*IMAGES, *DICOM))
     written = [p for p in source.files((".txt",)) if not f"/{p}".endswith("/classes.txt")]
@@ -95,7 +95,7 @@ def _pairs(source: Source) -> pd.DataFrame:
     if not images and not texts:
         raise DataError(
             f"set 'yolo': {source.root} holds no folders images/ and labels/, and no label file "
-            "beside a picture"
+            "beside an image"
         )
     there, owner = {before_upload(t): t for t in texts} | {t: t for t in texts}, dict[str, str]()
     rows = []
@@ -108,16 +108,16 @@ def _pairs(source: Source) -> pd.DataFrame:
         name = _name(text) if text else _name(next(_label_files(image)))
         rows.append((own, image, text, name, split_of_path(image)))
     lone = [t for t in texts if t not in owner]
-    if not (source.root / sidecar.FILE).is_file():  # which knows sizes without pictures
+    if not (source.root / sidecar.FILE).is_file():  # which knows sizes without images
         need_one(lone, len(texts), images, source)
-    text = "label files have no picture: their boxes have no size"
+    text = "label files have no image: their boxes have no size"
     source.skip("no-file", len(lone), text, next(iter(lone), ""))
     rows += [(_name(t), "", t, _name(t), split_of_path(t)) for t in lone]
     return pd.DataFrame(rows, columns=["image_id", "path", "text", "name", "split"], dtype=object)
 
 
 def _label_files(image: str) -> Iterator[str]:
-    """Where the labels of a picture may be: one of its folders images/ is labels/, or beside."""
+    """Where the labels of an image may be: one of its folders images/ is labels/, or beside."""
     parts = image.split("/")
     for i in [i for i, part in enumerate(parts[:-1]) if part == "images"][::-1]:
         below = "/".join([*parts[:i], "labels", *parts[i + 1 :]])
@@ -151,13 +151,13 @@ def _masks(
     """mask_<name> of the classes drawn as polygons; an image where one is a bare box is unknown."""
     out = pd.DataFrame(index=images.index)
     sizes = images.set_index("image_id")[["height", "width"]]
-    for name in sorted(polygons.loc[polygons["outline"].notna(), "label"].unique()):
+    for name in sorted(polygons.loc[polygons["polygon"].notna(), "label"].unique()):
         masks: dict[str, str | None] = dict.fromkeys(images.loc[annotated, "image_id"], "")
         for image, rows in polygons[polygons["label"] == name].groupby("image_id"):
             masks[str(image)] = None
-            if rows["outline"].notna().all():
+            if rows["polygon"].notna().all():
                 height, width = (int(side) for side in sizes.loc[str(image)].to_numpy())
-                mask = mask_of_outlines(list(rows["outline"]), height, width)
+                mask = mask_of_polygons(list(rows["polygon"]), height, width)
                 masks[str(image)] = f"rle:{height}x{width}:{rle.encode(mask)}"
         out[f"mask_{name}"] = images["image_id"].map(masks).astype(object)
     return out
@@ -186,13 +186,13 @@ def _check_parts(boxes: pd.DataFrame, source: Source) -> None:
     if wrong.sum() * 2 > len(boxes):
         raise DataError(
             f"set 'yolo': {int(wrong.sum())} of {len(boxes)} boxes hold numbers such as "
-            f"{boxes['largest'].max():g}; needed: parts of the picture, 0 to 1. Are they pixels, "
-            "or per cent? Divide them by its width and height, or give them as a table (--set "
+            f"{boxes['largest'].max():g}; needed: parts of the image, 0 to 1. Are they pixels, "
+            "or per cent? Divide them by its width and height, or give them as a table (--kind "
             "folder, unit=pixels)"
         )
     source.note(int(wrong.sum()), f"boxes hold numbers above {BEYOND}, no parts: damaged")
     boxes.loc[wrong, list(CORNERS)] = NAN
-    boxes.loc[wrong, "outline"] = None
+    boxes.loc[wrong, "polygon"] = None
 
 
 def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tuple[Any, ...]]:
@@ -225,8 +225,8 @@ def _boxes(file: Path, names: dict[int, str], w: float, h: float) -> Iterator[tu
             continue
         points = values.reshape(-1, 2) * [w, h]
         sound = bool(np.isfinite(points).all())
-        outline = points if sound else None
-        yield label, *points.min(axis=0), *points.max(axis=0), largest, outline
+        polygon = points if sound else None
+        yield label, *points.min(axis=0), *points.max(axis=0), largest, polygon
 
 
 def _class(text: str, names: dict[int, str]) -> str | None:

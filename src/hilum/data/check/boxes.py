@@ -20,10 +20,10 @@ Problem = tuple[str, str, str]
 MANY_BOXES = 12  # from which on what all boxes share is no chance
 MANY_CENTRES = 50
 MIDLINE = (0.41, 0.6)  # of the width; the centres of real sets and labels have means of .45 to .58
-CORNER = 0.55  # of a picture: both lungs reach beyond it
+CORNER = 0.55  # of an image: both lungs reach beyond it
 NOWHERE = 0.2  # of width and height: no finding lies so far up and to the left
-LARGER = 1.1  # than the picture: no hasty hand
-WHOLE = 0.95  # of the picture
+LARGER = 1.1  # than the image: no hasty hand
+WHOLE = 0.95  # of the image
 TOLERANCE_PX = 0.5  # label tables hold rounded corners
 TWICE = 0.9  # IoU of boxes that two readers hardly draw
 
@@ -70,7 +70,7 @@ def _of_frame(boxes: Float, limits: Float) -> Iterator[tuple[str, str]]:
         )
     sides = parts[:, 2:].clip(0, 1) - parts[:, :2].clip(0, 1)
     for box in boxes[(sides >= WHOLE).all(axis=1)]:
-        yield "box-whole", f"box {box.tolist()} holds the whole picture"
+        yield "box-whole", f"box {box.tolist()} holds the whole image"
 
 
 def _twins(boxes: Float, labels: list[str]) -> Iterator[tuple[Float, Float]]:

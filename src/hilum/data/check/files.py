@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import DataError, InputRefused
 from hilum.core.radiograph import Radiograph
 from hilum.data.catalog import Catalog
-from hilum.data.duplicates import picture_of
+from hilum.data.duplicates import fingerprint_of
 from hilum.data.pixels import mask_levels, open_mask, open_radiograph
 from hilum.data.resume import each_file, stamp
 from hilum.dicom.gate import chest_header_reason
@@ -23,7 +23,7 @@ FACTS = (
     *("reason", "key", "thumb", "width", "height", "photometric", "reading", "header", "part"),
     *("drawn", "gate"),
 )
-FILLED = 0.95  # of the picture
+FILLED = 0.95  # of the image
 LABELS = 8  # values up to which a mask is a map of labels, not a blurred or uncertain one
 FIELDS = (*FACTS, "mark")
 # As BodyPartExamined is typed over the world; "?" stands where an accent was lost.
@@ -78,10 +78,10 @@ def _facts(root: Path, path: str, masks: dict[str, str], gate: Gate | None) -> d
         return {"reason": f"{refusal.code}: {refusal.reason}"}
     except DataError as error:
         return {"reason": str(error)}
-    picture = picture_of(radiograph)
+    own = fingerprint_of(radiograph)
     return {
-        "key": picture.key,
-        "thumb": picture.thumb,
+        "key": own.key,
+        "thumb": own.thumb,
         "width": radiograph.width,
         "height": radiograph.height,
         "photometric": radiograph.decoding.photometric,
@@ -123,10 +123,10 @@ def _mask_problems(
 
 
 def _covers(mask: NDArray[np.bool_]) -> str:
-    """Nothing that is drawn in a chest fills the picture, or all of its corners and most of it."""
+    """Nothing that is drawn in a chest fills the image, or all of its corners and most of it."""
     share = float(mask.mean())
     if share > FILLED or (share > 0.5 and mask[[0, 0, -1, -1], [0, -1, 0, -1]].all()):
-        return f"it covers {share:.0%} of the picture: is it the background that is drawn?"
+        return f"it covers {share:.0%} of the image: is it the background that is drawn?"
     return ""
 
 
@@ -140,7 +140,7 @@ def _mixed(levels: NDArray[np.generic]) -> str:
     high = levels > values.max() / 2
     return (
         f"it holds {len(values)} grey values: all that is not 0 counts, {(levels != 0).mean():.1%} "
-        f"of the picture, where {high.mean():.1%} are brighter than half"
+        f"of the image, where {high.mean():.1%} are brighter than half"
     )
 
 

@@ -42,8 +42,8 @@ REMEDIES = {
     "reading": "kept: look at it",
     "no-label": "kept: for pretraining only",
     "patient-in-two-splits": "kept: make a new split",
-    "picture-in-two-splits": "kept: make a new split",
-    "picture-of-two-patients": "kept: decide whose it is",
+    "image-in-two-splits": "kept: make a new split",
+    "image-of-two-patients": "kept: decide whose it is",
     "study-of-two-patients": "kept: decide whose it is",
     "patient-of-most": "kept: is it a stand-in for unknown patients?",
     "labels-contradict": "kept: decide which is right",
@@ -137,7 +137,7 @@ def check(catalog: Catalog, facts: Iterable[dict[str, Any]] = ()) -> Report:
     ]
     if len(known):
         unfit = {image for image, code, _ in rows if code in LEFT_OUT}
-        rows += list(_pictures(table, known, unfit))
+        rows += list(_duplicates(table, known, unfit))
     problems = pd.DataFrame(rows, columns=["image_id", "code", "text"])
     return Report(catalog=catalog, facts=known, problems=problems)
 
@@ -152,8 +152,8 @@ def _files(catalog: Catalog, facts: pd.DataFrame) -> Iterator[Problem]:
     has_file = (table["path"] != "").to_numpy()
     if has_file.any():  # a set of tables alone is not a set whose files are lost
         yield from _say(table, ~has_file, "no-file", "labelled, but there is no such file")
-    said = table["path"].map(facts["header"]).notna() if len(facts) else False
-    lateral = table["view"].str.upper().isin(LATERAL) & ~pd.Series(said, index=table.index)
+    with_header = table["path"].map(facts["header"]).notna() if len(facts) else False
+    lateral = table["view"].str.upper().isin(LATERAL) & ~pd.Series(with_header, index=table.index)
     yield from _say(table, lateral.to_numpy(bool), "not-chest", "a lateral view by the set's table")
     if not len(facts):
         return
@@ -228,9 +228,9 @@ def _nothing_and_something(table: pd.DataFrame) -> Iterator[Problem]:
     something = present.any(axis=1).to_numpy(bool) | boxed
     for column in nothing:
         for row in np.flatnonzero((table[column] == 1).to_numpy(bool) & something).tolist():
-            found = [c.removeprefix("label_") for c in others if present[c].iat[row]]
-            found += ["a box"] if boxed[row] else []
-            text = f"{column.removeprefix('label_')}, and yet {', '.join(found)}"
+            findings = [c.removeprefix("label_") for c in others if present[c].iat[row]]
+            findings += ["a box"] if boxed[row] else []
+            text = f"{column.removeprefix('label_')}, and yet {', '.join(findings)}"
             yield str(table["image_id"].iat[row]), "labels-contradict", text
 
 
@@ -295,7 +295,7 @@ def _of_most(table: pd.DataFrame) -> Iterator[Problem]:
 
 
 def _owners(table: pd.DataFrame, what: str, keys: pd.Series[str]) -> Iterator[Problem]:
-    """Studies and pictures under several patients; a stand-in for a patient is nobody."""
+    """Studies and images under several patients; a stand-in for a patient is nobody."""
     known = keys.notna() & ~table["patient"].str.startswith(STAND_INS)
     known &= table["patient"] != table["image_id"]  # sets without patients: RSNA
     people = table.loc[known, "patient"].map(person)
@@ -304,8 +304,8 @@ def _owners(table: pd.DataFrame, what: str, keys: pd.Series[str]) -> Iterator[Pr
         yield str(image), f"{what}-of-two-patients", f"its {what} stands under another patient too"
 
 
-def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iterator[Problem]:
-    """Equal pictures; of those that are fit for use the best annotated one is the one to keep.
+def _duplicates(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iterator[Problem]:
+    """Equal images; of those that are fit for use the best annotated one is the one to keep.
     Copies of another size, compression or turn are told; both stay."""
     keys = table["path"].map(facts["key"])
     labels = table[[c for c in map(str, table) if c.startswith(PREFIXES)]]
@@ -319,7 +319,7 @@ def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iter
             less = set(says[i]) <= set(says[first])
             agree = all(says[first][k] == v for k, v in says[i].items() if less and v in (0, 1))
             code = "duplicate" if less and agree else "duplicate-differs"
-            yield str(rows["image_id"][i]), code, f"the same picture as {rows['image_id'][first]}"
+            yield str(rows["image_id"][i]), code, f"the same image as {rows['image_id'][first]}"
     thumbs = table["path"].map(facts["thumb"])
     first_of = keys.notna() & ~keys.duplicated()
     pairs = copies(
@@ -328,10 +328,10 @@ def _pictures(table: pd.DataFrame, facts: pd.DataFrame, unfit: set[str]) -> Iter
     )
     for i, j, how in pairs:
         one, other = (str(table["image_id"].iat[place]) for place in (i, j))
-        yield other, "copy", f"the same picture as {one}" + (f", {how}" if how else ", saved anew")
+        yield other, "copy", f"the same image as {one}" + (f", {how}" if how else ", saved anew")
     same = joined(keys, pairs)
-    yield from _splits(table, "picture", same, "picture-in-two-splits")
-    yield from _owners(table, "picture", same)
+    yield from _splits(table, "image", same, "image-in-two-splits")
+    yield from _owners(table, "image", same)
 
 
 def _said(row: pd.Series[Any], labels: pd.Series[Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hilum.data.catalog import Catalog
 from hilum.data.check.boxes import Problem, shared
 from hilum.data.formats.runs import runs
 
-FILLED = 0.95  # of the picture
+FILLED = 0.95  # of the image
 _RLE = re.compile(r"rle:(\d+)x(\d+):(.*)", re.DOTALL)
 
 
@@ -51,12 +51,12 @@ def _of_column(drawn: pd.DataFrame, column: str) -> Iterator[Problem]:
 
 
 def _background(pieces: list[NDArray[np.int64]], pixels: int) -> str:
-    """Nothing that is drawn in a chest fills the picture, or its first and last corner and most
+    """Nothing that is drawn in a chest fills the image, or its first and last corner and most
     of it."""
     area = sum(int((own[:, 1] - own[:, 0]).sum()) for own in pieces)
     ends = min(own[0, 0] for own in pieces) == 0, max(own[-1, 1] for own in pieces) == pixels
     if area > FILLED * pixels or (area > pixels / 2 and all(ends)):
-        return f"it covers {area / pixels:.0%} of the picture: is it the background that is drawn?"
+        return f"it covers {area / pixels:.0%} of the image: is it the background that is drawn?"
     return ""
 
 

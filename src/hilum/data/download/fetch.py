@@ -227,21 +227,21 @@ def _sizes(hub: Hub) -> tuple[int, int]:
 
     with build_kaggle_client() as client:
         if hub.competition:
-            asked = competitions.ApiGetCompetitionDataFilesSummaryRequest()
+            query = competitions.ApiGetCompetitionDataFilesSummaryRequest()
             archive = competitions.ApiDownloadDataFilesRequest()
-            asked.competition_name = archive.competition_name = hub.handle
+            query.competition_name = archive.competition_name = hub.handle
             api = client.competitions.competition_api_client
-            summary = api.get_competition_data_files_summary(asked)
+            summary = api.get_competition_data_files_summary(query)
             response = api.download_data_files(archive)
         else:
-            asked, archive = (
+            query, archive = (
                 datasets.ApiGetDatasetFilesSummaryRequest(),
                 datasets.ApiDownloadDatasetRequest(),
             )
-            for request in (asked, archive):
+            for request in (query, archive):
                 request.owner_slug, request.dataset_slug = hub.handle.split("/")
             api = client.datasets.dataset_api_client
-            summary = api.get_dataset_files_summary(asked)
+            summary = api.get_dataset_files_summary(query)
             response = api.download_dataset(archive)
         response.close()  # only its header was wanted
     info = summary.file_summary_info

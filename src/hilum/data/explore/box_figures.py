@@ -74,7 +74,7 @@ def centres(summary: Summary) -> Made:
     return (
         "Where boxes lie",
         f"Centres of {len(boxes):,} boxes as stored; {left:.0f} % lie in the left half of the "
-        f"picture.{under}",
+        f"image.{under}",
         drawn,
     )
 

@@ -37,9 +37,9 @@ class Files:
     """What a sample of the files says: `facts` has columns `FACTS`, one row a file read."""
 
     facts: pd.DataFrame
-    asked: int = 0  # size of the sample
+    sampled: int = 0  # how many were to be read
     unreadable: tuple[str, ...] = ()  # paths of those that could not be read
-    average: Float32 | None = None  # (SIDE, SIDE) mean of the pictures, squeezed to a square
+    average: Float32 | None = None  # (SIDE, SIDE) mean of the images, squeezed to a square
 
     def body_parts(self) -> pd.Series[str]:
         """What the files that name a part of the body name; upper case, as the standard has it."""
@@ -68,7 +68,7 @@ class Summary:
             "images": len(self.catalog),
             "patients": int(self.catalog.table["patient"].nunique()),
             "files_read": len(self.files.facts),
-            "files_asked": self.files.asked,
+            "files_sampled": self.files.sampled,
             "unreadable": list(self.files.unreadable),
             "withheld": int(self.catalog.withheld.sum()),
             "classes": self.classes().to_dict("index"),
@@ -169,7 +169,7 @@ def read_files(sample: Catalog) -> Files:
         total += cv2.resize(radiograph.pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     average = (total / len(rows)).astype(np.float32) if rows else None
     facts = pd.DataFrame(rows, columns=list(FACTS))
-    return Files(facts=facts, asked=len(sample), unreadable=tuple(lost), average=average)
+    return Files(facts=facts, sampled=len(sample), unreadable=tuple(lost), average=average)
 
 
 def _readable(sample: Catalog, lost: list[str]) -> Iterator[Radiograph]:

@@ -130,9 +130,9 @@ def _people(summary: Summary) -> Made:
         draw(axes)
     people = summary.catalog.table["patient"].nunique()
     known = {"age": len(ages), "sex": len(sex), "view": len(view)}
-    told = ", ".join(f"{name} of {count:,}" for name, count in known.items() if count)
+    counts = ", ".join(f"{name} of {count:,}" for name, count in known.items() if count)
     words = f"Images, not people: {people:,} patients in all."
-    words += f" Known is the {told} of {len(summary.catalog):,} images." if told else ""
+    words += f" Known is the {counts} of {len(summary.catalog):,} images." if counts else ""
     if len(repeats) > 1:
         words += " Per patient: how many of them have 1, 2 … images."
     return "Who was imaged", words, drawn
@@ -161,7 +161,7 @@ def _files(summary: Summary) -> Made:
     facts, sizes = summary.files.facts, summary.sizes()
     parts: list[Callable[[Axes], None]] = []
     if len(sizes):
-        parts.append(lambda axes: _picture_sizes(axes, sizes))
+        parts.append(lambda axes: _image_sizes(axes, sizes))
     parts_of_body = summary.files.body_parts()
     if len(parts_of_body):
         parts.append(lambda axes: bars(axes, parts_of_body, "Body part"))
@@ -183,11 +183,11 @@ def _files(summary: Summary) -> Made:
         axes.axis("off")
     for axes, draw in zip(grid.flat, parts, strict=False):
         draw(axes)
-    read = f" {len(facts):,} of {summary.files.asked:,} sampled files were readable."
-    return "Files", "How the pictures are stored." + (read if summary.files.asked else ""), drawn
+    read = f" {len(facts):,} of {summary.files.sampled:,} sampled files were readable."
+    return "Files", "How the images are stored." + (read if summary.files.sampled else ""), drawn
 
 
-def _picture_sizes(axes: Axes, sizes: pd.DataFrame) -> None:
+def _image_sizes(axes: Axes, sizes: pd.DataFrame) -> None:
     counts = sizes.value_counts().reset_index(name="n")
     area = 12 + 160 * counts["n"] / counts["n"].max()
     axes.scatter(counts["width"], counts["height"], s=area, color=TEAL, alpha=0.55, lw=0)
@@ -195,7 +195,7 @@ def _picture_sizes(axes: Axes, sizes: pd.DataFrame) -> None:
     axes.plot([0, top], [0, top], color=GREY, lw=0.8, ls=(0, (4, 4)), zorder=0)
     axes.set(xlim=(0, top), ylim=(0, top), xlabel="width, px", ylabel="height, px")
     axes.set_aspect("equal")
-    axes.set_title("Picture size")
+    axes.set_title("Image size")
 
 
 def _syntax_name(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Masks <-> outlines and COCO segmentations. Knows no file, no table and no image."""
+"""Masks <-> polygons and COCO segmentations. Knows no file, no table and no image."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Float64 = NDArray[np.float64]
 MOST_PIXELS = 2**28
 
 
-def outlines(mask: Bool) -> list[Float64]:
-    """(n, 2) x, y outlines of each connected piece, on pixel centres; holes are lost."""
+def polygons(mask: Bool) -> list[Float64]:
+    """(n, 2) x, y polygon of each connected piece, on pixel centres; holes are lost."""
     contours, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     return [contour.reshape(-1, 2) + 0.5 for contour in contours]
 
 
-def mask_of_outlines(pieces: list[Float64], height: int, width: int) -> Bool:
-    """The (height, width) mask that `outlines` came from, holes filled."""
+def mask_of_polygons(pieces: list[Float64], height: int, width: int) -> Bool:
+    """The (height, width) mask that `polygons` came from, holes filled."""
     image = np.zeros((height, width), np.uint8)
     for piece in pieces:
         cv2.fillPoly(image, [np.round(piece - 0.5).astype(np.int32)], 1)

@@ -12,7 +12,7 @@ from hilum.core.files import write_text
 from hilum.data.adapters.values import split_of
 from hilum.data.catalog import Catalog
 from hilum.data.formats.image_names import split_tree
-from hilum.data.formats.polygons import outlines
+from hilum.data.formats.polygons import polygons
 from hilum.data.pixels import open_mask
 
 KEYS = {"train": "train", "validation": "val", "test": "test"}  # of data.yaml
@@ -42,7 +42,7 @@ def write_segments(catalog: Catalog, folder: Path, column: str) -> dict[str, str
         size = np.array([row.width, row.height])
         mask = open_mask(catalog.root, str(catalog.table[column].iloc[number]), *_sides(row))
         lines = []
-        for piece in outlines(mask):
+        for piece in polygons(mask):
             # A line needs three points; a single pixel or a straight piece repeats its own.
             points = piece if len(piece) > 2 else np.resize(piece, (3, 2))
             lines.append("0 " + " ".join(f"{v:.10g}" for v in (points / size).ravel()))

@@ -139,7 +139,7 @@ def dicom_bytes(
 
     Args:
         pixels: (height, width) in [0, 1], air dark. MONOCHROME1 stores them inverted, so that
-            reading gives the same picture.
+            reading gives the same image.
         seed: all identifiers follow from it; the patient is `PHANTOM^<seed>`.
         syntax: a key of `SYNTAXES`.
         bits: BitsStored, 8 to 16 as the syntax allows.

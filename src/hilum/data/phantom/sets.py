@@ -1,6 +1,6 @@
 """A folder of phantoms with their truth: images, mask PNGs and one truth.json.
 
-Knows the layout of the folder; the pictures come from `phantom`, their coding from `encode`.
+Knows the layout of the folder; the images come from `phantom`, their coding from `encode`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ sets have one name, so a split by patient over all of them is a split by patient
 
 common              what the readers share
 nih, covid, lungs   by origin, and those whose annotation is one lung mask
-gate                pictures that are no frontal chest radiograph
+gate                images that are no frontal chest radiograph
 """
 
 from __future__ import annotations

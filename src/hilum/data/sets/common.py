@@ -28,7 +28,7 @@ def table_of(folder: Path, name: str) -> tuple[pd.DataFrame, set[str]]:
     return pd.read_csv(csv, dtype=dict.fromkeys(text, str)), members
 
 
-def picture(name: str, ids: pd.Series[str]) -> pd.Series[str]:
+def image_reference(name: str, ids: pd.Series[str]) -> pd.Series[str]:
     """The reference of each image in the archive."""
     return f"{name}.zip!images/" + ids.str.removesuffix(".png") + ".webp"
 

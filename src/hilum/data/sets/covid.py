@@ -9,13 +9,13 @@ import pandas as pd
 
 from hilum.data.adapters.siim_covid import APPEARANCE
 from hilum.data.catalog import Catalog, build
-from hilum.data.sets.common import corners, one_hot, picture, table_of, with_boxes
+from hilum.data.sets.common import corners, image_reference, one_hot, table_of, with_boxes
 
 
 def siim_covid_256(folder: Path) -> Catalog:
     """5,065 challenge images, shorter side 256; 3,433 with 6,274 opacity boxes.
 
-    `patient` is the group that joins studies and repeated pictures. Where the study is positive
+    `patient` is the group that joins studies and repeated images. Where the study is positive
     and the image has no box (232), the challenge's truth is "none": boxes are known to be empty,
     but whether the image shows an opacity is unknown.
     """
@@ -27,7 +27,7 @@ def siim_covid_256(folder: Path) -> Catalog:
     table = pd.DataFrame(
         {
             "image_id": rows["id"],
-            "path": picture(name, rows["id"]),
+            "path": image_reference(name, rows["id"]),
             "patient": "siim-" + rows["split_group"],
             "study": rows["study"],
             "width": rows["w"],
@@ -44,9 +44,9 @@ def siim_covid_256(folder: Path) -> Catalog:
 def covid_qu_256(folder: Path) -> Catalog:
     """2,819 COVID frontals with lung masks and weak infection masks.
 
-    Beside radiologists' boxes of the same pictures three quarters of the infection mask lie
+    Beside radiologists' boxes of the same images three quarters of the infection mask lie
     inside, at an IoU of .35: what is marked is opacity, what is not marked is unknown. The patient
-    is the challenge's where the same picture is in `siim_covid_256` (470). Where its radiologists
+    is the challenge's where the same image is in `siim_covid_256` (470). Where its radiologists
     called the study negative (37), the infection mask is unknown: nobody knows who is right.
     """
     name = "covid_qu_256"
@@ -59,7 +59,7 @@ def covid_qu_256(folder: Path) -> Catalog:
     table = pd.DataFrame(
         {
             "image_id": rows["id"],
-            "path": picture(name, rows["id"]),
+            "path": image_reference(name, rows["id"]),
             "patient": ("siim-" + group).fillna(own).fillna("covid-qu-" + rows["id"]),
             "width": 256,
             "height": 256,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hilum.data.catalog import Catalog, build
-from hilum.data.sets.common import corners, one_hot, picture, table_of, with_boxes
+from hilum.data.sets.common import corners, image_reference, one_hot, table_of, with_boxes
 
 NIH_FINDINGS = (
     *("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema"),
@@ -79,7 +79,7 @@ def _frame(rows: pd.DataFrame, name: str, side: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": rows["id"],
-            "path": picture(name, rows["id"]),
+            "path": image_reference(name, rows["id"]),
             "view": rows["view"],
             "sex": rows["sex"],
             "age": rows["age"],

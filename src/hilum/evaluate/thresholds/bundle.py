@@ -13,7 +13,6 @@ from hilum.data.catalog import Catalog
 from hilum.evaluate.answers import Account, match_answers
 from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import Cases, join
-from hilum.evaluate.models import part_of
 from hilum.evaluate.prediction_files import PredictionFile
 from hilum.evaluate.studies import Combine, study_cases
 from hilum.evaluate.thresholds import validation
@@ -55,12 +54,12 @@ def calibrate_bundle(
     catalog: Catalog,
     predictions: PredictionFile,
     *,
-    split: str,
+    part: str,
     aims: Aims,
     combine: Combine,
     out: Path,
 ) -> Calibrated:
-    """Choose points and maps on a split and write a new bundle to `out`.
+    """Choose operating points and maps on a part of a catalog and write a new bundle to `out`.
 
     Points of the old bundle that are not chosen anew are carried over to the calibrated scores.
 
@@ -70,15 +69,16 @@ def calibrate_bundle(
     """
     _check_source(old, predictions)
     check_asked(catalog, predictions, aims.finding)
-    part, kept = part_of(catalog, split)
+    kept = catalog.in_part(part)
+    rows = catalog.where(kept)
     answers = match_answers(catalog, predictions).where(kept)
-    cases = join(part, predictions, aims.finding, answers=answers)
+    cases = join(rows, predictions, aims.finding, answers=answers)
     cases = replace(cases, scored=aims.finding in old.manifest.image_scores)
     aims = _of_bundle(aims, old)
-    where = f"{part.name}, split {split or 'all'}, {len(cases)} images"
+    where = f"{rows.name}, part {part or 'all'}, {len(cases)} images"
     maps = Calibration(fitted_on=where)
     if aims.kind != "none":
-        studies = study_cases(part, answers, predictions, finding=aims.finding, combine=combine)
+        studies = study_cases(rows, answers, predictions, finding=aims.finding, combine=combine)
         own = next((one for one in studies if one.name == aims.finding), None)
         pair = None if own is None else (own.label, own.score)
         maps = validation.calibrate(cases, aims.kind, where, pair)

@@ -20,7 +20,6 @@ from hilum.evaluate.asked import check_asked
 from hilum.evaluate.cases import Cases, join
 from hilum.evaluate.challenges.rsna import rsna_score
 from hilum.evaluate.metrics.detection import detection_ap
-from hilum.evaluate.models import part_of
 from hilum.evaluate.prediction_files import PredictionFile
 from hilum.evaluate.thresholds.search import Searched, patient_folds, search
 
@@ -49,7 +48,7 @@ def searched(
     method: str,
     *,
     catalog: Path,
-    split: str,
+    part: str,
     folds: int,
     metric: Literal["ap50", "rsna"],
     finding: str,
@@ -57,14 +56,14 @@ def searched(
     """The best options and the document that says how they were found.
 
     Raises:
-        ConfigError: no such split, or too few folds.
+        ConfigError: no such part, or too few folds.
         DataError: no truth in a fold.
     """
     whole = open_catalog(catalog)
     for file in files.values():
         check_asked(whole, file, finding)
-    truth, _ = part_of(whole, split)
-    parts = {name: _of(truth, file) for name, file in files.items()}
+    truth = whole.where(whole.in_part(part))
+    own = {name: _of(truth, file) for name, file in files.items()}
     weights = {"weights": _weights(list(files))} if method in WEIGHTED else {}
     grid: dict[str, Sequence[Any]] = {**GRIDS[method], **weights}
     latest: dict[str, Cases] = {}
@@ -73,12 +72,12 @@ def searched(
         key = repr(options)
         if key not in latest:
             latest.clear()  # options come one after the other, fold by fold
-            latest[key] = join(truth, fuse(parts, options), finding)
+            latest[key] = join(truth, fuse(own, options), finding)
         return latest[key]
 
-    first = join(truth, next(iter(parts.values())), finding)
+    first = join(truth, next(iter(own.values())), finding)
     rows = truth.table.set_index("image_id").loc[first.rows["image_id"]].reset_index()
-    part = patient_folds(replace(truth, table=rows), list(map(len, first.truth)), folds)
+    fold = patient_folds(replace(truth, table=rows), list(map(len, first.truth)), folds)
 
     def score(options: Mapping[str, Any], rows: Int) -> float:
         one = cases(options)
@@ -87,9 +86,9 @@ def searched(
             rsna_score(true, predictions) if metric == "rsna" else detection_ap(true, predictions)
         )
 
-    result = search(score, grid, part)
-    asked = {"method": method, "metric": metric, "catalog": truth.name, "split": split}
-    return result, asked | {"images": len(first), "folds": folds} | result.to_json()
+    result = search(score, grid, fold)
+    question = {"method": method, "metric": metric, "catalog": truth.name, "part": part}
+    return result, question | {"images": len(first), "folds": folds} | result.to_json()
 
 
 def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:
@@ -98,7 +97,7 @@ def _of(truth: Catalog, file: PredictionFile) -> PredictionFile:
     missing = sum(one is None for one in images)
     if missing:
         raise DataError(
-            f"{missing} of {len(images)} images of the split have no prediction; a search needs all"
+            f"{missing} of {len(images)} images of the part have no prediction; a search needs all"
         )
     ids = truth.table["image_id"].tolist()
     return PredictionFile(

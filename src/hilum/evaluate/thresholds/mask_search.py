@@ -98,6 +98,6 @@ def searched(
 
     keep = np.isin(np.arange(len(part)), rows)
     result = search(score, grid, patient_folds(part.where(keep), marks, folds))
-    asked = {"finding": finding, "metric": metric, "catalog": part.name, "folds": folds}
+    question = {"finding": finding, "metric": metric, "catalog": part.name, "folds": folds}
     counts = {"images": len(rows), "with_finding": int(sum(marks)), "refused": refused}
-    return result, asked | counts | result.to_json()
+    return result, question | counts | result.to_json()

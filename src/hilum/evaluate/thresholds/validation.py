@@ -1,4 +1,4 @@
-"""What is settled on a validation split before the test split is looked at.
+"""What is settled on a validation part before the test part is looked at.
 
 Targets become operating points, scores become probabilities; both are then applied to other
 cases. Knows no bundle and no file.
@@ -178,7 +178,7 @@ def check_apart(chosen_on: Cases, evaluated: Cases) -> None:
     if both:
         raise DataError(
             f"{len(both)} patients, {min(both)!r} first, are in the validation and in the "
-            "evaluated part; name a --split without them"
+            "evaluated part; name a --part without them"
         )
 
 

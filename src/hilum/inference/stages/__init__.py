@@ -43,6 +43,7 @@ STAGES: dict[Kind, dict[str, str]] = {
         "nmw": "hilum.inference.stages.boxes:WeightedMaximum",
         "union": "hilum.inference.stages.boxes:Union",
         "vote": "hilum.inference.stages.boxes:Vote",
+        "nested": "hilum.inference.stages.boxes:Nested",
         "scale": "hilum.inference.stages.boxes:Scale",
         "calibrate": "hilum.inference.stages.boxes:Calibrate",
         "second-place": "hilum.inference.stages.boxes:SecondPlace",

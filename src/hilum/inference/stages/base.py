@@ -158,8 +158,8 @@ class Answers:
 
     def boxes(self, models: Mapping[str, float]) -> tuple[list[Boxes], list[float]]:
         """Boxes and weights of those models that were asked: who was not has no voice."""
-        asked = [(model, weight) for model, weight in models.items() if model in self.predictions]
-        weighted = [(self.predictions[model].boxes, weight) for model, weight in asked]
+        voices = [(model, weight) for model, weight in models.items() if model in self.predictions]
+        weighted = [(self.predictions[model].boxes, weight) for model, weight in voices]
         pairs = [(boxes, weight) for boxes, weight in weighted if boxes is not None]
         return [boxes for boxes, _ in pairs], [weight for _, weight in pairs]
 

@@ -19,6 +19,7 @@ from hilum.core.prediction import Boxes
 from hilum.fuse.classic import nms, nmw, soft_nms, union, vote_average
 from hilum.fuse.outputs import scale_boxes
 from hilum.fuse.scores import classifier_times_detector, filter_second_place
+from hilum.fuse.suppress import NESTED, nested
 from hilum.fuse.weighted import Mode, weighted_boxes
 from hilum.inference.stages.base import Answers, Members, Needs, ScoreName, Stage, Threshold, equal
 
@@ -139,9 +140,9 @@ class Union(Fusion):
     def __call__(self, boxes: Boxes, image: Answers) -> Boxes:
         if not isinstance(self.confident, dict):
             return super().__call__(boxes, image)
-        asked = [model for model in self.of or () if model in image.predictions]
-        lists, _ = image.boxes(dict.fromkeys(asked, 1.0))
-        return self._joined(lists, [self.confident[model] for model in asked])
+        voices = [model for model in self.of or () if model in image.predictions]
+        lists, _ = image.boxes(dict.fromkeys(voices, 1.0))
+        return self._joined(lists, [self.confident[model] for model in voices])
 
     def fuse(self, lists: Sequence[Boxes], weights: Sequence[float]) -> Boxes:
         assert isinstance(self.confident, float)
@@ -184,6 +185,19 @@ class WeightedBoxes(Fusion):
             allow_overflow=self.overflow,
         )
         return Boxes.of(boxes, np.minimum(scores, 1.0), list(labels))
+
+
+class Nested(BoxStage):
+    """Boxes inside a stronger one of their label keep a share of their score (`fuse.nested`)."""
+
+    part: float = Field(default=NESTED, gt=0, le=1)
+    weight: float = Field(default=0.3, ge=0, le=1)
+
+    def __call__(self, boxes: Boxes, image: Answers) -> Boxes:
+        inside = nested(boxes.boxes_px, boxes.scores, boxes.labels, part=self.part)
+        scores = np.where(inside, boxes.scores * np.float32(self.weight), boxes.scores)
+        lowered = replace(boxes, scores=scores.astype(np.float32))
+        return lowered.at(np.argsort(-lowered.scores, kind="stable"))
 
 
 class Scale(BoxStage):

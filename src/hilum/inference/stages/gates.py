@@ -25,13 +25,13 @@ Float32 = NDArray[np.float32]
 
 ROUGH = 32  # px a side, at which parts are compared
 LIKE = 0.2  # correlation
-# Rows and columns of radiographs in one picture -> from which score on each part is one. None of
+# Rows and columns of radiographs in one image -> from which score on each part is one. None of
 # 3,849 real ones of eight public sets is refused by these. Both sides of one reach .61 (SIIM-COVID:
-# clear lungs in a wide picture); of 1,500 others the upper and the lower half reach .65, and once
+# clear lungs in a wide image); of 1,500 others the upper and the lower half reach .65, and once
 # .86: a whole chest, wider than two stacked ones are.
 GRIDS = {(1, 2): 0.8, (2, 1): 0.8, (2, 2): 0.9}
 STACKED, TALL = (2, 1), 1.5  # height by width of two radiographs that keep their shape
-SHORT = 0.9  # score of stacked ones in a picture that is not as tall
+SHORT = 0.9  # score of stacked ones in an image that is not as tall
 
 
 class Gate(Stage):
@@ -147,7 +147,7 @@ class FrontalChest(Gate):
 
 
 def _cells(pixels: Float32, grid: tuple[int, int]) -> list[Float32]:
-    """The parts of a picture by a grid of rows and columns."""
+    """The parts of an image by a grid of rows and columns."""
     rows = np.array_split(pixels, grid[0], axis=0)
     return [cell for row in rows for cell in np.array_split(row, grid[1], axis=1)]
 
@@ -161,7 +161,7 @@ def _alike(parts: Sequence[Float32]) -> bool:
 
 
 def _likeness(a: Float32, b: Float32) -> float:
-    """Correlation of two pictures; 0 where one is blank."""
+    """Correlation of two images; 0 where one is blank."""
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / scale if scale else 0.0

@@ -46,9 +46,9 @@ class MeanMaps(MaskStage):
         return Needs(maps=tuple((model, self.mask or flow) for model in self.of))
 
     def of_flow(self, flow: str, image: Answers) -> ProbabilityMap | None:
-        asked = [model for model in self.of if model in image.predictions]
-        maps = [image.predictions[model].maps[self.mask or flow] for model in asked]
-        return mean_of_maps(maps, [self.of[model] for model in asked]) if maps else None
+        voices = [model for model in self.of if model in image.predictions]
+        maps = [image.predictions[model].maps[self.mask or flow] for model in voices]
+        return mean_of_maps(maps, [self.of[model] for model in voices]) if maps else None
 
 
 class Single(MeanMaps):

@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from hilum.core.manifest import Manifest
 from hilum.core.prediction import Boxes
-from hilum.fuse.scores import none_score
+from hilum.fuse.scores import none_score, shares
 from hilum.inference.stages.base import Answers, Facts, Members, Needs, ScoreName, Stage
 
 
@@ -25,16 +26,25 @@ class ScoreStage(Stage):
         """The scores that it adds, known when the text is loaded."""
         raise NotImplementedError
 
+    def unfit(self, facts: Mapping[str, Facts]) -> str:
+        """Why the models do not give what it needs; empty if they do."""
+        return ""
+
     def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
         raise NotImplementedError
 
 
 class Scores(ScoreStage):
-    """The image scores of one model; `only` some, or under other names (`rename: {old: new}`)."""
+    """The image scores of one model; `only` some, or under other names (`rename: {old: new}`).
+
+    `exclusive`: those of the model's exclusive classes are divided by their sum. Each was
+    calibrated by itself, so that together they need not be 1.
+    """
 
     of: str
     only: tuple[str, ...] | None = None
     rename: dict[str, str] = Field(default_factory=dict)
+    exclusive: bool = False
 
     def needs(self) -> Needs:
         named = tuple(f"{self.of}.{name}" for name in (*(self.only or ()), *self.rename))
@@ -47,14 +57,33 @@ class Scores(ScoreStage):
             if self.only is None or name in self.only
         )
 
+    def unfit(self, facts: Mapping[str, Facts]) -> str:
+        manifest = facts[self.of].manifest
+        if not self.exclusive or len(_of_classes(manifest)) == len(manifest.global_classes) > 1:
+            return ""
+        classes = ", ".join(manifest.global_classes) or "none"
+        return (
+            f"exclusive: needed: a score of each of a model's exclusive classes; {self.of!r} has "
+            f"the classes {classes} and the scores {', '.join(manifest.image_scores) or 'none'}"
+        )
+
     def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
         if self.of not in image.predictions:
             return {}
+        scores = dict(image.predictions[self.of].image_scores)
+        if self.exclusive:
+            scores |= shares(scores, _of_classes(image.facts[self.of].manifest))
         return {
             self.rename.get(name, name): value
-            for name, value in image.predictions[self.of].image_scores.items()
+            for name, value in scores.items()
             if self.only is None or name in self.only
         }
+
+
+def _of_classes(manifest: Manifest) -> list[str]:
+    """The scores that are each one exclusive class."""
+    classes = manifest.global_classes if manifest.outputs.global_logits else ()
+    return [name for name, of in manifest.image_scores.items() if of in classes]
 
 
 class MeanScores(ScoreStage):
@@ -76,9 +105,10 @@ class MeanScores(ScoreStage):
         return tuple(dict.fromkeys(n for m in self.of for n in facts[m].manifest.image_scores))
 
     def __call__(self, boxes: Boxes, image: Answers) -> dict[str, float]:
-        asked = [model for model in self.of if model in image.predictions]
+        voices = [model for model in self.of if model in image.predictions]
         return weighted_means(
-            [image.predictions[model].image_scores for model in asked], [self.of[m] for m in asked]
+            [image.predictions[model].image_scores for model in voices],
+            [self.of[m] for m in voices],
         )
 
 

@@ -39,7 +39,7 @@ class Maximum(StudyStage):
 
 
 class Mean(StudyStage):
-    """The mean of the images: scores of exclusive classes still sum to 1."""
+    """The mean of the images: scores that sum to 1 in each (`scores`, `exclusive`) still do."""
 
     how: ClassVar[How] = "mean"
 

@@ -84,9 +84,9 @@ def answer(evidence: Evidence) -> tuple[Answered, ...]:
     facts = {name: fact(evidence) for name, fact in FACTS.items()}
 
     def of(item: Item) -> Answer:
-        found = {name: facts[name] for name in item.facts}
-        known = tuple(fact for fact in found.values() if fact is not None)
-        return Answer(item, known, tuple(name for name, fact in found.items() if fact is None))
+        by_name = {name: facts[name] for name in item.facts}
+        known = tuple(fact for fact in by_name.values() if fact is not None)
+        return Answer(item, known, tuple(name for name, fact in by_name.items() if fact is None))
 
     return tuple(Answered(own, tuple(of(item) for item in own.items)) for own in CHECKLISTS)
 

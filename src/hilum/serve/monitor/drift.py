@@ -58,10 +58,10 @@ def alarms(reference: Sequence[Study], block: Sequence[Study], alpha: float = AL
         reference, block: features by name: numbers, or categories as text. None: not known, which
             is a category of its own, and left out among numbers.
     """
-    found = [
+    tests = [
         one for among, old, new in _groups(reference, block) for one in _compared(among, old, new)
     ]
-    corrected = (replace(one, p=min(1.0, one.p * len(found))) for one in found)
+    corrected = (replace(one, p=min(1.0, one.p * len(tests))) for one in tests)
     return sorted((one for one in corrected if one.p <= alpha), key=lambda one: one.p)
 
 

@@ -114,7 +114,7 @@ def _pairs(service: Service, name: str, fingerprint: str) -> list[_Pair]:
     )
     with service.records.read() as session:
         both = [(_said(old), _said(new)) for new, old in session.execute(query)]
-    return [(a, b, found_a, found_b) for (a, found_a), (b, found_b) in both]
+    return [(a, b, marked_a, marked_b) for (a, marked_a), (b, marked_b) in both]
 
 
 def _said(document: dict[str, Any]) -> tuple[float, bool]:

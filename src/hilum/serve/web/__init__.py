@@ -16,6 +16,7 @@ admin      users, rules in force, destinations, the audit trail
 stream     server-sent progress
 dicomweb   STOW-RS, QIDO-RS, WADO-RS
 multipart  multipart/related in and out
+query      what a QIDO-RS query asks for, and which data sets fit it
 held       the DICOM objects that are held, own results included
 monitor    what the monitor says
 status     what this service can do, whether it lives

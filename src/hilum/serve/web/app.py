@@ -68,7 +68,6 @@ def create_app(service: Service) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
-    app.state.closing = True
 
 
 def _add_page(app: FastAPI) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import HTTPException
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragmented_frames
 from starlette.concurrency import run_in_threadpool
@@ -26,10 +24,11 @@ from hilum.serve.records import RecordsUnavailable
 from hilum.serve.service import Service
 from hilum.serve.store import StoreUnavailable
 from hilum.serve.web.auth import Reader
-from hilum.serve.web.held import Held, objects, readable
+from hilum.serve.web.held import Held, narrowed, objects, readable, studies
 from hilum.serve.web.images import jpeg, previews_of, service_of
 from hilum.serve.web.multipart import parts, related
 from hilum.serve.web.problems import gone
+from hilum.serve.web.query import Query, query_of
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
@@ -38,7 +37,7 @@ Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
 Frame = Annotated[str, Path(pattern=r"^[0-9]{1,4}$")]
 # Failure reasons of PS3.18 table I.2-2 and PS3.4 table B.2-1.
 NO_RESOURCES, CANNOT_UNDERSTAND, WRONG_STUDY = 0xA700, 0xC000, 0xA900
-MOST = 1000  # answers of a query without a limit
+BINARY, LARGE = ("OB", "OW", "OF", "OD", "OL", "OV", "UN"), 2**20  # bytes
 STUDY = (
     "StudyDate",
     "StudyTime",
@@ -198,112 +197,84 @@ def instances_of_series(request: Request, study: Uid, series: Uid, user: Reader)
     return _found(request, where, "sop", (*STUDY, *SERIES, *INSTANCE))
 
 
-# Asked of the database; everything else of the headers.
-_NARROWING = {"StudyInstanceUID": "study", "PatientID": "patient", "AccessionNumber": "accession"}
 _KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "sop": "SOPInstanceUID"}
+_MORE = '299 hilum "There are additional results that can be requested"'
+Group = list[Dataset]
 
 
 def _found(
     request: Request, where: Mapping[str, str], level: str, attributes: tuple[str, ...]
 ) -> Response:
     """One answer per study, series or instance; 204 for none (PS3.18 section 10.6.3.3)."""
-    query = _query(request)
-    narrowed = dict(where)
-    for keyword, name in _NARROWING.items():
-        if re.fullmatch(r"[^*?,\\\0]+", query.wanted.get(keyword, "")):
-            narrowed.setdefault(name, query.wanted[keyword])
-    groups: dict[str, list[Dataset]] = {}
-    asker = request.state.user.name
-    for held in readable(objects(service_of(request), narrowed, asker=asker)):
-        if _matches(held.dataset, query.wanted):
-            groups.setdefault(str(held.dataset.get(_KEYS[level], "")), []).append(held.dataset)
-        if len(groups) > query.limit + query.offset:
-            break
+    query = query_of(request.query_params.multi_items())
+    asked = {_KEYS[name]: value for name, value in where.items()}
     base = str(request.url_for("find_studies"))
-    chosen = list(groups.values())[query.offset : query.offset + query.limit]
-    answers = [_answer(group, (*attributes, *query.attributes), level, base) for group in chosen]
-    if not answers:
+    answers, most = list[Dataset](), query.offset + query.limit
+    for study in studies(service_of(request), narrowed(query, asked), request.state.user.name):
+        held = [one.dataset for one in study]
+        if query.modalities and query.modalities.isdisjoint(_modalities(held)):
+            continue
+        of_level = _by(held, _KEYS[level])
+        fitting = _by(filter(query.fits, _asked_for(held, asked)), _KEYS[level])
+        for uid, (first, *_) in fitting.items():
+            out = _answer(first, query, attributes, level)
+            out.RetrieveURL = base + _path(first, level)
+            answers.append(_counted(out, of_level[uid], held, level))
+        if len(answers) > most:
+            break
+    chosen = [one.to_json_dict() for one in answers[query.offset : most]]
+    if not chosen:
         return Response(status_code=204)
-    return Response(json.dumps([one.to_json_dict() for one in answers]), media_type=JSON)
+    headers = {"Warning": _MORE} if len(answers) > most else None
+    return Response(json.dumps(chosen), media_type=JSON, headers=headers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    limit: int
-    offset: int
-    wanted: Mapping[str, str]  # values by keyword
-    attributes: tuple[str, ...]  # asked for beside the usual ones
+def _by(held: Iterable[Dataset], keyword: str) -> dict[str, Group]:
+    groups: dict[str, Group] = {}
+    for ds in held:
+        groups.setdefault(str(ds.get(keyword, "")), []).append(ds)
+    return groups
 
 
-def _query(request: Request) -> _Query:
-    wanted, extra = dict[str, str](), list[str]()
-    numbers = {"limit": MOST, "offset": 0}
-    for name, value in request.query_params.multi_items():
-        if name in numbers:
-            if not re.fullmatch(r"[0-9]{1,6}", value):
-                raise HTTPException(400, f"{name}: needed: a whole number")
-            numbers[name] = int(value)
-        elif name == "includefield":
-            extra += [_keyword(one) for one in value.split(",") if one != "all"]
-        elif name != "fuzzymatching":
-            wanted[_keyword(name)] = value
-    return _Query(
-        limit=min(numbers["limit"], MOST),
-        offset=numbers["offset"],
-        wanted=wanted,
-        attributes=tuple(filter(None, extra)),
-    )
+def _asked_for(held: Iterable[Dataset], asked: Mapping[str, str]) -> Iterator[Dataset]:
+    return (ds for ds in held if all(str(ds.get(k, "")) == v for k, v in asked.items()))
 
 
-def _keyword(name: str) -> str:
-    """Of a keyword or a tag such as 0020000D.
-
-    Raises:
-        HTTPException: 400, the standard knows none.
-    """
-    found = keyword_for_tag(int(name, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", name) else name
-    if name != "ModalitiesInStudy" and (not found or tag_for_keyword(found) is None):
-        raise HTTPException(400, "a query names an attribute that the standard does not know")
-    return found
+def _modalities(held: Iterable[Dataset]) -> set[str]:
+    return {str(ds.get("Modality", "")) for ds in held} - {""}
 
 
-def _matches(ds: Dataset, wanted: Mapping[str, str]) -> bool:
-    return all(_matches_one(ds, name, value) for name, value in wanted.items())
-
-
-def _matches_one(ds: Dataset, name: str, value: str) -> bool:
-    """Ranges of dates, lists of UIDs, * and ? (PS3.4 section C.2.2.2)."""
-    name = "Modality" if name == "ModalitiesInStudy" else name
-    held = str(ds.get(name, "") or "")
-    if value in ("", "*"):
-        return True
-    if "-" in value and name.endswith("Date"):
-        first, _, last = value.partition("-")
-        return bool(held) and first <= held and (not last or held <= last)
-    if name.endswith("UID"):
-        return held in re.split(r"[,\\]", value)
-    return fnmatch.fnmatchcase(held.lower(), value.lower().replace("[", "[[]"))
-
-
-def _answer(group: list[Dataset], attributes: Iterable[str], level: str, base: str) -> Dataset:
-    first, out = group[0], Dataset()
-    for name in attributes:
+def _answer(first: Dataset, query: Query, attributes: tuple[str, ...], level: str) -> Dataset:
+    """What the first that fits has of the attributes."""
+    out = Dataset()
+    names = (*attributes, *query.attributes)
+    if query.every and level == "sop":
+        names = (*names, *(one.keyword for one in first if one.keyword and one.VR not in BINARY))
+    for name in names:
         if name in first:
             out[name] = first[name]
+    return out
+
+
+def _path(ds: Dataset, level: str) -> str:
+    """Where a study, series or instance is retrieved from, below `/studies`."""
+    path = f"/{ds.get('StudyInstanceUID', '')}"
+    if level != "study":
+        path += f"/series/{ds.get('SeriesInstanceUID', '')}"
+    if level == "sop":
+        path += f"/instances/{ds.get('SOPInstanceUID', '')}"
+    return path
+
+
+def _counted(out: Dataset, group: Group, held: Group, level: str) -> Dataset:
+    """With what is counted over all of the study or series, whatever of it was asked for."""
     if level == "study":
-        out.ModalitiesInStudy = sorted({str(ds.get("Modality", "")) for ds in group} - {""})
-        series = {str(ds.get("SeriesInstanceUID", "")) for ds in group}
-        out.NumberOfStudyRelatedSeries = len(series)
-        out.NumberOfStudyRelatedInstances = len(group)
+        out.ModalitiesInStudy = sorted(_modalities(held))
+        out.NumberOfStudyRelatedSeries = len(_by(held, "SeriesInstanceUID"))
+        out.NumberOfStudyRelatedInstances = len(held)
     if level == "series":
         out.NumberOfSeriesRelatedInstances = len(group)
     out.InstanceAvailability = "ONLINE"
-    path = f"{base}/{first.get('StudyInstanceUID', '')}"
-    if level != "study":
-        path += f"/series/{first.get('SeriesInstanceUID', '')}"
-    if level == "sop":
-        path += f"/instances/{first.get('SOPInstanceUID', '')}"
-    out.RetrieveURL = path
     return out
 
 
@@ -315,28 +286,34 @@ def _wanted(request: Request, **where: str) -> list[Held]:
     Raises:
         HTTPException: 404, nothing of it is held.
     """
-    found = list(objects(service_of(request), where, asker=request.state.user.name))
-    if not found:
+    instances = list(objects(service_of(request), where, asker=request.state.user.name))
+    if not instances:
         raise gone("object")
-    request.app.state.service.audit.tell("viewed", image=found[0].image.id, text="WADO-RS")
-    return found
+    request.app.state.service.audit.tell("viewed", image=instances[0].image.id, text="WADO-RS")
+    return instances
 
 
 def _whole(request: Request, **where: str) -> Response:
-    found = _wanted(request, **where)
+    instances = _wanted(request, **where)
     accept = request.headers.get("accept", "*/*")
-    if len(found) == 1 and accept.strip().startswith(DICOM) and "+json" not in accept:
-        return Response(found[0].content, media_type=DICOM)
-    return related(((DICOM, one.content) for one in found), DICOM)
+    if len(instances) == 1 and accept.strip().startswith(DICOM) and "+json" not in accept:
+        return Response(instances[0].content, media_type=DICOM)
+    for one in instances:  # before an answer is begun
+        one.check_there()
+    return related(((DICOM, one.content) for one in instances), DICOM)
 
 
 def _metadata(request: Request, **where: str) -> Response:
-    found = readable(iter(_wanted(request, **where)))
-    content = json.dumps([_header(one.dataset) for one in found])
+    instances = readable(iter(_wanted(request, **where)))
+    content = json.dumps([_header(one.dataset) for one in instances])
     return Response(content, media_type=JSON)
 
 
 def _header(ds: Dataset) -> dict[str, Any]:
+    """Without what is as large as pixels, such as a document: that comes with the instance."""
+    large = [e.tag for e in ds if e.VR in BINARY and len(e.value or b"") > LARGE]
+    for tag in large:
+        del ds[tag]
     return ds.to_json_dict(suppress_invalid_tags=True)
 
 
@@ -386,7 +363,7 @@ def rendered(request: Request, study: Uid, series: Uid, sop: Uid, user: Reader) 
     """One image as displayed, JPEG."""
     held = _wanted(request, study=study, series=series, sop=sop)[0]
     if held.kind not in ("image", "sc"):
-        raise HTTPException(406, "this object is no picture")
+        raise HTTPException(406, "this object is no image")
     key = held.result.id if held.result else held.image.id
     radiograph = previews_of(request).read(key, lambda: held.stored.radiograph())
     return Response(jpeg(picture(radiograph, 2048)), media_type="image/jpeg")
@@ -397,27 +374,33 @@ def frames(
     request: Request, study: Uid, series: Uid, sop: Uid, frame: Frame, user: Reader
 ) -> Response:
     """Pixels of the frame, in the transfer syntax that they are stored in."""
-    held = _wanted(request, study=study, series=series, sop=sop)[0]
-    stored = held.stored
-    found = list(_frames(stored))
-    if not 1 <= int(frame) <= len(found):
+    stored = _wanted(request, study=study, series=series, sop=sop)[0].stored
+    content = _frame(stored, int(frame))
+    if not content:
         raise gone("frame")
     syntax = stored.parsed.syntax if stored.parsed else ""
     kind = f"{OCTETS}; transfer-syntax={syntax}"
-    return related([(kind, found[int(frame) - 1])], OCTETS)
+    return related([(kind, content)], OCTETS)
 
 
-def _frames(stored: StoredImage) -> Iterator[bytes]:
-    pixels = stored.parsed.pixels if stored.parsed else None
-    if pixels is None:
-        return
-    count = int(stored.header.text("NumberOfFrames") or 1)
+def _frame(stored: StoredImage, number: int) -> bytes:
+    """The bytes of a frame, from 1; none where it is not there, whatever the header counts.
+
+    Raises:
+        HTTPException: 422, damaged.
+        InputRefused: the header has no whole number where one is needed.
+    """
+    pixels, header = stored.parsed.pixels if stored.parsed else None, stored.header
+    count = max(header.integer("NumberOfFrames", 1), 1)
+    if pixels is None or not 1 <= number <= count:
+        return b""
     if not pixels.encapsulated:
-        size = len(pixels.value) // max(count, 1)
-        yield from (bytes(pixels.value[i * size : (i + 1) * size]) for i in range(count))
-        return
+        rows, columns = header.integer("Rows"), header.integer("Columns")
+        bits = header.integer("BitsAllocated") * header.integer("SamplesPerPixel", 1)
+        size = (rows * columns * bits + 7) // 8
+        return bytes(pixels.value[(number - 1) * size : number * size]) if size > 0 else b""
     try:
-        for fragments in generate_fragmented_frames(bytes(pixels.value), number_of_frames=count):
-            yield b"".join(fragments)
+        frames = generate_fragmented_frames(bytes(pixels.value), number_of_frames=count)
+        return b"".join(next(islice(frames, number - 1, None), ()))
     except (ValueError, IndexError) as error:
         raise HTTPException(422, "its pixel data are damaged") from error

@@ -26,7 +26,6 @@ from hilum.serve.web.images import Id, service_of
 from hilum.serve.web.problems import gone
 
 router = APIRouter(tags=["feedback"])
-CATALOG = "feedback.parquet"
 KINDS = {"csv": "text/csv", "parquet": "application/octet-stream", "zip": "application/zip"}
 
 
@@ -55,7 +54,7 @@ def _check(session: Session, image: Image, remark: shapes.Remark) -> None:
     result = _result(session, image, remark.pipeline)
     if result is None:
         raise HTTPException(409, "there is no result of this pipeline to speak of")
-    if remark.finding is not None and remark.finding not in _found(result):
+    if remark.finding is not None and remark.finding not in _findings(result):
         raise HTTPException(422, "the result has no finding of this id")
     size = result.document["images"][0]
     for x1, y1, _, _ in remark.boxes or ():
@@ -93,7 +92,7 @@ def catalog(
 
 def _written(service: Service, folder: Path, form: str) -> Path:
     from hilum.data.cells import to_csv
-    from hilum.data.feedback import feedback_catalog
+    from hilum.data.feedback import CATALOG, feedback_catalog
 
     made = feedback_catalog(feedback_of(service), root=folder)
     if form == "csv":
@@ -133,7 +132,7 @@ def feedback_of(service: Service) -> Iterator[Any]:
                 height=size["height"],
                 view=image.view or "",
                 modality=image.modality or "",
-                found=_found(result),
+                findings=_findings(result),
                 verdicts=[
                     Verdict(
                         verdict=one.verdict,
@@ -152,9 +151,9 @@ def _result(session: Session, image: Image, pipeline: str | None) -> Result | No
     return session.scalar(query.order_by(Result.made.desc()).limit(1))
 
 
-def _found(result: Result) -> dict[str, Any]:
+def _findings(result: Result) -> dict[str, Any]:
     """Findings of a result by id (`data.feedback.Marked`)."""
     from hilum.data.feedback import Marked
 
-    found = result.document["images"][0]["findings"]
-    return {one["id"]: Marked(label=one["label"], box=tuple(one["box_px"])) for one in found}
+    findings = result.document["images"][0]["findings"]
+    return {one["id"]: Marked(label=one["label"], box=tuple(one["box_px"])) for one in findings}

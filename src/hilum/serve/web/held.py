@@ -5,7 +5,9 @@ Headers of images are parsed in the guarded child; those of our own results here
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -13,15 +15,24 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from hilum.core.errors import InputRefused
 from hilum.core.turns import Asker
 from hilum.dicom.stored import StoredImage
-from hilum.serve.analysis import CONFLICT
+from hilum.serve.analysis import CONFLICT, OWN
 from hilum.serve.service import Service
+from hilum.serve.store import FileMissing
 from hilum.serve.tables import Image, Result
+from hilum.serve.web.query import Query, literal_of, range_of
 
+log = logging.getLogger(__name__)
+_COLUMNS: dict[str, InstrumentedAttribute[str | None]] = {
+    "StudyInstanceUID": Image.study,
+    "PatientID": Image.patient,
+    "AccessionNumber": Image.accession,
+}
 OBJECTS = ("sr", "seg", "gsps", "sc")
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
@@ -42,6 +53,17 @@ class Held:
         if self.result is None:
             return self.service.store.read(self.image.id)
         return self.service.store.read_result(self.result.id, self.result.files[self.kind])
+
+    def check_there(self) -> None:
+        """
+        Raises:
+            StoreUnavailable: its file is not there.
+        """
+        store = self.service.store
+        path = store.path(self.image.id)
+        if self.result is not None:
+            path = store.result_path(self.result.id, self.result.files[self.kind])
+        store.check_there(path)
 
     @cached_property
     def stored(self) -> StoredImage:
@@ -68,61 +90,97 @@ class Held:
                 delattr(ds, name)
         return ds
 
+    def uid(self, level: str) -> str:
+        """Of its "study", "series" or instance ("sop")."""
+        if self.result is None or level == "study":
+            return getattr(self.image, level) or ""
+        keyword = "SeriesInstanceUID" if level == "series" else "SOPInstanceUID"
+        return str(self.dataset.get(keyword, ""))
+
     @property
     def syntax(self) -> str:
         return str(self.dataset.file_meta.TransferSyntaxUID)
 
 
-def objects(
-    service: Service, where: Mapping[str, str], *, asker: Asker = None, limit: int | None = None
-) -> Iterator[Held]:
-    """Readable objects; `where`: "study", "series", "sop" of the object asked for;
-    "patient", "accession" narrow the images that are looked at; `asker` waits for them."""
-    conditions: list[ColumnElement[bool]] = [
+def objects(service: Service, where: Mapping[str, str], *, asker: Asker = None) -> Iterator[Held]:
+    """Objects by their "study", "series", "sop"; `asker` waits for them."""
+    conditions = [Image.study == where["study"]] if "study" in where else []
+    for held in _studies(service, conditions, asker):
+        yield from (one for one in held if all(one.uid(key) == where[key] for key in where))
+
+
+def studies(
+    service: Service, conditions: Sequence[ColumnElement[bool]], asker: Asker
+) -> Iterator[list[Held]]:
+    """All readable objects of each study of which one image fits; the newest received first."""
+    for held in _studies(service, conditions, asker):
+        if known := list(readable(iter(held))):
+            yield known
+
+
+def narrowed(query: Query, asked: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """What a row must be of whose study something fits a query, so that few headers are read."""
+    conditions: list[ColumnElement[bool]] = []
+    for keyword, value in {**query.wanted, **asked}.items():
+        if keyword in _COLUMNS and not re.search(r"[*?,\\\0]", value):
+            conditions.append(_COLUMNS[keyword] == value)
+        if keyword == "StudyDate" and (days := range_of(keyword, value)):
+            conditions += [Image.study_date >= days.first] if days.first else []
+            conditions += [Image.study_date <= days.last] if days.last else []
+        if keyword == "PatientName" and not query.fuzzy and (part := literal_of(value)):
+            conditions.append(Image.patient_name.icontains(part, autoescape=True))
+    return conditions
+
+
+def _studies(
+    service: Service, conditions: Sequence[ColumnElement[bool]], asker: Asker
+) -> Iterator[list[Held]]:
+    held = (
         Image.sop.is_not(None),
         Image.state.in_(("checked", "analysed", "refused", "failed")),
         Image.reason.is_(None) | ~Image.reason.startswith(CONFLICT),
-    ]
-    for name in ("study", "patient", "accession"):
-        if name in where:
-            conditions.append(getattr(Image, name) == where[name])
+    )
+    newest = func.max(Image.received).desc()
+    query = select(Image.study).where(*held, *conditions).group_by(Image.study)
     with service.records.read() as session:
-        query = select(Image).where(*conditions).order_by(Image.received.desc(), Image.id)
-        images = session.scalars(query.limit(limit)).all()
-        found = session.scalars(
-            select(Result).where(Result.image.in_([i.id for i in images]), ~Result.shadow)
-        ).all()
-    results: dict[str, list[Result]] = {}
-    for result in found:
-        results.setdefault(result.image, []).append(result)
-    for image in images:
-        if _fits(image, where):
-            yield Held(service, image, asker=asker)
-        for result in results.get(image.id, ()):
-            for kind in OBJECTS:
-                if kind in result.files:
-                    own = Held(service, image, result=result, kind=kind, asker=asker)
-                    if _own_fits(own, where):
-                        yield own
+        uids = session.scalars(query.order_by(newest, Image.study)).all()
+    for uid in uids:
+        images = select(Image).where(*held, Image.study.is_not_distinct_from(uid))
+        with service.records.read() as session:
+            rows = session.scalars(images.order_by(Image.received.desc(), Image.id)).all()
+            ids = [image.id for image in rows]
+            results = session.scalars(
+                select(Result).where(Result.image.in_(ids), ~Result.shadow).order_by(Result.made)
+            ).all()
+        yield _once(service, rows, results, asker)
 
 
-def _fits(image: Image, where: Mapping[str, str]) -> bool:
-    known = {"study": image.study, "series": image.series, "sop": image.sop}
-    return all(known[name] == value for name, value in where.items() if name in known)
-
-
-def _own_fits(own: Held, where: Mapping[str, str]) -> bool:
-    names = {"series": "SeriesInstanceUID", "sop": "SOPInstanceUID"}
-    wanted = {names[key]: value for key, value in where.items() if key in names}
-    return all(str(own.dataset.get(name, "")) == value for name, value in wanted.items())
+def _once(
+    service: Service, images: Sequence[Image], results: Sequence[Result], asker: Asker
+) -> list[Held]:
+    """The objects of a study, each once: results of ours that somebody sent back are there."""
+    by_id = {image.id: image for image in images}
+    made = [
+        Held(service, by_id[result.image], result=result, kind=kind, asker=asker)
+        for result in results
+        for kind in OBJECTS
+        if kind in result.files
+    ]
+    back = {image.id for image in images if (image.reason or "").startswith(OWN)}
+    known = {one.uid("sop") for one in readable(iter(made))} if back else set[str]()
+    once = (image for image in images if image.id not in back or image.sop not in known)
+    return [Held(service, image, asker=asker) for image in once] + made
 
 
 def readable(held: Iterator[Held]) -> Iterator[Held]:
-    """Those whose header can be read."""
+    """Those whose header can be read; one that is missing hides no other."""
     for one in held:
         try:
             _ = one.dataset
         except InputRefused:
+            continue
+        except FileMissing as error:
+            log.error("the %s of image %s: %s", one.kind, one.image.id, error)
             continue
         yield one
 

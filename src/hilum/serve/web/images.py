@@ -24,6 +24,7 @@ from hilum.dicom.stored import StoredImage
 from hilum.report.writers.overlay import OverlayWriter
 from hilum.report.writers.picture import picture, shrunk
 from hilum.serve import actions, explaining
+from hilum.serve.analysis import MIXED_UP, mixed_up
 from hilum.serve.records import hashed
 from hilum.serve.service import Service
 from hilum.serve.tables import PRIORITIES, Delivery, Event, Feedback, Image, Result, Work
@@ -191,6 +192,7 @@ def detail(request: Request, id: Id, user: Reader) -> Any:
             "size": (image.rows, image.columns) if image.rows else None,
             "spacing": image.spacing,
             "inverted": image.inverted,
+            "warnings": [MIXED_UP] if mixed_up(session, image) else [],
             "results": {one.pipeline: one.document for one in results},
             "history": [{"at": one.at, "what": one.what} for one in history],
             "feedback": [
@@ -389,16 +391,16 @@ def heatmap(request: Request, id: Id, _: Reader, pipeline: Pipeline = None) -> A
 def analyse(request: Request, id: Id, wanted: shapes.Analyse, user: Reader) -> Any:
     """Analyse by a pipeline of the configuration, for looking at."""
     service = service_of(request)
-    asked = actions.analyse(service, id, wanted.pipeline)
-    return _told(service, id, user, duplicate=not asked)
+    is_new = actions.analyse(service, id, wanted.pipeline)
+    return _told(service, id, user, duplicate=not is_new)
 
 
 @router.post("/images/{id}/heatmap", status_code=202, response_model=shapes.ReceivedImage)
 def explain(request: Request, id: Id, user: Reader, pipeline: Pipeline = None) -> Any:
     """Make a heat map, behind the analyses that wait; an event of the image says when."""
     service = service_of(request)
-    asked = actions.explain(service, id, pipeline)
-    return _told(service, id, user, duplicate=not asked)
+    is_new = actions.explain(service, id, pipeline)
+    return _told(service, id, user, duplicate=not is_new)
 
 
 @router.post("/images/{id}/retry", status_code=202, response_model=shapes.ReceivedImage)

@@ -103,7 +103,7 @@ class Provider:
         Raises:
             ProviderFailed: it is not reached.
         """
-        asked = {
+        query = {
             "response_type": "code",
             "client_id": self._config.client_id,
             "redirect_uri": redirect,
@@ -114,7 +114,7 @@ class Provider:
             "code_challenge_method": "S256",
         }
         where = str(self.known().document["authorization_endpoint"])
-        return f"{where}{'&' if '?' in where else '?'}{urlencode(asked)}"
+        return f"{where}{'&' if '?' in where else '?'}{urlencode(query)}"
 
     def user_of_code(self, attempt: Attempt, state: str, code: str, redirect: str) -> User:
         """Who has logged in, after the provider has sent the browser back.

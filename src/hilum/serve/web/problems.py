@@ -11,13 +11,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
-from hilum.core.errors import HilumError, InputRefused
+from hilum.core.errors import HilumError, InputRefused, MissingExtraError
 from hilum.core.turns import Busy
 from hilum.serve.actions import NotPossible, NotThere
 from hilum.serve.logs import place
 from hilum.serve.pipelines import NotLoaded
 from hilum.serve.records import RecordsUnavailable
-from hilum.serve.store import StoreUnavailable
+from hilum.serve.store import FileMissing, StoreUnavailable
 from hilum.serve.web.oidc import NoRole, NotBelieved, ProviderFailed
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,11 @@ _STATUS: dict[type[Exception], int] = {
     NotThere: 404,
     NotPossible: 409,
     NotLoaded: 409,
+    MissingExtraError: 409,
     InputRefused: 422,
     Busy: 429,
     RecordsUnavailable: 503,
+    FileMissing: 404,  # no later time brings it back
     StoreUnavailable: 503,
     NotBelieved: 401,
     NoRole: 403,
@@ -78,6 +80,8 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     if isinstance(error, InputRefused):
         return problem(status, refused(error))
+    if isinstance(error, MissingExtraError):
+        return problem(status, f"where the service runs: {error}")
     if status >= 500:
         log.error("answered %d: %s", status, error if status == 503 else type(error).__name__)
     return problem(status, str(error), _HEADERS.get(status))

@@ -211,6 +211,7 @@ class Detail(Row):
     size: tuple[int, int] | None
     spacing: tuple[float, float] | None
     inverted: bool
+    warnings: list[str]  # of the image among the others; what a pipeline warns of is in its result
     results: dict[str, dict[str, Any]]
     history: list[Moment]
     feedback: list[Feedback]

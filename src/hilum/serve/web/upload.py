@@ -21,7 +21,7 @@ from hilum.serve.service import Service
 FILES = 5000  # of one request
 MEMBERS = 5000  # of one zip
 RATIO = 200  # inflated : stored
-_NOT_OURS = "it is neither DICOM nor a PNG, JPEG or WebP picture"
+_NOT_OURS = "it is neither DICOM nor a PNG, JPEG or WebP image"
 SAMPLE = "RG1_UNCR.dcm"  # a real radiograph (pydicom-data, MIT), MONOCHROME1
 
 

@@ -199,7 +199,7 @@ def images_of(folder: RunFolder, recipe: Recipe, data: Path | None) -> Images:
     place = data or Path(folder.data["folder"])
     if not place.exists():
         raise DataError(f"{place} is not there; give the run's data with --data")
-    whole = RunData.read(recipe, place, cache=folder.path.parent / "cache", split=folder.split)
+    whole = RunData.read(recipe, place, cache=folder.cache, split=folder.split)
     rng = np.random.default_rng(recipe.seed)
     each = max(1, CALIBRATION_IMAGES // len(whole.sources))
     few = {  # of every source
@@ -226,13 +226,15 @@ def _write(trained: _Trained, target: Path, choice: Choice) -> Bundle:
     files, difference = _graphs(trained, choice)
     doing(f"{recipe.name}: evaluating what ships")
     raw = {
-        file: {part: answers(graph, tensors(one.images, spec)) for part, one in images.held.items()}
+        file: {
+            part: answers(graph, tensors(one.images, spec)) for part, one in images.held_out.items()
+        }
         for file, graph in files.items()
     }
     heads = heads_of(answers(files["model.onnx"], tensors(images.train[:1], spec))[0])
     plain = draft(recipe, trained.net, heads, spec)
-    held, test = images.held["validation"], images.held["test"]
-    settings = settle(held, raw["model.onnx"]["validation"], plain, nms_iou=choice.nms_iou)
+    held_out, test = images.held_out["validation"], images.held_out["test"]
+    settings = settle(held_out, raw["model.onnx"]["validation"], plain, nms_iou=choice.nms_iou)
     final = plain.model_copy(update=settings.fields())
     shipped = list(files)[-1]
     evidence = Evidence(
@@ -268,7 +270,7 @@ def _graphs(trained: _Trained, choice: Choice) -> tuple[dict[str, bytes], float]
     """The graphs by file name, and how far the first one's numbers are from PyTorch's."""
     recipe, net, images = trained.recipe, trained.net, trained.images
     graph = to_onnx(net, recipe.spec.size)
-    few = images.held["validation"].images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES]
+    few = images.held_out["validation"].images[:CHECKED_IMAGES] or images.train[:CHECKED_IMAGES]
     difference = check_export(net, graph, tensors(few, recipe.spec))
     say("ONNX against PyTorch on %d images: %.1e", len(few), difference)
     files = {"model.onnx": graph}
@@ -285,12 +287,12 @@ def _figures(
     choice: Choice,
 ) -> dict[str, dict[str, Figure]]:
     """Of every graph (file -> part -> its answers), and of the bundle beside it."""
-    recipe, held = trained.recipe, trained.images.held
+    recipe, held_out = trained.recipe, trained.images.held_out
     figures: dict[str, dict[str, Figure]] = {}
     for file, parts in raw.items():
-        figures |= figures_of(manifest, held, parts, recipe=recipe, by=PRECISIONS[file])
+        figures |= figures_of(manifest, held_out, parts, recipe=recipe, by=PRECISIONS[file])
     if choice.beside is not None:
-        figures |= figures_beside(open_bundle(choice.beside), held, recipe)
+        figures |= figures_beside(open_bundle(choice.beside), held_out, recipe)
     return figures
 
 

@@ -54,13 +54,13 @@ def leads(name: str) -> bool:
 
 def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
     """Markdown: what it is, numbers with intervals, splits, operating points, licences, limits."""
-    found = evaluated(manifest, evidence)
-    points = found.pop("Operating points")
+    sections = evaluated(manifest, evidence)
+    points = sections.pop("Operating points")
     sections = {
         "What it is": _what(recipe, manifest),
-        "Numbers": found.pop("Numbers"),
+        "Numbers": sections.pop("Numbers"),
         **({"Variants": _variants(evidence)} if evidence.sweep is not None else {}),
-        **found,
+        **sections,
         "Data": _data(evidence.data),
         "Operating points": points,
         "Licences": _licences(manifest.data_licences),
@@ -122,7 +122,8 @@ def _numbers(evidence: Evidence) -> str:
         "|---|---|" + "---|" * len(names),
     ]
     for row in rows:
-        cells = [_shown(evidence.figures[row].get(name)) for name in names]
+        own = [evidence.figures[row].get(name) for name in names]
+        cells = [one.words if one else "–" for one in own]
         lines.append(f"| {row} | {counts[row]} | " + " | ".join(cells) + " |")
     few = [row for row in rows if counts[row] < FEW]
     return "\n".join(
@@ -167,8 +168,8 @@ def _shortcuts(checks: Shortcuts) -> str:
             for source, own in checks.medians.items()
         )
         lines.append(f"\nMedian score within one class by source: {by}.")
-    if checks.told is not None:
-        right, chance = checks.told
+    if checks.source_accuracy is not None:
+        right, chance = checks.source_accuracy
         lines.append(
             f"\nThe source is told from 16 x 16 px and the grey values alone in {right:.0%} of "
             f"images (the commonest is {chance:.0%})."
@@ -179,14 +180,6 @@ def _shortcuts(checks: Shortcuts) -> str:
         "hospitals or machines must not be compared with each other."
     )
     return "\n".join(lines)
-
-
-def _shown(figure: Figure | None) -> str:
-    if figure is None:
-        return "–"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
 
 
 def _variants(evidence: Evidence) -> str:

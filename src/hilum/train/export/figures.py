@@ -18,13 +18,13 @@ from hilum.core.prepare import Preprocessing
 from hilum.core.progress import doing
 from hilum.evaluate import bootstrap, dice, mean_of
 from hilum.evaluate.evaluation import Subgroup, evaluate_cases
-from hilum.evaluate.measures import Thresholds, measures
+from hilum.evaluate.finding_metrics import Thresholds, finding_metrics
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
 from hilum.train.evaluation import (
     IMAGE_NUMBERS,
-    Held,
-    cases_of_held,
+    HeldOut,
+    cases_of_held_out,
     decoded,
     numbers,
     tensor,
@@ -47,7 +47,7 @@ def tensors(images: Sequence[PreparedImage], spec: Preprocessing) -> NDArray[np.
 
 def figures_of(
     manifest: Manifest,
-    held: Mapping[str, Held],
+    held_out: Mapping[str, HeldOut],
     raw_of: Mapping[str, Sequence[RawOutputs]],
     *,
     recipe: Recipe,
@@ -57,9 +57,9 @@ def figures_of(
     out: dict[str, dict[str, Figure]] = {}
     at = _thresholds(manifest)
     for part, raw in raw_of.items():
-        for source in held[part].sources:
-            own = held[part].of(source)
-            findings = _found(manifest, held[part], raw, source)
+        for source in held_out[part].sources:
+            own = held_out[part].of(source)
+            findings = _found(manifest, held_out[part], raw, source)
             key, on = f"{part}, {source} ({by})", f"{part}, {source}"
             values = numbers(own, findings, recipe, at)
             if not _says(own, manifest):  # what is left is of labels that no score is about
@@ -70,10 +70,10 @@ def figures_of(
     return out
 
 
-def _says(held: Held, manifest: Manifest) -> bool:
+def _says(held_out: HeldOut, manifest: Manifest) -> bool:
     """Whether somebody said of an image that the positive finding is there or not."""
     positive = manifest.positive
-    return positive is None or any(t.label(positive) == t.label(positive) for t in held.truths)
+    return positive is None or any(t.label(positive) == t.label(positive) for t in held_out.truths)
 
 
 def _thresholds(manifest: Manifest) -> Thresholds:
@@ -84,16 +84,16 @@ def _thresholds(manifest: Manifest) -> Thresholds:
 
 
 def _found(
-    manifest: Manifest, held: Held, raw: Sequence[RawOutputs], source: str
+    manifest: Manifest, held_out: HeldOut, raw: Sequence[RawOutputs], source: str
 ) -> list[Findings]:
     """What the bundle says of the images of one source."""
-    places = [i for i, one in enumerate(held.images) if one.source == source]
-    images = [held.images[i] for i in places]
+    places = [i for i, one in enumerate(held_out.images) if one.source == source]
+    images = [held_out.images[i] for i in places]
     return decoded(Decoder(manifest), [raw[i] for i in places], images)
 
 
 def figures_beside(
-    other: Bundle, held: Mapping[str, Held], recipe: Recipe
+    other: Bundle, held_out: Mapping[str, HeldOut], recipe: Recipe
 ) -> dict[str, dict[str, Figure]]:
     """Another bundle's numbers on the same test images, at its own operating points.
 
@@ -106,22 +106,22 @@ def figures_beside(
             f"{other.path} sees {theirs}, this bundle {ours}; needed: the same, to be asked about "
             "the same images"
         )
-    test = held["test"]
+    test = held_out["test"]
     raw = {"test": answers(other.model(), tensors(test.images, recipe.spec))}
     name = f"{other.name} {other.version}, for comparison"
     return figures_of(other.manifest, {"test": test}, raw, recipe=recipe, by=name)
 
 
 def subgroups_of(
-    manifest: Manifest, held: Held, raw: Sequence[RawOutputs]
+    manifest: Manifest, held_out: HeldOut, raw: Sequence[RawOutputs]
 ) -> dict[str, tuple[Subgroup, ...]]:
     """Source -> AUC of the positive score by sex, age band and view."""
     if manifest.positive is None:
         return {}
     out = {}
-    for source in held.sources:
-        own = held.of(source)
-        cases = cases_of_held(own, _found(manifest, held, raw, source), manifest.positive)
+    for source in held_out.sources:
+        own = held_out.of(source)
+        cases = cases_of_held_out(own, _found(manifest, held_out, raw, source), manifest.positive)
         known = cases.label[cases.labelled]
         if 0 < known.sum() < len(known):
             out[source] = evaluate_cases(cases, repeats=SUBGROUP_REPEATS).subgroups
@@ -129,16 +129,16 @@ def subgroups_of(
 
 
 def shortcuts_of(
-    manifest: Manifest, held: Held, raw: Sequence[RawOutputs], graph: bytes
+    manifest: Manifest, held_out: HeldOut, raw: Sequence[RawOutputs], graph: bytes
 ) -> Shortcuts | None:
     """The checks on the positive score of held-out images; None without such a score."""
     positive = manifest.positive
-    if positive is None or not held.images:
+    if positive is None or not held_out.images:
         return None
     doing("looking for shortcuts")
     ask, decoder = asking(graph), Decoder(manifest)
     spec = manifest.preprocessing.value()
-    asked = [
+    cases = [
         Asked(
             image=tensor(image, spec),
             frame=image.frame,
@@ -146,10 +146,10 @@ def shortcuts_of(
             present=truth.label(positive),
             lungs=_lungs(manifest, outputs),
         )
-        for image, truth, outputs in zip(held.images, held.truths, raw, strict=True)
+        for image, truth, outputs in zip(held_out.images, held_out.truths, raw, strict=True)
     ]
     return shortcuts(
-        asked, lambda image: decoder.image_scores(decoder.probabilities(ask(image)))[positive]
+        cases, lambda image: decoder.image_scores(decoder.probabilities(ask(image)))[positive]
     )
 
 
@@ -165,7 +165,7 @@ def _lungs(manifest: Manifest, raw: RawOutputs) -> NDArray[np.bool_] | None:
 
 
 def _intervals(
-    held: Held,
+    held_out: HeldOut,
     findings: Sequence[Findings],
     manifest: Manifest,
     figures: Mapping[str, Figure],
@@ -174,22 +174,22 @@ def _intervals(
     out: dict[str, Figure] = {}
     finding = manifest.positive or (manifest.labels[0] if len(manifest.labels) == 1 else None)
     if finding is not None:
-        cases = cases_of_held(held, findings, finding)
+        cases = cases_of_held_out(held_out, findings, finding)
         patients = cases.rows["patient"].to_numpy()
-        for name, one in measures(cases, _thresholds(manifest)).items():
+        for name, one in finding_metrics(cases, _thresholds(manifest)).items():
             if name in WITH_INTERVALS and name in figures:
                 interval = bootstrap(one.metric, patients[one.rows])
                 out[name] = _with(figures[name], interval.value, interval.low, interval.high)
     for name in manifest.masks:
         key = f"dice_{name}"
-        rows = [i for i, truth in enumerate(held.truths) if name in truth.masks]
+        rows = [i for i, truth in enumerate(held_out.truths) if name in truth.masks]
         if key not in figures or not rows:
             continue
         values = []
         for i in rows:
             mask = findings[i].masks[name]
-            values.append(dice(held.truths[i].masks[name](*mask.shape), mask))
-        interval = bootstrap(mean_of(values), [held.truths[i].patient for i in rows])
+            values.append(dice(held_out.truths[i].masks[name](*mask.shape), mask))
+        interval = bootstrap(mean_of(values), [held_out.truths[i].patient for i in rows])
         out[key] = _with(figures[key], interval.value, interval.low, interval.high)
     return out
 

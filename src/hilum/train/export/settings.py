@@ -22,7 +22,7 @@ from hilum.evaluate.metrics.detection import detection_ap
 from hilum.evaluate.thresholds.validation import calibrate, choose
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
-from hilum.train.evaluation import Held, cases_of_held, decoded
+from hilum.train.evaluation import HeldOut, cases_of_held_out, decoded
 
 WHERE = "validation"
 UNCHOSEN = 0.5
@@ -58,7 +58,7 @@ class Settings:
 
 
 def settle(
-    held: Held, raw: Sequence[RawOutputs], plain: Manifest, *, nms_iou: float | None = None
+    held_out: HeldOut, raw: Sequence[RawOutputs], plain: Manifest, *, nms_iou: float | None = None
 ) -> Settings:
     """Choose everything on the validation images.
 
@@ -67,17 +67,20 @@ def settle(
         plain: the manifest to decode with, uncalibrated.
         nms_iou: asked for; None: chosen, too.
     """
-    if not held.images:
+    if not held_out.images:
         return Settings(plain.decoding, None, {})
-    chosen = best_decoding(held, raw, plain, nms_iou)
-    answers = decoded(Decoder(_with(plain, decoding=chosen)), raw, held.images)
-    maps = calibration(held, answers, plain)
+    chosen = best_decoding(held_out, raw, plain, nms_iou)
+    answers = decoded(Decoder(_with(plain, decoding=chosen)), raw, held_out.images)
+    maps = calibration(held_out, answers, plain)
     by = Decoder(_with(plain, decoding=chosen, calibration=maps))
-    return Settings(chosen, maps, operating_points(held, decoded(by, raw, held.images), plain))
+    return Settings(
+        chosen, maps, operating_points(held_out, decoded(by, raw, held_out.images), plain)
+    )
 
 
 def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
-    """Candidate decodings: whether boxes are voted on; with a positive class its weight in a box's
+    """Candidate decodings: whether boxes are voted on, and what one inside a stronger one keeps of
+    its score; with a positive class its weight in a box's
     score; with a mask of a box label's name that of its components fused with the boxes; with one
     of these the overlap, too. Without boxes the recipe's own."""
     own = manifest.decoding
@@ -93,17 +96,19 @@ def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
                 "image_weights": {positive: image} if positive and image else {},
                 "nms_iou": iou,
                 "vote_iou": vote,
+                "nested_weight": inside,
             }
         )
         for component in ((0.0, 0.5, 1.0) if both else (0.0,))
         for image in ((0.0, 0.25, 0.5) if positive else (0.0,))
         for iou in (overlaps if nms_iou is None else (nms_iou,))
         for vote in (None, 0.6)
+        for inside in (1.0, 0.5, 0.3)
     ]
 
 
 def best_decoding(
-    held: Held, raw: Sequence[RawOutputs], plain: Manifest, nms_iou: float | None = None
+    held_out: HeldOut, raw: Sequence[RawOutputs], plain: Manifest, nms_iou: float | None = None
 ) -> Decoding:
     """The candidate with the highest AP at IoU .5, see `box_ap`."""
     candidates = choices(plain, nms_iou)
@@ -111,16 +116,16 @@ def best_decoding(
         return candidates[0]
     values = []
     for one in candidates:
-        answers = decoded(Decoder(_with(plain, decoding=one)), raw, held.images, masks=False)
-        values.append(sum(box_ap(held, answers, label) for label in plain.labels))
+        answers = decoded(Decoder(_with(plain, decoding=one)), raw, held_out.images, masks=False)
+        values.append(sum(box_ap(held_out, answers, label) for label in plain.labels))
     return candidates[max(range(len(values)), key=values.__getitem__)]
 
 
-def box_ap(held: Held, answers: Sequence[Findings], label: str) -> float:
+def box_ap(held_out: HeldOut, answers: Sequence[Findings], label: str) -> float:
     """AP at IoU .5 of one label, the mean over sources by their true boxes: a source of nine images
     has little to say. 0 where no box is true."""
-    cases = cases_of_held(held, answers, label)
-    origin = np.array([image.source for image in held.images])
+    cases = cases_of_held_out(held_out, answers, label)
+    origin = np.array([image.source for image in held_out.images])
     values, boxes = [], []
     for source in dict.fromkeys(origin):
         part = cases.where(cases.boxed & (origin == source))
@@ -130,13 +135,15 @@ def box_ap(held: Held, answers: Sequence[Findings], label: str) -> float:
     return float(np.average(values, weights=boxes)) if values else 0.0
 
 
-def calibration(held: Held, answers: Sequence[Findings], manifest: Manifest) -> Calibration | None:
+def calibration(
+    held_out: HeldOut, answers: Sequence[Findings], manifest: Manifest
+) -> Calibration | None:
     """Finished scores to probabilities. A score of a short trial may not rise with the truth; such
     a one stays as it is."""
     maps: dict[str, tuple[ScoreMap, ...]] = {}
     for name in dict.fromkeys((*manifest.labels[:1], *manifest.image_scores)):
         try:
-            fitted = calibrate(cases_of_held(held, answers, name), "logistic", WHERE)
+            fitted = calibrate(cases_of_held_out(held_out, answers, name), "logistic", WHERE)
         except DataError as error:
             say("%s scores are not calibrated: %s", name, error)
             continue
@@ -148,12 +155,12 @@ def calibration(held: Held, answers: Sequence[Findings], manifest: Manifest) -> 
 
 
 def operating_points(
-    held: Held, answers: Sequence[Findings], manifest: Manifest
+    held_out: HeldOut, answers: Sequence[Findings], manifest: Manifest
 ) -> dict[str, OperatingPoint]:
     """Thresholds of calibrated scores: of boxes, of the positive score, and of each finding."""
     out: dict[str, OperatingPoint] = {}
     if manifest.labels:
-        cases = cases_of_held(held, answers, manifest.labels[0])
+        cases = cases_of_held_out(held_out, answers, manifest.labels[0])
         out |= _points(BOX_AIMS, cases)
         out.setdefault(
             "default",
@@ -161,11 +168,11 @@ def operating_points(
         )
     positive = manifest.positive
     if positive is not None:
-        out |= _points(IMAGE_AIMS, cases_of_held(held, answers, positive))
+        out |= _points(IMAGE_AIMS, cases_of_held_out(held_out, answers, positive))
     for name in manifest.findings:
         if name != positive:
             aims = {f"best-mcc-{name}".lower(): "best-mcc"}
-            out |= _points(aims, cases_of_held(held, answers, name))
+            out |= _points(aims, cases_of_held_out(held_out, answers, name))
     return out
 
 

@@ -38,11 +38,11 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Shortcuts:
     """`auc`: source -> what was hidden -> AUC, with "images"; `medians`: source -> class -> median
-    score; `told`: how often the source is told from the image, and from nothing."""
+    score; `source_accuracy`: how often the source is told from the image, and from nothing."""
 
     auc: Mapping[str, Mapping[str, float]]
     medians: Mapping[str, Mapping[str, float]]
-    told: tuple[float, float] | None
+    source_accuracy: tuple[float, float] | None
 
 
 def shortcuts(images: Sequence[Asked], score: Callable[[Float], float]) -> Shortcuts:
@@ -70,7 +70,7 @@ def shortcuts(images: Sequence[Asked], score: Callable[[Float], float]) -> Short
             "without": float(np.median(plain[~truth])),
             "with": float(np.median(plain[truth])),
         }
-    return Shortcuts(auc, medians, source_told(images))
+    return Shortcuts(auc, medians, source_accuracy_of(images))
 
 
 def without_lungs(one: Asked) -> Float | None:
@@ -109,7 +109,7 @@ HIDDEN: dict[str, Callable[[Asked], Float | None]] = {
 }
 
 
-def source_told(images: Sequence[Asked]) -> tuple[float, float] | None:
+def source_accuracy_of(images: Sequence[Asked]) -> tuple[float, float] | None:
     """(accuracy of a logistic regression on 16 x 16 px and grey values, share of the commonest
     source) on every second image; None with a single source."""
     import cv2

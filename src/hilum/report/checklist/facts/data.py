@@ -52,8 +52,8 @@ def left_out(known: Evidence) -> Fact | None:
     if known.data:
         counts = [f"{n} {reason}" for reason, n in known.data["left_out"].items() if n]
         return Fact(f"Left out: {'; '.join(counts) or 'none'}.", "data.json, left_out")
-    _, found, words = known.card.get("Data", "").partition("Left out: ")
-    return Fact(f"Left out: {words.splitlines()[0]}", "card.md, Data") if found else None
+    _, mark, words = known.card.get("Data", "").partition("Left out: ")
+    return Fact(f"Left out: {words.splitlines()[0]}", "card.md, Data") if mark else None
 
 
 def preprocessing(known: Evidence) -> Fact | None:
@@ -114,10 +114,10 @@ def shares_of_patients(known: Evidence) -> Fact | None:
         return None
     rows = []
     for one in known.recipe["data"]:
-        held = one.get("hold_out")
+        shares = one.get("hold_out")
         words = (
-            f"{held['validation']:.0%} validation, {held['test']:.0%} test"
-            if held
+            f"{shares['validation']:.0%} validation, {shares['test']:.0%} test"
+            if shares
             else f"{one['folds']} folds"
             if one.get("folds")
             else "all train"
@@ -146,7 +146,7 @@ def images_tested(known: Evidence) -> Fact | None:
     if known.data:
         n = known.data["images"].get("test", 0)
         return Fact(f"{n} test images.", "data.json, images")
-    sizes = {row.partition(" (")[0]: f.n for row, f in tested(known) if f.n}
+    sizes = {row.partition(" (")[0]: f.n for row, f in tested(known).items() if f.n}
     if not sizes:
         return None
     rows = [f"{row.removeprefix('test, ')} {n}" for row, n in sizes.items()]

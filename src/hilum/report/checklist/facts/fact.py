@@ -33,13 +33,6 @@ def settings(own: Mapping[str, Any]) -> str:
     )
 
 
-def tested(known: Evidence) -> list[tuple[str, Figure]]:
-    """Test rows, "test, SET (fp32): number", with their figures, of what runs by default."""
-    if known.manifest is None:
-        return []
-    mark = f"({known.manifest.default_precision})"
-    return [
-        (key, figure)
-        for key, figure in known.manifest.figures.items()
-        if key.startswith("test, ") and mark in key
-    ]
+def tested(known: Evidence) -> Mapping[str, Figure]:
+    """The test figures of the bundle, of what runs by default."""
+    return known.manifest.tested if known.manifest else {}

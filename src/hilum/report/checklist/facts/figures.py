@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hilum.core.manifest import Figure
+from hilum.core.manifest import EVALUATION
 from hilum.evaluate.metrics.names import text
 from hilum.report.checklist.evidence import Evidence
 from hilum.report.checklist.facts.fact import Fact, listed, tested
-
-EVALUATION = "evaluation"  # a use of a data licence
 
 
 def metrics(known: Evidence) -> Fact | None:
@@ -28,7 +26,7 @@ def metrics(known: Evidence) -> Fact | None:
 
 def intervals(known: Evidence) -> Fact | None:
     """How uncertainty is given."""
-    figures = [f for _, f in tested(known)]
+    figures = [*tested(known).values()]
     given = [f for f in figures if f.low is not None]
     if not given:
         return None
@@ -52,17 +50,17 @@ def robustness(known: Evidence) -> Fact | None:
 
 def internal_test(known: Evidence) -> Fact | None:
     """Test numbers of sources that were learnt from."""
-    return _performance(known, [row for row, _ in tested(known) if not _external(known, row)])
+    return _performance(known, [row for row in tested(known) if not _external(known, row)])
 
 
 def external_test(known: Evidence) -> Fact | None:
     """Test numbers of sources that were not."""
-    return _performance(known, [row for row, _ in tested(known) if _external(known, row)])
+    return _performance(known, [row for row in tested(known) if _external(known, row)])
 
 
 def performance(known: Evidence) -> Fact | None:
     """All test numbers that lead."""
-    whole = _performance(known, [row for row, _ in tested(known)])
+    whole = _performance(known, tested(known))
     if whole or not known.results:
         return whole
     rows = [
@@ -124,10 +122,9 @@ def _external(known: Evidence, row: str) -> bool:
 
 def _performance(known: Evidence, rows: Iterable[str]) -> Fact | None:
     figures = known.manifest.figures if known.manifest else {}
-    words = [f"{row}: {_shown(figures[row])}" for row in rows if figures[row].low is not None]
+    words = [
+        f"{row}: {one.words}" + (f", {one.n} images" if one.n else "")
+        for row in rows
+        if (one := figures[row]).low is not None
+    ]
     return Fact(listed(words), "manifest.json, figures") if words else None
-
-
-def _shown(figure: Figure) -> str:
-    size = f", {figure.n} images" if figure.n else ""
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f}{size})"

@@ -67,6 +67,7 @@ def dicom_objects(
     if result.status != "analysed" or result.findings is None:
         raise NotWritten(f"The image is {result.status}; needed: one that is analysed.")
     source = source_of(image.stored, image.radiograph)
+    assert image.stored is not None  # else its source was refused
     logging.getLogger("highdicom").setLevel(logging.WARNING)  # its notes quote identifiers
     analysis = Analysis(
         content=image.stored.sha256,

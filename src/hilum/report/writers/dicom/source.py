@@ -52,7 +52,7 @@ _REMEDY = "needed: one that an archive can hold. `hilum deidentify` writes copie
 class Source:
     """What results inherit. highdicom sees `image` alone: it quotes names in warnings."""
 
-    image: Dataset  # identifiers and the picture's description; patient and study are empty
+    image: Dataset  # identifiers and the image's description; patient and study are empty
     patient: Dataset  # attributes of patient and study, text in UTF-8
     left_out: tuple[str, ...]  # keywords whose values break their representation
 
@@ -64,7 +64,7 @@ def source_of(stored: StoredImage | None, radiograph: Radiograph) -> Source:
         NotWritten: no DICOM image, or identifiers that are missing or invalid.
     """
     if stored is None or stored.kind != "dicom":
-        came = "made in memory" if stored is None else f"a {stored.kind.upper()} picture"
+        came = "made in memory" if stored is None else f"a {stored.kind.upper()} image"
         raise NotWritten(
             f"The source is {came}; needed: a DICOM image, whose study the object would join."
         )

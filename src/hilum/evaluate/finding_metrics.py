@@ -29,7 +29,7 @@ Level = Literal["boxes", "any_box", "image", "mask"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measure:
+class FindingMetric:
     """A number of some of the cases."""
 
     level: Level
@@ -50,7 +50,7 @@ class Thresholds:
         return value if isinstance(value, Thresholds) else cls(value, value)
 
 
-def measures(cases: Cases, threshold: float | Thresholds) -> dict[str, Measure]:
+def finding_metrics(cases: Cases, threshold: float | Thresholds) -> dict[str, FindingMetric]:
     """All numbers that the annotations allow, by name."""
     at = Thresholds.of(threshold)
     return {**_of_boxes(cases, at.boxes), **_of_any_box(cases, at.boxes), **_of_images(cases, at)}
@@ -105,7 +105,7 @@ def counts_of(truth: Bool, called: Bool, name: str) -> Reweighted:
     return Reweighted(value)
 
 
-def _of_boxes(cases: Cases, threshold: float) -> dict[str, Measure]:
+def _of_boxes(cases: Cases, threshold: float) -> dict[str, FindingMetric]:
     if not cases.detects or not cases.boxed.any():
         return {}
     part = cases.where(cases.boxed)
@@ -119,7 +119,7 @@ def _of_boxes(cases: Cases, threshold: float) -> dict[str, Measure]:
         **_box_ratios(part.truth, shown),
         "fp_per_normal_image": mean_of(marks),
     }
-    return {name: Measure("boxes", metric, cases.boxed) for name, metric in metrics.items()}
+    return {name: FindingMetric("boxes", metric, cases.boxed) for name, metric in metrics.items()}
 
 
 def _box_ratios(truth: Truth, shown: Predictions, iou: float = 0.5) -> dict[str, Reweighted]:
@@ -137,7 +137,7 @@ def _box_ratios(truth: Truth, shown: Predictions, iou: float = 0.5) -> dict[str,
     }
 
 
-def _of_any_box(cases: Cases, threshold: float) -> dict[str, Measure]:
+def _of_any_box(cases: Cases, threshold: float) -> dict[str, FindingMetric]:
     """The detector as a classifier of images: the best box is the image's score."""
     part = cases.where(cases.boxed)
     label = np.array([len(t) > 0 for t in part.truth], np.bool_)
@@ -146,13 +146,13 @@ def _of_any_box(cases: Cases, threshold: float) -> dict[str, Measure]:
     score = np.array([float(s.max(initial=0.0)) for _, s in part.predictions])
     metrics = {"auc": auc_of(label, score)}
     metrics |= {name: counts_of(label, score >= threshold, name) for name in ANY_BOX}
-    return {f"any_box_{n}": Measure("any_box", m, cases.boxed) for n, m in metrics.items()}
+    return {f"any_box_{n}": FindingMetric("any_box", m, cases.boxed) for n, m in metrics.items()}
 
 
-def _of_images(cases: Cases, at: Thresholds) -> dict[str, Measure]:
+def _of_images(cases: Cases, at: Thresholds) -> dict[str, FindingMetric]:
     rows = cases.labelled
     label, score = cases.label[rows] == 1, cases.score[rows]
     if not label.any() or label.all():
         return {}
     metrics = of_scores(label, score, at.image)
-    return {name: Measure("image", metric, rows) for name, metric in metrics.items()}
+    return {name: FindingMetric("image", metric, rows) for name, metric in metrics.items()}
