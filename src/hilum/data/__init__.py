@@ -21,6 +21,7 @@ In the order of the flow:
     tally        what is known of a catalog's images, counted
     explore/     what is in a set: numbers, figures, one page
     cells        tables as text -> rows of cells
+    parquet      tables as Parquet, however hostile
     report_text, report_table    reports -> weak labels
     feedback     what readers said of results -> a catalog
     split        parts by patient, with their proof; sampling: which rows an epoch sees
