@@ -7,7 +7,6 @@ In the order of the flow:
     adapters/    one module a public set or format: its directory -> Catalog
     sets/        the training sets of $HILUM_DATA
     catalog      the value: one row an image; its file
-    parquet      its file, read with a limit
     columns      the columns of a catalog, and what makes a table one
     licences     of public sets, and whom to name
     frames       the size that boxes and masks were drawn in, and the way into another
