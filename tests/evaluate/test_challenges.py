@@ -93,7 +93,7 @@ def test_ids_must_be_those_of_the_truth(tmp_path: Path) -> None:
         siim_covid_score(truth, pd.concat([truth, truth]))
     with pytest.raises(DataError, match="column"):
         siim_covid_score(truth, truth[["id"]])
-    with pytest.raises(DataError, match="not a readable CSV"):
+    with pytest.raises(DataError, match="not a readable table"):
         siim_covid_score(truth, tmp_path / "nowhere.csv")
 
 

@@ -207,15 +207,15 @@ def _found(
 ) -> Response:
     """One answer per study, series or instance; 204 for none (PS3.18 section 10.6.3.3)."""
     query = query_of(request.query_params.multi_items())
-    asked = {_KEYS[name]: value for name, value in where.items()}
+    path = {_KEYS[name]: value for name, value in where.items()}
     base = str(request.url_for("find_studies"))
     answers, most = list[Dataset](), query.offset + query.limit
-    for study in studies(service_of(request), narrowed(query, asked), request.state.user.name):
+    for study in studies(service_of(request), narrowed(query, path), request.state.user.name):
         held = [one.dataset for one in study]
         if query.modalities and query.modalities.isdisjoint(_modalities(held)):
             continue
         of_level = _by(held, _KEYS[level])
-        fitting = _by(filter(query.fits, _asked_for(held, asked)), _KEYS[level])
+        fitting = _by(filter(query.fits, _asked_for(held, path)), _KEYS[level])
         for uid, (first, *_) in fitting.items():
             out = _answer(first, query, attributes, level)
             out.RetrieveURL = base + _path(first, level)
@@ -236,8 +236,8 @@ def _by(held: Iterable[Dataset], keyword: str) -> dict[str, Group]:
     return groups
 
 
-def _asked_for(held: Iterable[Dataset], asked: Mapping[str, str]) -> Iterator[Dataset]:
-    return (ds for ds in held if all(str(ds.get(k, "")) == v for k, v in asked.items()))
+def _asked_for(held: Iterable[Dataset], path: Mapping[str, str]) -> Iterator[Dataset]:
+    return (ds for ds in held if all(str(ds.get(k, "")) == v for k, v in path.items()))
 
 
 def _modalities(held: Iterable[Dataset]) -> set[str]:

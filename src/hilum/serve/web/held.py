@@ -118,10 +118,10 @@ def studies(
             yield known
 
 
-def narrowed(query: Query, asked: Mapping[str, str]) -> list[ColumnElement[bool]]:
+def narrowed(query: Query, path: Mapping[str, str]) -> list[ColumnElement[bool]]:
     """What a row must be of whose study something fits a query, so that few headers are read."""
     conditions: list[ColumnElement[bool]] = []
-    for keyword, value in {**query.wanted, **asked}.items():
+    for keyword, value in {**query.wanted, **path}.items():
         if keyword in _COLUMNS and not re.search(r"[*?,\\\0]", value):
             conditions.append(_COLUMNS[keyword] == value)
         if keyword == "StudyDate" and (days := range_of(keyword, value)):

@@ -106,10 +106,10 @@ def literal_of(pattern: str) -> str:
 
 def _keyword(name: str) -> str:
     """Of a keyword or a tag such as 0020000D."""
-    found = keyword_for_tag(int(name, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", name) else name
-    if not found or tag_for_keyword(found) is None:
+    keyword = keyword_for_tag(int(name, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", name) else name
+    if not keyword or tag_for_keyword(keyword) is None:
         raise HTTPException(400, "a query names an attribute that the standard does not know")
-    return found
+    return keyword
 
 
 def _searched(name: str) -> str:
