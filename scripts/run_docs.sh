@@ -41,7 +41,7 @@ filled() {
     -e 's/FILE…/chest.dcm/; s/\bDIR\b/results/g; s/GRID\.yaml/grid.yaml/; s/\b[AB]\.csv/a.csv/g' \
     -e 's/\bC\.csv/fused.csv/; s/--truth T --submission S/--truth truth.csv --submission mine.csv/' \
     -e 's/CATALOG (PREDICTIONS…|findings.json)/catalog.parquet run\/findings.json/' \
-    -e 's/^hilum pipeline list\|.*/hilum pipeline show default/' \
+    -e 's/^hilum (pipeline|bundle) list\|.*/hilum \1 show default/' \
     -e 's/^hilum serve$/hilum serve --check/; s#\barchive/#studies/#' \
     -e 's/^hilum data ([a-z]+)\|.*/hilum data \1 --help/' \
     -e 's/^hilum feedback/served &/' \
