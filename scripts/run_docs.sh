@@ -38,7 +38,7 @@ export XDG_CONFIG_HOME=$out/config # what hilum bench chooses here is for these 
 # A document's command with our files for its words in capitals, and one of each list of verbs.
 filled() {
   sed -E -e 's/ +#.*$//' \
-    -e 's/FILE…/chest.dcm/; s/\bDIR\b/results/g; s/GRID\.yaml/grid.yaml/; s/\b[AB]\.csv/a.csv/g' \
+    -e 's/FILE…/chest.dcm/; s/\bDIR\b/results/g; s/GRID\.yaml/grid.yaml/; s/\bA\.csv/a.csv/; s/\bB\.csv/b.csv/; s/\bstudy\.dcm/chest.dcm/' \
     -e 's/\bC\.csv/fused.csv/; s/--truth T --submission S/--truth truth.csv --submission mine.csv/' \
     -e 's/CATALOG (PREDICTIONS…|findings.json)/catalog.parquet run\/findings.json/' \
     -e 's/^hilum (pipeline|bundle) list\|.*/hilum \1 show default/' \
