@@ -116,7 +116,7 @@ export class Intake {
       return await api.upload(files, pipeline, signal);
     } catch (error) {
       const { status, message } = error as Problem, refused = (problem: string): Receipt => ({ images: [], refused: files.map((file) => ({ name: file.webkitRelativePath || file.name, problem })) });
-      if (signal.aborted) return refused("It was stopped before it was sent.");
+      if (signal.aborted) return refused("Stopped here. Send it again if it is not in the worklist.");
       if (!OF_ONE.has(status) || files.length === 1) return refused(message);
       const each: Receipt[] = [];
       for (const file of files) each.push(await this.part([file], pipeline, signal));

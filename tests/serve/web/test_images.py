@@ -54,6 +54,18 @@ def test_an_upload_is_analysed_and_can_be_looked_at(client: TestClient, parts: P
     assert client.get(f"{API}/images/{image['id']}/masks/lungs").content[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize(
+    ("names", "status"), [("", 202), ("default", 202), ("other", 422), (["default"] * 2, 422)]
+)
+def test_an_upload_names_one_pipeline_at_most(
+    client: TestClient, names: str | list[str], status: int
+) -> None:
+    files = {"files": ("a.dcm", radiograph_file())}
+    answer = client.post(f"{API}/images", files=files, data={"pipeline": names})
+    assert answer.status_code == status, answer.text
+    assert client.get(f"{API}/images").json()["total"] == (status == 202)
+
+
 def grey(content: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
 

@@ -145,13 +145,13 @@ def _studies(
     with service.records.read() as session:
         uids = session.scalars(query.order_by(newest, Image.study)).all()
     for uid in uids:
-        images = select(Image).where(*held, Image.study.is_not_distinct_from(uid))
+        here = *held, Image.study.is_not_distinct_from(uid)
+        images = select(Image).where(*here).order_by(Image.received.desc(), Image.id)
+        # By a question and not by a list of ids: databases bound the length of a list.
+        shown = Result.image.in_(select(Image.id).where(*here)), ~Result.shadow
         with service.records.read() as session:
-            rows = session.scalars(images.order_by(Image.received.desc(), Image.id)).all()
-            ids = [image.id for image in rows]
-            results = session.scalars(
-                select(Result).where(Result.image.in_(ids), ~Result.shadow).order_by(Result.made)
-            ).all()
+            rows = session.scalars(images).all()
+            results = session.scalars(select(Result).where(*shown).order_by(Result.made)).all()
         yield _once(service, rows, results, asker)
 
 
@@ -163,6 +163,7 @@ def _once(
     made = [
         Held(service, by_id[result.image], result=result, kind=kind, asker=asker)
         for result in results
+        if result.image in by_id  # an image may come between the two questions
         for kind in OBJECTS
         if kind in result.files
     ]

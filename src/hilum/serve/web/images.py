@@ -93,6 +93,8 @@ async def upload(request: Request, user: Reader) -> Any:
         raise HTTPException(415, "needed: multipart/form-data with `files`")
     async with request.form(max_files=FILES, max_fields=10) as form:
         files = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
+        if len(form.getlist("pipeline")) > 1:
+            raise HTTPException(422, "needed: one `pipeline` at most")
         pipeline = form.get("pipeline") or None
         service = service_of(request)
         if pipeline is not None and pipeline not in service.pipelines.names:
