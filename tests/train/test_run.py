@@ -250,23 +250,6 @@ def test_the_log_is_never_silent_for_long(caplog: pytest.LogCaptureFixture) -> N
     assert len(words) <= 8  # and does not chatter
 
 
-def test_a_sweep_says_when_no_difference_is_shown() -> None:
-    runs = pd.DataFrame(
-        {
-            "variant": ["base"] * 3 + ["same"] * 3 + ["worse"] * 3,
-            "repeat": ["a", "b", "c"] * 3,
-            "ap50": [0.50, 0.54, 0.52, 0.51, 0.53, 0.52, 0.30, 0.33, 0.32],
-        }
-    )
-    table = sweep.compare(runs, "ap50").set_index("variant")
-    assert table.loc["same", "verdict"] == "no difference shown"
-    assert table.loc["worse", "verdict"] == "lower"
-    # Student's interval of .50, .54, .52: sd .02, t(2) = 4.3027
-    assert table.loc["base", "high"] - 0.52 == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
-    alone = sweep.compare(runs[runs["repeat"] == "a"], "ap50").set_index("variant")
-    assert alone.loc["worse", "verdict"] == "not tested: one run"
-
-
 def test_every_recipe_of_a_sweep_reads() -> None:
     for file in sorted((recipe_folder() / "sweeps").glob("*.yaml")):
         grid = sweep.load_grid(file)

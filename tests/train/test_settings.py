@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from helpers.phantom_set import small
 from hilum.core import progress
@@ -33,7 +32,6 @@ from hilum.train.recipe import load_recipe, parse
 from hilum.train.run import plans
 from hilum.train.samples import PreparedImage, without_copies
 from hilum.train.stage import better
-from hilum.train.sweep import compare
 
 few = settings(max_examples=20, deadline=None)
 SIZE = 32
@@ -292,39 +290,6 @@ def test_numbers_of_parts_are_added_to_the_results(tmp_path: Path) -> None:
 
 
 # --- sweeps and cards ---
-
-
-@few
-@given(st.integers(0, 2**32 - 1))
-def test_variants_are_compared_run_by_run_with_students_interval(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    base, other = rng.normal(0.5, 0.1, 4), rng.normal(0.6, 0.1, 4)
-    runs = pd.DataFrame(
-        [
-            {"variant": name, "repeat": f"seed-{i}", "ap50": value}
-            for name, values in (("base", base), ("other", other))
-            for i, value in enumerate(values)
-        ]
-    )
-    table = compare(runs, "ap50").set_index("variant")
-    gaps = other - base
-    low, high = stats.t.interval(0.95, 3, gaps.mean(), stats.sem(gaps))
-    row = table.loc["other"]
-    assert row["value"] == pytest.approx(other.mean())
-    assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
-    shown = "higher" if low > 0 else "lower" if high < 0 else "no difference shown"
-    assert row["verdict"] == shown
-    turned = compare(runs.iloc[::-1], "ap50").set_index("variant")
-    assert turned.loc["base"]["difference"] == pytest.approx(-gaps.mean())
-
-
-def test_one_run_a_variant_tests_nothing() -> None:
-    rows = [("base", "a", 0.1), ("other", "a", 0.9), ("third", "b", 0.9)]
-    runs = pd.DataFrame(rows, columns=["variant", "repeat", "ap50"])
-    table = compare(runs, "ap50").set_index("variant")
-    assert table.loc["other"]["verdict"] == "not tested: one run"
-    assert table.loc["third"]["verdict"] == "has no ap50"  # nothing to pair it with
-    assert math.isnan(table.loc["other"]["low"])
 
 
 def evidence(**changes: Any) -> Evidence:

@@ -40,5 +40,5 @@ def sweep(
         rows = json.loads(table.to_json(orient="records"))  # what is no number is null
         common.print_json({"table": rows, "page": f"{out}/index.html"})
         return
-    typer.echo(table.to_string(index=False, float_format="%.3f"))
+    typer.echo(table.to_string(index=False, float_format="%.3f", na_rep="–"))
     typer.echo(f"{out}/index.html shows the curves")

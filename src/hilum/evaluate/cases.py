@@ -21,6 +21,7 @@ from hilum.evaluate.truth import ImageTruth, truths_of
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+Int = NDArray[np.int64]
 
 AGE_BANDS = ((0, 18), (18, 40), (40, 60), (60, 80), (80, 200))  # years, upper end left out
 
@@ -61,15 +62,18 @@ class Cases:
 
     def where(self, keep: Bool) -> Cases:
         """The cases for which `keep` is true."""
-        chosen = np.flatnonzero(keep).tolist()
+        return self.at(np.flatnonzero(keep))
+
+    def at(self, places: Int) -> Cases:
+        """The cases at these places, in their order."""
         return replace(
             self,
-            rows=self.rows.iloc[chosen].reset_index(drop=True),
-            truth=[self.truth[i] for i in chosen],
-            predictions=[self.predictions[i] for i in chosen],
-            boxed=self.boxed[keep],
-            label=self.label[keep],
-            score=self.score[keep],
+            rows=self.rows.iloc[places].reset_index(drop=True),
+            truth=[self.truth[i] for i in places.tolist()],
+            predictions=[self.predictions[i] for i in places.tolist()],
+            boxed=self.boxed[places],
+            label=self.label[places],
+            score=self.score[places],
         )
 
     def shown(self, threshold: float) -> list[tuple[Float, Float]]:

@@ -18,11 +18,8 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.core.options import unknown
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.finding_metrics import FindingMetric, Thresholds, finding_metrics
-from hilum.evaluate.statistics.bootstrap import Comparison, delong, holm, paired_bootstrap
+from hilum.evaluate.statistics.bootstrap import FINE, Comparison, delong, holm, paired_bootstrap
 
-# Replicates a comparison at least: the smallest p value of a bootstrap, 2 / (replicates + 1), must
-# survive Holm's factor, or no difference could ever be shown.
-FINE = 100
 COMPARED = (
     *("auc", "sensitivity", "specificity", "rsna_score", "ap50", "fp_per_normal_image"),
     "dice",

@@ -6,7 +6,7 @@ chosen here. Everything is in the pixels of the catalog's images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from hilum.evaluate.answers import in_frame
 from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases, cases_of
 from hilum.evaluate.classes import class_cases, class_numbers
-from hilum.evaluate.finding_metrics import Thresholds, finding_metrics
+from hilum.evaluate.finding_metrics import FindingMetric, Thresholds, finding_metrics
 from hilum.evaluate.metrics.classification import at_threshold
 from hilum.evaluate.metrics.froc import Froc, froc
 from hilum.evaluate.metrics.masks import overlaps
@@ -32,7 +32,7 @@ from hilum.evaluate.thresholds.sweep import Grid, score_by_iou
 from hilum.evaluate.truth import ImageTruth, truths_of
 
 __all__ = ["Evaluation", "ImageTruth", "Thresholds", "evaluate_cases", "evaluate_predictions"]
-__all__ += ["truths_of"]
+__all__ += ["cases_by_label", "metric_over_labels", "truths_of"]
 
 Bool = NDArray[np.bool_]
 
@@ -63,15 +63,7 @@ def evaluate_predictions(
     Raises:
         DataError: a different number of images, or predictions of another shape of image.
     """
-    if len(truths) != len(predictions):
-        raise DataError(
-            f"{len(truths)} images came with {len(predictions)} predictions; needed: as many, in "
-            "the same order"
-        )
-    images = [
-        in_frame(from_findings(one), truth.size, truth.image_id)
-        for truth, one in zip(truths, predictions, strict=True)
-    ]
+    images = _in_frames(truths, predictions)
     each = {
         name: _numbers(cases_of(truths, images, name), threshold)
         for name in _labels(truths, images)
@@ -81,6 +73,56 @@ def evaluate_predictions(
         **_of_classes(truths, images, classes),
         **_of_masks(truths, predictions),
     }
+
+
+def cases_by_label(
+    truths: Sequence[ImageTruth], predictions: Sequence[Findings]
+) -> dict[str, Cases]:
+    """The cases that the numbers of `evaluate_predictions` are of, label by label.
+
+    Raises:
+        DataError: see there.
+    """
+    images = _in_frames(truths, predictions)
+    return {name: cases_of(truths, images, name) for name in _labels(truths, images)}
+
+
+def metric_over_labels(
+    cases: Mapping[str, Cases], name: str, threshold: float | Thresholds = 0.5
+) -> Reweighted | None:
+    """The number of `evaluate_predictions` called `name` as a function of how often each image
+    counts; None where it is not one of boxes and scores of single labels.
+
+    Args:
+        cases: of `cases_by_label`: the same images under each label.
+    """
+    each = {label: _metrics(one, threshold) for label, one in cases.items() if len(one)}
+    chosen = [own[name] for own in each.values() if name in own]
+    chosen = chosen or [
+        own[base]
+        for label, own in each.items()
+        if (base := name.removesuffix(f"_{label}")) != name and base in own
+    ]
+    if not chosen:
+        return None
+    return Reweighted(
+        lambda counts: float(np.mean([one.metric.value(counts[one.rows]) for one in chosen]))
+    )
+
+
+def _in_frames(
+    truths: Sequence[ImageTruth], predictions: Sequence[Findings]
+) -> list[ImagePredictions]:
+    """Predictions in the pixels of the truth."""
+    if len(truths) != len(predictions):
+        raise DataError(
+            f"{len(truths)} images came with {len(predictions)} predictions; needed: as many, in "
+            "the same order"
+        )
+    return [
+        in_frame(from_findings(one), truth.size, truth.image_id)
+        for truth, one in zip(truths, predictions, strict=True)
+    ]
 
 
 def _labels(truths: Sequence[ImageTruth], images: Sequence[ImagePredictions]) -> list[str]:
@@ -94,14 +136,16 @@ def _labels(truths: Sequence[ImageTruth], images: Sequence[ImagePredictions]) ->
 def _numbers(cases: Cases, threshold: float | Thresholds) -> dict[str, float]:
     if not len(cases):
         return {}
-    out = {}
-    for name, one in finding_metrics(cases, threshold).items():
-        value = one.metric.value(np.ones(int(one.rows.sum())))
-        if value == value:
-            out[name] = value
+    metrics = _metrics(cases, threshold)
+    values = {n: m.metric.value(np.ones(int(m.rows.sum()))) for n, m in metrics.items()}
+    return {name: value for name, value in values.items() if value == value}
+
+
+def _metrics(cases: Cases, threshold: float | Thresholds) -> dict[str, FindingMetric]:
     # A label that is only a score has no boxes, however many images have none of it.
     boxless = not any(map(len, cases.truth)) and not any(len(s) for _, s in cases.predictions)
-    return {n: v for n, v in out.items() if not (boxless and n in _BOX_NAMES)}
+    metrics = finding_metrics(cases, threshold)
+    return {n: metric for n, metric in metrics.items() if not (boxless and n in _BOX_NAMES)}
 
 
 _BOX_NAMES = frozenset(

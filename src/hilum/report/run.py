@@ -138,11 +138,20 @@ def _of_groups(
     ]
 
 
+OVER_RUNS = (
+    "mean over a variant's runs with Student's 95 % interval; differences to {first} are paired by "
+    "seed and fold. "
+)
 SAME_PARTS = (
     "All runs have the same parts; each seed draws its own order and weights, so intervals are of "
     "trainings, not of patients."
 )
 OWN_PARTS = "Each seed draws its own split, order and weights."
+OVER_PATIENTS = (
+    "one run a variant, with intervals over patients (bootstrap); differences to {first} are of "
+    "the same patients, verdicts corrected for their number (Holm). What another seed would change "
+    "is in no interval."
+)
 
 
 def sweep_page(
@@ -153,6 +162,7 @@ def sweep_page(
     watched: str,
     part: str,
     same_parts: bool,
+    by_patients: bool = False,
     search: bool = False,
 ) -> str:
     """A sweep on one page: the table of its variants, and figures.
@@ -161,8 +171,11 @@ def sweep_page(
         table: a row a variant: variant, runs, value, low, high; but for the first difference,
             difference_low, difference_high, verdict.
         same_parts: all runs have one split.
+        by_patients: intervals are over the patients of the part, not over runs.
         search: variants are trials, the best one first.
     """
+    over_runs = OVER_RUNS + (SAME_PARTS if same_parts else OWN_PARTS)
+    intervals = OVER_PATIENTS if by_patients else over_runs
     return render(
         "sweep.html",
         title=f"Sweep of {recipe}",
@@ -170,8 +183,7 @@ def sweep_page(
         part=part,
         rows=table.to_dict("records"),
         figures=figures,
-        seeds=SAME_PARTS if same_parts else OWN_PARTS,
-        first="the best trial" if search else "the first variant",
+        intervals=intervals.format(first="the best trial" if search else "the first variant"),
         search=search,
     )
 

@@ -104,20 +104,29 @@ def _truth(source: Source, row: int, image: PreparedImage) -> ImageTruth:
 
 
 def evaluate(
-    net: Model, held_out: HeldOut, recipe: Recipe, spec: Preprocessing, *, keep: Keep | None = None
+    net: Model,
+    held_out: HeldOut,
+    recipe: Recipe,
+    spec: Preprocessing,
+    *,
+    keep: Keep | None = None,
+    keep_unsuppressed: Keep | None = None,
 ) -> dict[str, float]:
     """val_loss and its components, and every number that the annotations allow, by name.
 
     Args:
-        keep: takes the boxes before suppression, of networks that have boxes.
+        keep: takes what the network says of each image.
+        keep_unsuppressed: takes the boxes before suppression, of networks that have boxes.
     """
     raw, losses = _forward(net, held_out.images, recipe, spec)
     manifest = _manifest(net, raw, recipe, spec)
     answers = decoded(Decoder(manifest), raw, held_out.images) if raw else []
-    if keep is not None and raw and manifest.has_boxes:
+    if keep is not None:
+        keep(answers)
+    if keep_unsuppressed is not None and raw and manifest.has_boxes:
         floor = recipe.train.keep_predictions.floor
         loose = manifest.model_copy(update={"decoding": unsuppressed(manifest.decoding, floor)})
-        keep(decoded(Decoder(loose), raw, held_out.images, masks=False))
+        keep_unsuppressed(decoded(Decoder(loose), raw, held_out.images, masks=False))
     return losses | numbers(held_out, answers, recipe)
 
 

@@ -5,7 +5,8 @@ split.json         who is in which part      data.json         what was left out
 STAGE/             weights, metrics.parquet, TensorBoard events, best epochs
 metrics.parquet    every epoch of every stage
 samples/, index.html   predictions against the truth as they grew, and the curves
-predictions/       unsuppressed boxes of the epochs that train.keep_predictions names
+predictions/       unsuppressed boxes of the epochs that train.keep_predictions names; of the
+                   finished network, test.parquet and validation.parquet: answers beside the truth
 results.json       numbers of the untrained and the finished network
 weights.safetensors    what `hilum export` takes
 
@@ -152,6 +153,10 @@ class RunFolder:
             json.loads(file.read_text()) if file.is_file() else {}
         )
         return content
+
+    def cases(self, part: str) -> Path:
+        """Answers of the finished network on a part (`evaluate.kept_cases`)."""
+        return self.path / "predictions" / f"{part}.parquet"
 
     def record(self, part: str, numbers: Mapping[str, float]) -> None:
         """Add the numbers of a part to results.json."""

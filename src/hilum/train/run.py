@@ -6,6 +6,7 @@ The order of one training, from top to bottom; each step is a module of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -15,6 +16,8 @@ from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.core.progress import doing, say, spoken
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
+from hilum.evaluate.evaluation import cases_by_label
+from hilum.evaluate.kept_cases import write_cases
 from hilum.evaluate.metrics.names import is_allowed
 from hilum.models import ranks
 from hilum.models.encoder import load_weights
@@ -103,7 +106,7 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
             if not recipe.train.keep_predictions.wants(epoch):
                 return evaluate(one, held_out, recipe, plan.spec)
             keep = partial(_keep, folder, held_out, epoch)
-            return evaluate(one, held_out, recipe, plan.spec, keep=keep)
+            return evaluate(one, held_out, recipe, plan.spec, keep_unsuppressed=keep)
 
         def epoch_end(
             one: Model, epoch: int, plan: Plan = plan, held_out: HeldOut = held_out
@@ -138,13 +141,24 @@ def _keep(folder: RunFolder, held_out: HeldOut, epoch: int, findings: Sequence[F
         files[spare].unlink()
 
 
+def _keep_cases(file: Path, held_out: HeldOut, answers: Sequence[Findings]) -> None:
+    """A part's answers beside its truth. Sets may share an id, so an image is named by both."""
+    cases = cases_by_label(held_out.truths, answers)
+    names = [f"{one.source}/{one.image_id}" for one in held_out.images]
+    own = {
+        label: replace(one, rows=one.rows.assign(image_id=names)) for label, one in cases.items()
+    }
+    write_cases(file, own)
+
+
 def _finish(folder: RunFolder, net: Model, images: Images) -> None:
     """Numbers of the finished network, its weights, the page."""
     recipe = folder.recipe
     for part, held_out in images.held_out.items():
         if held_out.images and part not in folder.results:
             doing(f"{recipe.name}: evaluating the {part} part")
-            folder.record(part, evaluate(net, held_out, recipe, recipe.spec))
+            keep = partial(_keep_cases, folder.cases(part), held_out)
+            folder.record(part, evaluate(net, held_out, recipe, recipe.spec, keep=keep))
     file = folder.path / "samples" / "finished-network.png"
     if images.held_out["validation"].images and not file.is_file():
         draw_samples(net, images.held_out["validation"], recipe, recipe.spec, file=file)

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
-from scipy import stats
 
 from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
@@ -31,6 +29,7 @@ from hilum.report.run import sweep_figures, sweep_page
 from hilum.train.folder import SWEEP, RunFolder, locked, metrics
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
+from hilum.train.verdicts import compare, compare_by_patients
 
 CHANGE = "change"  # group_by
 
@@ -253,7 +252,9 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
     write_text(out / SWEEP, grid.model_dump_json(indent=1))
     if grid.search is not None:
         plan = list(_search(task, grid.search, out))
-    rows, curves = [], {}
+    rows, curves, cases = [], {}, {}
+    # One run a variant on one split: no spread of trainings, but the same patients.
+    by_patients = grid.search is None and len(grid.repeats) == 1 and task.split is not None
     seen: dict[str, float] = {}  # numbers that some variant has
     for done, one in enumerate(plan):
         if grid.search is None:
@@ -270,6 +271,9 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
             rising = not higher_is_better(grid.metric)
             runs = runs.sort_values(grid.metric, ascending=rising, kind="stable")
         table = compare(runs, grid.metric)
+        if by_patients:
+            cases[one.variant] = RunFolder(one.folder, recipe).cases(grid.part)
+            table = compare_by_patients(table, grid.metric, cases)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", to_csv(table))
@@ -285,6 +289,7 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
             watched=grid.metric,
             part=grid.part,
             same_parts=task.split is not None,
+            by_patients=by_patients,
             search=grid.search is not None,
         )
         write_text(out / "index.html", page)
@@ -342,48 +347,3 @@ def _suggest(trial: Any, key: str, values: Sequence[Any]) -> Any:
             return trial.suggest_int(key, *numbers, log=log_scale)
         return trial.suggest_float(key, *map(float, numbers), log=log_scale)
     return trial.suggest_categorical(key, list(values))
-
-
-def compare(runs: pd.DataFrame, metric: str, level: float = 0.95) -> pd.DataFrame:
-    """Per variant the mean over its runs with Student's interval, and the paired difference to the
-    first.
-
-    Columns: variant, runs, value, low, high, difference, difference_low, difference_high, verdict.
-    With one run a variant there is no interval, and nothing is tested. Runs on folds share
-    training images, so their interval is too narrow (Nadeau and Bengio 2003).
-    """
-    first = str(runs["variant"].iloc[0])
-    base = runs[runs["variant"] == first].set_index("repeat")[metric]
-    rows = []
-    for variant in runs["variant"].unique():
-        own = runs[runs["variant"] == variant].set_index("repeat")[metric]
-        paired = (own - base).dropna().to_numpy(float)
-        mean = _interval(own.dropna().to_numpy(float), level)
-        row = {"variant": variant, "runs": len(own), **mean._asdict()}
-        if variant != first:
-            apart = _interval(paired, level)
-            sure = apart.low > 0 or apart.high < 0
-            row |= {"difference": apart.value}
-            row |= {"difference_low": apart.low, "difference_high": apart.high}
-            higher = "higher" if apart.value > 0 else "lower"
-            row["verdict"] = higher if sure else "no difference shown"
-            if not len(paired):
-                row["verdict"] = f"has no {metric}"
-            elif len(paired) == 1:
-                row["verdict"] = "not tested: one run"
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-class _Mean(NamedTuple):
-    value: float
-    low: float
-    high: float
-
-
-def _interval(values: np.ndarray, level: float) -> _Mean:
-    mean = float(values.mean()) if len(values) else float("nan")
-    if len(values) < 2:
-        return _Mean(value=mean, low=float("nan"), high=float("nan"))
-    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values))
-    return _Mean(value=mean, low=mean - half, high=mean + half)
