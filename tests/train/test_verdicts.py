@@ -20,6 +20,7 @@ from hilum.train.verdicts import compare, compare_by_patients
 
 few = settings(max_examples=20, deadline=None)
 SIDE = 100
+COLUMNS = ["variant", "repeat", "ap50"]
 
 
 def truths(count: int) -> list[ImageTruth]:
@@ -83,15 +84,20 @@ def test_one_run_a_variant_is_compared_over_the_patients_of_one_part(tmp_path: P
         "worse": answers(truth, 0.2, 1),
         "fewer": answers(truth, 0.9, 1)[:120],
         "lost": answers(truth, 0.9, 1),
+        "apart": answers(truth, 0.9, 1)[120:],
     }
     rows = []
     for name, own in said.items():
-        part = truth[: len(own)]
+        part = truth[-len(own) :] if name == "apart" else truth[: len(own)]
         write_cases(tmp_path / name, cases_by_label(part, own))
         rows.append((name, "a", evaluate_predictions(part, own)["ap50"]))
     (tmp_path / "lost").unlink()  # a run of an older hilum
-    runs = pd.DataFrame(rows, columns=["variant", "repeat", "ap50"])
     files = {name: tmp_path / name for name in said}
+    apart = compare_by_patients(
+        compare(pd.DataFrame([rows[3], rows[5]], columns=COLUMNS), "ap50"), "ap50", files
+    )
+    assert apart["verdict"].iloc[1] == "not tested: no image in common"
+    runs = pd.DataFrame(rows[:5], columns=COLUMNS)
     table = compare_by_patients(compare(runs, "ap50"), "ap50", files).set_index("variant")
     assert table.loc["again", "verdict"] == "no difference shown"
     assert table.loc["worse", "verdict"] == "lower"

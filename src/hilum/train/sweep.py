@@ -253,8 +253,8 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
     if grid.search is not None:
         plan = list(_search(task, grid.search, out))
     rows, curves, cases = [], {}, {}
-    # One run a variant on one split: no spread of trainings, but the same patients.
-    by_patients = grid.search is None and len(grid.repeats) == 1 and task.split is not None
+    # One run a variant: no spread of trainings, but patients that all answered for.
+    by_patients = grid.search is None and len(grid.repeats) == 1
     seen: dict[str, float] = {}  # numbers that some variant has
     for done, one in enumerate(plan):
         if grid.search is None:

@@ -97,6 +97,9 @@ def compare_by_patients(
         row |= {"low": own.low, "high": own.high}
         if name != first and first in known:
             pair = shared(known[name], known[first])
+            if not len(next(iter(pair[0].values()))):
+                row["verdict"] = "not tested: no image in common"
+                continue
             (one, patients), (other, _) = (_measured(cases, metric) for cases in pair)
             compared[name] = paired_bootstrap(one, other, patients, repeats=repeats)
     corrected = holm([one.p_value for one in compared.values()])
