@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,16 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
 from hilum.core.findings import Findings
-from hilum.evaluate.evaluation import cases_by_label, evaluate_predictions, metric_over_labels
-from hilum.evaluate.kept_cases import read_cases, shared, write_cases
+from hilum.evaluate.evaluation import evaluate_predictions, kept_of, metric_over_images
+from hilum.evaluate.kept_cases import Kept, read_kept, shared, write_kept
+from hilum.evaluate.statistics.bootstrap import Reweighted
 from hilum.evaluate.truth import ImageTruth, Size
+from hilum.train.evaluation import metric_of
+from hilum.train.recipe import load_recipe
 from hilum.train.verdicts import compare, compare_by_patients
 
 few = settings(max_examples=20, deadline=None)
@@ -24,10 +30,12 @@ COLUMNS = ["variant", "repeat", "ap50"]
 
 
 def truths(count: int) -> list[ImageTruth]:
-    """Every second image has one opacity; two images a patient."""
+    """Every second image has one opacity, every third is COVID, most have lungs drawn; two images a
+    patient."""
     rng = np.random.default_rng(3)
     corners = rng.integers(0, 50, (count, 2))
     boxes = [np.array([[x, y, x + 40, y + 30]], float)[: i % 2] for i, (x, y) in enumerate(corners)]
+    classes = ("covid", "other", "normal")
     return [
         ImageTruth(
             image_id=str(i),
@@ -35,10 +43,15 @@ def truths(count: int) -> list[ImageTruth]:
             size=Size.of(SIDE, SIDE),
             boxes_px=box,
             box_labels=("opacity",) * len(box),
-            image_labels={"covid": float(i % 3 == 0)},
+            image_labels={name: float(i % 3 == k) for k, name in enumerate(classes)},
+            masks={"lungs": filled} if i % 5 else {},
         )
         for i, box in enumerate(boxes)
     ]
+
+
+def filled(height: int, width: int) -> NDArray[np.bool_]:
+    return np.ones((height, width), np.bool_)
 
 
 def answers(truth: list[ImageTruth], right: float, seed: int) -> list[Findings]:
@@ -48,6 +61,8 @@ def answers(truth: list[ImageTruth], right: float, seed: int) -> list[Findings]:
     for one in truth:
         boxes = np.asarray(one.boxes_px) + (0 if rng.random() < right else 60)
         scores = rng.uniform(0.3, 0.9, len(boxes)).astype(np.float32)
+        lungs = np.arange(SIDE)[:, None] < rng.uniform(0.5, 1) * SIDE * np.ones(SIDE)
+        sure = dict(zip(("covid", "other", "normal"), rng.dirichlet((1, 1, 1)), strict=True))
         out.append(
             Findings(
                 width=SIDE,
@@ -55,25 +70,57 @@ def answers(truth: list[ImageTruth], right: float, seed: int) -> list[Findings]:
                 boxes_px=np.clip(boxes, 0, SIDE).astype(np.float32),
                 scores=scores,
                 labels=("opacity",) * len(boxes),
-                image_scores={"opacity": float(scores.max(initial=0.1)), "covid": rng.random()},
-                masks={},
+                image_scores={"opacity": float(scores.max(initial=0.1)), **sure},
+                masks={"lungs": lungs},
             )
         )
     return out
 
 
-def test_kept_cases_give_the_numbers_of_the_evaluation(tmp_path: Path) -> None:
+CLASSES = ("covid", "other", "normal")
+
+
+def named(metric: str) -> Callable[[Kept], Reweighted | None]:
+    return lambda kept: metric_over_images(kept, metric, classes=CLASSES)
+
+
+def test_every_number_of_an_evaluation_follows_from_what_was_kept(tmp_path: Path) -> None:
     truth = truths(60)
     said = answers(truth, 0.6, 1)
-    write_cases(tmp_path / "test.parquet", cases_by_label(truth, said))
-    kept, numbers = read_cases(tmp_path / "test.parquet"), evaluate_predictions(truth, said)
-    names = ["ap50", "rsna_score", "auc", "auc_covid", "auc_opacity", "box_recall", "brier"]
-    for name in names:  # a mean over labels where several have the number
-        value = metric_over_labels(kept, name)
-        assert value is not None
-        assert value.value(np.ones(60)) == pytest.approx(numbers[name], abs=1e-6), name
+    write_kept(tmp_path / "test.parquet", kept_of(truth, said))
+    kept = read_kept(tmp_path / "test.parquet")
+    numbers = evaluate_predictions(truth, said, classes=CLASSES)
+    assert {"ap50", "auc_covid", "auc", "class_f1", "dice", "iou_lungs"} < numbers.keys()
+    for name, number in numbers.items():
+        value = metric_over_images(kept, name, classes=CLASSES)
+        assert value is not None, name
+        assert value.value(np.ones(60)) == pytest.approx(number, abs=1e-6), name
     assert 0.2 < numbers["ap50"] < 0.9
-    assert metric_over_labels(kept, "dice") is None
+    assert metric_over_images(kept, "val_loss") is None
+
+
+def test_what_a_network_of_masks_alone_says_is_kept(tmp_path: Path) -> None:
+    truth = [replace(one, boxes_px=None, box_labels=(), image_labels={}) for one in truths(20)]
+    said = answers(truths(20), 0.6, 1)
+    write_kept(tmp_path / "test.parquet", kept_of(truth, said))
+    kept = read_kept(tmp_path / "test.parquet")
+    assert not kept.cases
+    assert len(kept) == 20
+    value = metric_over_images(kept, "dice_lungs")
+    assert value is not None
+    assert value.value(np.ones(20)) == pytest.approx(evaluate_predictions(truth, said)["dice"])
+
+
+def test_of_exclusive_classes_a_number_of_images_is_that_of_the_positive_one() -> None:
+    changes = ("targets.classes=[covid, other, normal]", "targets.positive=[covid]")
+    recipe = load_recipe("siim-covid-study-small", changes)
+    kept = kept_of(truths(60), answers(truths(60), 0.6, 1))
+    own, covid = metric_of(kept, "auc", recipe), metric_over_images(kept, "auc_covid")
+    mean = metric_over_images(kept, "auc")
+    assert own is not None
+    assert covid is not None
+    assert mean is not None
+    assert own.value(np.ones(60)) == covid.value(np.ones(60)) != mean.value(np.ones(60))
 
 
 def test_one_run_a_variant_is_compared_over_the_patients_of_one_part(tmp_path: Path) -> None:
@@ -89,29 +136,32 @@ def test_one_run_a_variant_is_compared_over_the_patients_of_one_part(tmp_path: P
     rows = []
     for name, own in said.items():
         part = truth[-len(own) :] if name == "apart" else truth[: len(own)]
-        write_cases(tmp_path / name, cases_by_label(part, own))
+        write_kept(tmp_path / name, kept_of(part, own))
         rows.append((name, "a", evaluate_predictions(part, own)["ap50"]))
     (tmp_path / "lost").unlink()  # a run of an older hilum
     files = {name: tmp_path / name for name in said}
     apart = compare_by_patients(
-        compare(pd.DataFrame([rows[3], rows[5]], columns=COLUMNS), "ap50"), "ap50", files
+        compare(pd.DataFrame([rows[3], rows[5]], columns=COLUMNS), "ap50"), named("ap50"), files
     )
     assert apart["verdict"].iloc[1] == "not tested: no image in common"
     runs = pd.DataFrame(rows[:5], columns=COLUMNS)
-    table = compare_by_patients(compare(runs, "ap50"), "ap50", files).set_index("variant")
+    table = compare_by_patients(compare(runs, "ap50"), named("ap50"), files).set_index("variant")
     assert table.loc["again", "verdict"] == "no difference shown"
     assert table.loc["worse", "verdict"] == "lower"
     assert table.loc["worse", "difference_high"] < 0
-    assert table.loc["fewer", "verdict"] == "higher"  # of the images that both answered
+    assert table.loc["fewer", "verdict"] == "higher"
     assert table.loc["lost", "verdict"] == "not tested: one run"
     assert (table["low"] < table["value"])[["base", "again", "worse"]].all()
-    first, second = shared(read_cases(files["fewer"]), read_cases(files["base"]))
-    assert len(first["opacity"]) == len(second["opacity"]) == 120
-    # A number that is none of scores and boxes is not tested, and said so.
-    masks = compare_by_patients(
-        compare(runs.rename(columns={"ap50": "dice"}), "dice"), "dice", files
-    )
-    assert set(masks["verdict"].iloc[1:]) == {"not tested: one run"}
+    # Of the images that both answered, value and interval alike.
+    first, second = shared(read_kept(files["fewer"]), read_kept(files["base"]))
+    assert len(first) == len(second) == 120
+    both = [evaluate_predictions(truth[:120], said[n][:120])["ap50"] for n in ("fewer", "base")]
+    assert table.loc["fewer", "difference"] == pytest.approx(both[0] - both[1], abs=1e-6)
+    # Masks are tested as boxes are; a loss is none of images.
+    masks = compare_by_patients(compare(runs, "ap50"), named("dice_lungs"), files)
+    assert masks["low"].notna().tolist() == [True] * 4 + [False]
+    losses = compare_by_patients(compare(runs, "ap50"), named("val_loss"), files)
+    assert set(losses["verdict"].iloc[1:]) == {"not tested: one run"}
 
 
 def test_a_sweep_says_when_no_difference_is_shown() -> None:

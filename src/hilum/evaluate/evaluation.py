@@ -6,11 +6,12 @@ chosen here. Everything is in the pixels of the catalog's images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.core.errors import DataError
@@ -21,20 +22,22 @@ from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases, cases_of
 from hilum.evaluate.classes import class_cases, class_numbers
 from hilum.evaluate.finding_metrics import FindingMetric, Thresholds, finding_metrics
+from hilum.evaluate.kept_cases import ROW, Kept
 from hilum.evaluate.metrics.classification import at_threshold
 from hilum.evaluate.metrics.froc import Froc, froc
 from hilum.evaluate.metrics.masks import overlaps
-from hilum.evaluate.metrics.names import METRICS
+from hilum.evaluate.metrics.names import METRICS, base
 from hilum.evaluate.prediction_files import ImagePredictions, from_findings
 from hilum.evaluate.statistics.bootstrap import Interval, Reweighted, bootstrap
-from hilum.evaluate.statistics.reweighted import auc_of
+from hilum.evaluate.statistics.reweighted import auc_of, mean_of
 from hilum.evaluate.thresholds.sweep import Grid, score_by_iou
 from hilum.evaluate.truth import ImageTruth, truths_of
 
 __all__ = ["Evaluation", "ImageTruth", "Thresholds", "evaluate_cases", "evaluate_predictions"]
-__all__ += ["cases_by_label", "metric_over_labels", "truths_of"]
+__all__ += ["kept_of", "metric_over_images", "truths_of"]
 
 Bool = NDArray[np.bool_]
+Float = NDArray[np.float64]
 
 SUBGROUPS = ("sex", "age", "view", "modality", "source")
 FIXED = (0.25, 0.5, 0.75)  # thresholds of confusion matrices beside the operating point
@@ -75,39 +78,60 @@ def evaluate_predictions(
     }
 
 
-def cases_by_label(
-    truths: Sequence[ImageTruth], predictions: Sequence[Findings]
-) -> dict[str, Cases]:
-    """The cases that the numbers of `evaluate_predictions` are of, label by label.
+def kept_of(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> Kept:
+    """What the numbers of `evaluate_predictions` are of, image by image.
 
     Raises:
         DataError: see there.
     """
     images = _in_frames(truths, predictions)
-    return {name: cases_of(truths, images, name) for name in _labels(truths, images)}
+    return Kept(
+        rows=pd.DataFrame({name: [getattr(t, name) for t in truths] for name in ROW}),
+        cases={name: cases_of(truths, images, name) for name in _labels(truths, images)},
+        overlaps={
+            f"{key}_{name}": values
+            for key, each in _overlaps(truths, predictions).items()
+            for name, values in each.items()
+        },
+    )
 
 
-def metric_over_labels(
-    cases: Mapping[str, Cases], name: str, threshold: float | Thresholds = 0.5
+def metric_over_images(
+    kept: Kept,
+    name: str,
+    *,
+    threshold: float | Thresholds = 0.5,
+    classes: Sequence[str] = (),
 ) -> Reweighted | None:
     """The number of `evaluate_predictions` called `name` as a function of how often each image
-    counts; None where it is not one of boxes and scores of single labels.
-
-    Args:
-        cases: of `cases_by_label`: the same images under each label.
+    counts; None where these images do not have it (a loss is none of them).
     """
-    each = {label: _metrics(one, threshold) for label, one in cases.items() if len(one)}
+    each = {label: _metrics(one, threshold) for label, one in kept.cases.items()}
     chosen = [own[name] for own in each.values() if name in own]
     chosen = chosen or [
-        own[base]
+        own[base(name)]
         for label, own in each.items()
-        if (base := name.removesuffix(f"_{label}")) != name and base in own
+        if base(name) in own and name == f"{base(name)}_{label}"
     ]
-    if not chosen:
-        return None
-    return Reweighted(
-        lambda counts: float(np.mean([one.metric.value(counts[one.rows]) for one in chosen]))
+    if chosen:
+        return _mean_of([(one.metric, one.rows) for one in chosen])
+    every = np.ones(len(kept.rows), np.bool_)
+    masks = [mean_of(v) for own, v in kept.overlaps.items() if name in (own, base(own))]
+    if masks:
+        return _mean_of([(one, every) for one in masks])
+    of_classes = class_cases(
+        {label: one.label for label, one in kept.cases.items()},
+        {label: one.score for label, one in kept.cases.items()},
+        every.nonzero()[0],  # which row each case is, instead of whose
+        classes,
     )
+    metric = of_classes and class_numbers(of_classes).get(name)
+    return _mean_of([(metric, of_classes.patients)]) if of_classes and metric else None
+
+
+def _mean_of(metrics: Sequence[tuple[Reweighted, NDArray[Any]]]) -> Reweighted:
+    """The mean of those that these counts define, each of its own rows."""
+    return Reweighted(lambda counts: _mean([one.value(counts[rows]) for one, rows in metrics]))
 
 
 def _in_frames(
@@ -188,17 +212,8 @@ def _of_classes(
 
 def _of_masks(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> dict[str, float]:
     """Means over images of the overlaps of each mask that both have."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for truth, one in zip(truths, predictions, strict=True):
-        for name in truth.masks.keys() & one.masks.keys():
-            height, width = (
-                (truth.height, truth.width) if truth.size.known else one.masks[name].shape
-            )
-            true, mask = truth.masks[name](height, width), resized(one.masks[name], height, width)
-            for key, value in overlaps(true, mask).items():
-                values.setdefault(key, {}).setdefault(name, []).append(value)
     out: dict[str, float] = {}
-    for key, each in values.items():
+    for key, each in _overlaps(truths, predictions).items():
         means = {name: _mean(own) for name, own in sorted(each.items())}
         known = {name: value for name, value in means.items() if value == value}
         if known:
@@ -207,7 +222,24 @@ def _of_masks(truths: Sequence[ImageTruth], predictions: Sequence[Findings]) -> 
     return out
 
 
-def _mean(values: Sequence[float]) -> float:
+def _overlaps(
+    truths: Sequence[ImageTruth], predictions: Sequence[Findings]
+) -> dict[str, dict[str, Float]]:
+    """Number -> mask -> (n,) of each image, NaN where it has not both masks."""
+    out: dict[str, dict[str, Float]] = {}
+    for row, (truth, one) in enumerate(zip(truths, predictions, strict=True)):
+        for name in truth.masks.keys() & one.masks.keys():
+            height, width = (
+                (truth.height, truth.width) if truth.size.known else one.masks[name].shape
+            )
+            true, mask = truth.masks[name](height, width), resized(one.masks[name], height, width)
+            for key, value in overlaps(true, mask).items():
+                values = out.setdefault(key, {}).setdefault(name, np.full(len(truths), np.nan))
+                values[row] = value
+    return out
+
+
+def _mean(values: Sequence[float] | Float) -> float:
     """Without NaN; NaN where nothing else is there."""
     known = [value for value in values if value == value]
     return float(np.mean(known)) if known else float("nan")

@@ -21,9 +21,11 @@ from hilum.core.prediction import Boxes, Prediction
 from hilum.core.prepare import Preprocessing, normalise
 from hilum.evaluate.answers import in_frame
 from hilum.evaluate.cases import Cases, cases_of, subgroup_columns
-from hilum.evaluate.evaluation import evaluate_predictions
+from hilum.evaluate.evaluation import evaluate_predictions, metric_over_images
 from hilum.evaluate.finding_metrics import Thresholds
+from hilum.evaluate.kept_cases import Kept
 from hilum.evaluate.prediction_files import from_findings
+from hilum.evaluate.statistics.bootstrap import Reweighted
 from hilum.evaluate.truth import ImageTruth, Size
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
@@ -138,21 +140,25 @@ def numbers(
 ) -> dict[str, float]:
     """What `evaluate.evaluation` says of these predictions; of exclusive classes `auc` and the like
     are those of the positive ones."""
+    classes = recipe.names.classes
+    out = evaluate_predictions(held_out.truths, answers, threshold=threshold, classes=classes)
+    own = {name: _own_name(name, recipe) for name in IMAGE_NUMBERS}
+    return out | {name: out[other] for name, other in own.items() if other in out}
+
+
+def metric_of(kept: Kept, name: str, recipe: Recipe) -> Reweighted | None:
+    """The number of `numbers` called `name` as a function of how often each image counts."""
+    classes = recipe.names.classes
+    own = metric_over_images(kept, _own_name(name, recipe), classes=classes)
+    return own or metric_over_images(kept, name, classes=classes)
+
+
+def _own_name(name: str, recipe: Recipe) -> str:
+    """How `evaluate_predictions` calls the image number that is meant."""
     targets = recipe.names
-    out = evaluate_predictions(
-        held_out.truths, answers, threshold=threshold, classes=targets.classes
-    )
-    if targets.classes:
-        positive = targets.positive[0] if len(targets.positive) == 1 else SUM
-        own = {
-            k: v for k, v in out.items() if k.endswith(f"_{positive}") and _of_scores(k, positive)
-        }
-        out |= {name.removesuffix(f"_{positive}"): value for name, value in own.items()}
-    return out
-
-
-def _of_scores(name: str, positive: str) -> bool:
-    return name.removesuffix(f"_{positive}") in IMAGE_NUMBERS
+    if not targets.classes or name not in IMAGE_NUMBERS:
+        return name
+    return f"{name}_{targets.positive[0] if len(targets.positive) == 1 else SUM}"
 
 
 def _forward(

@@ -154,7 +154,7 @@ class RunFolder:
         )
         return content
 
-    def cases(self, part: str) -> Path:
+    def answers(self, part: str) -> Path:
         """Answers of the finished network on a part (`evaluate.kept_cases`)."""
         return self.path / "predictions" / f"{part}.parquet"
 

@@ -16,8 +16,8 @@ from hilum.core.findings import Findings
 from hilum.core.options import unknown
 from hilum.core.progress import doing, say, spoken
 from hilum.evaluate.epochs import kept_epochs, write_epoch, write_truth
-from hilum.evaluate.evaluation import cases_by_label
-from hilum.evaluate.kept_cases import write_cases
+from hilum.evaluate.evaluation import kept_of
+from hilum.evaluate.kept_cases import write_kept
 from hilum.evaluate.metrics.names import is_allowed
 from hilum.models import ranks
 from hilum.models.encoder import load_weights
@@ -141,14 +141,11 @@ def _keep(folder: RunFolder, held_out: HeldOut, epoch: int, findings: Sequence[F
         files[spare].unlink()
 
 
-def _keep_cases(file: Path, held_out: HeldOut, answers: Sequence[Findings]) -> None:
+def _keep_answers(file: Path, held_out: HeldOut, answers: Sequence[Findings]) -> None:
     """A part's answers beside its truth. Sets may share an id, so an image is named by both."""
-    cases = cases_by_label(held_out.truths, answers)
+    kept = kept_of(held_out.truths, answers)
     names = [f"{one.source}/{one.image_id}" for one in held_out.images]
-    own = {
-        label: replace(one, rows=one.rows.assign(image_id=names)) for label, one in cases.items()
-    }
-    write_cases(file, own)
+    write_kept(file, replace(kept, rows=kept.rows.assign(image_id=names)))
 
 
 def _finish(folder: RunFolder, net: Model, images: Images) -> None:
@@ -157,7 +154,7 @@ def _finish(folder: RunFolder, net: Model, images: Images) -> None:
     for part, held_out in images.held_out.items():
         if held_out.images and part not in folder.results:
             doing(f"{recipe.name}: evaluating the {part} part")
-            keep = partial(_keep_cases, folder.cases(part), held_out)
+            keep = partial(_keep_answers, folder.answers(part), held_out)
             folder.record(part, evaluate(net, held_out, recipe, recipe.spec, keep=keep))
     file = folder.path / "samples" / "finished-network.png"
     if images.held_out["validation"].images and not file.is_file():

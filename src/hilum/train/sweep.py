@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from hilum.core.progress import say
 from hilum.data.cells import to_csv
 from hilum.evaluate.metrics.names import higher_is_better, is_allowed
 from hilum.report.run import sweep_figures, sweep_page
+from hilum.train.evaluation import metric_of
 from hilum.train.folder import SWEEP, RunFolder, locked, metrics
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
@@ -252,7 +254,7 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
     write_text(out / SWEEP, grid.model_dump_json(indent=1))
     if grid.search is not None:
         plan = list(_search(task, grid.search, out))
-    rows, curves, cases = [], {}, {}
+    rows, curves, answers = [], {}, {}
     # One run a variant: no spread of trainings, but patients that all answered for.
     by_patients = grid.search is None and len(grid.repeats) == 1
     seen: dict[str, float] = {}  # numbers that some variant has
@@ -272,8 +274,9 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
             runs = runs.sort_values(grid.metric, ascending=rising, kind="stable")
         table = compare(runs, grid.metric)
         if by_patients:
-            cases[one.variant] = RunFolder(one.folder, recipe).cases(grid.part)
-            table = compare_by_patients(table, grid.metric, cases)
+            answers[one.variant] = RunFolder(one.folder, recipe).answers(grid.part)
+            measure = partial(metric_of, name=grid.metric, recipe=recipe)
+            table = compare_by_patients(table, measure, answers)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", to_csv(table))
@@ -289,7 +292,7 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
             watched=grid.metric,
             part=grid.part,
             same_parts=task.split is not None,
-            by_patients=by_patients,
+            by_patients=by_patients and bool(table["low"].notna().any()),
             search=grid.search is not None,
         )
         write_text(out / "index.html", page)

@@ -3,16 +3,15 @@ ran once, over the patients of the part that all share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hilum.evaluate.evaluation import metric_over_labels
-from hilum.evaluate.kept_cases import KeptCases, read_cases, shared
+from hilum.evaluate.kept_cases import Kept, read_kept, shared
 from hilum.evaluate.statistics.bootstrap import (
     FINE,
     Comparison,
@@ -70,21 +69,24 @@ def _interval(values: np.ndarray, level: float) -> _Mean:
     return _Mean(value=mean, low=mean - half, high=mean + half)
 
 
+Measure: TypeAlias = Callable[[Kept], Reweighted | None]  # a number of how often an image counts
+
+
 def compare_by_patients(
-    table: pd.DataFrame, metric: str, files: Mapping[str, Path], *, repeats: int = 1000
+    table: pd.DataFrame, measure: Measure, files: Mapping[str, Path], *, repeats: int = 1000
 ) -> pd.DataFrame:
     """A table of `compare` of one run a variant, with intervals over the patients of the part.
 
     A bootstrap draws the same patients for the first and the other, among the images that both
-    answered; p values are corrected for the number of variants (Holm). What another seed would
-    change is in none of the intervals. A number that is none of boxes or image scores stays as it
-    was, and so does a variant whose answers were not kept.
+    answered: of those is the difference. p values are corrected for the number of variants (Holm).
+    What another seed would change is in none of the intervals. A variant whose answers were not
+    kept stays as it was, and so do all where the number is none of images, as a loss is not.
 
     Args:
         files: variant -> what its run kept of the part (`evaluate.kept_cases`).
     """
-    read = {name: read_cases(file) for name, file in files.items() if file.is_file()}
-    known = {n: one for n, one in read.items() if metric_over_labels(one, metric) is not None}
+    read = {name: read_kept(file) for name, file in files.items() if file.is_file()}
+    known = {name: one for name, one in read.items() if measure(one) is not None}
     first = str(table["variant"].iloc[0])
     repeats = max(repeats, FINE * len(table))
     rows: list[dict[Any, Any]] = table.to_dict("records")
@@ -93,27 +95,31 @@ def compare_by_patients(
         name = row["variant"]
         if name not in known:
             continue
-        own = bootstrap(*_measured(known[name], metric), repeats=repeats)
+        own = bootstrap(*_measured(known[name], measure), repeats=repeats)
         row |= {"low": own.low, "high": own.high}
         if name != first and first in known:
             pair = shared(known[name], known[first])
-            if not len(next(iter(pair[0].values()))):
+            if not len(pair[0]):
                 row["verdict"] = "not tested: no image in common"
                 continue
-            (one, patients), (other, _) = (_measured(cases, metric) for cases in pair)
+            (one, patients), (other, _) = (_measured(kept, measure) for kept in pair)
             compared[name] = paired_bootstrap(one, other, patients, repeats=repeats)
     corrected = holm([one.p_value for one in compared.values()])
     for name, p in zip(compared, corrected, strict=True):
         apart = compared[name].difference
         row = next(one for one in rows if one["variant"] == name)
+        row |= {"difference": apart.value}
         row |= {"difference_low": apart.low, "difference_high": apart.high}
         sure = p < 1 - apart.level and (apart.low > 0 or apart.high < 0)
         row["verdict"] = ("higher" if apart.value > 0 else "lower") if sure else NO_DIFFERENCE
+        if apart.value != apart.value:
+            row["verdict"] = "not tested: undefined for the images in common"
     return pd.DataFrame(rows)
 
 
-def _measured(cases: KeptCases, metric: str) -> tuple[Reweighted, np.ndarray]:
-    """A number that these have, of how often each image counts, and the patient of each image."""
-    value = metric_over_labels(cases, metric)
-    assert value is not None
-    return value, next(iter(cases.values())).rows["patient"].to_numpy()
+def _measured(kept: Kept, measure: Measure) -> tuple[Reweighted, np.ndarray]:
+    """A number that these have, and the patient of each image."""
+    value = measure(kept)
+    # Images in common may lack what it needs, as an AUC needs both kinds.
+    nothing = Reweighted(lambda counts: float("nan"))
+    return value or nothing, kept.rows["patient"].to_numpy()
