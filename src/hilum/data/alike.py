@@ -122,7 +122,8 @@ def _strengths(units: Float32) -> Float32:
     power = np.triu(power) + np.tril(power, -1).swapaxes(1, 2)
     coarse = power[:, *np.triu_indices(WAVES)]
     fine = np.maximum((units * units).sum(axis=1) - coarse.sum(axis=1), 0)
-    return np.sqrt(np.column_stack([coarse, fine])).astype(np.float32)
+    out: Float32 = np.sqrt(np.column_stack([coarse, fine])).astype(np.float32)
+    return out
 
 
 def _products(own: Float32, others: Float32, first: Places, second: Places) -> Float32:
