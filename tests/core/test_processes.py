@@ -8,10 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hilum.core.processes import deaf_children, heard, interrupted, listening, patient
+from hilum.core.processes import deaf_children, heard, interrupted, listening, nursery, patient
 
 CHILD = "import sys; print('up', flush=True); sys.stdin.read(); print('whole', flush=True)"
 WORK = """
@@ -115,3 +116,24 @@ def test_a_step_is_ended_before_an_interrupt_is_answered() -> None:
         assert heard() == signal.SIGTERM
     with patient():
         assert not interrupted()  # it is answered: the next work of this process goes on
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_what_workers_are_forked_from_holds_one_thread() -> None:
+    words = (
+        "import importlib, os; from hilum.core.processes import IMPORTED\n"
+        "for name in IMPORTED: importlib.import_module(name)\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    # OpenBLAS starts threads of its own, and knows of forks.
+    one = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", words], env=one, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks of signals")
+def test_workers_never_hear_the_interrupt_of_their_terminal() -> None:
+    with nursery().Pool(1) as pool:
+        assert signal.SIGINT in pool.apply(signal.pthread_sigmask, (signal.SIG_BLOCK, ()))

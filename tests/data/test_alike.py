@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 
 from hilum.data import load
-from hilum.data.alike import NEGATIVE, THUMB, TURNS, alike, thumbnail
+from hilum.data.alike import (
+    NEGATIVE,
+    THUMB,
+    TURNS,
+    _strengths,
+    alike,
+    shown_by,
+    thumbnail,
+    vectors,
+)
 from hilum.data.duplicates import compared, copies, fingerprints, joined
 from hilum.data.phantom.phantom import phantom
 
@@ -65,6 +74,27 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hilum.data.alike.BLOCK", 2)
     assert set(alike(stack)) == whole
     assert len(whole) == 6
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_no_copy_is_left_out_by_its_spatial_frequencies(turn: str) -> None:
+    """What is compared first is never less than what decides, whatever is done to one image."""
+    noise = np.random.default_rng(1).random((40, THUMB, THUMB), np.float32)
+    seen = np.stack([thumbnail(phantom(seed, 96, 96).pixels) for seed in range(40)])
+    mixed = vectors(noise * np.linspace(0, 1, 40, dtype=np.float32)[:, None, None] + seen)
+    turned = vectors(TURNS[turn](mixed.reshape(-1, THUMB, THUMB)))
+    least = _strengths(mixed) @ _strengths(turned).T
+    assert (np.abs(mixed @ turned.T) <= least + 1e-5).all()
+    assert np.diag(least) == pytest.approx(1, abs=1e-5)
+
+
+def test_held_out_images_are_known_in_every_turn() -> None:
+    own = np.stack([thumbnail(phantom(seed, 128, 160).pixels) for seed in range(12)])
+    held_out = np.stack([TURNS[turn](own[at]) for at, turn in enumerate(TURNS)])
+    held_out[::2] = 1 - held_out[::2]
+    assert shown_by(own, held_out).tolist() == [True] * len(TURNS) + [False] * 4
+    assert not shown_by(own, held_out[:0]).any()
+    assert not shown_by(own[:0], held_out).any()
 
 
 def test_what_copies_join_has_one_key() -> None:

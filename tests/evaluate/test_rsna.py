@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,3 +147,29 @@ def test_a_submission_is_read_as_score_x_y_width_height(tmp_path: Path) -> None:
         path.write_text(f"patientId,PredictionString\na,{bad}\n")
         with pytest.raises(DataError):
             rsna_predictions(path)
+
+
+def _submission(boxes: Any, columns: str = "patientId,PredictionString") -> pd.DataFrame:
+    rows = [(f"p{i}", "0.5 " + " ".join(map(str, box))) for i, box in enumerate(boxes)]
+    return pd.DataFrame(rows, columns=columns.split(","))
+
+
+def test_corners_in_the_place_of_sizes_are_refused() -> None:
+    rng = np.random.default_rng(1)
+    near = rng.uniform((120, 200), (600, 600), (40, 2)).round()
+    sizes = rng.uniform((130, 150), (260, 380), (40, 2)).round()
+    assert len(rsna_predictions(_submission(np.c_[near, sizes]))) == 40
+    corners = np.c_[near, near + sizes]
+    with pytest.raises(DataError, match=r"all 40 boxes .* they are corners"):
+        rsna_predictions(_submission(corners))
+    truth = pd.DataFrame(corners, columns=["x", "y", "width", "height"]).assign(
+        patientId=[f"p{i}" for i in range(40)], Target="1"
+    )
+    with pytest.raises(DataError, match="truth: all 40 boxes"):
+        rsna_truth(truth)
+
+
+def test_a_few_boxes_and_such_as_stay_inside_are_no_corners() -> None:
+    large = [[20, 30, 900, 960]] * 30  # around both lungs
+    assert len(rsna_predictions(_submission(large))) == 30
+    assert len(rsna_predictions(_submission([[300, 300, 800, 800]] * 11))) == 11

@@ -20,6 +20,8 @@ def svg_path(mask: NDArray[np.bool_]) -> str:
     Whole numbers, x right, y down, counted from pixel edges as boxes are. Fill with the even-odd
     rule.
     """
+    if not mask.any():
+        return ""
     bits = mask.view(np.uint8)
     shrink = max(1.0, max(mask.shape) / GRID)
     if shrink > 1:

@@ -1,4 +1,5 @@
-"""How a command and its children hear that they are to end: one way for all.
+"""How the children of a command begin, and how it and they hear that they are to end: one way for
+all.
 
 Ctrl-C, SIGTERM (a service manager, a cluster's scheduler) and SIGHUP (a closed terminal) alike are
 a KeyboardInterrupt of the main thread, so that what is open is closed, half files go, children end.
@@ -13,11 +14,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+# What workers that analyse need, for `nursery`.
+IMPORTED = ("hilum.inference.pool", "hilum.report.results", "hilum.report.writers.picture")
 
 
 @dataclass(slots=True)
@@ -116,3 +122,25 @@ def deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def nursery(*modules: str) -> ForkServerContext | SpawnContext:
+    """Where processes begin that need these modules: in a process beside this one, which imports
+    them at once and once for all, and is forked for each child.
+
+    This process itself is never forked: it may hold threads (ONNX Runtime, OpenCV, a progress bar).
+    Asked for early, its imports and those of this process take their time together. The first
+    modules that are named stay. On Windows children import by themselves.
+    """
+    import multiprocessing
+
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    resource_tracker.ensure_running()  # its start lets SIGINT through again
+    with deaf_children():
+        forkserver.ensure_running()
+    return context

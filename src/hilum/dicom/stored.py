@@ -312,15 +312,15 @@ def _decoding(
     odd: tuple[str, ...],
 ) -> Decoding:
     clipped = pixels.Clipped(0.0, 0.0, lost=False)
+    warnings = parsed.warnings + read.warnings + shown.warnings + odd
     if not shown.is_full_range:
         clipped = pixels.clipped(grey, read.containers, shown_part)
-    warnings = parsed.warnings + read.warnings + shown.warnings + odd
-    low, high = float(grey.min()), float(grey.max())
-    if not shown.is_full_range and 0 < high - low < pixels.LEAST_CONTRAST:
-        warnings += (
-            f"{shown.voi} leaves all pixels between {low:.2f} and {high:.2f} of the range; it is "
-            "used as the standard says",
-        )
+        low, high = float(grey.min()), float(grey.max())
+        if 0 < high - low < pixels.LEAST_CONTRAST:
+            warnings += (
+                f"{shown.voi} leaves all pixels between {low:.2f} and {high:.2f} of the range; it "
+                "is used as the standard says",
+            )
     if clipped.lost:
         warnings += (
             f"{shown.voi} leaves {clipped.black:.0%} of the pixels black and {clipped.white:.0%} "

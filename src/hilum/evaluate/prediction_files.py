@@ -31,6 +31,7 @@ from hilum.data.frames import resized, same_shape
 from hilum.evaluate.challenges.tables import (
     challenge_csv,
     labelled_boxes,
+    need_sizes,
     read_table,
     rsna_boxes,
     unique_ids,
@@ -177,7 +178,10 @@ def _read(file: Path, content: bytes, finding: str) -> PredictionFile:
     read = _from_rsna if key == "patientId" else _from_siim
     ids = unique_ids(table[key], str(file))
     texts = zip(ids, table["PredictionString"], strict=True)
-    return PredictionFile(forms[key], {name: read(text, name) for name, text in texts})
+    images = {name: read(text, name) for name, text in texts}
+    if read is _from_rsna:
+        need_sizes((image.boxes for image in images.values()), str(file))
+    return PredictionFile(forms[key], images)
 
 
 def _from_scores(table: ScoreTable) -> PredictionFile:

@@ -6,7 +6,6 @@ Knows nothing of what a worker does with an input.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from hilum.core.errors import HilumError
-from hilum.core.processes import deaf_children
+from hilum.core.processes import IMPORTED, deaf_children, nursery
 from hilum.core.results import ImageResult
 from hilum.inference.answer import Input, name_of
 from hilum.inference.job import Job
@@ -41,8 +40,7 @@ class Pool:
     """`with Pool(job, 2) as pool: pool.run(inputs, finish)`."""
 
     def __init__(self, job: Job, workers: int, seconds: float = SECONDS_PER_INPUT) -> None:
-        # Spawned, not forked: the parent may hold threads (ONNX Runtime, OpenCV, a progress bar).
-        self._context = multiprocessing.get_context("spawn")
+        self._context = nursery(*IMPORTED)
         self._job, self._workers, self._seconds = job, workers, seconds
         self._hands: list[_Hand] = []
         self._lost_starts = 0

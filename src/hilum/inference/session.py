@@ -1,5 +1,8 @@
 """A bundle's graph in ONNX Runtime. Knows no radiograph and no decoding.
 
+ONNX Runtime is imported with the first graph: that starts a thread, and workers are forked from a
+process that has none.
+
 Legend: B images, N anchors, K labels, M masks, S input side, s mask side, C global classes.
 """
 
@@ -8,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hilum.core.bundle import Bundle
 from hilum.core.errors import BundleError, ConfigError, ModelOutputError
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
 
 Float32 = NDArray[np.float32]
 
@@ -51,6 +56,8 @@ class Session:
         Raises:
             BundleError: no such precision, or the graph is not what the manifest says.
         """
+        import onnxruntime as ort
+
         if threads < 1:
             raise ConfigError(f"threads is {threads}; needed: at least 1")
         self.bundle, self.precision = bundle, precision or bundle.manifest.default_precision
@@ -157,6 +164,8 @@ def adds_bytes_exactly() -> bool:
     default bundle moved by up to 8. The largest products are tried, as a list of processors would
     not be complete.
     """
+    import onnxruntime as ort
+
     a, b = np.full((8, 64), 255, np.uint8), np.full((64, 16), 127, np.int8)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -164,8 +173,10 @@ def adds_bytes_exactly() -> bool:
     return bool(np.all(session.run(None, {"a": a, "b": b})[0] == 64 * 255 * 127))
 
 
-def session_options(threads: int) -> ort.SessionOptions:
+def session_options(threads: int) -> SessionOptions:
     """The same answers on every processor, on this many threads an operator."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

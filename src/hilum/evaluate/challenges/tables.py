@@ -19,11 +19,13 @@ from hilum.core import csv_cells
 from hilum.core.errors import DataError
 from hilum.core.geometry import FARTHEST_PX
 from hilum.data.adapters import values
+from hilum.data.adapters.rsna import SIDE
 from hilum.data.cells import Source, read_cells
 
 Float = NDArray[np.float64]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 SIDES = ("x", "y", "width", "height")
+MANY_BOXES = 12  # from which on what all share is no chance
 Table = Source | pd.DataFrame
 
 
@@ -143,10 +145,28 @@ def rsna_predictions(source: Table) -> dict[str, tuple[Float, Float]]:
     """
     table = read_table(source, ("patientId", "PredictionString"), "submission")
     ids = unique_ids(table["patientId"], "submission")
-    return {
-        name: rsna_boxes(text, name)
-        for name, text in zip(ids, table["PredictionString"], strict=True)
-    }
+    texts = zip(ids, table["PredictionString"], strict=True)
+    predictions = {name: rsna_boxes(text, name) for name, text in texts}
+    need_sizes((boxes for boxes, _ in predictions.values()), "submission")
+    return predictions
+
+
+def need_sizes(images: Iterable[Float], what: str) -> None:
+    """Of boxes (n, 4) x1 y1 x2 y2 of RSNA's images, read as corner and size.
+
+    Raises:
+        DataError: they were two corners. Then each is wider than its x and higher than its y, as
+            findings of both lungs never are, and the image ends before many of them do.
+    """
+    boxes = np.concatenate([np.zeros((0, 4)), *images])
+    as_corners = (boxes[:, 2:] > 2 * boxes[:, :2]).all()
+    beyond = int((boxes[:, 2:] > SIDE).any(axis=1).sum())
+    if len(boxes) >= MANY_BOXES and as_corners and beyond >= len(boxes) / 4:
+        raise DataError(
+            f"{what}: all {len(boxes)} boxes are wider than their x and higher than their y, and "
+            f"{beyond} leave an image of {SIDE} px: they are corners (x1 y1 x2 y2); needed: x y "
+            "width height"
+        )
 
 
 def rsna_boxes(text: str, name: str) -> tuple[Float, Float]:
@@ -177,7 +197,9 @@ def rsna_truth(source: Table) -> dict[str, Float]:
     for name, box, drawn in zip(names, boxes, target == 1, strict=True):
         if drawn:
             out[name].append(box)
-    return {name: _corners(np.reshape(own, (-1, 4))) for name, own in out.items()}
+    truth = {name: _corners(np.reshape(own, (-1, 4))) for name, own in out.items()}
+    need_sizes(truth.values(), "truth")
+    return truth
 
 
 def _check_truth(names: pd.Series[str], boxes: Float, target: pd.Series[float]) -> None:
