@@ -130,7 +130,8 @@ def nursery(*modules: str) -> ForkServerContext | SpawnContext:
 
     This process itself is never forked: it may hold threads (ONNX Runtime, OpenCV, a progress bar).
     Asked for early, its imports and those of this process take their time together. The first
-    modules that are named stay. On Windows children import by themselves.
+    modules that are named stay. Where there can be no such process (Windows; a temporary folder
+    whose name is too long for a socket) children import by themselves.
     """
     import multiprocessing
 
@@ -141,6 +142,9 @@ def nursery(*modules: str) -> ForkServerContext | SpawnContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # its start lets SIGINT through again
-    with deaf_children():
-        forkserver.ensure_running()
+    try:
+        with deaf_children():
+            forkserver.ensure_running()
+    except OSError:
+        return multiprocessing.get_context("spawn")
     return context
