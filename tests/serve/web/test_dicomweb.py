@@ -11,6 +11,8 @@ import requests
 from fastapi.testclient import TestClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless
 
 from helpers.dicom_files import to_bytes
 from helpers.service import Parts, radiograph_file
@@ -214,6 +216,31 @@ def test_a_document_is_kept_refused_and_left_out_of_metadata(
     assert client.get(path, headers={"Accept": "application/dicom"}).content == data
     assert client.get(f"{path}/rendered").status_code == 422
     assert client.get(f"{path}/frames/1").status_code == 404
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_frames_come_in_the_order_in_which_they_are_asked_for(
+    client: TestClient, parts: Parts, compressed: bool
+) -> None:
+    ds = dcmread(BytesIO(file(NumberOfFrames=3)))
+    each = [bytes([n]) * len(ds.PixelData) for n in (1, 2, 3)]
+    ds.PixelData = b"".join(each)
+    if compressed:
+        ds.PixelData = encapsulate(each)
+        ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    out = BytesIO()
+    ds.save_as(out)
+    stow(client, out.getvalue())
+    parts.work()
+    path = f"{WEB}/studies/{STUDY}/series/{SERIES}/instances/1.2.826.1.1.1/frames"
+    answer = client.get(f"{path}/3,1,3")
+    got = [*split(answer.content, answer.headers["content-type"])]
+    assert [content for _, content in got] == [each[2], each[0]]
+    assert {kind.split(";")[0] for kind, _ in got} == {"application/octet-stream"}
+    missing = client.get(f"{path}/1,4")
+    assert missing.status_code == 404
+    assert "frame 4" in missing.json()["detail"]
+    assert client.get(f"{path}/1,").status_code == 422
 
 
 @pytest.mark.parametrize(
