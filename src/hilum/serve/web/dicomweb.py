@@ -386,7 +386,7 @@ def frames(
 
 
 def _frames(stored: StoredImage, numbers: set[int]) -> dict[int, bytes]:
-    """The bytes of frames by their number, from 1; those that are there, whatever the header counts.
+    """The bytes of the frames that are there, by number from 1, whatever the header counts.
 
     Raises:
         HTTPException: 422, damaged.
