@@ -218,6 +218,26 @@ def test_a_document_is_kept_refused_and_left_out_of_metadata(
     assert client.get(f"{path}/frames/1").status_code == 404
 
 
+def test_what_has_no_uids_is_found_as_an_instance_and_leads_nowhere(
+    client: TestClient, parts: Parts
+) -> None:
+    """Such as files of a challenge: two patients without a study are not one study."""
+    for name, patient in (("ID_1", "P1"), ("ID_2", "P2")):
+        none = {"StudyInstanceUID": "", "SeriesInstanceUID": ""}
+        parts.receive(file(name, **none, PatientID=patient))
+    parts.work()
+    for level in ("studies", "series"):
+        assert client.get(f"{WEB}/{level}").status_code == 204
+    held = client.get(f"{WEB}/instances").json()
+    assert {one["00100020"]["Value"][0] for one in held} == {"P1", "P2"}
+    assert not any("00081190" in one for one in held)
+    stow(client, file())
+    parts.work()
+    (one,) = client.get(f"{WEB}/studies?PatientID=P1").json()
+    (url,) = one["00081190"]["Value"]
+    assert client.get(url).status_code == 200
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_frames_come_in_the_order_in_which_they_are_asked_for(
     client: TestClient, parts: Parts, compressed: bool

@@ -33,7 +33,8 @@ from hilum.serve.web.query import Query, query_of
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
 JSON, DICOM, OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
-Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
+UID = r"^[0-9.]{1,64}$"
+Uid = Annotated[str, Path(pattern=UID)]
 Frames = Annotated[str, Path(pattern=r"^[0-9]{1,4}(,[0-9]{1,4})*$")]
 # Failure reasons of PS3.18 table I.2-2 and PS3.4 table B.2-1.
 NO_RESOURCES, CANNOT_UNDERSTAND, WRONG_STUDY = 0xA700, 0xC000, 0xA900
@@ -216,9 +217,11 @@ def _found(
             continue
         of_level = _by(held, _KEYS[level])
         fitting = _by(filter(query.fits, _asked_for(held, path)), _KEYS[level])
+        fitting.pop("", None)  # images without a study are no study: they are found as instances
         for uid, (first, *_) in fitting.items():
             out = _answer(first, query, attributes, level)
-            out.RetrieveURL = base + _path(first, level)
+            if place := _path(first, level):
+                out.RetrieveURL = base + place
             answers.append(_counted(out, of_level[uid], held, level))
         if len(answers) > most:
             break
@@ -257,13 +260,14 @@ def _answer(first: Dataset, query: Query, attributes: tuple[str, ...], level: st
 
 
 def _path(ds: Dataset, level: str) -> str:
-    """Where a study, series or instance is retrieved from, below `/studies`."""
-    path = f"/{ds.get('StudyInstanceUID', '')}"
-    if level != "study":
-        path += f"/series/{ds.get('SeriesInstanceUID', '')}"
-    if level == "sop":
-        path += f"/instances/{ds.get('SOPInstanceUID', '')}"
-    return path
+    """Where a study, series or instance is retrieved from, below `/studies`; "" where one of its
+    UIDs is none, as those of files that are no more than named."""
+    names = {"studies": "study", "series": "series", "instances": "sop"}
+    upto = [*names.values()].index(level) + 1
+    uids = {name: str(ds.get(_KEYS[key], "")) for name, key in [*names.items()][:upto]}
+    if not all(re.fullmatch(UID, uid) for uid in uids.values()):
+        return ""
+    return "/".join(f"{name}/{uid}" for name, uid in uids.items()).removeprefix("studies")
 
 
 def _counted(out: Dataset, group: Group, held: Group, level: str) -> Dataset:
