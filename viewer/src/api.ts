@@ -47,7 +47,7 @@ export interface Detail extends Omit<Summary, "deliveries" | "feedback"> {
 
 export interface Point {
   name: string; threshold: number; aim: string; meaning?: string | null; false_marks_per_100?: number | null;
-  score?: string; chosen_on?: string; sensitivity?: number | null;
+  score?: string; chosen_on?: string; sensitivity?: number | null; precision?: number | null;
 }
 
 export interface Status {
