@@ -102,10 +102,11 @@ def test_every_file_of_a_result_is_downloaded_also_where_the_service_asks_to_wai
     def ask_to_wait(route: Any) -> None:
         nonlocal asked
         asked += 1
-        if asked > 1:
-            return route.continue_()
         problem = {"title": "Later", "status": 503, "detail": "too much at once"}
-        route.fulfill(status=503, json=problem, headers={"Retry-After": "60"})
+        if asked > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=503, json=problem, headers={"Retry-After": "60"})
 
     drop(page, radiograph_file())
     page.wait_for_selector(".finding")

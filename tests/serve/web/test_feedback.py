@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +22,7 @@ API = "/api/v1"
 
 
 @pytest.fixture
-def remote(client: TestClient) -> Iterator[Client]:
+def remote(client: TestClient) -> Client:
     made = Client("http://127.0.0.1:8080")
     made._http.close()
     made._http = client  # type: ignore[assignment]
