@@ -53,8 +53,8 @@ work()
 image = ask("GET", f"{API}/images/{id}").json()
 (finding,) = image["results"]["default"]["images"][0]["findings"]
 for verdict in ("accept", "reject"):
-    said = {"verdict": verdict, "finding": finding["id"]}
-    ask("POST", f"{API}/images/{id}/feedback", json=said)
+    remark = {"verdict": verdict, "finding": finding["id"]}
+    ask("POST", f"{API}/images/{id}/feedback", json=remark)
 for name in ("feedback", "picture", "pixels", "masks/lungs"):
     ask("GET", f"{API}/images/{id}/{name}")
 for kind in ("json", "png", "sr", "seg", "gsps", "sc"):

@@ -16,7 +16,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_bytes
 from hilum.core.folders import claimed
 from hilum.data.catalog import Catalog, build
-from hilum.data.verdicts import LABEL, SAID, ImageFeedback, Marked, boxes_after, from_json
+from hilum.data.verdicts import LABEL, WORDS, ImageFeedback, Marked, boxes_after, from_json
 
 NAME = "feedback"
 CATALOG, IMAGES = "feedback.parquet", "images"
@@ -61,9 +61,9 @@ def unpacked(content: bytes, out: Path) -> Catalog:
         ConfigError: the folder holds something else.
     """
     with claimed(out, NAME, names=(CATALOG, IMAGES)), _opened(content) as archive:
-        if SAID not in archive.namelist():
-            raise DataError(f"there is no {SAID} in it: no feedback of a service")
-        catalog = feedback_catalog(from_json(archive.read(SAID)), root=out)
+        if WORDS not in archive.namelist():
+            raise DataError(f"there is no {WORDS} in it: no feedback of a service")
+        catalog = feedback_catalog(from_json(archive.read(WORDS)), root=out)
         for name in catalog.table["path"]:
             if not (out / name).resolve().is_relative_to((out / IMAGES).resolve()):
                 raise DataError(f"{name[:80]!r} lies outside {out}; refused")

@@ -19,7 +19,7 @@ from hilum.core.errors import DataError, DocumentError
 from hilum.core.options import checked
 
 Box = tuple[float, float, float, float]
-SAID = "feedback.json"  # in the zip that the service hands out, beside the images
+WORDS = "feedback.json"  # in the zip that the service hands out, beside the images
 LABEL = "opacity"  # of boxes that were drawn without one
 
 
@@ -94,7 +94,7 @@ def _drawn(image: ImageFeedback, label: str, box: Box) -> Marked | None:
     return Marked(label=label, box=(x1, y1, x2, y2)) if x1 < x2 and y1 < y2 else None
 
 
-class _Said(BaseModel):
+class _Export(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     images: list[ImageFeedback]
@@ -111,6 +111,6 @@ def from_json(text: bytes) -> list[ImageFeedback]:
         DataError: it is something else.
     """
     try:
-        return checked(_Said, parse_json(text), "what readers said is damaged", DataError).images
+        return checked(_Export, parse_json(text), "what readers said is damaged", DataError).images
     except DocumentError as error:
         raise DataError(f"what readers said is damaged: {error}") from error

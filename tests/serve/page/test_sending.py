@@ -87,23 +87,23 @@ def test_a_study_of_two_patients_is_told_before_either_is_read(visit: Open, serv
         )
         page.wait_for_selector(f".view-head:has-text('{patient}')")
         page.wait_for_selector(".finding")
-    told = page.locator(".view-head [role=alert]")
-    assert "Another image of its study has another PatientID" in told.inner_text()
+    warning = page.locator(".view-head [role=alert]")
+    assert "Another image of its study has another PatientID" in warning.inner_text()
     page.click("[data-image]:has-text('P1')")  # of the first one, too
     page.wait_for_selector(".view-head h2:has-text('P1')")
-    assert "find out which before either is read" in told.inner_text()
+    assert "find out which before either is read" in warning.inner_text()
 
 
 def test_every_file_of_a_result_is_downloaded_also_where_the_service_asks_to_wait(
     visit: Open, service: str
 ) -> None:
-    page, asked = visit("anna"), 0
+    page, tries = visit("anna"), 0
 
     def ask_to_wait(route: Any) -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal tries
+        tries += 1
         problem = {"title": "Later", "status": 503, "detail": "too much at once"}
-        if asked > 1:
+        if tries > 1:
             route.continue_()
         else:
             route.fulfill(status=503, json=problem, headers={"Retry-After": "60"})

@@ -64,7 +64,7 @@ def test_an_image_of_which_not_all_is_said_stays_in_the_hospital(
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "reason"),
     [
         ({}, "no feedback of a service"),
         ({"feedback.json": "{}"}, "damaged"),
@@ -74,14 +74,14 @@ def test_an_image_of_which_not_all_is_said_stays_in_the_hospital(
     ],
 )
 def test_an_export_that_is_damaged_is_refused(
-    members: dict[str, Any], told: str, tmp_path: Path
+    members: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     content = BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in members.items():
             of_one = not isinstance(text, str) and [replace(said(ACCEPTED), path=text[0])]
             archive.writestr(name, to_json(of_one) if of_one else text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=reason):
         unpacked(content.getvalue(), tmp_path / "set")
     with pytest.raises(DataError, match="no zip"):
         unpacked(b"<html>", tmp_path / "set")

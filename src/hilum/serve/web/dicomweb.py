@@ -380,13 +380,13 @@ def frames(
     """Pixels of frames by their numbers, a part each, in the transfer syntax that they are stored
     in; a number that stands twice is answered once."""
     stored = _wanted(request, study=study, series=series, sop=sop)[0].stored
-    asked = [*dict.fromkeys(map(int, numbers.split(",")))]
-    held = _frames(stored, set(asked))
-    if missing := [number for number in asked if number not in held]:
+    order = [*dict.fromkeys(map(int, numbers.split(",")))]
+    held = _frames(stored, set(order))
+    if missing := [number for number in order if number not in held]:
         raise HTTPException(404, f"there is no frame {missing[0]}")
     syntax = stored.parsed.syntax if stored.parsed else ""
     kind = f"{OCTETS}; transfer-syntax={syntax}"
-    return related([(kind, held[number]) for number in asked], OCTETS)
+    return related([(kind, held[number]) for number in order], OCTETS)
 
 
 def _frames(stored: StoredImage, numbers: set[int]) -> dict[int, bytes]:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
-from hilum.data.verdicts import SAID, ImageFeedback, Marked, Verdict, boxes_after, to_json
+from hilum.data.verdicts import WORDS, ImageFeedback, Marked, Verdict, boxes_after, to_json
 from hilum.serve.records import hashed, plain
 from hilum.serve.service import Service
 from hilum.serve.tables import Feedback, Image, Result
@@ -83,10 +83,10 @@ def export(request: Request, user: Admin) -> FileResponse:
     service.audit.tell("exported", user=user.name, text="feedback")
     folder = tempfile.TemporaryDirectory(prefix="feedback-")
     path = Path(folder.name) / "feedback.zip"
-    said = list(feedback_of(service))
+    images = list(feedback_of(service))
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(SAID, to_json(said))
-        for image in said:
+        archive.writestr(WORDS, to_json(images))
+        for image in images:
             if boxes_after(image) is not None:
                 archive.writestr(image.path, service.store.read(image.id))
     cleanup = BackgroundTask(folder.cleanup)
