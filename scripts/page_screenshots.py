@@ -174,7 +174,7 @@ def refused(visit: Visit) -> Page:
 @scene
 def away(visit: Visit) -> Page:
     """The service asks to wait while a file is sent."""
-    page = visit.page("anna", "phantom", height=640)
+    page = visit.page("anna", "prior", height=640)
     problem = {
         "title": "Service Unavailable",
         "detail": "the store's limit of 512000 MiB is reached",
@@ -188,7 +188,7 @@ def away(visit: Visit) -> Page:
 
 @scene
 def telephone(visit: Visit) -> Page:
-    page = visit.page("anna", "phantom", width=390, height=844)
+    page = visit.page("anna", "prior", width=390, height=844)
     page.wait_for_timeout(500)
     return page
 

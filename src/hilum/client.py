@@ -217,9 +217,9 @@ class Client:
         answer: dict[str, Any] = self._ask("POST", f"/images/{id}/feedback", json=body).json()
         return answer
 
-    def catalog(self, format: str = "zip") -> bytes:
-        """All feedback as a catalog for training: zip (with the images), parquet, csv."""
-        return self._ask("GET", "/feedback/catalog", params={"format": format}).content
+    def exported_feedback(self) -> bytes:
+        """All that readers said, with the images: a zip for `hilum feedback`."""
+        return self._ask("GET", "/feedback/export").content
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {}

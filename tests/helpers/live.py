@@ -34,7 +34,9 @@ def _hash() -> str:
 
 
 @contextmanager
-def serving(folder: Path, port: int = 0, **options: Any) -> Iterator[str]:
+def serving(
+    folder: Path, port: int = 0, web: dict[str, Any] | None = None, **options: Any
+) -> Iterator[str]:
     """Its address, while it runs; the shipped pipeline analyses, unless `options` say otherwise.
     In a folder of before it goes on with what is there."""
     if not (folder / "hilum.sqlite").exists():
@@ -42,7 +44,7 @@ def serving(folder: Path, port: int = 0, **options: Any) -> Iterator[str]:
     users = {name: {"role": role, "password": _hash()} for name, role in USERS.items()}
     config = Config.model_validate(
         {"folder": folder, "reserve_bytes": 0, "write": "picture,mask,sr,seg"}
-        | {"web": {"port": 0, "users": users}}
+        | {"web": {"port": 0, "users": users} | (web or {})}
         | options
     )
     service, stop = Service(config), threading.Event()

@@ -47,7 +47,7 @@ export interface Detail extends Omit<Summary, "deliveries" | "feedback"> {
 
 export interface Point {
   name: string; threshold: number; aim: string; meaning?: string | null; false_marks_per_100?: number | null;
-  score?: string; chosen_on?: string; sensitivity?: number | null;
+  score?: string; chosen_on?: string; sensitivity?: number | null; precision?: number | null;
 }
 
 export interface Status {
@@ -146,6 +146,8 @@ async function readable(files: File[]): Promise<void> {
   });
 }
 
+const fileAt = (id: string, kind: string, pipeline: string): string => `/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`;
+
 const sent = (method: string, body: unknown): RequestInit => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const api = {
@@ -172,7 +174,12 @@ export const api = {
   logOut: () => answer(SESSION, { method: "DELETE" }),
   picture: (id: string, width: number) => `${BASE}/images/${id}/picture?width=${width}`,
   pictureLater: (id: string, width: number) => answer(`/images/${id}/picture?width=${width}`).then((response) => response.blob()),
-  file: (id: string, kind: string, pipeline: string) => `${BASE}/images/${id}/files/${kind}?pipeline=${encodeURIComponent(pipeline)}`,
+  file: (id: string, kind: string, pipeline: string) => BASE + fileAt(id, kind, pipeline),
+  /** What `file` leads to, with the name that the service gives it. */
+  async download(id: string, kind: string, pipeline: string): Promise<File> {
+    const response = await answer(fileAt(id, kind, pipeline)), name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
+    return new File([await response.blob()], name ?? kind);
+  },
   heatmap: (id: string, pipeline: string, signal?: AbortSignal) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { signal: signal ?? null }),
   askHeatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { method: "POST" }),
   async upload(files: File[], pipeline: string | null, signal: AbortSignal): Promise<Receipt> {

@@ -38,6 +38,15 @@ export function fill(parent: Element, ...children: Child[]): void {
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
+/** Into the browser's downloads, as a link to it would have it. */
+export function save(file: File): void {
+  const href = URL.createObjectURL(file);
+  h("a", { href, download: file.name }).click();
+  window.setTimeout(() => URL.revokeObjectURL(href), SAVED_MS);
+}
+
+const SAVED_MS = 60_000; // the browser has begun to read it by then
+
 const ICONS: Record<string, string> = {
   window: "M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18M12 3v18M12 8h7M12 12h9M12 16h7",
   pan: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",

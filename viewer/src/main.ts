@@ -162,7 +162,7 @@ function welcome(): HTMLElement {
 async function begin(): Promise<void> {
   const says = h("div", { class: "begin", role: "status" });
   fill(app, h("main", { class: "login" }, h("h1", {}, "hilum"), says));
-  onWaits(([wait]) => fill(says, ...(wait ? [h("p", { class: "problem" }, wait.problem.message + AGAIN), button("Ask now", "reset", askNow, { class: "primary" })] : [h("p", { class: "quiet" }, "Asking the service …")])));
+  onWaits(([wait]) => fill(says, ...(wait ? [h("p", { class: "problem" }, wait.problem.message + AGAIN), button("Ask now", "reset", askNow, { id: "ask-now", class: "primary" })] : [h("p", { class: "quiet" }, "Asking the service …")])));
   try {
     const status = await api.status();
     if (!status.user) return fill(app, logIn(() => location.reload()));

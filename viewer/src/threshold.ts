@@ -19,7 +19,7 @@ const defined = (point: Point | undefined): Partial<Point> =>
 
 function fromJson(name: string, { threshold, reason, chosen_on, score, achieved }: PointJson): Point {
   const marks = achieved.fp_per_image;
-  return { name, threshold, aim: reason, chosen_on, score, sensitivity: achieved.sensitivity ?? null, false_marks_per_100: marks === undefined ? null : 100 * marks };
+  return { name, threshold, aim: reason, chosen_on, score, sensitivity: achieved.sensitivity ?? null, precision: achieved.precision ?? null, false_marks_per_100: marks === undefined ? null : 100 * marks };
 }
 
 export const ofBoxes = (points: Point[]): Point[] => points.filter((point) => (point.score ?? BOX) === BOX);
@@ -32,11 +32,18 @@ export function floorOf(result: Result): number {
   return Math.min(own?.threshold ?? 0, lowest);
 }
 
+/** How many are false: of 100 studies, or where that was not recorded, of 100 boxes. */
+function falseMarks({ false_marks_per_100: marks, precision }: Point): string {
+  if (marks !== null && marks !== undefined) return `${Math.round(marks)} false marks per 100 studies`;
+  if (precision !== null && precision !== undefined) return `of 100 boxes that it shows ${Math.round(100 * (1 - precision))} are false`;
+  return "false marks per 100 studies were not recorded";
+}
+
 /** What an operating point of boxes is good for, in a sentence of plain words. */
 export function meaning(point: Point): string {
   if ((point.sensitivity ?? point.false_marks_per_100 ?? null) === null && NO_DATA.has(point.chosen_on ?? "")) return "Given by the pipeline, chosen on no data: how much it finds and misses is not known.";
   const found = point.sensitivity === null || point.sensitivity === undefined ? null : `finds ${Math.round(100 * point.sensitivity)} of 100 annotated boxes`;
-  const marks = point.false_marks_per_100 === null || point.false_marks_per_100 === undefined ? "false marks per 100 studies were not recorded" : `${Math.round(point.false_marks_per_100)} false marks per 100 studies`;
+  const marks = falseMarks(point);
   const where = point.chosen_on ? ` Measured where it was chosen: ${point.chosen_on}; expect less elsewhere.` : "";
   return `${sentence([found, marks].filter(Boolean).join(", "))}.${where}`;
 }

@@ -1,6 +1,6 @@
 // One image: the radiograph with its marks, the tools, and the panels beside it.
 import { api, type Box, type Detail, type Feedback, type Finding, type Problem, type Result, type State, type Status, type Verdict } from "./api";
-import { button, fill, h } from "./dom";
+import { button, fill, h, save } from "./dom";
 import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdictOn } from "./feedback";
 import type { Tool } from "./gestures";
 import type { Content, Layers } from "./marks";
@@ -294,10 +294,19 @@ export class View {
   private downloads(result: Result): HTMLElement {
     const written = Object.keys(result.images[0]?.files ?? {});
     const link = ([kind, words]: [string, string]): HTMLElement =>
-      kind === "json" || kind === "png" || written.length === 0 || written.some((one) => one === kind)
-        ? h("a", { href: api.file(this.id, kind, this.pipeline), download: "", class: "button small" }, words)
+      kind === "json" || kind === "png" || written.includes(kind)
+        ? h("a", { href: api.file(this.id, kind, this.pipeline), download: "", class: "button small", id: `download-${kind}`, onclick: (event: Event) => { event.preventDefault(); void this.download(kind); } }, words)
         : h("span", { class: "quiet" }, `no ${words}`);
     return h("section", {}, h("h2", {}, "Download"), h("div", { class: "downloads" }, ...FILES.map(link)));
+  }
+
+  /** By the page, not by the link: a service that asks to wait is asked again, a refusal is told. */
+  private async download(kind: string): Promise<void> {
+    try {
+      save(await api.download(this.id, kind, this.pipeline));
+    } catch (error) {
+      this.host.say(`It was not downloaded. ${sentence((error as Error).message)}`, "bad");
+    }
   }
 
   private record(detail: Detail): HTMLElement {

@@ -34,7 +34,7 @@ def feedback(
 
     password = os.environ.get(PASSWORD)
     with Client(url, user=user, password=password) as client, common.progress("fetching"):
-        content = client.catalog("zip")
+        content = client.exported_feedback()
     catalog = unpacked(content, out)
     patients = catalog.table["patient"].nunique()
     if as_json:

@@ -22,7 +22,8 @@ In the order of the flow:
     cells        tables as text -> rows of cells
     parquet      tables as Parquet, however hostile
     report_text, report_table    reports -> weak labels
-    feedback     what readers said of results -> a catalog
+    verdicts     what readers said of results -> the boxes that hold
+    feedback     that -> a catalog
     split        parts by patient, with their proof; sampling: which rows an epoch sees
     convert      annotations -> formats/
     box_masks    boxes as a mask column

@@ -1,15 +1,12 @@
-"""What readers said of results -> a catalog: the boxes that hold after their verdicts.
+"""What readers said of results (`verdicts`) -> a catalog that every recipe takes.
 
-An image is annotated when somebody spoke of the whole image, or of every finding on it; of the
-others nothing is known, so they are left out and counted. Comments teach nothing. Names and
-numbers of patients do not enter: who is the same is told by the hashes that come in.
+Images of which not all is said are left out and counted.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
@@ -18,79 +15,15 @@ import pandas as pd
 from hilum.core.errors import DataError
 from hilum.core.files import write_bytes
 from hilum.core.folders import claimed
-from hilum.data.catalog import Catalog, build, open_catalog
+from hilum.data.catalog import Catalog, build
+from hilum.data.verdicts import LABEL, WORDS, ImageFeedback, Marked, boxes_after, from_json
 
-Box = tuple[float, float, float, float]
 NAME = "feedback"
-CATALOG, IMAGES = "feedback.parquet", "images"  # in the zip that the service hands out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
-    """One box with its label, px."""
-
-    label: str
-    box: Box
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """One thing that was said, of a finding or (None) of the whole image."""
-
-    verdict: str  # accept, reject, redraw, add (a box that was missed), comment
-    finding: str | None = None
-    boxes: Sequence[Box] = ()
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFeedback:
-    """An image, what was found on it, and all that was said of it, oldest first."""
-
-    id: str
-    path: str  # relative to the catalog
-    patient: str
-    study: str
-    width: int
-    height: int
-    view: str
-    modality: str
-    findings: dict[str, Marked]  # by the finding's id
-    verdicts: Sequence[Verdict]
-
-
-def boxes_after(image: ImageFeedback, label: str) -> list[Marked] | None:
-    """The boxes that hold; None where somebody has still to speak of a finding.
-
-    Args:
-        label: of boxes drawn without one.
-    """
-    open_, boxes = set(image.findings), {id: [mark] for id, mark in image.findings.items()}
-    added, complete = "added", False
-    for one in image.verdicts:
-        if one.verdict == "comment":
-            continue
-        each = [_drawn(image, one.label or label, box) for box in one.boxes]
-        drawn = [mark for mark in each if mark is not None]
-        if one.verdict == "add":
-            boxes.setdefault(added, []).extend(drawn)
-            complete = True
-            continue
-        if one.finding is None or one.finding not in image.findings:
-            open_, complete = set(), True
-            if one.verdict != "accept":
-                boxes = {"": drawn}
-            continue
-        open_.discard(one.finding)
-        mark = image.findings[one.finding]
-        kept: dict[str, list[Marked]] = {"accept": [mark], "reject": [], "redraw": drawn}
-        boxes[one.finding] = kept[one.verdict]
-        complete = True
-    return None if open_ or not complete else [m for marks in boxes.values() for m in marks]
+CATALOG, IMAGES = "feedback.parquet", "images"
 
 
 def feedback_catalog(
-    images: Iterable[ImageFeedback], label: str = "opacity", root: Path = Path()
+    images: Iterable[ImageFeedback], label: str = LABEL, root: Path = Path()
 ) -> Catalog:
     """A catalog that every recipe takes as a source.
 
@@ -120,24 +53,29 @@ def _row(image: ImageFeedback, marks: list[Marked], label: str) -> dict[str, obj
     return row
 
 
-def _drawn(image: ImageFeedback, label: str, box: Box) -> Marked | None:
-    """A box cut to the image; None where nothing of it lies there."""
-    x1, y1 = max(box[0], 0.0), max(box[1], 0.0)
-    x2, y2 = min(box[2], float(image.width)), min(box[3], float(image.height))
-    return Marked(label=label, box=(x1, y1, x2, y2)) if x1 < x2 and y1 < y2 else None
-
-
 def unpacked(content: bytes, out: Path) -> Catalog:
-    """The service's zip of catalog and images, in a folder.
+    """The service's zip of words and images, as a catalog with its images in a folder.
 
     Raises:
-        DataError: a member that lies elsewhere.
+        DataError: it is none; an image that is not in it, or lies elsewhere.
         ConfigError: the folder holds something else.
     """
-    with claimed(out, NAME, names=(CATALOG, IMAGES)), zipfile.ZipFile(BytesIO(content)) as archive:
-        for name in sorted(archive.namelist(), key=lambda name: name == CATALOG):
-            target = out / name
-            if not target.resolve().is_relative_to(out.resolve()):
+    with claimed(out, NAME, names=(CATALOG, IMAGES)), _opened(content) as archive:
+        if WORDS not in archive.namelist():
+            raise DataError(f"there is no {WORDS} in it: no feedback of a service")
+        catalog = feedback_catalog(from_json(archive.read(WORDS)), root=out)
+        for name in catalog.table["path"]:
+            if not (out / name).resolve().is_relative_to((out / IMAGES).resolve()):
                 raise DataError(f"{name[:80]!r} lies outside {out}; refused")
-            write_bytes(target, archive.read(name))  # the catalog last: it names what is there
-    return open_catalog(out / CATALOG)
+            if name not in archive.namelist():
+                raise DataError(f"{name[:80]!r} is not in the archive; fetch it again")
+            write_bytes(out / name, archive.read(name))
+        catalog.save(out / CATALOG)  # the last: it names what is there
+    return catalog
+
+
+def _opened(content: bytes) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(BytesIO(content))
+    except zipfile.BadZipFile as error:
+        raise DataError("this is no zip; fetch it again") from error

@@ -80,7 +80,7 @@ def test_a_session_ends_with_its_time(client: TestClient, parts: Parts) -> None:
 
 def test_a_reader_exports_no_catalog(client: TestClient) -> None:
     log_in(client)
-    assert client.get(f"{API}/feedback/catalog").status_code == 403
+    assert client.get(f"{API}/feedback/export").status_code == 403
 
 
 def test_wrong_passwords_end_in_waiting(client: TestClient) -> None:

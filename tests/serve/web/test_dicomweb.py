@@ -11,6 +11,8 @@ import requests
 from fastapi.testclient import TestClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless
 
 from helpers.dicom_files import to_bytes
 from helpers.service import Parts, radiograph_file
@@ -214,6 +216,51 @@ def test_a_document_is_kept_refused_and_left_out_of_metadata(
     assert client.get(path, headers={"Accept": "application/dicom"}).content == data
     assert client.get(f"{path}/rendered").status_code == 422
     assert client.get(f"{path}/frames/1").status_code == 404
+
+
+def test_what_has_no_uids_is_found_as_an_instance_and_leads_nowhere(
+    client: TestClient, parts: Parts
+) -> None:
+    """Such as files of a challenge: two patients without a study are not one study."""
+    for name, patient in (("ID_1", "P1"), ("ID_2", "P2")):
+        none = {"StudyInstanceUID": "", "SeriesInstanceUID": ""}
+        parts.receive(file(name, **none, PatientID=patient))
+    parts.work()
+    for level in ("studies", "series"):
+        assert client.get(f"{WEB}/{level}").status_code == 204
+    held = client.get(f"{WEB}/instances").json()
+    assert {one["00100020"]["Value"][0] for one in held} == {"P1", "P2"}
+    assert not any("00081190" in one for one in held)
+    stow(client, file())
+    parts.work()
+    (one,) = client.get(f"{WEB}/studies?PatientID=P1").json()
+    (url,) = one["00081190"]["Value"]
+    assert client.get(url).status_code == 200
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_frames_come_in_the_order_in_which_they_are_asked_for(
+    client: TestClient, parts: Parts, compressed: bool
+) -> None:
+    ds = dcmread(BytesIO(file(NumberOfFrames=3)))
+    each = [bytes([n]) * len(ds.PixelData) for n in (1, 2, 3)]
+    ds.PixelData = b"".join(each)
+    if compressed:
+        ds.PixelData = encapsulate(each)
+        ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    out = BytesIO()
+    ds.save_as(out)
+    stow(client, out.getvalue())
+    parts.work()
+    path = f"{WEB}/studies/{STUDY}/series/{SERIES}/instances/1.2.826.1.1.1/frames"
+    answer = client.get(f"{path}/3,1,3")
+    got = [*split(answer.content, answer.headers["content-type"])]
+    assert [content for _, content in got] == [each[2], each[0]]
+    assert {kind.split(";")[0] for kind, _ in got} == {"application/octet-stream"}
+    missing = client.get(f"{path}/1,4")
+    assert missing.status_code == 404
+    assert "frame 4" in missing.json()["detail"]
+    assert client.get(f"{path}/1,").status_code == 422
 
 
 @pytest.mark.parametrize(

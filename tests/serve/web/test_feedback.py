@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
-from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from helpers.service import Parts, radiograph_file
 from hilum.client import Client, NotAnalysed, NotHeld
+from hilum.core.errors import DataError
 from hilum.data.catalog import open_catalog
-from hilum.data.feedback import ImageFeedback, Marked, Verdict, boxes_after
+from hilum.data.feedback import unpacked
+from hilum.data.verdicts import ImageFeedback, Marked, Verdict, boxes_after, to_json
 
 API = "/api/v1"
 
 
 @pytest.fixture
-def remote(client: TestClient) -> Iterator[Client]:
+def remote(client: TestClient) -> Client:
     made = Client("http://127.0.0.1:8080")
     made._http.close()
     made._http = client  # type: ignore[assignment]
@@ -43,8 +45,7 @@ def test_a_redrawn_box_reaches_the_sources_of_a_recipe(
     (finding,) = remote.wait(id).document["results"]["default"]["images"][0]["findings"]
     said = remote.feedback(id, "redraw", finding=finding["id"], boxes=[[5, 6, 40, 50]])
     assert (said["by"], said["at"]) == ("local", parts.clock.now)
-    with zipfile.ZipFile(BytesIO(remote.catalog())) as archive:
-        archive.extractall(tmp_path / "set")
+    unpacked(remote.exported_feedback(), tmp_path / "set")
     catalog = open_catalog(tmp_path / "set" / "feedback.parquet")
     boxes, labels = catalog.boxes(0) or ([], [])
     assert [[*map(float, box)] for box in boxes] == [[5, 6, 40, 50]]
@@ -52,14 +53,39 @@ def test_a_redrawn_box_reaches_the_sources_of_a_recipe(
     assert (catalog.root / catalog.table["path"][0]).read_bytes() == radiograph_file()
 
 
-def test_an_export_without_pandas_says_what_to_install_and_where(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+def test_an_image_of_which_not_all_is_said_stays_in_the_hospital(
+    remote: Client, parts: Parts, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    answer = client.get(f"{API}/feedback/catalog")
-    assert answer.status_code == 409
-    assert "where the service runs: " in answer.json()["detail"]
-    assert "pip install 'hilum[eval]'" in answer.json()["detail"]
+    id = analysed(remote, parts, tmp_path)
+    remote.feedback(id, "comment", comment="blurred")
+    with zipfile.ZipFile(BytesIO(remote.exported_feedback())) as archive:
+        assert archive.namelist() == ["feedback.json"]
+    assert unpacked(remote.exported_feedback(), tmp_path / "set").skips == {"not-all-said": 1}
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({}, "no feedback of a service"),
+        ({"feedback.json": "{}"}, "damaged"),
+        ({"feedback.json": '{"images": [1]}'}, "damaged"),
+        ({"feedback.json": ("images/a",)}, "is not in the archive"),
+        ({"feedback.json": ("images/../../a",), "images/../../a": "x"}, "lies outside"),
+    ],
+)
+def test_an_export_that_is_damaged_is_refused(
+    members: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in members.items():
+            of_one = not isinstance(text, str) and [replace(said(ACCEPTED), path=text[0])]
+            archive.writestr(name, to_json(of_one) if of_one else text)
+    with pytest.raises(DataError, match=reason):
+        unpacked(content.getvalue(), tmp_path / "set")
+    with pytest.raises(DataError, match="no zip"):
+        unpacked(b"<html>", tmp_path / "set")
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_client_gives_results_files_and_typed_errors(
@@ -96,6 +122,7 @@ def test_feedback_on_what_is_not_there_is_refused(
 
 A, B = (Marked(label="opacity", box=(i, i, i + 9.0, i + 9.0)) for i in (0.0, 20.0))
 C = Marked(label="opacity", box=(1.0, 1.0, 2.0, 2.0))
+ACCEPTED = Verdict(verdict="accept")
 
 
 def said(*verdicts: Verdict) -> ImageFeedback:

@@ -86,7 +86,7 @@ def test_the_session_is_one_like_others(client: TestClient, parts: Parts) -> Non
     assert client.post(f"{API}/sample").status_code == 403  # without the header
     header = {"X-Hilum-CSRF": client.cookies["hilum_csrf"]}
     assert client.post(f"{API}/sample", headers=header).status_code == 202
-    assert client.get(f"{API}/feedback/catalog").status_code == 403  # a reader
+    assert client.get(f"{API}/feedback/export").status_code == 403  # a reader
     parts.clock.now += 13 * 3600
     assert client.get(f"{API}/session").status_code == 401
 

@@ -33,8 +33,9 @@ from hilum.serve.web.query import Query, query_of
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
 JSON, DICOM, OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
-Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
-Frame = Annotated[str, Path(pattern=r"^[0-9]{1,4}$")]
+UID = r"^[0-9.]{1,64}$"
+Uid = Annotated[str, Path(pattern=UID)]
+Frames = Annotated[str, Path(pattern=r"^[0-9]{1,4}(,[0-9]{1,4})*$")]
 # Failure reasons of PS3.18 table I.2-2 and PS3.4 table B.2-1.
 NO_RESOURCES, CANNOT_UNDERSTAND, WRONG_STUDY = 0xA700, 0xC000, 0xA900
 BINARY, LARGE = ("OB", "OW", "OF", "OD", "OL", "OV", "UN"), 2**20  # bytes
@@ -216,9 +217,11 @@ def _found(
             continue
         of_level = _by(held, _KEYS[level])
         fitting = _by(filter(query.fits, _asked_for(held, path)), _KEYS[level])
+        fitting.pop("", None)  # images without a study are no study: they are found as instances
         for uid, (first, *_) in fitting.items():
             out = _answer(first, query, attributes, level)
-            out.RetrieveURL = base + _path(first, level)
+            if place := _path(first, level):
+                out.RetrieveURL = base + place
             answers.append(_counted(out, of_level[uid], held, level))
         if len(answers) > most:
             break
@@ -257,13 +260,14 @@ def _answer(first: Dataset, query: Query, attributes: tuple[str, ...], level: st
 
 
 def _path(ds: Dataset, level: str) -> str:
-    """Where a study, series or instance is retrieved from, below `/studies`."""
-    path = f"/{ds.get('StudyInstanceUID', '')}"
-    if level != "study":
-        path += f"/series/{ds.get('SeriesInstanceUID', '')}"
-    if level == "sop":
-        path += f"/instances/{ds.get('SOPInstanceUID', '')}"
-    return path
+    """Where a study, series or instance is retrieved from, below `/studies`; "" where one of its
+    UIDs is none, as those of files that are no more than named."""
+    names = {"studies": "study", "series": "series", "instances": "sop"}
+    upto = [*names.values()].index(level) + 1
+    uids = {name: str(ds.get(_KEYS[key], "")) for name, key in [*names.items()][:upto]}
+    if not all(re.fullmatch(UID, uid) for uid in uids.values()):
+        return ""
+    return "/".join(f"{name}/{uid}" for name, uid in uids.items()).removeprefix("studies")
 
 
 def _counted(out: Dataset, group: Group, held: Group, level: str) -> Dataset:
@@ -369,22 +373,24 @@ def rendered(request: Request, study: Uid, series: Uid, sop: Uid, user: Reader) 
     return Response(jpeg(picture(radiograph, 2048)), media_type="image/jpeg")
 
 
-@router.get(f"{_INSTANCE}/frames/{{frame}}", response_class=Response, responses=_ANY_OF)
+@router.get(f"{_INSTANCE}/frames/{{numbers}}", response_class=Response, responses=_ANY_OF)
 def frames(
-    request: Request, study: Uid, series: Uid, sop: Uid, frame: Frame, user: Reader
+    request: Request, study: Uid, series: Uid, sop: Uid, numbers: Frames, user: Reader
 ) -> Response:
-    """Pixels of the frame, in the transfer syntax that they are stored in."""
+    """Pixels of frames by their numbers, a part each, in the transfer syntax that they are stored
+    in; a number that stands twice is answered once."""
     stored = _wanted(request, study=study, series=series, sop=sop)[0].stored
-    content = _frame(stored, int(frame))
-    if not content:
-        raise gone("frame")
+    order = [*dict.fromkeys(map(int, numbers.split(",")))]
+    held = _frames(stored, set(order))
+    if missing := [number for number in order if number not in held]:
+        raise HTTPException(404, f"there is no frame {missing[0]}")
     syntax = stored.parsed.syntax if stored.parsed else ""
     kind = f"{OCTETS}; transfer-syntax={syntax}"
-    return related([(kind, content)], OCTETS)
+    return related([(kind, held[number]) for number in order], OCTETS)
 
 
-def _frame(stored: StoredImage, number: int) -> bytes:
-    """The bytes of a frame, from 1; none where it is not there, whatever the header counts.
+def _frames(stored: StoredImage, numbers: set[int]) -> dict[int, bytes]:
+    """The bytes of the frames that are there, by number from 1, whatever the header counts.
 
     Raises:
         HTTPException: 422, damaged.
@@ -392,15 +398,18 @@ def _frame(stored: StoredImage, number: int) -> bytes:
     """
     pixels, header = stored.parsed.pixels if stored.parsed else None, stored.header
     count = max(header.integer("NumberOfFrames", 1), 1)
-    if pixels is None or not 1 <= number <= count:
-        return b""
+    there = {number for number in numbers if 1 <= number <= count}
+    if pixels is None or not there:
+        return {}
     if not pixels.encapsulated:
         rows, columns = header.integer("Rows"), header.integer("Columns")
         bits = header.integer("BitsAllocated") * header.integer("SamplesPerPixel", 1)
-        size = (rows * columns * bits + 7) // 8
-        return bytes(pixels.value[(number - 1) * size : number * size]) if size > 0 else b""
+        size = max((rows * columns * bits + 7) // 8, 0)
+        native = {n: bytes(pixels.value[(n - 1) * size : n * size]) for n in there}
+        return {n: content for n, content in native.items() if content}
     try:
-        frames = generate_fragmented_frames(bytes(pixels.value), number_of_frames=count)
-        return b"".join(next(islice(frames, number - 1, None), ()))
+        fragments = generate_fragmented_frames(bytes(pixels.value), number_of_frames=count)
+        upto = enumerate(islice(fragments, max(there)), start=1)
+        return {n: b"".join(parts) for n, parts in upto if n in there}
     except (ValueError, IndexError) as error:
         raise HTTPException(422, "its pixel data are damaged") from error

@@ -1,4 +1,4 @@
-"""What readers say of results, and its export as a catalog that training reads (F10)."""
+"""What readers say of results, and its export as training reads it (F10)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import HTTPException
@@ -15,8 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
-from hilum.core.extras import require
-from hilum.core.files import write_text
+from hilum.data.verdicts import WORDS, ImageFeedback, Marked, Verdict, boxes_after, to_json
 from hilum.serve.records import hashed, plain
 from hilum.serve.service import Service
 from hilum.serve.tables import Feedback, Image, Result
@@ -26,7 +25,7 @@ from hilum.serve.web.images import Id, service_of
 from hilum.serve.web.problems import gone
 
 router = APIRouter(tags=["feedback"])
-KINDS = {"csv": "text/csv", "parquet": "application/octet-stream", "zip": "application/zip"}
+ZIP = "application/zip"
 
 
 @router.post("/images/{id}/feedback", status_code=201, response_model=shapes.Feedback)
@@ -73,45 +72,29 @@ def remarks(request: Request, id: Id, _: Reader) -> Any:
 
 
 @router.get(
-    "/feedback/catalog",
+    "/feedback/export",
     response_class=FileResponse,
-    responses={200: {"content": {kind: {} for kind in KINDS.values()}}},
+    responses={200: {"content": {ZIP: {}}}},
 )
-def catalog(
-    request: Request, user: Admin, format: Literal["csv", "parquet", "zip"] = "zip"
-) -> FileResponse:
-    """The feedback as a catalog; `zip` holds the images as they were received, too."""
-    require("eval")
+def export(request: Request, user: Admin) -> FileResponse:
+    """What was said, and the images of which all is said, as they were received: what `hilum
+    feedback` makes a catalog of."""
     service = service_of(request)
-    service.audit.tell("exported", user=user.name, text=f"feedback catalog, {format}")
-    folder = tempfile.TemporaryDirectory(prefix="catalog-")
-    path = _written(service, Path(folder.name), format)
+    service.audit.tell("exported", user=user.name, text="feedback")
+    folder = tempfile.TemporaryDirectory(prefix="feedback-")
+    path = Path(folder.name) / "feedback.zip"
+    images = list(feedback_of(service))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(WORDS, to_json(images))
+        for image in images:
+            if boxes_after(image) is not None:
+                archive.writestr(image.path, service.store.read(image.id))
     cleanup = BackgroundTask(folder.cleanup)
-    return FileResponse(path, media_type=KINDS[format], filename=path.name, background=cleanup)
+    return FileResponse(path, media_type=ZIP, filename=path.name, background=cleanup)
 
 
-def _written(service: Service, folder: Path, form: str) -> Path:
-    from hilum.data.cells import to_csv
-    from hilum.data.feedback import CATALOG, feedback_catalog
-
-    made = feedback_catalog(feedback_of(service), root=folder)
-    if form == "csv":
-        write_text(folder / "feedback.csv", to_csv(made.table))
-        return folder / "feedback.csv"
-    made.save(folder / CATALOG)
-    if form == "parquet":
-        return folder / CATALOG
-    with zipfile.ZipFile(folder / "feedback.zip", "w") as archive:
-        archive.write(folder / CATALOG, CATALOG)
-        for id, name in zip(made.table["image_id"], made.table["path"], strict=True):
-            archive.writestr(name, service.store.read(id))
-    return folder / "feedback.zip"
-
-
-def feedback_of(service: Service) -> Iterator[Any]:
-    """Every image with feedback (`data.feedback.ImageFeedback`)."""
-    from hilum.data.feedback import ImageFeedback, Verdict
-
+def feedback_of(service: Service) -> Iterator[ImageFeedback]:
+    """Every image with feedback and a result that it is of."""
     with service.records.read() as session:
         images = select(Image).where(Image.id.in_(select(Feedback.image))).order_by(Image.id)
         for image in session.scalars(images):
@@ -151,9 +134,7 @@ def _result(session: Session, image: Image, pipeline: str | None) -> Result | No
     return session.scalar(query.order_by(Result.made.desc()).limit(1))
 
 
-def _findings(result: Result) -> dict[str, Any]:
-    """Findings of a result by id (`data.feedback.Marked`)."""
-    from hilum.data.feedback import Marked
-
+def _findings(result: Result) -> dict[str, Marked]:
+    """Findings of a result by id."""
     findings = result.document["images"][0]["findings"]
     return {one["id"]: Marked(label=one["label"], box=tuple(one["box_px"])) for one in findings}

@@ -60,7 +60,8 @@ class Surround:
 
     @property
     def _too_large(self) -> str:
-        return f"a request may have {self.web.upload_bytes >> 20} MiB; send fewer at once"
+        size = f"{self.web.upload_bytes >> 20} MiB"
+        return f"a request may have {size}: send fewer files at once, or raise web.upload_bytes"
 
     def _is_ours(self, host: str) -> bool:
         """Without TLS only loopback listens, so only loopback's names may be used."""
