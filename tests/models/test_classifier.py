@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from torch import nn
 
 from hilum.core.errors import ConfigError
 from hilum.core.geometry import Letterbox
@@ -62,10 +63,12 @@ def test_the_study_head_is_two_layers_of_xavier_on_a_frozen_backbone() -> None:
 def test_activations_of_places_add_up_to_the_logits_and_are_hirescam() -> None:
     """Zhou et al. 2016; Draelos and Carin 2020: one map, where a linear layer follows the mean."""
     net = build().eval()
+    last = net.head[-1]
+    assert isinstance(last, nn.Linear)
     image = batch([[NAN] * 4], [[NAN] * 2]).image_B1SS
     raw = net(image)
     places = raw["activations"][0]
-    torch.testing.assert_close(places.mean(dim=(1, 2)) + net.head[-1].bias, raw["global_logits"][0])
+    torch.testing.assert_close(places.mean(dim=(1, 2)) + last.bias, raw["global_logits"][0])
     frame = Letterbox(SIZE, SIZE, SIZE)
     heat = heat_of(net, STUDY, image[0].numpy(), frame, score="typical", method="hirescam")
     own = places[1].clamp(min=0) / places[1].numel()

@@ -72,6 +72,7 @@ class Classifier(HeadsModel):
             features = self.encoder(image_B1SS)[0]
         raw = {self.head_name: self.head(features.mean(dim=(2, 3)))}
         last = self.head[-1]
+        assert isinstance(last, nn.Linear)
         if self.options.hidden is None and not self.training:
             raw["activations"] = F.conv2d(features, last.weight[:, :, None, None])
         return raw
