@@ -100,8 +100,8 @@ def _legend(findings: Findings, words: Words, readers: Annotations | None) -> li
     else:
         out.append(Word(f"nothing marked by {words.found_by}", QUIET))
     if readers is not None:
-        if names := ", ".join(map(text_of, readers.names)):
-            out.append(Word(f"drawn by readers: {names}", QUIET, TRUTH))
+        if what := ", ".join(map(text_of, readers.names)):
+            out.append(Word(f"drawn by readers: {what}", QUIET, TRUTH))
         else:
             out.append(Word("nothing drawn by readers", QUIET))
     return out
