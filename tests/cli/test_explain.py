@@ -37,6 +37,8 @@ from hilum.report.explanation import Annotations
     [
         (["--method", "occlusion", "--run", "runs/a"], "--bundle"),  # not the shipped bundle's map
         (["--method", "grad-cam", "--bundle", "default"], "--run"),
+        (["--method", "class-activation", "--run", "runs/a"], "--bundle"),
+        (["--method", "class-activtion", "--bundle", "default"], "class-activation"),
         (["--sanity"], "--run"),  # occlusion has no weights to randomise
     ],
 )

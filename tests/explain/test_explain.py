@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,17 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from hilum.core.errors import ConfigError
+from helpers.toy import write_classifier
+from hilum.core.errors import ConfigError, ModelOutputError
 from hilum.core.geometry import Letterbox
+from hilum.core.radiograph import Radiograph
+from hilum.explain.activation import class_activation
 from hilum.explain.gradients import METHODS, Method, heat_of, last_map
 from hilum.explain.heat import Heat
 from hilum.explain.occlusion import losses
 from hilum.explain.pointing import pointed, rates, within
 from hilum.explain.sanity import cascade, randomised, rank_correlation
+from hilum.inference.predictor import Predictor
 from hilum.models.model import Batch, Model, Prediction, Targets
 
 SIDE = 64
@@ -105,6 +111,31 @@ def test_occlusion_finds_the_place_that_the_score_looks_at() -> None:
     assert 6 <= x <= 18
     assert 38 <= y <= 50
     assert grid[:4, 8:].max() == pytest.approx(0, abs=1e-6)
+
+
+def test_class_activations_of_a_bundle_point_at_what_the_class_looks_for(tmp_path: Path) -> None:
+    """The toy's two maps, bright and dark, taken as those of its classes; no PyTorch."""
+    heads = {"class_logits": None, "box_deltas": None, "mask_logits": None}
+    bundle = write_classifier(tmp_path / "c.zip", outputs=heads | {"activations": "mask_logits"})
+    pixels = np.full((SIDE, SIDE), 0.8, np.float32)
+    pixels[8:24, 40:56] = 0.1
+    dark = Radiograph(pixels)
+    heat = class_activation(Predictor(bundle), dark)
+    assert (heat.score_name, heat.method) == ("opacity", "class-activation")
+    x, y = heat.hottest()
+    assert 40 <= x <= 56
+    assert 8 <= y <= 24
+    x, y = class_activation(Predictor(bundle), dark, "normal").hottest()
+    assert not (40 <= x <= 56 and 8 <= y <= 24)
+    without = Predictor(write_classifier(tmp_path / "without.zip"))
+    with pytest.raises(ConfigError, match=r"no class activations.*occlusion"):
+        class_activation(without, dark)
+    three = write_classifier(
+        tmp_path / "three.zip",
+        outputs=heads | {"activations": "class_logits"},
+    )
+    with pytest.raises(ModelOutputError, match="activations"):
+        class_activation(Predictor(three), dark)
 
 
 def test_a_map_lies_on_the_image_and_not_on_its_padding() -> None:

@@ -59,6 +59,7 @@ def test_a_wrong_key_names_the_nearest(tmp_path: Path, text: str, message: str) 
     with pytest.raises(ConfigError, match=message) as caught:
         Pipeline.load(path)
     assert str(path) in str(caught.value)
+    assert "at least 1 item" not in str(caught.value)  # the item is wrong, the list is not short
 
 
 @pytest.mark.parametrize("text", ["", "- a", "a: [", "!!python/object/apply:os.system [ls]", "\0"])

@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from torch import nn
 
 from hilum.core.errors import ConfigError
+from hilum.core.geometry import Letterbox
+from hilum.explain.gradients import heat_of
 from hilum.models.classifier import Classifier
 from hilum.models.losses import masked_bce, partial_class_loss
 from hilum.models.model import Batch, Targets
@@ -55,6 +58,23 @@ def test_the_study_head_is_two_layers_of_xavier_on_a_frozen_backbone() -> None:
     for key, value in net.encoder.state_dict().items():
         assert torch.equal(value, before[key]), key  # batch statistics too
     assert not torch.equal(first, build(hidden=1024, frozen=True).head[1].weight)
+
+
+def test_activations_of_places_add_up_to_the_logits_and_are_hirescam() -> None:
+    """Zhou et al. 2016; Draelos and Carin 2020: one map, where a linear layer follows the mean."""
+    net = build().eval()
+    last = net.head[-1]
+    assert isinstance(last, nn.Linear)
+    image = batch([[NAN] * 4], [[NAN] * 2]).image_B1SS
+    raw = net(image)
+    places = raw["activations"][0]
+    torch.testing.assert_close(places.mean(dim=(1, 2)) + last.bias, raw["global_logits"][0])
+    frame = Letterbox(SIZE, SIZE, SIZE)
+    heat = heat_of(net, STUDY, image[0].numpy(), frame, score="typical", method="hirescam")
+    own = places[1].clamp(min=0) / places[1].numel()
+    torch.testing.assert_close(torch.from_numpy(heat.grid), own, rtol=1e-4, atol=1e-6)
+    assert "activations" not in build(hidden=8).eval()(image)
+    assert "activations" not in net.train()(image.repeat(2, 1, 1, 1))  # of no use there
 
 
 def test_exclusive_classes_sum_to_one_and_findings_need_not() -> None:

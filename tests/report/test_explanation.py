@@ -29,7 +29,7 @@ def _drawn(heat: np.ndarray, readers: Annotations | None = None, **masks: np.nda
 
 @pytest.mark.parametrize("half", [0, 1], ids=["plain", "map"])
 def test_what_was_found_and_what_readers_drew_is_on_both_pictures(half: int) -> None:
-    drawn = _drawn(np.zeros((10, 10)), Annotations(boxes_px=READ))
+    drawn = _drawn(np.zeros((10, 10)), Annotations(boxes_px=READ, labels=("opacity",)))
     assert drawn.shape[1] == 2 * SIDE + GAP
     one = drawn[:SIDE, half * (SIDE + GAP) :][:, :SIDE]
     for box, colour in ((FOUND[0], VOCABULARY["opacity"].colour_rgb), (READ[0], TRUTH)):
@@ -61,3 +61,17 @@ def test_the_map_is_on_the_second_picture_alone_and_words_are_below_both() -> No
     assert abs(xs.mean() - SIDE - GAP - 0.85 * SIDE) < 10
     assert (cold[: SIDE // 10, :SIDE] == cold[0, :SIDE]).all()  # no letters on the anatomy
     assert cold.shape[0] > SIDE
+
+
+def test_what_readers_drew_is_named_below() -> None:
+    """An outline of another finding than the one that is explained is not taken for it."""
+    mask = np.eye(100, dtype=bool)
+    readers = Annotations(
+        boxes_px=READ, labels=("opacity",), masks={"pneumothorax": mask, "effusion": mask & False}
+    )
+    assert readers.names == ["opacity", "pneumothorax"]
+    both, one = (
+        _drawn(np.zeros((10, 10)), Annotations(boxes_px=READ, labels=labels))[SIDE:]
+        for labels in (("opacity",), ("pneumothorax",))
+    )
+    assert both.shape != one.shape or (both != one).any()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from hilum.evaluate.classes import ClassCases
 from hilum.evaluate.metrics.names import METRICS
 from hilum.report.pages import _environment
 from hilum.report.published import PUBLISHED, published_of
@@ -32,6 +33,15 @@ def _rows(seed: int = 0) -> pd.DataFrame:
     )
 
 
+CLASSES = ClassCases(
+    classes=("normal", "opacity"),
+    patients=np.arange(3),
+    truth=np.array([0, 0, 1]),
+    scores=np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]),
+    left_out=0,
+)
+
+
 def _page(rows: pd.DataFrame) -> str:
     data = {"set": "<i>rsna</i>", "images": {"train": 9}, "sha256": "ab" * 32}
     results = {"validation": {"ap50": 0.5, "rsna_score": 0.25}, "test": {"ap50": float("nan")}}
@@ -43,6 +53,7 @@ def _page(rows: pd.DataFrame) -> str:
         data=data,
         results=results,
         samples=[],
+        classes={"test": CLASSES},
     )
 
 
@@ -57,6 +68,8 @@ def test_a_runs_page_is_one_file_that_escapes_what_it_shows(tmp_path: Path) -> N
         assert f'aria-label="{title}"' in html
     assert "AP at IoU .5, opacity" not in html  # its mean is there
     assert "RSNA score of the boxes shown" in html
+    confusion = html.partition('aria-label="Classes, test part"')[2].partition("</figure>")[0]
+    assert "3 cases of exactly one class" in confusion
 
 
 def test_a_number_of_one_label_stands_beside_that_of_all_where_it_differs() -> None:
@@ -66,7 +79,14 @@ def test_a_number_of_one_label_stands_beside_that_of_all_where_it_differs() -> N
     zeros = {"ap50": 0.0, "ap50_95": 0.0}
     results = {"untrained": zeros, "validation": numbers}
     html = run_page(
-        "r", pd.DataFrame(), about="", settings="", data=data, results=results, samples=[]
+        "r",
+        pd.DataFrame(),
+        about="",
+        settings="",
+        data=data,
+        results=results,
+        samples=[],
+        classes={},
     )
     assert "AP at IoU .5, opacity" not in html
     assert "AUC, opacity" not in html

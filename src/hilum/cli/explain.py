@@ -32,7 +32,10 @@ def explain(
     run: Path | None = typer.Option(
         None, help="A run of `hilum train`, whose score is explained by gradients."
     ),
-    method: str = typer.Option("", help="occlusion (any bundle), grad-cam, hirescam (--run)."),
+    method: str = typer.Option(
+        "",
+        help="occlusion, class-activation (bundles), grad-cam, hirescam (--run).",
+    ),
     score: str | None = typer.Option(
         None, help="An image score, or box; MODEL or MODEL.SCORE; else the positive one."
     ),
@@ -63,16 +66,20 @@ def explain(
     from hilum.core.errors import ConfigError
     from hilum.core.files import write_text
     from hilum.core.folders import claimed
+    from hilum.explain.asked import OF_BUNDLES
     from hilum.explain.folder import draw_all
     from hilum.inference.pipeline import Pipeline
 
     how = method or ("hirescam" if run is not None else "occlusion")
-    if sanity and (game or run is None or how == "occlusion"):
+    if sanity and (game or run is None or how in OF_BUNDLES):
         raise ConfigError("--sanity randomises a run's weights: needs --run, and no --game")
-    if how != "occlusion" and run is None:
-        raise ConfigError(f"method {how!r} needs the network in PyTorch: give --run")
-    if how == "occlusion" and run is not None:
-        raise ConfigError("occlusion asks a bundle: hilum export the run, then give --bundle")
+    if how not in OF_BUNDLES and run is None:
+        raise ConfigError(
+            f"method {how!r} needs the network in PyTorch: give --run; of bundles: "
+            f"{', '.join(OF_BUNDLES)}"
+        )
+    if how in OF_BUNDLES and run is not None:
+        raise ConfigError(f"{how} asks a bundle: hilum export the run, then give --bundle")
     beside = pipeline or bundle or change or run is None
     described = Pipeline.load(pipeline or None, change).with_named(bundle) if beside else None
     by = explainer(described, run, score, how)

@@ -18,7 +18,7 @@ SURE = 0.5  # a run has no operating points: its boxes are drawn from here on
 def explainer(
     described: Pipeline | None, run: Path | None, score: str | None, method: str
 ) -> Explainer:
-    """A run by gradients, or a model of a pipeline by occlusion.
+    """A run by gradients, or a model of a pipeline by its bundles.
 
     Args:
         described: whose findings are drawn; None: those of the run's own network.
@@ -26,13 +26,13 @@ def explainer(
     Raises:
         ConfigError: a method, score or run that is not there.
     """
-    from hilum.explain.explainer import by_occlusion
+    from hilum.explain.explainer import by_bundle
     from hilum.inference.loaded import load_pipeline
 
     if run is not None:
         return _of_run(run, described, score, method)
     assert described is not None
-    return by_occlusion(load_pipeline(described), score)
+    return by_bundle(load_pipeline(described), score, method)
 
 
 def _of_run(run: Path, described: Pipeline | None, score: str | None, method: str) -> Explainer:
@@ -49,7 +49,7 @@ def _of_run(run: Path, described: Pipeline | None, score: str | None, method: st
     from hilum.train.export.bundle import network_of
 
     if method not in METHODS:
-        raise ConfigError(unknown("method", method, ("occlusion", *METHODS)))
+        raise ConfigError(unknown("method", method, METHODS))
     net, recipe = network_of(run)
 
     def find(stored: StoredImage) -> tuple[Radiograph, Findings]:

@@ -94,10 +94,10 @@ def annotated(paths: Iterable[Path], passed: Counter[str]) -> Iterator[Case]:
 
 
 def _findings(names: Iterable[str]) -> list[str]:
-    """Those that are findings and no anatomy."""
-    from hilum.core.labels import ANATOMY, VOCABULARY
+    """Those that are findings, of whatever name, and no anatomy."""
+    from hilum.core.labels import ANATOMY
 
-    return [name for name in names if name in VOCABULARY and name not in ANATOMY]
+    return [name for name in names if name not in ANATOMY]
 
 
 def _masked(catalog: Catalog, row: int) -> bool:
@@ -113,6 +113,6 @@ def _drawn(catalog: Catalog, row: int, truth: ImageTruth, width: int, height: in
 
     known = catalog.boxes_in(row, width, height)
     masks = {name: truth.masks[name](height, width) for name in _findings(truth.masks)}
-    return (
-        Annotations(masks=masks) if known is None else Annotations(boxes_px=known[0], masks=masks)
-    )
+    if known is None:
+        return Annotations(masks=masks)
+    return Annotations(boxes_px=known[0], labels=tuple(known[1]), masks=masks)

@@ -82,7 +82,8 @@ class Outputs(Options):
     Shapes: image (B, 1, S, S); class_logits (B, N, K); box_deltas (B, N, 4); proposals (B, N, 4)
     x1, y1, x2, y2 in the square, on which the deltas rest instead of on anchors;
     mask_logits (B, M, s, s); global_logits (B, C) of exclusive classes; finding_logits (B, F) of
-    findings of which any number may be there.
+    findings of which any number may be there; activations (B, C or F, h, w) of a classifier of one
+    linear layer: what each place adds to the logits, of which their mean is the part without bias.
     """
 
     image: str = "image"
@@ -92,6 +93,7 @@ class Outputs(Options):
     finding_logits: str | None = None
     mask_logits: str | None = "mask_logits"
     global_logits: str | None = "global_logits"
+    activations: str | None = None
 
 
 class Decoding(Options):

@@ -114,9 +114,16 @@ def checked(
     try:
         return kind.model_validate(value)
     except ValidationError as problem:
-        wrong = [_said(one) for one in problem.errors()]
+        wrong = [_said(one) for one in faults(problem)]
         more = f"; and {len(wrong) - MOST_FAULTS} more" if len(wrong) > MOST_FAULTS else ""
         raise error(f"{source}: {'; '.join(wrong[:MOST_FAULTS])}{more}") from problem
+
+
+def faults(problem: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, where it is: a list is not too short, too, where its item is wrong."""
+    every = problem.errors()
+    around = {one["loc"][:n] for one in every for n in range(len(one["loc"]))}
+    return [one for one in every if one["loc"] not in around] or every
 
 
 def _said(wrong: ErrorDetails) -> str:

@@ -20,7 +20,7 @@ from hilum.data.frames import resized
 from hilum.evaluate.answers import in_frame
 from hilum.evaluate.breakdown import Part, breakdown
 from hilum.evaluate.cases import Cases, cases_of
-from hilum.evaluate.classes import class_cases, class_numbers
+from hilum.evaluate.classes import ClassCases, class_cases, class_numbers
 from hilum.evaluate.finding_metrics import FindingMetric, Thresholds, finding_metrics
 from hilum.evaluate.kept_cases import ROW, Kept
 from hilum.evaluate.metrics.classification import at_threshold
@@ -34,7 +34,7 @@ from hilum.evaluate.thresholds.sweep import Grid, score_by_iou
 from hilum.evaluate.truth import ImageTruth, truths_of
 
 __all__ = ["Evaluation", "ImageTruth", "Thresholds", "evaluate_cases", "evaluate_predictions"]
-__all__ += ["kept_of", "metric_over_images", "truths_of"]
+__all__ += ["classes_of", "kept_of", "metric_over_images", "truths_of"]
 
 Bool = NDArray[np.bool_]
 Float = NDArray[np.float64]
@@ -119,14 +119,16 @@ def metric_over_images(
     masks = [mean_of(v) for own, v in kept.overlaps.items() if name in (own, base(own))]
     if masks:
         return _mean_of([(one, every) for one in masks])
-    of_classes = class_cases(
-        {label: one.label for label, one in kept.cases.items()},
-        {label: one.score for label, one in kept.cases.items()},
-        every.nonzero()[0],  # which row each case is, instead of whose
-        classes,
-    )
+    of_classes = classes_of(kept, classes)
     metric = of_classes and class_numbers(of_classes).get(name)
     return _mean_of([(metric, of_classes.patients)]) if of_classes and metric else None
+
+
+def classes_of(kept: Kept, classes: Sequence[str] = ()) -> ClassCases | None:
+    """Cases of exclusive classes, see `class_cases`; `patients` are their rows."""
+    labels = {label: one.label for label, one in kept.cases.items()}
+    scores = {label: one.score for label, one in kept.cases.items()}
+    return class_cases(labels, scores, range(len(kept)), classes)
 
 
 def _mean_of(metrics: Sequence[tuple[Reweighted, NDArray[Any]]]) -> Reweighted:

@@ -74,7 +74,9 @@ def read_kept(file: Path) -> Kept:
         rows=first[ROW],
         cases={finding: _cases(finding, own) for finding, own in of.items() if finding},
         overlaps={
-            name: first[name].to_numpy(np.float64) for name in first if name not in (*ROW, *CASE)
+            str(name): values.to_numpy(np.float64)
+            for name, values in first.items()
+            if name not in (*ROW, *CASE)
         },
     )
 

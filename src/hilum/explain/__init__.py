@@ -2,6 +2,7 @@
 
 heat        a map over one image, cut out of its square
 occlusion   hide a part, look what the score loses: any bundle, no PyTorch
+activation  what each place adds to a classifier's logit: its bundle, no PyTorch
 asked       which score of a pipeline is explained, of which model
 explainer   whose score is explained, and who finds what stands beside it
 gradients   Grad-CAM and HiResCAM of a network in PyTorch

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hilum.core.errors import ConfigError
 from hilum.core.options import unknown
 from hilum.core.radiograph import Radiograph
+from hilum.explain.activation import METHOD as ACTIVATION
+from hilum.explain.activation import class_activation
 from hilum.explain.heat import Heat, mean_heat
+from hilum.explain.occlusion import METHOD as OCCLUSION
 from hilum.explain.occlusion import occlusion, scores_of
 from hilum.inference.loaded import LoadedPipeline
+from hilum.inference.predictor import Predictor
+
+# Ways of explaining a bundle, without PyTorch.
+OF_BUNDLES: Mapping[str, Callable[[Predictor, Radiograph, str | None], Heat]] = {
+    OCCLUSION: occlusion,
+    ACTIVATION: class_activation,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +61,15 @@ def asked(loaded: LoadedPipeline, score: str | None) -> Asked:
     raise ConfigError(unknown("score", score, names))
 
 
-def explained(loaded: LoadedPipeline, what: Asked, radiograph: Radiograph) -> Heat:
-    """By occlusion; of a model of several bundles (folds) the mean of each one's map.
+def explained(
+    loaded: LoadedPipeline, what: Asked, radiograph: Radiograph, method: str = OCCLUSION
+) -> Heat:
+    """By one of `OF_BUNDLES`; of a model of several bundles (folds) the mean of each one's map.
 
     Raises:
-        ConfigError: the model has no such score.
+        ConfigError: no such method, or the model has no such score.
     """
-    predictors = loaded.predictors(what.model)
-    return mean_heat([occlusion(one, radiograph, what.score) for one in predictors])
+    if method not in OF_BUNDLES:
+        raise ConfigError(unknown("method", method, OF_BUNDLES))
+    ask = OF_BUNDLES[method]
+    return mean_heat([ask(one, radiograph, what.score) for one in loaded.predictors(what.model)])

@@ -26,18 +26,20 @@ class Explainer:
     spread: Callable[[StoredImage], dict[str, float]] | None = None  # of randomised weights
 
 
-def by_occlusion(loaded: LoadedPipeline, score: str | None) -> Explainer:
+def by_bundle(loaded: LoadedPipeline, score: str | None, method: str) -> Explainer:
     """A model of a pipeline, and the findings of the pipeline.
 
     Raises:
-        ConfigError: no such score, or several.
+        ConfigError: no such method or score, or several scores.
     """
     what = asked(loaded, score)
     names = dict.fromkeys(one.bundle.name for one in loaded.predictors(what.model))
     return Explainer(
         of=" and ".join(names),
         found_by=loaded.description.name,
-        heat=lambda stored: explained(loaded, what, stored.radiograph(window=loaded.window)),
+        heat=lambda stored: explained(
+            loaded, what, stored.radiograph(window=loaded.window), method
+        ),
         find=finder(loaded),
     )
 

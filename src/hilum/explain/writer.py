@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 
 class ExplainWriter(Options):
-    """PNG by occlusion. Asks a bundle some two hundred times for each image: seconds, not more."""
+    """PNG. Occlusion asks a bundle some two hundred times for each image: seconds, not more."""
 
     suffix: ClassVar[str] = ".png"
     bundle: str = ""  # a folder or zip; "" for the shipped one
     score: str | None = None
-    steps: int = Field(default=14, ge=4, le=64)
+    method: Literal["occlusion", "class-activation"] = "occlusion"
+    steps: int = Field(default=14, ge=4, le=64)  # of occlusion
 
     def __call__(self, image: Analysed) -> Mapping[str, bytes]:
+        from hilum.explain.activation import METHOD, class_activation
         from hilum.explain.occlusion import occlusion
         from hilum.explain.picture import picture
 
@@ -31,7 +33,10 @@ class ExplainWriter(Options):
         if findings is None:
             return {}
         model = predictor(self.bundle)
-        heat = occlusion(model, radiograph, self.score, steps=self.steps)
+        if self.method == METHOD:
+            heat = class_activation(model, radiograph, self.score)
+        else:
+            heat = occlusion(model, radiograph, self.score, steps=self.steps)
         drawn = picture(
             heat, radiograph, findings, of=model.bundle.name, found_by=image.pipeline.name
         )

@@ -35,6 +35,7 @@ class RawOutputs:
     global_logits: Float32 | None = None  # (C,)
     proposals: Float32 | None = None  # (N, 4)
     finding_logits: Float32 | None = None  # (F,)
+    activations: Float32 | None = None  # (C or F, h, w)
 
 
 BATCH = "batch"  # the free dimension of exported graphs; one image at a time here
@@ -145,6 +146,12 @@ class Session:
         if masks is not None and (masks.ndim != 3 or masks.shape[0] <= channels):
             raise ModelOutputError(
                 f"{self.bundle.name}: mask_logits {masks.shape} do not fit the manifest"
+            )
+        places, classes = raw.activations, raw.global_logits
+        names = raw.finding_logits if classes is None else classes
+        if places is not None and (places.ndim != 3 or names is None or len(places) != len(names)):
+            raise ModelOutputError(
+                f"{self.bundle.name}: activations {places.shape} do not fit the manifest"
             )
 
 

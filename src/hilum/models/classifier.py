@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hilum.core.errors import ConfigError
@@ -65,10 +66,16 @@ class Classifier(HeadsModel):
         return self
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
-        """global_logits (B, C) or finding_logits (B, F)."""
+        """global_logits (B, C) or finding_logits (B, F); of one linear layer also activations (B, C
+        or F, h, w), what each place adds to them (class activation maps, Zhou et al. 2016)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.frozen):
             features = self.encoder(image_B1SS)[0]
-        return {self.head_name: self.head(features.mean(dim=(2, 3)))}
+        raw = {self.head_name: self.head(features.mean(dim=(2, 3)))}
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        if self.options.hidden is None and not self.training:
+            raw["activations"] = F.conv2d(features, last.weight[:, :, None, None])
+        return raw
 
     def loss_of(self, raw: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """`global` or `finding`, over known labels (NaN is unknown)."""

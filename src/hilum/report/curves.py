@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.core.look import AXIS, COLOURS
 from hilum.evaluate import precision_recall_curve, reliability, roc_curve
-from hilum.evaluate.classes import ClassEvaluation
+from hilum.evaluate.classes import ClassCases, ClassEvaluation
 from hilum.evaluate.models import EvaluatedModel
 from hilum.evaluate.segmentation import SizeSweep
 from hilum.evaluate.thresholds.sweep import Grid, threshold_curve
@@ -119,14 +120,19 @@ def _of_images(models: Models) -> Iterator[Figure]:
 def _of_classes(models: Models) -> Iterator[Figure]:
     for model in models:
         for one in model.classes:
-            words = (
-                f"{one.cases} cases of exactly one class; rows are the truth, columns the class "
-                "of the highest score. Colour: share of the row."
-            )
             title = f"Confusion of {one.level} classes{_of(model, models)}"
-            side = 1.8 + 0.7 * len(one.classes)
-            draw = partial(_confusion, classes=one)
-            yield Figure(title, words, draw, height=max(3.4, side), width=max(4.8, side + 1))
+            yield confusion(title, one)
+
+
+def confusion(title: str, classes: ClassEvaluation | ClassCases) -> Figure:
+    """K x K: which class was called which."""
+    words = (
+        f"{int(classes.matrix.sum())} cases of exactly one class; rows are the truth, columns the "
+        "class of the highest score. Colour: share of the row."
+    )
+    side = 1.8 + 0.7 * len(classes.classes)
+    draw = partial(_confusion, names=classes.classes, matrix=classes.matrix)
+    return Figure(title, words, draw, height=max(3.4, side), width=max(4.8, side + 1))
 
 
 def _of_masks(models: Models) -> Iterator[Figure]:
@@ -243,13 +249,13 @@ def heat(axes: Axes, grid: Grid, best: bool = False, title: str = "") -> None:
     axes.set(xlabel=AXES[grid.columns[0]], ylabel=AXES[grid.rows[0]], title=title)
 
 
-def _confusion(axes: Axes, classes: ClassEvaluation) -> None:
-    counts = classes.matrix.astype(np.float64)
+def _confusion(axes: Axes, names: Sequence[str], matrix: NDArray[np.int64]) -> None:
+    counts = matrix.astype(np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [plain(name.replace("_", " ")) for name in classes.classes]
+    words = [plain(name.replace("_", " ")) for name in names]
     order = slice(None, None, -1)  # the first class on top
     shown = iter(counts[order].ravel().astype(int).tolist())
-    tiles(axes, share[order], names[order], names, shown=lambda _: f"{next(shown):,}")
+    tiles(axes, share[order], words[order], words, shown=lambda _: f"{next(shown):,}")
     axes.set(xlabel="Called", ylabel="Truth")
     axes.tick_params(axis="x", labelrotation=20 if len(names) > 3 else 0)
 

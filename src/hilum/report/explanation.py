@@ -27,7 +27,7 @@ from hilum.report.drawing import (
     heat_scale,
     sheet,
 )
-from hilum.report.overlay import legend, mark, tag
+from hilum.report.overlay import legend, mark, tag, text_of
 from hilum.report.strip import QUIET, Word, strip
 
 SIDE = 720  # px, long side of each of the two pictures
@@ -39,11 +39,14 @@ class Annotations:
     """What readers drew on one image, in source pixels. Empty where nobody drew."""
 
     boxes_px: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 4)))  # (n, 4)
+    labels: tuple[str, ...] = ()  # (n,)
     masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # name -> (h, w)
 
     @property
-    def empty(self) -> bool:
-        return not len(self.boxes_px) and not any(mask.any() for mask in self.masks.values())
+    def names(self) -> list[str]:
+        """What they drew, each once."""
+        outlined = [name for name, mask in self.masks.items() if mask.any()]
+        return list(dict.fromkeys([*self.labels, *outlined]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,8 @@ def _legend(findings: Findings, words: Words, readers: Annotations | None) -> li
     else:
         out.append(Word(f"nothing marked by {words.found_by}", QUIET))
     if readers is not None:
-        what = "nothing drawn by readers" if readers.empty else "drawn by readers"
-        out.append(Word(what, QUIET, None if readers.empty else TRUTH))
+        if what := ", ".join(map(text_of, readers.names)):
+            out.append(Word(f"drawn by readers: {what}", QUIET, TRUTH))
+        else:
+            out.append(Word("nothing drawn by readers", QUIET))
     return out

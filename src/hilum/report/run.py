@@ -11,11 +11,14 @@ import pandas as pd
 
 from hilum.core.look import AXIS, COLOURS, INK
 from hilum.evaluate.metrics.names import METRICS, base, metric, text
+from hilum.report.curves import confusion
 from hilum.report.figures import LINES, WIDTH, Figure, line, plain, png_uri
 from hilum.report.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from hilum.evaluate.classes import ClassCases
 
 SHOWN = 3  # sheets of samples on the page
 MANY, BESIDE = 5, 2.2  # entries of a legend that stands beside the axes, and its inches
@@ -39,6 +42,7 @@ def run_page(
     data: Mapping[str, Any],
     results: Mapping[str, Mapping[str, float]],
     samples: Sequence[Path],
+    classes: Mapping[str, ClassCases],
 ) -> str:
     """One HTML file without links outside.
 
@@ -48,6 +52,7 @@ def run_page(
         data: set, images of each part, sha256, notes.
         results: part -> metric -> value of the finished network.
         samples: sheets of validation images, oldest first.
+        classes: part -> exclusive classes as the finished network called them.
     """
     shown = [*samples[:1], *samples[-2:]] if len(samples) > SHOWN else samples
     sheets = [(path.stem.replace("-", " "), png_uri(path.read_bytes())) for path in shown]
@@ -60,6 +65,7 @@ def run_page(
         names=_told(results),
         text=text,
         figures=run_figures(rows) if len(rows) else [],
+        confusions=[confusion(f"Classes, {part} part", one) for part, one in classes.items()],
         sheets=sheets,
         settings=settings,
         epochs=len(rows),

@@ -36,6 +36,9 @@ from hilum.core.errors import ConfigError, DataError
 from hilum.core.files import atomic_path, write_text
 from hilum.core.folders import claimed
 from hilum.data.split import Split
+from hilum.evaluate.classes import ClassCases
+from hilum.evaluate.evaluation import classes_of
+from hilum.evaluate.kept_cases import read_kept
 from hilum.models import ranks
 from hilum.models.weights import WEIGHTS
 from hilum.report.run import run_page
@@ -181,9 +184,17 @@ class RunFolder:
             data=self.data,
             results=self.results,
             samples=sorted((self.path / "samples").glob("*.png")),
+            classes=self._classes(),
         )
         write_text(self.path / "index.html", page)
         self.drawn = time.monotonic()
+
+    def _classes(self) -> dict[str, ClassCases]:
+        """Part -> exclusive classes of the finished network."""
+        files = {part: self.answers(part) for part in self.results}
+        names = self.recipe.names.classes
+        every = {p: classes_of(read_kept(f), names) for p, f in files.items() if f.is_file()}
+        return {part: cases for part, cases in every.items() if cases is not None}
 
 
 def metrics(stages: Iterable[str], out: Path) -> pd.DataFrame:

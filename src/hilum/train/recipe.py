@@ -13,7 +13,7 @@ from hilum.core.documents import parse_yaml, read_document
 from hilum.core.errors import ConfigError
 from hilum.core.files import is_file
 from hilum.core.manifest import Decoding
-from hilum.core.options import MOST_NAME, Options, assignment, replaced, unknown
+from hilum.core.options import MOST_NAME, Options, assignment, faults, replaced, unknown
 from hilum.core.prepare import Preprocessing
 from hilum.models.model import Targets
 from hilum.models.options import ModelOptions, OpacityNetOptions
@@ -216,10 +216,7 @@ def parse(raw: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        wrong = error.errors()
-        # A list is not too short, too, where its item is wrong.
-        inside = {item["loc"][:n] for item in wrong for n in range(len(item["loc"]))}
-        wrong = [item for item in wrong if item["loc"] not in inside] or wrong
+        wrong = faults(error)
         lines = [_explain(item) for item in wrong[:SHOWN]]
         if len(wrong) > SHOWN:
             lines.append(f"and {len(wrong) - SHOWN} more")

@@ -110,7 +110,9 @@ def largest_difference(net: nn.Module, graph: bytes, images: NDArray[np.float32]
                 a, b = (_rows(names, values, image.shape[-1]) for values in (expected, got))
                 worst = max(worst, _unmatched(a, b))
             for name, a, b in zip(names, expected, got, strict=True):
-                if "proposals" not in names:
+                if name == "activations":  # shown beside their strongest place
+                    worst = max(worst, float(np.abs(a - b).max() / max(np.abs(a).max(), 1)))
+                elif "proposals" not in names:
                     worst = max(worst, float(_apart(a, b).max()))
                 elif name not in OF_PROPOSALS:  # painted of the proposals: their cells are products
                     worst = max(worst, float(np.abs(sigmoid(a) - sigmoid(b)).max()))
