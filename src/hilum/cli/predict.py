@@ -8,7 +8,6 @@ from pathlib import Path
 import typer
 
 from hilum.cli import common, options
-from hilum.core.processes import IMPORTED, nursery
 
 PICTURE = "picture"  # what the page draws on
 ARCHIVES = (".zip", ".parquet")  # of many images, most likely
@@ -45,6 +44,8 @@ def predict(
 
     Example: hilum predict test.parquet --threshold 0 --write "" --out every-box
     """
+    from hilum.core.processes import IMPORTED, nursery
+
     if workers != 1 and any(path.is_dir() or path.suffix.lower() in ARCHIVES for path in paths):
         nursery(*IMPORTED)  # first of all: it imports what workers need while this process does
     from hilum.cli.inputs import inputs as inputs_of

@@ -18,6 +18,7 @@ compare, models    several models on the same images
 ensemble           several prediction files -> one
 thresholds/        operating points, calibration, conformal thresholds, sweeps, a new bundle
 pseudo_labels      a model's sure answers as annotations of images that have none
+kept_cases         answers of a finished network beside the truth, kept
 epochs             unsuppressed predictions of a training's epochs, and heat-maps of thresholds
 challenges/        the challenges' own scores of their own files
 """
