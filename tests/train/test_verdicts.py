@@ -22,7 +22,7 @@ from hilum.evaluate.statistics.bootstrap import Reweighted
 from hilum.evaluate.truth import ImageTruth, Size
 from hilum.train.evaluation import metric_of
 from hilum.train.recipe import load_recipe
-from hilum.train.verdicts import compare, compare_by_patients
+from hilum.train.verdicts import ByPatients, Measure, compare
 
 few = settings(max_examples=20, deadline=None)
 SIDE = 100
@@ -78,6 +78,13 @@ def answers(truth: list[ImageTruth], right: float, seed: int) -> list[Findings]:
 
 
 CLASSES = ("covid", "other", "normal")
+
+
+def by_patients(table: pd.DataFrame, measure: Measure, files: dict[str, Path]) -> pd.DataFrame:
+    compared = ByPatients(len(files))
+    for variant in table["variant"]:
+        compared.add(variant, files[variant], measure)
+    return compared.table(table)
 
 
 def named(metric: str) -> Callable[[Kept], Reweighted | None]:
@@ -140,12 +147,12 @@ def test_one_run_a_variant_is_compared_over_the_patients_of_one_part(tmp_path: P
         rows.append((name, "a", evaluate_predictions(part, own)["ap50"]))
     (tmp_path / "lost").unlink()  # a run of an older hilum
     files = {name: tmp_path / name for name in said}
-    apart = compare_by_patients(
+    apart = by_patients(
         compare(pd.DataFrame([rows[3], rows[5]], columns=COLUMNS), "ap50"), named("ap50"), files
     )
     assert apart["verdict"].iloc[1] == "not tested: no image in common"
     runs = pd.DataFrame(rows[:5], columns=COLUMNS)
-    table = compare_by_patients(compare(runs, "ap50"), named("ap50"), files).set_index("variant")
+    table = by_patients(compare(runs, "ap50"), named("ap50"), files).set_index("variant")
     assert table.loc["again", "verdict"] == "no difference shown"
     assert table.loc["worse", "verdict"] == "lower"
     assert table.loc["worse", "difference_high"] < 0
@@ -158,9 +165,9 @@ def test_one_run_a_variant_is_compared_over_the_patients_of_one_part(tmp_path: P
     both = [evaluate_predictions(truth[:120], said[n][:120])["ap50"] for n in ("fewer", "base")]
     assert table.loc["fewer", "difference"] == pytest.approx(both[0] - both[1], abs=1e-6)
     # Masks are tested as boxes are; a loss is none of images.
-    masks = compare_by_patients(compare(runs, "ap50"), named("dice_lungs"), files)
+    masks = by_patients(compare(runs, "ap50"), named("dice_lungs"), files)
     assert masks["low"].notna().tolist() == [True] * 4 + [False]
-    losses = compare_by_patients(compare(runs, "ap50"), named("val_loss"), files)
+    losses = by_patients(compare(runs, "ap50"), named("val_loss"), files)
     assert set(losses["verdict"].iloc[1:]) == {"not tested: one run"}
 
 

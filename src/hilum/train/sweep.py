@@ -31,7 +31,7 @@ from hilum.train.evaluation import metric_of
 from hilum.train.folder import SWEEP, RunFolder, locked, metrics
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
-from hilum.train.verdicts import compare, compare_by_patients
+from hilum.train.verdicts import ByPatients, compare
 
 CHANGE = "change"  # group_by
 
@@ -254,9 +254,10 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
     write_text(out / SWEEP, grid.model_dump_json(indent=1))
     if grid.search is not None:
         plan = list(_search(task, grid.search, out))
-    rows, curves, answers = [], {}, {}
+    rows, curves = [], {}
     # One run a variant: no spread of trainings, but patients that all answered for.
     by_patients = grid.search is None and len(grid.repeats) == 1
+    compared = ByPatients(len(plan))
     seen: dict[str, float] = {}  # numbers that some variant has
     for done, one in enumerate(plan):
         if grid.search is None:
@@ -274,9 +275,10 @@ def _sweep(task: _Task, out: Path) -> pd.DataFrame:
             runs = runs.sort_values(grid.metric, ascending=rising, kind="stable")
         table = compare(runs, grid.metric)
         if by_patients:
-            answers[one.variant] = RunFolder(one.folder, recipe).answers(grid.part)
             measure = partial(metric_of, name=grid.metric, recipe=recipe)
-            table = compare_by_patients(table, measure, answers)
+            answers = RunFolder(one.folder, recipe).answers(grid.part)
+            compared.add(one.variant, answers, measure)
+            table = compared.table(table)
         with atomic_path(out / "sweep.parquet") as temporary:
             runs.to_parquet(temporary)
         write_text(out / "sweep.csv", to_csv(table))

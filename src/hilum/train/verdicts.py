@@ -3,7 +3,8 @@ ran once, over the patients of the part that all share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,6 +16,7 @@ from hilum.evaluate.kept_cases import Kept, read_kept, shared
 from hilum.evaluate.statistics.bootstrap import (
     FINE,
     Comparison,
+    Interval,
     Reweighted,
     bootstrap,
     holm,
@@ -72,49 +74,68 @@ def _interval(values: np.ndarray, level: float) -> _Mean:
 Measure: TypeAlias = Callable[[Kept], Reweighted | None]  # a number of how often an image counts
 
 
-def compare_by_patients(
-    table: pd.DataFrame, measure: Measure, files: Mapping[str, Path], *, repeats: int = 1000
-) -> pd.DataFrame:
-    """A table of `compare` of one run a variant, with intervals over the patients of the part.
+@dataclass(slots=True)
+class ByPatients:
+    """Variants that ran once, over the patients of the part; the first one added is the baseline.
 
-    A bootstrap draws the same patients for the first and the other, among the images that both
-    answered: of those is the difference. p values are corrected for the number of variants (Holm).
-    What another seed would change is in none of the intervals. A variant whose answers were not
-    kept stays as it was, and so do all where the number is none of images, as a loss is not.
-
-    Args:
-        files: variant -> what its run kept of the part (`evaluate.kept_cases`).
+    A bootstrap draws the same patients for it and another, among the images that both answered: of
+    those is the difference. p values are corrected for the number of variants (Holm). What another
+    seed would change is in none of the intervals.
     """
-    read = {name: read_kept(file) for name, file in files.items() if file.is_file()}
-    known = {name: one for name, one in read.items() if measure(one) is not None}
-    first = str(table["variant"].iloc[0])
-    repeats = max(repeats, FINE * len(table))
-    rows: list[dict[Any, Any]] = table.to_dict("records")
-    compared: dict[str, Comparison] = {}
-    for row in rows:
-        name = row["variant"]
-        if name not in known:
-            continue
-        own = bootstrap(*_measured(known[name], measure), repeats=repeats)
-        row |= {"low": own.low, "high": own.high}
-        if name != first and first in known:
-            pair = shared(known[name], known[first])
-            if not len(pair[0]):
+
+    variants: int  # of the whole sweep
+    _first: Kept | None = None
+    _own: dict[str, Interval] = field(default_factory=dict)
+    _apart: dict[str, Comparison | None] = field(default_factory=dict)  # None: no image in common
+
+    @property
+    def _repeats(self) -> int:
+        return max(1000, FINE * self.variants)
+
+    def add(self, variant: str, file: Path, measure: Measure) -> None:
+        """What a run kept of the part (`evaluate.kept_cases`); nothing, where it has no such file
+        or the number is none of images, as a loss is not."""
+        kept = read_kept(file) if file.is_file() else None
+        if kept is None or measure(kept) is None:
+            return
+        self._own[variant] = bootstrap(*_measured(kept, measure), repeats=self._repeats)
+        if self._first is None:
+            self._first = kept
+            return
+        pair = shared(kept, self._first)
+        self._apart[variant] = None
+        if len(pair[0]):
+            (one, patients), (other, _) = (_measured(part, measure) for part in pair)
+            comparison = paired_bootstrap(one, other, patients, repeats=self._repeats)
+            self._apart[variant] = comparison
+
+    def table(self, table: pd.DataFrame) -> pd.DataFrame:
+        """One of `compare`, with these intervals, differences and verdicts; other rows stay."""
+        rows: list[dict[Any, Any]] = table.to_dict("records")
+        if str(rows[0]["variant"]) not in self._own:
+            return table  # nothing to compare with
+        tested = {name: one for name, one in self._apart.items() if one is not None}
+        corrected = holm([one.p_value for one in tested.values()])
+        p_values = dict(zip(tested, corrected, strict=True))
+        for row in rows:
+            name = row["variant"]
+            if name in self._own:
+                row |= {"low": self._own[name].low, "high": self._own[name].high}
+            if name in tested:
+                row |= _told(tested[name].difference, p_values[name])
+            elif name in self._apart:
                 row["verdict"] = "not tested: no image in common"
-                continue
-            (one, patients), (other, _) = (_measured(kept, measure) for kept in pair)
-            compared[name] = paired_bootstrap(one, other, patients, repeats=repeats)
-    corrected = holm([one.p_value for one in compared.values()])
-    for name, p in zip(compared, corrected, strict=True):
-        apart = compared[name].difference
-        row = next(one for one in rows if one["variant"] == name)
-        row |= {"difference": apart.value}
-        row |= {"difference_low": apart.low, "difference_high": apart.high}
-        sure = p < 1 - apart.level and (apart.low > 0 or apart.high < 0)
-        row["verdict"] = ("higher" if apart.value > 0 else "lower") if sure else NO_DIFFERENCE
-        if apart.value != apart.value:
-            row["verdict"] = "not tested: undefined for the images in common"
-    return pd.DataFrame(rows)
+        return pd.DataFrame(rows)
+
+
+def _told(apart: Interval, p: float) -> dict[str, Any]:
+    """A row's difference and verdict."""
+    sure = p < 1 - apart.level and (apart.low > 0 or apart.high < 0)
+    verdict = ("higher" if apart.value > 0 else "lower") if sure else NO_DIFFERENCE
+    if apart.value != apart.value:
+        verdict = "not tested: undefined for the images in common"
+    out: dict[str, Any] = {"difference": apart.value, "verdict": verdict}
+    return out | {"difference_low": apart.low, "difference_high": apart.high}
 
 
 def _measured(kept: Kept, measure: Measure) -> tuple[Reweighted, np.ndarray]:
