@@ -120,6 +120,7 @@ def test_box_points_are_the_best_of_all_box_thresholds(seed: int) -> None:
         best = max(values.values())
         assert point.achieved[metric] == pytest.approx(best)
         assert point.threshold == max(t for t in at if values[t] == pytest.approx(best))
+        assert point.achieved["fp_per_image"] == counts(point.threshold)[1] / len(truth)
     for most in (0.25, 1.0):
         under = [t for t in at if counts(t)[1] / 8 <= most]
         if under:

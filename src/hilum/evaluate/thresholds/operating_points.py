@@ -111,6 +111,10 @@ def for_best_boxes(
     ]
     k = int(np.argmax([c[metric] for c in counts]))
     kept = {name: counts[k][name] for name in ("sensitivity", "precision", "f1", "f2")}
+    marks = froc(truth, predictions, iou=iou).at(float(r.thresholds[k]))
+    kept["fp_per_image"] = marks.fp_per_image
+    if marks.fp_per_normal_image == marks.fp_per_normal_image:  # there are such images
+        kept["fp_per_normal_image"] = marks.fp_per_normal_image
     return _stored(float(r.thresholds[k]), f"best {metric.upper()} of boxes at IoU {iou:g}", kept)
 
 
