@@ -137,7 +137,7 @@ def test_a_stopped_stage_that_was_killed_stays_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([9.0, 3.0, 2, 5, 6, 1, 0, 0, 0])  # the first is of the untrained network
-    monkeypatch.setattr("hilum.train.run.evaluate", lambda *_: {"val_loss": next(losses)})
+    monkeypatch.setattr("hilum.train.run.evaluate", lambda *_, **__: {"val_loss": next(losses)})
     text = recipe("train.patience=2", "train.epochs=20", "train.batch=6", "train.watch=val_loss")
 
     def killed(*_: object) -> None:

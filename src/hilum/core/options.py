@@ -123,7 +123,7 @@ def faults(problem: ValidationError) -> list[ErrorDetails]:
     """What is wrong, where it is: a list is not too short, too, where its item is wrong."""
     every = problem.errors()
     around = {one["loc"][:n] for one in every for n in range(len(one["loc"]))}
-    return [one for one in every if one["loc"] not in around] or every
+    return [one for one in every if one["type"] != "too_short" or one["loc"] not in around]
 
 
 def _said(wrong: ErrorDetails) -> str:
