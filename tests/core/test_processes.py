@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from hilum.core.processes import deaf_children, heard, interrupted, listening, nursery, patient
+from hilum.core import files
+from hilum.core.processes import (
+    deaf_children,
+    heard,
+    interrupted,
+    listening,
+    nursery,
+    patient,
+    undivided,
+)
 
 CHILD = "import sys; print('up', flush=True); sys.stdin.read(); print('whole', flush=True)"
 WORK = """
@@ -137,3 +146,33 @@ def test_what_workers_are_forked_from_holds_one_thread() -> None:
 def test_workers_never_hear_the_interrupt_of_their_terminal() -> None:
     with nursery().Pool(1) as pool:
         assert signal.SIGINT in pool.apply(signal.pthread_sigmask, (signal.SIG_BLOCK, ()))
+
+
+def test_an_interrupt_waits_for_instructions_that_belong_together() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with undivided():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("both")
+        done.append("more")
+
+    with listening(), pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["both"]
+
+
+def test_an_interrupt_while_a_file_is_begun_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = files._beside
+
+    def interrupted_there(target: Path) -> tuple[Path, int]:
+        out = beside(target)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return out
+
+    monkeypatch.setattr(files, "_beside", interrupted_there)
+    with listening(), pytest.raises(KeyboardInterrupt):
+        files.write_text(tmp_path / "a.json", "{}")
+    assert not list(tmp_path.iterdir())

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hilum.core.processes import undivided
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -39,15 +41,19 @@ def _replacing(target: Path) -> Iterator[Path]:
     """As `atomic_path`, without waiting for the disk."""
     with called(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary, handle = _beside(target)
+        temporary, handle = target, None
         try:
+            with undivided():  # or an interrupt leaves a file that nobody knows of
+                temporary, handle = _beside(target)
             yield temporary
             temporary.replace(target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            if handle is not None:
+                temporary.unlink(missing_ok=True)
             raise
         finally:
-            os.close(handle)
+            if handle is not None:
+                os.close(handle)
 
 
 def _beside(target: Path) -> tuple[Path, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,23 @@ def patient(value: bool = True) -> Iterator[None]:
         yield
     finally:
         _state.waits = before
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Inside, an interrupt waits for the end: for a few instructions that belong together. In
+    other threads than the first, where no interrupt is raised, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, known = _state.waits, _state.heard
+    _state.waits = True
+    try:
+        yield
+    finally:
+        _state.waits = before
+    if not before and known is None and _state.heard is not None:
+        raise KeyboardInterrupt
 
 
 def interrupted() -> bool:
