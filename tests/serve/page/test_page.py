@@ -29,8 +29,14 @@ def with_spacing(data: bytes, row: float, column: float) -> bytes:
     return out.getvalue()
 
 
+# What has changed the size of the image is drawn with the next frame, which a busy machine delays;
+# the second one begins when it is.
+FRAMES = "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+
+
 def fitted(page: Any, width: float, height: float) -> tuple[float, float, float]:
     """Where an image that is shown whole begins on the screen, and its scale."""
+    page.evaluate(FRAMES)
     stage = page.locator(".stage").bounding_box()
     scale = min(stage["width"] / width, stage["height"] / height)
     left = stage["x"] + (stage["width"] - scale * width) / 2
@@ -40,6 +46,7 @@ def fitted(page: Any, width: float, height: float) -> tuple[float, float, float]
 def rectangle(page: Any, selector: str) -> Any:
     """x, y, width, height on the screen; found and measured in one step, as every movement of the
     image draws its marks anew."""
+    page.evaluate(FRAMES)
     script = """(selector) => {
         const b = document.querySelector(selector).getBoundingClientRect();
         return [b.x, b.y, b.width, b.height];
