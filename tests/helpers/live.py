@@ -49,7 +49,8 @@ def serving(
     )
     service, stop = Service(config), threading.Event()
     page = create_app(service)
-    web = uvicorn.Server(uvicorn.Config(page, port=port, log_level="error", access_log=False))
+    settings = uvicorn.Config(page, port=port, log_config=None, log_level="error", access_log=False)
+    web = uvicorn.Server(settings)
     threads = [
         threading.Thread(target=Worker(service, ANALYSING).run, args=(stop,)),
         threading.Thread(target=web.run),

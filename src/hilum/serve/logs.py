@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 QUOTING = ("pydicom", "highdicom", "pynetdicom", "httpx", "httpcore")
+SERVER = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 def configure(level: str) -> None:
@@ -24,6 +25,9 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hilum").setLevel(level.upper())
     threading.excepthook = _ended
+    for name in SERVER:  # handlers of its own, where a program has set them, print tracebacks
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
     silence()
 
 

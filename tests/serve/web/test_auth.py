@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import uvicorn
 from argon2 import PasswordHasher
 from fastapi.exceptions import HTTPException
 from fastapi.testclient import TestClient
@@ -237,6 +238,7 @@ def test_the_words_of_an_exception_are_in_no_log(capsys: pytest.CaptureFixture[s
     root, hook, level = logging.getLogger(), threading.excepthook, logging.getLogger("hilum").level
     before = root.handlers[:]
     try:
+        uvicorn.Config("no:app")  # its own handlers print words
         configure("debug")
         try:
             breaks()
