@@ -198,15 +198,15 @@ class Run:
 
     def kill(self, kind: str, rng: random.Random) -> None:
         """One of a kind, as soon as there is one; nothing if all ends before."""
-        assert self.process is not None
-        while not (found := victims(self.process.pid, kind)):
+        while True:
             if self.ended():
                 return
-            time.sleep(0.1)
-        try:
-            os.kill(rng.choice(found), signal.SIGKILL)
-        except ProcessLookupError:
-            return
+            assert self.process is not None
+            try:
+                os.kill(rng.choice(victims(self.process.pid, kind)), signal.SIGKILL)
+                break
+            except (IndexError, ProcessLookupError):  # none of the kind yet, or it ended meanwhile
+                time.sleep(0.1)
         if kind == "driver":
             self.process.wait()
         self.report.kills[kind] += 1
@@ -217,7 +217,8 @@ class Run:
         rng, given = random.Random(self.given.seed), self.given
         began = time.monotonic()
         self.start()
-        for shards in sorted(rng.randrange(given.shards) for _ in range(given.kills)):
+        last = given.shards * 9 // 10  # so late that nothing ends before the last kill
+        for shards in sorted(rng.randrange(last) for _ in range(given.kills)):
             if not self.wait_for(shards) or time.monotonic() - began > given.seconds:
                 break
             time.sleep(rng.uniform(0, given.delay))

@@ -17,7 +17,7 @@ from hilum.core.processes import same_handlers
 from hilum.inference.job import Job
 from hilum.scale.shards import Finished, Shard, Worker
 
-STORE_BYTES = 200 * 2**20  # Ray's object store on this machine
+STORE_BYTES = 190 * 2**20  # Ray's object store on this machine: less than 200 MB with its header
 RETRIES = 2  # of a shard whose actor died
 
 
