@@ -17,13 +17,15 @@ from hilum.core.errors import ConfigError, ModelOutputError
 from hilum.core.geometry import Letterbox
 from hilum.core.radiograph import Radiograph
 from hilum.explain.activation import class_activation
-from hilum.explain.gradients import METHODS, Method, heat_of, last_map
+from hilum.explain.gradients import METHODS, heat_of, last_map
 from hilum.explain.heat import Heat
 from hilum.explain.occlusion import losses
 from hilum.explain.pointing import pointed, rates, within
 from hilum.explain.sanity import cascade, randomised, rank_correlation
 from hilum.inference.predictor import Predictor
+from hilum.models.classifier import Classifier
 from hilum.models.model import Batch, Model, Prediction, Targets
+from hilum.models.options import ClassifierOptions
 
 SIDE = 64
 TARGETS = Targets(labels=(), classes=("normal", "opacity"), masks=(), positive=("opacity",))
@@ -79,7 +81,7 @@ def test_grad_cam_lights_up_what_the_score_does_not_rest_on() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_network_is_left_as_it_was(method: Method) -> None:
+def test_a_network_is_left_as_it_was(method: str) -> None:
     net = Corner().train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     first = heat_of(net, TARGETS, image(), FRAME, method=method)
@@ -94,7 +96,7 @@ def test_what_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="opacity"):
         heat_of(Corner(), TARGETS, image(), FRAME, score="opacty")
     with pytest.raises(ConfigError, match="hirescam"):
-        heat_of(Corner(), TARGETS, image(), FRAME, method="hires")  # type: ignore[arg-type]
+        heat_of(Corner(), TARGETS, image(), FRAME, method="hires")
     with pytest.raises(ConfigError, match="no encoder"):
         last_map(nn.Linear(1, 1))
 
@@ -220,16 +222,54 @@ def test_the_number_on_a_picture_is_that_of_the_prediction(score: str) -> None:
     assert heat.score == pytest.approx(float(wanted), rel=1e-5)
 
 
-class Frozen(Corner):
-    """A head on features that do not learn (D7)."""
+class Pyramid(Corner):
+    """An encoder of two levels, of which the score looks at the deeper one alone."""
+
+    class Levels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fine, self.coarse = nn.Conv2d(1, 3, 4, stride=4), nn.Conv2d(3, 4, 2, stride=2)
+
+        def forward(self, image_B1SS: Tensor) -> list[Tensor]:
+            fine = self.fine(image_B1SS)
+            return [fine, self.coarse(fine)]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = self.Levels()  # type: ignore[assignment]
+
+    def features(self, image_B1SS: Tensor) -> Tensor:
+        return self.encoder(image_B1SS)[-1]  # type: ignore[no-any-return]
+
+    def of_features(self, features: Tensor) -> Tensor:
+        return self.head(features.relu().flatten(1).square())[0, 1]  # type: ignore[no-any-return]
 
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            features = self.encoder(image_B1SS)
-        return {"global_logits": self.head(features.flatten(1))}
+        logit = self.of_features(self.features(image_B1SS))
+        return {"global_logits": torch.stack([-logit, logit])[None]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_of_a_pyramid_are_the_papers_formulas_on_its_deepest_level(method: str) -> None:
+    net, given_image = Pyramid(), image()
+    features = net.features(torch.from_numpy(given_image[None])).detach().requires_grad_(True)
+    gradient = torch.autograd.grad(net.of_features(features), features)[0]
+    weights = gradient.mean(dim=(2, 3), keepdim=True) if method == "grad-cam" else gradient
+    wanted = (weights * features).sum(dim=1)[0].clamp(min=0).detach().numpy()
+    heat = heat_of(net, TARGETS, given_image, FRAME, method=method)
+    np.testing.assert_allclose(heat.grid, wanted, rtol=1e-5, atol=1e-8)
+    assert not heat.flat
 
 
 def test_a_frozen_encoder_has_the_same_map() -> None:
-    frozen, learning = (heat_of(net, TARGETS, image(), FRAME) for net in (Frozen(), Corner()))
+    """A head on features that do not learn (D7)."""
+    settings = {"kind": "classifier", "encoder": "resnet18", "pretrained": False}
+    torch.manual_seed(0)
+    nets = [
+        Classifier(ClassifierOptions.model_validate(settings | {"frozen": one}), SIDE, TARGETS)
+        for one in (True, False)
+    ]
+    nets[1].load_state_dict(nets[0].state_dict())
+    frozen, learning = (heat_of(net, TARGETS, image(), FRAME) for net in nets)
     np.testing.assert_array_equal(frozen.grid, learning.grid)
     assert not frozen.flat

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -227,25 +227,31 @@ def reaches(
         raise GeometryError(f"a map that turns or slants: {m.tolist()}; needed: one along the axes")
     cells = np.asarray(values, np.float32)
     height, width = shape
-    left, right, part = _between(m[0, 0], m[0, 2], width, cells.shape[1])
-    across = cells[:, left] * (1 - part) + cells[:, right] * part - np.float32(least)
-    upper, lower, down = _between(m[1, 1], m[1, 2], height, cells.shape[0])
+    x = _between(m[0, 0], m[0, 2], width, cells.shape[1])
+    across = cells[:, x.cell] * (1 - x.part) + cells[:, x.after] * x.part - np.float32(least)
+    y = _between(m[1, 1], m[1, 2], height, cells.shape[0])
     out = np.empty(shape, np.bool_)
-    starts = np.flatnonzero(np.diff(upper, prepend=-1))
+    starts = np.flatnonzero(np.diff(y.cell, prepend=-1))
     for start, end in zip(starts, [*starts[1:], height], strict=True):
-        above = across[upper[start]]
-        rise = across[lower[start]] - above
-        np.greater_equal(down[start:end, None] * rise, -above, out=out[start:end])
+        above = across[y.cell[start]]
+        rise = across[y.after[start]] - above
+        np.greater_equal(y.part[start:end, None] * rise, -above, out=out[start:end])
     return out
 
 
-def _between(
-    scale: float, shift: float, count: int, cells: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32]:
-    """For each of (count,) pixels the two cells around its centre, and how far on it lies."""
+class _Between(NamedTuple):
+    """For each of (n,) pixels the two cells around its centre, and how far on it lies."""
+
+    cell: NDArray[np.int64]
+    after: NDArray[np.int64]
+    part: Float32  # in [0, 1)
+
+
+def _between(scale: float, shift: float, count: int, cells: int) -> _Between:
     place = np.clip((np.arange(count) + 0.5) * scale + shift - 0.5, 0, cells - 1)
     first = place.astype(np.int64)
-    return first, np.minimum(first + 1, cells - 1), (place - first).astype(np.float32)
+    part = (place - first).astype(np.float32)
+    return _Between(first, np.minimum(first + 1, cells - 1), part)
 
 
 @dataclass(frozen=True, slots=True)

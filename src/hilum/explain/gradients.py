@@ -2,16 +2,17 @@
 
 Both weigh the last feature map by the gradient of one score. Grad-CAM takes a channel's mean
 gradient, which can light up places that the score does not rest on; HiResCAM multiplies cell by
-cell and is exact where a linear layer follows. By hand: the package grad-cam brings
-opencv-python, which overwrites the headless OpenCV that reading rests on.
+cell and is exact where a linear layer follows: Captum's gradient times activation. (The package
+grad-cam brings opencv-python, which overwrites the headless OpenCV that reading rests on.)
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from captum.attr import LayerGradCam, LayerGradientXActivation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -26,8 +27,7 @@ from hilum.explain.sanity import cascade
 from hilum.models.model import Model, Targets, evaluating
 
 Float32 = NDArray[np.float32]
-Method = Literal["grad-cam", "hirescam"]
-METHODS: tuple[Method, ...] = ("grad-cam", "hirescam")
+METHODS: dict[str, Any] = {"grad-cam": LayerGradCam, "hirescam": LayerGradientXActivation}
 BEST_BOX = "box"
 
 
@@ -37,7 +37,7 @@ def heat_of(
     image: Float32,
     frame: Letterbox,
     score: str | None = None,
-    method: Method = "hirescam",
+    method: str = "hirescam",
     layer: nn.Module | None = None,
 ) -> Heat:
     """What one score of one image rests on.
@@ -53,35 +53,20 @@ def heat_of(
     """
     if method not in METHODS:
         raise ConfigError(unknown("method", method, METHODS))
-    kept: list[Tensor] = []
+    scores: list[_Score] = []
 
-    def keep(_: nn.Module, __: object, output: object) -> None:
-        maps = _maps(output)
-        if maps is not None:
-            if maps.requires_grad:
-                maps.retain_grad()
-            else:  # a frozen encoder: what follows it is explained all the same
-                maps.requires_grad_(True)
-            kept.append(maps)
+    def logit(image_B1SS: Tensor) -> Tensor:
+        scores.append(_score(net(image_B1SS), targets, score))
+        return scores[-1].logit[None]
 
-    hook = (layer or last_map(net)).register_forward_hook(keep)
-    try:
-        with evaluating(net), torch.enable_grad():
-            given = torch.from_numpy(image[None]).requires_grad_(True)
-            target = _score(net(given), targets, score)
-            net.zero_grad(set_to_none=True)
-            target.logit.backward()  # type: ignore[no-untyped-call]
-    finally:
-        hook.remove()
-        net.zero_grad(set_to_none=True)
-    gradient = kept[-1].grad if kept else None
-    if not kept or gradient is None:
-        raise ConfigError("the score does not depend on this layer; choose another one")
-    features = kept[-1].detach()[0].float()
-    weights = gradient[0].float()
-    if method == "grad-cam":
-        weights = weights.mean(dim=(1, 2), keepdim=True)
-    grid = (weights * features).sum(dim=0).clamp(min=0).numpy()
+    with evaluating(net):
+        maps = METHODS[method](logit, layer or last_map(net)).attribute(
+            torch.from_numpy(image[None]).requires_grad_(True),
+            grad_kwargs={"materialize_grads": True},  # zero for a level that the score leaves out
+        )
+    target = scores[-1]
+    deepest = min(maps, key=lambda one: one.shape[-1]) if isinstance(maps, tuple) else maps
+    grid = deepest[0].detach().sum(dim=0).float().clamp(min=0).numpy()
     return Heat(
         score_name=target.name,
         score=target.value,
@@ -100,7 +85,7 @@ def by_gradients(
     found_by: str,
     find: Find,
     score: str | None = None,
-    method: Method = "hirescam",
+    method: str = "hirescam",
 ) -> Explainer:
     """A network in PyTorch, and the findings of whoever `find` is."""
 
@@ -127,17 +112,6 @@ def last_map(net: nn.Module) -> nn.Module:
             inner = getattr(part, "encoder", None) or getattr(part, "net", None)
             return inner if isinstance(inner, nn.Module) else part
     raise ConfigError(f"{type(net).__name__} has no encoder whose feature map could be explained")
-
-
-def _maps(output: object) -> Tensor | None:
-    """The deepest (B, C, h, w) of what a module gives."""
-    if isinstance(output, Tensor):
-        return output if output.ndim == 4 else None
-    if isinstance(output, dict):
-        output = list(output.values())
-    every = [_maps(one) for one in output] if isinstance(output, list | tuple) else []
-    maps = [one for one in every if one is not None]
-    return min(maps, key=lambda one: one.shape[-1]) if maps else None
 
 
 class _Score(NamedTuple):

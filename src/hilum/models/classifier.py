@@ -68,7 +68,8 @@ class Classifier(HeadsModel):
     def forward(self, image_B1SS: Tensor) -> dict[str, Tensor]:
         """global_logits (B, C) or finding_logits (B, F); of one linear layer also activations (B, C
         or F, h, w), what each place adds to them (class activation maps, Zhou et al. 2016)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.frozen):
+        learning = not (self.training and self.options.frozen)  # explanations differentiate it, too
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learning):
             features = self.encoder(image_B1SS)[0]
         raw = {self.head_name: self.head(features.mean(dim=(2, 3)))}
         last = self.head[-1]

@@ -19,6 +19,6 @@ folder.py      the run's folder: lock, settings, data, page
 run.py         all of it in order
 export/        the finished run -> a bundle with its card
 sweep.py       many runs: variants, grids, searches, folds
-verdicts.py    variants beside the first: over runs, or over patients
+comparison.py  variants beside the first: over runs, or over patients
 preview.py     what augmentation makes of the images
 """

@@ -27,11 +27,11 @@ from hilum.core.progress import say
 from hilum.data.cells import to_csv
 from hilum.evaluate.metrics.names import higher_is_better, is_allowed
 from hilum.report.run import sweep_figures, sweep_page
+from hilum.train.comparison import ByPatients, compare
 from hilum.train.evaluation import metric_of
 from hilum.train.folder import SWEEP, RunFolder, locked, metrics
 from hilum.train.recipe import Recipe, load_recipe
 from hilum.train.run import run
-from hilum.train.verdicts import ByPatients, compare
 
 CHANGE = "change"  # group_by
 

@@ -20,9 +20,9 @@ from hilum.evaluate.evaluation import evaluate_predictions, kept_of, metric_over
 from hilum.evaluate.kept_cases import Kept, read_kept, shared, write_kept
 from hilum.evaluate.statistics.bootstrap import Reweighted
 from hilum.evaluate.truth import ImageTruth, Size
+from hilum.train.comparison import ByPatients, Measure, compare
 from hilum.train.evaluation import metric_of
 from hilum.train.recipe import load_recipe
-from hilum.train.verdicts import ByPatients, Measure, compare
 
 few = settings(max_examples=20, deadline=None)
 SIDE = 100
