@@ -48,6 +48,7 @@ class Node(Options):
     port: Port = 11112
     ae_title: AeTitle = "HILUM"
     allow: tuple[AeTitle, ...] = ()  # calling AE titles; none: everybody on loopback, else nobody
+    check_called: bool | None = None  # peers must call us by our title; None: where `allow` is set
     tls: Tls | None = None
     associations: int = Field(default=25, ge=1, le=1000)
     idle_s: float = Field(default=60.0, gt=0)
