@@ -153,31 +153,31 @@ def _stow_one(
 @router.get("/studies", response_class=Response, responses=_MATCHES)
 def find_studies(request: Request, accept: Accepted, user: Reader) -> Response:
     """Studies that match."""
-    return _found(request, accept, {}, "study", STUDY)
+    return _found(request, accept, {}, "study")
 
 
 @router.get("/series", response_class=Response, responses=_MATCHES)
 def find_series(request: Request, accept: Accepted, user: Reader) -> Response:
     """Series that match."""
-    return _found(request, accept, {}, "series", (*STUDY, *SERIES))
+    return _found(request, accept, {}, "series")
 
 
 @router.get("/instances", response_class=Response, responses=_MATCHES)
 def find_instances(request: Request, accept: Accepted, user: Reader) -> Response:
     """Instances that match."""
-    return _found(request, accept, {}, "sop", (*STUDY, *SERIES, *INSTANCE))
+    return _found(request, accept, {}, "sop")
 
 
 @router.get("/studies/{study}/series", response_class=Response, responses=_MATCHES)
 def series_of_study(request: Request, study: Uid, accept: Accepted, user: Reader) -> Response:
     """Series of a study."""
-    return _found(request, accept, {"study": study}, "series", (*STUDY, *SERIES))
+    return _found(request, accept, {"study": study}, "series")
 
 
 @router.get("/studies/{study}/instances", response_class=Response, responses=_MATCHES)
 def instances_of_study(request: Request, study: Uid, accept: Accepted, user: Reader) -> Response:
     """Instances of a study."""
-    return _found(request, accept, {"study": study}, "sop", (*STUDY, *SERIES, *INSTANCE))
+    return _found(request, accept, {"study": study}, "sop")
 
 
 @router.get(
@@ -188,21 +188,20 @@ def instances_of_series(
 ) -> Response:
     """Instances of a series."""
     where = {"study": study, "series": series}
-    return _found(request, accept, where, "sop", (*STUDY, *SERIES, *INSTANCE))
+    return _found(request, accept, where, "sop")
 
 
+_ATTRIBUTES = {
+    "study": STUDY,
+    "series": (*STUDY, *SERIES),
+    "sop": (*STUDY, *SERIES, *INSTANCE),
+}
 _KEYS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "sop": "SOPInstanceUID"}
 _MORE = '299 hilum "There are additional results that can be requested"'
 Group = list[Dataset]
 
 
-def _found(
-    request: Request,
-    accept: Accept,
-    where: Mapping[str, str],
-    level: str,
-    attributes: tuple[str, ...],
-) -> Response:
+def _found(request: Request, accept: Accept, where: Mapping[str, str], level: str) -> Response:
     """One answer per study, series or instance; 204 for none (PS3.18 section 10.6.3.3)."""
     kind = accept.choose(_LISTS).kind
     query = query_of(request.query_params.multi_items())
@@ -217,7 +216,7 @@ def _found(
         fitting = _by(filter(query.fits, _asked_for(held, path)), _KEYS[level])
         fitting.pop("", None)  # images without a study are no study: they are found as instances
         for uid, (first, *_) in fitting.items():
-            out = _answer(first, query, attributes, level)
+            out = _answer(first, query, level)
             if place := _path(first, level):
                 out.RetrieveURL = base + place
             answers.append(_counted(out, of_level[uid], held, level))
@@ -245,10 +244,10 @@ def _modalities(held: Iterable[Dataset]) -> set[str]:
     return {str(ds.get("Modality", "")) for ds in held} - {""}
 
 
-def _answer(first: Dataset, query: Query, attributes: tuple[str, ...], level: str) -> Dataset:
-    """What the first that fits has of the attributes."""
+def _answer(first: Dataset, query: Query, level: str) -> Dataset:
+    """What the first that fits has of the attributes of a level."""
     out = Dataset()
-    names = (*attributes, *query.attributes)
+    names = (*_ATTRIBUTES[level], *query.attributes)
     if query.every and level == "sop":
         names = (*names, *(one.keyword for one in first if one.keyword and one.VR not in BINARY))
     for name in names:
