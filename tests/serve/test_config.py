@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hilum.core.errors import ConfigError
+from hilum.inference.pipeline import ready_pipelines
 from hilum.serve.config import Config, is_loopback, load
 
 
@@ -31,6 +32,17 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
     assert config.node.allow == ("CR1",)
 
 
+def test_every_pipeline_that_is_installed_with_its_bundles_is_offered() -> None:
+    """`siim-covid` comes without bundles: nobody could choose it."""
+    offered = load(None, {}).pipelines
+    assert next(iter(offered)) == "default"
+    assert "siim-covid" not in offered
+    assert offered == {name: name for name in ready_pipelines()}
+    assert load(None, {"HILUM_SERVE_PIPELINES": '{"default": "default"}'}).pipelines == {
+        "default": "default"
+    }
+
+
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'ae_title'"):
         load(written(tmp_path, "[node]\nae_titel = 'X'\n"), {})
@@ -47,8 +59,8 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 def test_a_rule_cannot_name_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="destination of a rule 'pacs'"):
         load(written(tmp_path, "[[rules]]\ndestinations = ['pacs']\n"), {})
-    with pytest.raises(ConfigError, match="pipeline of a rule 'covid'"):
-        load(written(tmp_path, "[[rules]]\npipelines = ['covid']\n"), {})
+    with pytest.raises(ConfigError, match="pipeline of a rule 'nobodys'"):
+        load(written(tmp_path, "[[rules]]\npipelines = ['nobodys']\n"), {})
 
 
 @pytest.mark.parametrize(

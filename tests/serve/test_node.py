@@ -42,13 +42,15 @@ def running(parts: Parts, **options: Any) -> Iterator[DicomNode]:
 
 
 @contextmanager
-def association(node: DicomNode, title: str = "CR1", syntax: str = "", **tls: Any) -> Iterator[Any]:
+def association(
+    node: DicomNode, title: str = "CR1", syntax: str = "", called: str = "HILUM", **tls: Any
+) -> Iterator[Any]:
     entity = AE(ae_title=title)
     syntaxes = [syntax or uids.ExplicitVRLittleEndian]
     entity.add_requested_context(uids.ComputedRadiographyImageStorage, syntaxes)
     entity.add_requested_context(Verification)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
-    sending = entity.associate("127.0.0.1", node.port, ae_title="HILUM", **tls)
+    sending = entity.associate("127.0.0.1", node.port, ae_title=called, **tls)
     try:
         yield sending
     finally:
@@ -123,6 +125,33 @@ def test_only_allowed_peers_are_let_in_and_others_are_audited(parts: Parts) -> N
         with association(node, "CR1") as sending:
             assert sending.is_established
     assert any("STRANGER" in message for message in parts.service.audit.messages())
+
+
+@pytest.mark.parametrize(
+    ("options", "is_checked"),
+    [
+        ({}, False),
+        ({"check_called": True}, True),
+        ({"allow": ["CR1"]}, True),
+        ({"allow": ["CR1"], "check_called": False}, False),
+    ],
+)
+def test_who_calls_us_by_another_title_is_rejected_where_that_is_asked_for(
+    parts: Parts, options: dict[str, Any], is_checked: bool
+) -> None:
+    with running(parts, **options) as node:
+        with association(node, called="OTHER") as sending:
+            assert sending.is_rejected == is_checked
+            if is_checked:  # permanently, by the service user: called AE title (PS3.8 table 9-21)
+                answer = sending.acceptor.primitive
+                assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
+            else:
+                assert sending.send_c_echo().Status == SUCCESS
+                assert store(sending, radiograph_file()) == SUCCESS
+        with association(node) as sending:
+            assert sending.send_c_echo().Status == SUCCESS
+    rejected = [m for m in parts.service.audit.messages() if "association rejected" in m]
+    assert len(rejected) == is_checked
 
 
 def test_what_was_acknowledged_before_a_broken_association_stays(parts: Parts) -> None:

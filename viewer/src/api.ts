@@ -52,7 +52,7 @@ export interface Point {
 
 export interface Status {
   version: string; notice: string;
-  pipelines: { name: string; about: string; default: boolean; outputs: string[]; operating_points: Point[] }[];
+  pipelines: { name: string; about: string; default: boolean; outputs: string[]; operating_points: Point[]; problem: string | null }[];
   disk: { used: number; limit: number | null } | null; user: { name: string; role: string } | null;
 }
 
@@ -151,7 +151,8 @@ const fileAt = (id: string, kind: string, pipeline: string): string => `/images/
 const sent = (method: string, body: unknown): RequestInit => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const api = {
-  status: () => json<Status>("/status"),
+  /** Pipelines that cannot be used are not offered; `hilum serve --check` says why. */
+  status: () => json<Status>("/status").then((one) => ({ ...one, pipelines: one.pipelines.filter(({ problem }) => problem === null) })),
   images: (query: URLSearchParams, signal?: AbortSignal) => json<{ items: Summary[]; total: number; page: number; per_page: number }>(`/images?${query}`, { signal: signal ?? null }),
   image: (id: string, signal?: AbortSignal) => json<Detail>(`/images/${id}`, { signal: signal ?? null }),
   feedback: (id: string) => json<Feedback[] | { items: Feedback[] }>(`/images/${id}/feedback`).then((got) => (Array.isArray(got) ? got : got.items)),
@@ -180,7 +181,11 @@ export const api = {
     const response = await answer(fileAt(id, kind, pipeline)), name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
     return new File([await response.blob()], name ?? kind);
   },
-  heatmap: (id: string, pipeline: string, signal?: AbortSignal) => json<Heat>(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { signal: signal ?? null }),
+  /** null: not made yet. */
+  async heatmap(id: string, pipeline: string, signal?: AbortSignal): Promise<Heat | null> {
+    const response = await answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { signal: signal ?? null });
+    return response.status === 204 ? null : ((await response.json()) as Heat);
+  },
   askHeatmap: (id: string, pipeline: string) => answer(`/images/${id}/heatmap?pipeline=${encodeURIComponent(pipeline)}`, { method: "POST" }),
   async upload(files: File[], pipeline: string | null, signal: AbortSignal): Promise<Receipt> {
     const form = new FormData();

@@ -1,5 +1,5 @@
 // One image: the radiograph with its marks, the tools, and the panels beside it.
-import { api, type Box, type Detail, type Feedback, type Finding, type Problem, type Result, type State, type Status, type Verdict } from "./api";
+import { api, type Box, type Detail, type Feedback, type Finding, type Result, type State, type Status, type Verdict } from "./api";
 import { button, fill, h, save } from "./dom";
 import { DrawForm, commentForm, feedbackList, findingCard, readerBoxes, sayVerdict, verdictOn } from "./feedback";
 import type { Tool } from "./gestures";
@@ -381,15 +381,15 @@ export class View {
       const heat = await api.heatmap(this.id, pipeline, this.leaving.signal);
       if (this.gone || pipeline !== this.pipeline) return;
       this.pane.marks.setHeat(heat);
-      fill(this.legend, ...heatLegend(heat));
+      if (heat) return fill(this.legend, ...heatLegend(heat));
+      fill(this.legend, h("span", { class: "spin", "aria-hidden": "true" }), "The heat map is being made: parts of the image are hidden, one after the other. It comes here.");
+      if (!ask) return;
+      await api.askHeatmap(this.id, pipeline);
+      await this.readHeat(false);
     } catch (error) {
       if (this.gone) return;
-      const { status, message } = error as Problem;
       this.pane.marks.setHeat(null);
-      fill(this.legend, h("span", { class: "spin", "aria-hidden": "true" }), "The heat map is being made: parts of the image are hidden, one after the other. It comes here.");
-      if (status === 404 && !ask) return;
-      if (status === 404) return api.askHeatmap(this.id, pipeline).then(() => this.readHeat(false), (failed: Error) => this.noHeat(failed.message));
-      this.noHeat(message);
+      this.noHeat((error as Error).message);
     }
   }
 

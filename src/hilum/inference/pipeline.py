@@ -255,6 +255,16 @@ def shipped_pipelines() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
+def ready_pipelines() -> dict[str, Path]:
+    """Those of them whose bundles come with hilum or hilum-models, too: they run as they are."""
+    bundles = shipped_bundles()
+    return {
+        name: path
+        for name, path in shipped_pipelines().items()
+        if all(one.get("bundle") in bundles for one in _read_yaml(path)["models"].values())
+    }
+
+
 def _find(source: str | os.PathLike[str] | None) -> Path:
     name = "default" if source is None else os.fspath(source)
     if is_file(name):

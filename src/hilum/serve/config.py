@@ -19,6 +19,7 @@ from hilum.core.documents import parse_json, parse_toml, read_document
 from hilum.core.errors import ConfigError, DocumentError
 from hilum.core.options import Options, checked, unknown
 from hilum.dicom.web import WebPeer
+from hilum.inference.pipeline import ready_pipelines
 
 ENVIRONMENT = "HILUM_SERVE_"
 GIB = 2**30
@@ -48,6 +49,7 @@ class Node(Options):
     port: Port = 11112
     ae_title: AeTitle = "HILUM"
     allow: tuple[AeTitle, ...] = ()  # calling AE titles; none: everybody on loopback, else nobody
+    check_called: bool | None = None  # peers must call us by our title; None: where `allow` is set
     tls: Tls | None = None
     associations: int = Field(default=25, ge=1, le=1000)
     idle_s: float = Field(default=60.0, gt=0)
@@ -201,8 +203,10 @@ class Config(Options):
     waiting: int = Field(default=20_000, ge=1)  # images of one sender that wait to be analysed
     parse_s: float = Field(default=10.0, gt=0)
     parse_bytes: int = Field(default=GIB, ge=2**28)
-    # name: a shipped pipeline or a YAML file
-    pipelines: dict[str, str] = Field(default_factory=lambda: {"default": "default"})
+    # name: a shipped pipeline or a YAML file; default: all that are installed with their bundles
+    pipelines: dict[str, str] = Field(
+        default_factory=lambda: {name: name for name in ready_pipelines()}
+    )
     default: str = "default"
     write: str = "picture,mask,sr,seg,gsps,sc"
     node: Node = Node()

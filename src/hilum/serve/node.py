@@ -127,7 +127,8 @@ class DicomNode:
         entity.network_timeout = entity.dimse_timeout = config.idle_s
         entity.acse_timeout = min(_REQUEST_S, config.idle_s)
         entity.require_calling_aet = list(config.allow)
-        entity.require_called_aet = bool(config.allow)
+        checked = config.check_called
+        entity.require_called_aet = bool(config.allow) if checked is None else checked
         entity.add_supported_context(Verification, list(NATIVE))
         compressed = [s for s in supported() if s not in NATIVE]
         # Archives report to us what they keep, in the role of the SCP.

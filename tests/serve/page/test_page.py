@@ -219,7 +219,8 @@ def test_window_zoom_invert_and_reset_change_the_picture_and_take_it_back(
 
 
 def test_the_heat_map_lies_on_the_image_and_says_what_it_is_not(visit: Open, rg1: bytes) -> None:
-    page = visit()
+    page, errors = visit(), list[str]()
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     id = dropped(page, rg1)
     page.keyboard.press("h")
     page.wait_for_selector("text=The heat map is being made")
@@ -238,6 +239,7 @@ def test_the_heat_map_lies_on_the_image_and_says_what_it_is_not(visit: Open, rg1
     assert shown == pytest.approx(255 * min(0.75, heat["strongest"] / 0.05), abs=3)
     page.keyboard.press("h")
     assert page.locator(".heat-legend").is_hidden()
+    assert not errors  # that it is not there yet is no error
 
 
 def test_a_verdict_is_seen_by_a_second_user_with_name_and_time(visit: Open, rg1: bytes) -> None:

@@ -14,7 +14,10 @@ previews   small pictures for readers, kept
 feedback   what readers say, and the catalog that training reads
 admin      users, rules in force, destinations, the audit trail
 stream     server-sent progress
-dicomweb   STOW-RS, QIDO-RS, WADO-RS
+dicomweb   STOW-RS, QIDO-RS
+wado       WADO-RS: instances, headers, frames
+rendering  WADO-RS: pictures and thumbnails
+media      what DICOMweb answers in, and which of it a request takes
 multipart  multipart/related in and out
 query      what a QIDO-RS query asks for, and which data sets fit it
 held       the DICOM objects that are held, own results included

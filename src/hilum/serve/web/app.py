@@ -22,8 +22,10 @@ from hilum.serve.web import (
     metrics,
     monitor,
     problems,
+    rendering,
     status,
     stream,
+    wado,
 )
 from hilum.serve.web.auth import Auth
 from hilum.serve.web.previews import Previews
@@ -57,8 +59,10 @@ def create_app(service: Service) -> FastAPI:
     problems.install(app)
     for part in (status, login, images, feedback, stream, monitor, admin):
         app.include_router(part.router, prefix=BASE)
-    for router in (status.health, metrics.router, dicomweb.router):
+    for router in (status.health, metrics.router):
         app.include_router(router)
+    for part in (dicomweb, wado, rendering):
+        app.include_router(part.router)
     _add_page(app)
     app.add_middleware(Surround, web=service.config.web)
     return app

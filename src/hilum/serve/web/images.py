@@ -374,16 +374,21 @@ def _overlay(request: Request, result: Result) -> bytes:
     return OverlayWriter()(image)["overlay"]
 
 
-@router.get("/images/{id}/heatmap", response_model=shapes.Heat)
+@router.get(
+    "/images/{id}/heatmap",
+    response_model=shapes.Heat,
+    responses={204: {"description": "Not made yet; POST asks for it"}},
+)
 def heatmap(request: Request, id: Id, _: Reader, pipeline: Pipeline = None) -> Any:
-    """What moves the score of a result: no diagnosis. 404 until it was asked for and made, 409
+    """What moves the score of a result: no diagnosis. 204 until it was asked for and made, 409
     where it cannot be made."""
     service = service_of(request)
     result = result_of(service, id, pipeline)
-    if explaining.HEAT not in result.files:
-        why = explaining.why_not(service, result)
-        raise HTTPException(409, f"no heat map: {why}") if why else gone("heat map")
-    return json.loads(service.store.read_result(result.id, result.files[explaining.HEAT]))
+    if explaining.HEAT in result.files:
+        return json.loads(service.store.read_result(result.id, result.files[explaining.HEAT]))
+    if why := explaining.why_not(service, result):
+        raise HTTPException(409, f"no heat map: {why}")
+    return Response(status_code=204)
 
 
 # --- What is asked for --------------------------------------------------------------------------

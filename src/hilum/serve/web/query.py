@@ -71,6 +71,8 @@ def query_of(parameters: Iterable[tuple[str, str]]) -> Query:
             numbers[name] = int(value)
         elif name == "includefield":
             extra += value.split(",")
+        elif name == "accept":
+            continue  # media.py
         elif name == "fuzzymatching":
             fuzzy = value.lower() == "true"
         elif value not in ("", "*"):

@@ -1,0 +1,210 @@
+"""WADO-RS (PS3.18 10.4): instances bit by bit, their headers, their frames; own results included.
+
+Nothing is decoded or encoded anew here: every object comes in the transfer syntax that it is
+stored in. Pictures of it are made by `rendering`.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.exceptions import HTTPException
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_fragmented_frames
+
+from hilum.dicom.stored import StoredImage
+from hilum.dicom.syntaxes import BASELINE, CODECS, EXTENDED, HT, J2K, LOSSLESS, LS, RLE_LOSSLESS
+from hilum.serve.web.auth import Reader
+from hilum.serve.web.dicomweb import BINARY
+from hilum.serve.web.held import Held, objects, readable
+from hilum.serve.web.images import service_of
+from hilum.serve.web.media import (
+    DICOM,
+    INSTANCE,
+    JPEG,
+    JSON,
+    OCTETS,
+    PREFIX,
+    RELATED,
+    Accept,
+    Accepted,
+    Media,
+    Uid,
+    responses,
+)
+from hilum.serve.web.multipart import related
+from hilum.serve.web.problems import gone
+
+router = APIRouter(prefix=PREFIX, tags=["dicomweb"])
+Frames = Annotated[str, Path(pattern=r"^[0-9]{1,4}(,[0-9]{1,4})*$")]
+LARGE = 2**20  # bytes
+_HEADERS = (Media(kind=JSON), Media(kind="application/json"))
+_OBJECTS, _JSON = responses(RELATED, DICOM), responses(*map(str, _HEADERS))
+# What a compressed frame is called (PS3.18 table 8.7.3-5); it may be called octets, too.
+_NAMES = {
+    JPEG: (BASELINE, EXTENDED, LOSSLESS),
+    "image/jls": (LS,),
+    "image/jp2": (J2K,),
+    "image/jphc": (HT,),
+    "image/dicom-rle": (RLE_LOSSLESS,),
+}
+_FRAME_KINDS = {
+    str(syntax): kind
+    for kind, codecs in _NAMES.items()
+    for codec in codecs
+    for syntax in CODECS[codec].syntaxes
+}
+
+
+def wanted(request: Request, **where: str) -> list[Held]:
+    """
+    Raises:
+        HTTPException: 404, nothing of it is held.
+    """
+    instances = list(objects(service_of(request), where, asker=request.state.user.name))
+    if not instances:
+        raise gone("object")
+    request.app.state.service.audit.tell("viewed", image=instances[0].image.id, text="WADO-RS")
+    return instances
+
+
+# --- Instances ----------------------------------------------------------------------------------
+
+
+@router.get("/studies/{study}", response_class=Response, responses=_OBJECTS)
+def study(request: Request, study: Uid, accept: Accepted, user: Reader) -> Response:
+    """All instances of a study, bit by bit."""
+    return _whole(wanted(request, study=study), accept)
+
+
+@router.get("/studies/{study}/series/{series}", response_class=Response, responses=_OBJECTS)
+def series(request: Request, study: Uid, series: Uid, accept: Accepted, user: Reader) -> Response:
+    """All instances of a series."""
+    return _whole(wanted(request, study=study, series=series), accept)
+
+
+@router.get(INSTANCE, response_class=Response, responses=_OBJECTS)
+def instance(
+    request: Request, study: Uid, series: Uid, sop: Uid, accept: Accepted, user: Reader
+) -> Response:
+    """One instance, bit by bit."""
+    return _whole(wanted(request, study=study, series=series, sop=sop), accept)
+
+
+def _whole(instances: list[Held], accept: Accept) -> Response:
+    def syntaxes() -> set[str]:
+        return {one.syntax for one in instances}
+
+    ways = [Media(kind=DICOM, parts=True, syntaxes=syntaxes)]
+    if len(instances) == 1:
+        ways.append(Media(kind=DICOM, syntaxes=syntaxes))
+    way = accept.choose(ways)
+    for one in instances:  # before an answer is begun
+        one.check_there()
+    if not way.parts:
+        return Response(instances[0].content, media_type=DICOM)
+    return related(((DICOM, one.content) for one in instances), DICOM)
+
+
+# --- Headers ------------------------------------------------------------------------------------
+
+
+@router.get("/studies/{study}/metadata", response_class=Response, responses=_JSON)
+def study_metadata(request: Request, study: Uid, accept: Accepted, user: Reader) -> Response:
+    """Headers of a study."""
+    return _metadata(wanted(request, study=study), accept)
+
+
+@router.get("/studies/{study}/series/{series}/metadata", response_class=Response, responses=_JSON)
+def series_metadata(
+    request: Request, study: Uid, series: Uid, accept: Accepted, user: Reader
+) -> Response:
+    """Headers of a series."""
+    return _metadata(wanted(request, study=study, series=series), accept)
+
+
+@router.get(f"{INSTANCE}/metadata", response_class=Response, responses=_JSON)
+def instance_metadata(
+    request: Request, study: Uid, series: Uid, sop: Uid, accept: Accepted, user: Reader
+) -> Response:
+    """Header of one instance."""
+    return _metadata(wanted(request, study=study, series=series, sop=sop), accept)
+
+
+def _metadata(instances: list[Held], accept: Accept) -> Response:
+    kind = accept.choose(_HEADERS).kind
+    content = json.dumps([_header(one.dataset) for one in readable(iter(instances))])
+    return Response(content, media_type=kind)
+
+
+def _header(ds: Dataset) -> dict[str, Any]:
+    """Without what is as large as pixels, such as a document: that comes with the instance."""
+    large = [e.tag for e in ds if e.VR in BINARY and len(e.value or b"") > LARGE]
+    for tag in large:
+        del ds[tag]
+    return ds.to_json_dict(suppress_invalid_tags=True)
+
+
+# --- Frames -------------------------------------------------------------------------------------
+
+
+@router.get(f"{INSTANCE}/frames/{{numbers}}", response_class=Response, responses=responses(RELATED))
+def frames(
+    request: Request,
+    study: Uid,
+    series: Uid,
+    sop: Uid,
+    numbers: Frames,
+    accept: Accepted,
+    user: Reader,
+) -> Response:
+    """Pixels of frames by their numbers, a part each, in the transfer syntax that they are stored
+    in; a number that stands twice is answered once."""
+    stored = wanted(request, study=study, series=series, sop=sop)[0].stored
+    order = listed(numbers)
+    held = _frames(stored, set(order))
+    if missing := [number for number in order if number not in held]:
+        raise no_frame(missing[0])
+    syntax = stored.parsed.syntax if stored.parsed else ""
+    names = dict.fromkeys((OCTETS, _FRAME_KINDS.get(syntax, OCTETS)))
+    ways = [Media(kind=kind, parts=True, syntaxes=lambda: {syntax}) for kind in names]
+    kind = accept.choose(ways).kind
+    return related([(f"{kind}; transfer-syntax={syntax}", held[n]) for n in order], kind)
+
+
+def listed(numbers: str) -> list[int]:
+    """Each once, in the order in which they are asked for."""
+    return [*dict.fromkeys(map(int, numbers.split(",")))]
+
+
+def no_frame(number: int) -> HTTPException:
+    return HTTPException(404, f"there is no frame {number}")
+
+
+def _frames(stored: StoredImage, numbers: set[int]) -> dict[int, bytes]:
+    """The bytes of the frames that are there, by number from 1, whatever the header counts.
+
+    Raises:
+        HTTPException: 422, damaged.
+        InputRefused: the header has no whole number where one is needed.
+    """
+    pixels, header = stored.parsed.pixels if stored.parsed else None, stored.header
+    count = max(header.integer("NumberOfFrames", 1), 1)
+    there = {number for number in numbers if 1 <= number <= count}
+    if pixels is None or not there:
+        return {}
+    if not pixels.encapsulated:
+        rows, columns = header.integer("Rows"), header.integer("Columns")
+        bits = header.integer("BitsAllocated") * header.integer("SamplesPerPixel", 1)
+        size = max((rows * columns * bits + 7) // 8, 0)
+        native = {n: bytes(pixels.value[(n - 1) * size : n * size]) for n in there}
+        return {n: content for n, content in native.items() if content}
+    try:
+        fragments = generate_fragmented_frames(bytes(pixels.value), number_of_frames=count)
+        upto = enumerate(islice(fragments, max(there)), start=1)
+        return {n: b"".join(parts) for n, parts in upto if n in there}
+    except (ValueError, IndexError) as error:
+        raise HTTPException(422, "its pixel data are damaged") from error
