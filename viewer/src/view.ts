@@ -230,7 +230,7 @@ export class View {
       this.drawFindings();
       this.drawMarks();
     });
-    fill(this.panel, this.chooser(detail), this.body.verdict, this.threshold.root, this.body.findings, this.draw.root,
+    fill(this.panel, this.chooser(detail), this.body.verdict, this.drawsBoxes ? this.threshold.root : null, this.body.findings, this.draw.root,
       h("section", {}, h("h2", {}, "Scores"), ...scoreBars(result, points, this.pipeline)),
       this.warnings(result), this.readers(),
       this.downloads(result), this.record(detail), this.notice());
@@ -249,9 +249,10 @@ export class View {
   private drawFindings(): void {
     const all = this.all(), shown = this.shown(), from = this.threshold?.current ?? 0;
     const outlined = this.outlined(shown), found = shown.length + outlined.length > 0;
-    const boxes = shown.length ? `${many(shown.length, "target finding")} at or above ${two(from)}` : outlined.length ? `No box at or above ${two(from)}` : `${NOTHING} (${two(from)})`;
+    const none = !this.drawsBoxes ? (outlined.length ? "" : NOTHING) : outlined.length ? `No box at or above ${two(from)}` : `${NOTHING} (${two(from)})`;
+    const boxes = shown.length ? `${many(shown.length, "target finding")} at or above ${two(from)}` : none;
     const words = [boxes, outlined.length ? `outlined: ${outlined.map(labelText).join(", ")}` : ""].filter(Boolean).join("; ");
-    fill(this.body.verdict, h("p", { class: `statement ${found ? "found" : "none"}`, role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, found ? "◆" : "◇"), words),
+    fill(this.body.verdict, h("p", { class: `statement ${found ? "found" : "none"}`, role: "status" }, h("span", { "aria-hidden": "true", class: "shape" }, found ? "◆" : "◇"), sentence(words)),
       h("p", { class: "quiet" }, shown.length ? hidden(all.length, shown.length) : ["This does not rule out disease.", hidden(all.length, 0)].filter(Boolean).join(" ")));
     const open = !all.length || all.some((one) => !verdictOn(this.feedback, one.id)), judged = this.feedback.some((one) => one.finding === null && one.verdict === "accept");
     const actions = { choose: (one: Finding) => this.choose(one.id), accept: (one: Finding) => void this.say("accept", one), reject: (one: Finding) => void this.say("reject", one), redraw: (one: Finding) => this.startDrawing(one) };
@@ -260,6 +261,11 @@ export class View {
       open && !judged ? button(all.length ? "Accept all of it" : "Agree: nothing to mark", "accept", () => void this.say("accept", null), { id: "accept-all", class: "small" }) : null,
       open && !judged && all.length > 1 ? button("Reject all of it", "reject", () => void this.say("reject", null), { id: "reject-all", class: "small" }) : null,
       button("Draw a finding that was missed", "draw", () => this.startDrawing(null), { id: "draw-missed", class: "small" })));
+  }
+
+  /** False of pipelines that outline or score only: they have no threshold of boxes. */
+  private get drawsBoxes(): boolean {
+    return this.host.status.pipelines.find((one) => one.name === this.pipeline)?.outputs.includes("boxes") ?? true;
   }
 
   /** Findings with an outline and no box, such as a segmenter's: what is outlined was found. */
