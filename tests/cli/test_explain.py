@@ -94,6 +94,16 @@ def test_findings_of_the_pipeline_and_boxes_of_readers_are_beside_the_map(
     assert len(said["left_out"] if game else said["images"]) == (2 if game else 3)
 
 
+@pytest.mark.parametrize("more", [[], ["--game"], ["--game", "--json"]])
+def test_where_every_image_can_be_explained_the_command_succeeds(
+    tmp_path: Path, more: list[str]
+) -> None:
+    text, table = write_toy_pipeline(tmp_path, positive="opacity"), _catalog(tmp_path)
+    words = ["explain", str(table), "--pipeline", str(text), "--sample", "1"]
+    done = CliRunner().invoke(app, [*words, *more, "--out", str(tmp_path / "maps")])
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize(
     ("asked_for", "wanted"),
     [

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, model_validator
 
 from hilum.core.errors import ConfigError
-from hilum.core.options import Options, assignment, checked, replaced
+from hilum.core.options import Options, assignment, checked, replaced, unknown
 
 FIRST = {"use": "boxes", "of": "a"}
 TREE: dict[str, Any] = {"boxes": [FIRST, "nms"], "models": {"a": {"size": 64}}}
@@ -97,3 +97,7 @@ def test_an_unknown_key_hides_no_contradiction_of_its_table() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'otter'.*; more than \{five\}"):
         checked(Whole, {"otter": 1, "other": 5}, "x")
     assert checked(Whole, {"other": 4, "part": {"size": 1}}, "x").other == 4
+
+
+def test_where_nothing_is_known_none_is() -> None:
+    assert unknown("mask", "heart", ()) == "unknown mask 'heart'. Known: none."

@@ -35,6 +35,7 @@ from hilum.evaluate.prediction_files import (
 )
 from hilum.evaluate.studies import evaluate_studies, study_cases, study_classes
 from hilum.evaluate.truth import ImageTruth, Size, truths_of
+from hilum.report.results import to_csv
 
 few = settings(max_examples=20, deadline=None)
 
@@ -106,6 +107,9 @@ def test_a_result_folder_is_a_prediction_file(tmp_path: Path) -> None:
     assert file.images["b.dcm"].status == "refused"
     write_predictions(tmp_path / "again.json", file)
     same(read_predictions(tmp_path / "again.json").images["a.dcm"], file.images["a.dcm"])
+    (tmp_path / "findings.csv").write_text(to_csv(run))
+    with pytest.raises(DataError, match=r"needed: its \.json"):
+        read_predictions(tmp_path / "findings.csv")
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,9 @@ def _chosen(every: Iterable[Case], sample: int, *, game: bool) -> list[Case]:
 
 def _refused(content: dict[str, Any]) -> bool:
     """Whether an image was refused, or left out of the game."""
-    return bool(content.get("left_out")) or any("refused" in e for e in content.get("images", ()))
+    if "rates" in content:
+        return bool(content["left_out"])
+    return any("refused" in entry for entry in content["images"])
 
 
 def _game(cases: Sequence[Case], by: Explainer, out: Path, how: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
     names, shown = sorted(known), str(name)[:MOST_NAME]
     near = difflib.get_close_matches(shown, names, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {shown!r}.{hint} Known: {', '.join(names)}."
+    return f"unknown {what} {shown!r}.{hint} Known: {', '.join(names) or 'none'}."
 
 
 class Options(BaseModel):

@@ -167,6 +167,10 @@ def _read(file: Path, content: bytes, finding: str) -> PredictionFile:
     forms: dict[str, Form] = {"patientId": "rsna", "id": "siim-covid"}
     key = next((column for column in forms if column in table.columns), None)
     if key is None or "PredictionString" not in table:
+        if {"image", "sop_instance_uid", "status", "box", "x1"} <= {*table.columns}:
+            raise DataError(
+                f"{file} is a table of findings, to be read by people; needed: its .json"
+            )
         if is_score_table(table):
             return _from_scores(read_scores(table, finding, str(file)))
         masks = " Masks as run lengths are scored by hilum evaluate challenge siim-acr."
