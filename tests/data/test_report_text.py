@@ -16,6 +16,19 @@ from hilum.data.report_text import label_report
 
 YES, NO, DOUBT = 1.0, 0.0, math.nan
 SENTENCES: list[tuple[str, dict[str, float]]] = [
+    (
+        "Without evidence of pneumothorax, small effusion persists.",
+        {"pneumothorax": NO, "effusion": YES},
+    ),
+    ("No pneumothorax, the left effusion has decreased.", {"pneumothorax": NO, "effusion": YES}),
+    (
+        "No effusion, pneumothorax or consolidation remains.",
+        {"effusion": NO, "pneumothorax": NO, "consolidation": NO},
+    ),
+    (
+        "No pneumonia, effusion or consolidation is seen.",
+        {"pneumonia": NO, "effusion": NO, "consolidation": NO},
+    ),
     # plain
     ("There is a right pneumothorax.", {"pneumothorax": YES}),
     ("Small left pleural effusion.", {"effusion": YES}),
