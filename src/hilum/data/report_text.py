@@ -79,8 +79,8 @@ BREAK = re.compile(
     r"|there (?:is|are)|with (?=(?:a |an )?(?:small|large|new|mild|moderate|patchy|left|right))"
     r"|(?:and|or) (?=(?:a |an )?(?:small|large|new|mild|moderate|patchy)\b))|[;:](?!\s*(?:none|no|"
     r"absent|negative))"
-    r"|,(?= (?:(?!n?or\b)[\w-]+ ){1,4}(?:persists?|remains?|(?:has|have) (?:increased|decreased|improved|"
-    r"worsened|developed)|(?:is|are) (?:stable|unchanged|larger|smaller))\b)",
+    r"|,(?= (?:(?!n?or\b)[\w-]+ ){1,4}(?:persists?|remains?|(?:has|have) (?:increased|decreased"
+    r"|improved|worsened|developed)|(?:is|are) (?:stable|unchanged|larger|smaller))\b)",
     re.IGNORECASE,
 )
 VALUE = {"present": 1.0, "absent": 0.0, "doubt": math.nan}
