@@ -219,7 +219,7 @@ def analyse(service: Service, work: Work) -> None:
     """
     name = str(work.details["pipeline"])
     try:
-        loaded = service.pipelines.loaded(name)
+        loaded = service.pipelines.opened(name)
     except NotLoaded as error:
         with service.records.write() as session:
             _without_result(service, session, work, state="failed", why=f"pipeline {name}: {error}")

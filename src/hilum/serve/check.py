@@ -126,7 +126,7 @@ def _pipelines(config: Config) -> Iterator[str]:
     pipelines = Pipelines(config)
     for name in config.pipelines:
         try:
-            pipelines.loaded(name)
+            pipelines.opened(name)
         except NotLoaded as error:
             yield f"pipeline {name}: {error}"
 

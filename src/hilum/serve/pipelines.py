@@ -6,7 +6,7 @@ import logging
 import threading
 
 from hilum.core.errors import HilumError
-from hilum.inference.loaded import LoadedPipeline, load_pipeline
+from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
 from hilum.inference.tuning import running
 from hilum.serve.config import Config
@@ -31,7 +31,7 @@ class Pipelines:
         return tuple(self.sources)
 
     def loaded(self, name: str) -> LoadedPipeline:
-        """A pipeline; its graphs open at the first image.
+        """A pipeline; its bundles are checked, its graphs open when they are needed.
 
         Raises:
             NotLoaded: no such name, or what it needs is missing or damaged. Asked again, it is
@@ -40,19 +40,32 @@ class Pipelines:
         if name not in self.sources:
             raise NotLoaded("it is not in the configuration")
         with self._lock:
-            if name not in self._loaded:
-                try:
+            try:
+                if name not in self._loaded:
                     self._loaded[name] = self._load(name)
-                except HilumError as error:
-                    raise NotLoaded(str(error)) from error
-            return self._loaded[name]
+                return self._loaded[name]
+            except HilumError as error:
+                raise NotLoaded(str(error)) from error
+
+    def opened(self, name: str) -> LoadedPipeline:
+        """A pipeline with every graph open.
+
+        Raises:
+            NotLoaded: as `loaded`, or ONNX Runtime refuses a graph.
+        """
+        loaded = self.loaded(name)
+        with self._lock:
+            try:
+                return loaded.opened()
+            except HilumError as error:
+                raise NotLoaded(str(error)) from error
 
     def _load(self, name: str) -> LoadedPipeline:
         text = Pipeline.load(self.sources[name])
         how = running(text, workers=self.workers, threads=self.threads)
         if how.why:
             log.info("pipeline %s: %s", name, how.why)
-        return load_pipeline(text, precision=how.precision, threads=how.threads)
+        return LoadedPipeline(text.changed(precision=how.precision), threads=how.threads)
 
 
 def workers_of(config: Config) -> int:

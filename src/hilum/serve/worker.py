@@ -178,7 +178,7 @@ def _watch() -> None:
 def _warm(service: Service) -> None:
     """Open the default pipeline before the first image waits for it."""
     try:
-        service.pipelines.loaded(service.config.default).opened()
+        service.pipelines.opened(service.config.default)
     except HilumError as error:
         log.error("pipeline %s: %s", service.config.default, error)
 
