@@ -60,6 +60,7 @@ def test_a_run_becomes_a_bundle_that_predicts(finished: Path, tmp_path: Path) ->
     manifest = bundle.manifest
     assert set(manifest.precisions) == {"fp32", "int8"}
     assert manifest.positive == "opacity"
+    assert str(manifest.provenance.command).endswith("--data $HILUM_DATA")
     assert {"default", "sensitivity-95"} <= set(manifest.operating_points)
     assert manifest.operating_points["sensitivity-95"].score == "opacity"
     card = bundle.read("card.md").decode()
@@ -225,6 +226,7 @@ def test_several_positive_classes_are_one_score_of_the_bundle(tmp_path: Path) ->
     folder = run(recipe, tmp_path / "own.parquet", tmp_path / "run")
     manifest = export(folder, tmp_path / "made.zip", choice=Choice(int8=False)).manifest
     assert manifest.positive == "positive"
+    assert str(manifest.provenance.command).endswith("--data CATALOG.parquet")
     assert manifest.image_scores["positive"] == ("not-normal", "opacity")
     assert manifest.operating_points["sensitivity-95"].score == "positive"
     scores = predicts(tmp_path / "made.zip", tmp_path).image_scores

@@ -46,12 +46,15 @@ def test_one_set_and_a_mixture_are_the_same_thing() -> None:
 
 def test_settings_can_be_changed_from_outside() -> None:
     assert load_recipe("default", ("stages.full.steps=3",)).stages["full"].steps == 3
+    left_out = ("stages.more=null", "train.average.stages=[again]")
+    assert list(load_recipe("default", left_out).stages) == ["small", "full", "again"]
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ("stages.full.stepz=3", "steps"),
+        ("stages.small=null", "nothing that it continues"),
         ("modl.encoder=x", "model"),
         ("stages.full.epochs=3", "either steps or epochs"),
         ("train.batch=0", "batch"),

@@ -50,6 +50,14 @@ class Recipe(Options):
     def _one_source(cls, value: Any) -> Any:
         return [value] if isinstance(value, dict) else value
 
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _left_out(cls, value: Any) -> Any:
+        """`--set stages.NAME=null` leaves one out, as in sweeps and pipelines."""
+        if not isinstance(value, dict):
+            return value
+        return {name: stage for name, stage in value.items() if stage is not None}
+
     @field_validator("augment")
     @classmethod
     def _known_policy(cls, name: str) -> str:

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
 import hilum
-from helpers.service import Parts
+from helpers.service import Parts, radiograph_file
 from hilum.serve.web.app import create_app
 from hilum.serve.web.multipart import parts as split
 
@@ -46,11 +46,21 @@ def client(radiograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Itera
             ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.826.2", "1.2.826.2.1"
             ds.SOPInstanceUID = UID(f"1.2.826.2.1.{number}")
             ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-            out = BytesIO()
-            ds.save_as(out)
-            parts.receive(out.getvalue())
+            parts.receive(_written(ds))
+        for number in (1, 2):  # the second has more frames than are read
+            ds = dcmread(BytesIO(radiograph_file()))
+            ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.826.3", "1.2.826.3.1"
+            ds.SOPInstanceUID = UID(f"1.2.826.3.1.{number}")
+            ds.file_meta.MediaStorageSOPInstanceUID, ds.NumberOfFrames = ds.SOPInstanceUID, number
+            parts.receive(_written(ds))
         parts.work()
         yield made
+
+
+def _written(ds: Dataset) -> bytes:
+    out = BytesIO()
+    ds.save_as(out)
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +201,14 @@ def test_all_images_of_a_study_are_rendered_and_nothing_else(client: TestClient)
     answer = get(client, f"{series}/rendered?viewport=64,64", f"{JPEG}, {JPEGS}")
     assert kinds(answer) == [JPEG] * 2
     assert get(client, f"{series}/rendered", JPEG).status_code == 406  # two in one do not go
+
+
+def test_images_that_cannot_be_rendered_are_counted(client: TestClient) -> None:
+    whole = get(client, "/dicom-web/studies/1.2.826.2/rendered", JPEGS)
+    assert "warning" not in whole.headers
+    part = get(client, "/dicom-web/studies/1.2.826.3/series/1.2.826.3.1/rendered", JPEGS)
+    assert (part.status_code, kinds(part)) == (200, [JPEG])
+    assert part.headers["warning"] == '299 hilum "1 of 2 cannot be read"'
 
 
 @pytest.mark.parametrize("level", ["", "/series/1.2.826.2.1"])

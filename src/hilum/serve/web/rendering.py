@@ -6,7 +6,7 @@ Images and secondary captures are rendered, reports, segmentations and presentat
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -22,7 +22,6 @@ from pydicom import dcmread
 from hilum.core.errors import ConfigError, InputRefused
 from hilum.core.radiograph import Window, check_window
 from hilum.report.writers.picture import picture, shrunk
-from hilum.serve.web.auth import Reader
 from hilum.serve.web.held import Held
 from hilum.serve.web.images import previews_of
 from hilum.serve.web.media import (
@@ -34,12 +33,10 @@ from hilum.serve.web.media import (
     Accept,
     Accepted,
     Media,
-    Uid,
     responses,
 )
 from hilum.serve.web.multipart import related
-from hilum.serve.web.previews import Previews
-from hilum.serve.web.wado import Frames, listed, no_frame, wanted
+from hilum.serve.web.wado import Frames, OfInstance, OfSeries, OfStudy, listed, no_frame
 
 router = APIRouter(prefix=PREFIX, tags=["dicomweb"])
 SIDE, SMALL = 2048, 256  # px, of the longer side, where no viewport is named
@@ -79,9 +76,9 @@ class Look:
         scale = min(self.viewport[0] / shape[1], self.viewport[1] / shape[0])
         return max(1, int(scale * max(shape[:2])))
 
-    def encoded(self, grey: NDArray[np.uint8], kind: str) -> bytes:
+    def encoded(self, pixels: NDArray[np.uint8], kind: str) -> bytes:
         options = [cv2.IMWRITE_JPEG_QUALITY, self.quality] if kind == JPEG else []
-        return cv2.imencode(".jpg" if kind == JPEG else ".png", grey, options)[1].tobytes()
+        return cv2.imencode(".jpg" if kind == JPEG else ".png", pixels, options)[1].tobytes()
 
 
 def look_of(
@@ -112,49 +109,49 @@ def look_of(
 Looks = Annotated[Look, Depends(look_of)]
 
 
+def _of_frames(held: OfInstance, numbers: Frames) -> list[Held]:
+    """
+    Raises:
+        HTTPException: 404, there is no such frame.
+    """
+    count = max(held[0].stored.header.integer("NumberOfFrames", 1), 1)
+    for number in listed(numbers):
+        if not 1 <= number <= count:
+            raise no_frame(number)
+    return held
+
+
+OfFrames = Annotated[list[Held], Depends(_of_frames)]
+
+
 # --- Rendered -----------------------------------------------------------------------------------
 
 
 @router.get("/studies/{study}/rendered", response_class=Response, responses=_RENDERED)
-def rendered_study(
-    request: Request, study: Uid, look: Looks, accept: Accepted, user: Reader
-) -> Response:
-    """The images of a study as displayed."""
-    return _rendered(request, wanted(request, study=study), look, accept)
+def rendered_study(request: Request, held: OfStudy, look: Looks, accept: Accepted) -> Response:
+    """The images of a study as displayed; a header `Warning` counts those that cannot be read."""
+    return _rendered(request, held, look, accept)
 
 
 @router.get(
     "/studies/{study}/series/{series}/rendered", response_class=Response, responses=_RENDERED
 )
-def rendered_series(
-    request: Request, study: Uid, series: Uid, look: Looks, accept: Accepted, user: Reader
-) -> Response:
+def rendered_series(request: Request, held: OfSeries, look: Looks, accept: Accepted) -> Response:
     """The images of a series as displayed."""
-    return _rendered(request, wanted(request, study=study, series=series), look, accept)
+    return _rendered(request, held, look, accept)
 
 
 @router.get(f"{INSTANCE}/rendered", response_class=Response, responses=_RENDERED)
 def rendered_instance(
-    request: Request, study: Uid, series: Uid, sop: Uid, look: Looks, accept: Accepted, user: Reader
+    request: Request, held: OfInstance, look: Looks, accept: Accepted
 ) -> Response:
     """One image as displayed."""
-    return _rendered(request, wanted(request, study=study, series=series, sop=sop), look, accept)
+    return _rendered(request, held, look, accept)
 
 
 @router.get(f"{INSTANCE}/frames/{{numbers}}/rendered", response_class=Response, responses=_RENDERED)
-def rendered_frames(
-    request: Request,
-    study: Uid,
-    series: Uid,
-    sop: Uid,
-    numbers: Frames,
-    look: Looks,
-    accept: Accepted,
-    user: Reader,
-) -> Response:
+def rendered_frames(request: Request, held: OfFrames, look: Looks, accept: Accepted) -> Response:
     """The frame of an image as displayed: images of several frames are refused, as in reading."""
-    held = wanted(request, study=study, series=series, sop=sop)
-    _check_frames(held, numbers)
     return _rendered(request, held, look, accept)
 
 
@@ -164,77 +161,57 @@ def _rendered(request: Request, held: Sequence[Held], look: Look, accept: Accept
     many = [Media(kind=kind, parts=True) for kind in (JPEG, PNG)] if images else []
     way = accept.choose([*alone, *many])
     # All before an answer is begun: what cannot be read is told as long as it can be.
-    pictures = _pictures(previews_of(request), images, look)
-    bodies = [look.encoded(one, way.kind) for one in pictures]
-    if not way.parts:
-        return Response(bodies[0], media_type=way.kind)
-    return related([(way.kind, body) for body in bodies], way.kind)
-
-
-def _pictures(
-    previews: Previews, images: Sequence[Held], look: Look
-) -> Iterator[NDArray[np.uint8]]:
-    """Of those that can be read.
-
-    Raises:
-        InputRefused: none of them can be.
-    """
-    refused, count = None, 0
+    bodies, refused = list[bytes](), list[InputRefused]()
     for image in images:
         try:
-            yield previews.read(_key(image), partial(look.picture, image, SIDE))
-            count += 1
+            pixels = previews_of(request).read(_key(image), partial(look.picture, image, SIDE))
+            bodies.append(look.encoded(pixels, way.kind))
         except InputRefused as error:
-            refused = error
-    if refused is not None and not count:
-        raise refused
+            refused.append(error)
+    if not bodies:
+        raise refused[0]
+    if not way.parts:
+        return Response(bodies[0], media_type=way.kind)
+    answer = related([(way.kind, body) for body in bodies], way.kind)
+    if refused:
+        answer.headers["Warning"] = f'299 hilum "{len(refused)} of {len(images)} cannot be read"'
+    return answer
 
 
 # --- Thumbnails ---------------------------------------------------------------------------------
 
 
 @router.get("/studies/{study}/thumbnail", response_class=Response, responses=_THUMBNAIL)
-def thumbnail_of_study(
-    request: Request, study: Uid, look: Looks, accept: Accepted, user: Reader
-) -> Response:
+def thumbnail_of_study(request: Request, held: OfStudy, look: Looks, accept: Accepted) -> Response:
     """A small picture of the newest image of a study."""
-    return _thumbnail(request, wanted(request, study=study), look, accept)
+    return _thumbnail(request, held, look, accept)
 
 
 @router.get(
     "/studies/{study}/series/{series}/thumbnail", response_class=Response, responses=_THUMBNAIL
 )
 def thumbnail_of_series(
-    request: Request, study: Uid, series: Uid, look: Looks, accept: Accepted, user: Reader
+    request: Request, held: OfSeries, look: Looks, accept: Accepted
 ) -> Response:
     """A small picture of the newest image of a series."""
-    return _thumbnail(request, wanted(request, study=study, series=series), look, accept)
+    return _thumbnail(request, held, look, accept)
 
 
 @router.get(f"{INSTANCE}/thumbnail", response_class=Response, responses=_THUMBNAIL)
 def thumbnail_of_instance(
-    request: Request, study: Uid, series: Uid, sop: Uid, look: Looks, accept: Accepted, user: Reader
+    request: Request, held: OfInstance, look: Looks, accept: Accepted
 ) -> Response:
     """A small picture of an image."""
-    return _thumbnail(request, wanted(request, study=study, series=series, sop=sop), look, accept)
+    return _thumbnail(request, held, look, accept)
 
 
 @router.get(
     f"{INSTANCE}/frames/{{numbers}}/thumbnail", response_class=Response, responses=_THUMBNAIL
 )
 def thumbnail_of_frames(
-    request: Request,
-    study: Uid,
-    series: Uid,
-    sop: Uid,
-    numbers: Frames,
-    look: Looks,
-    accept: Accepted,
-    user: Reader,
+    request: Request, held: OfFrames, look: Looks, accept: Accepted
 ) -> Response:
     """A small picture of a frame."""
-    held = wanted(request, study=study, series=series, sop=sop)
-    _check_frames(held, numbers)
     return _thumbnail(request, held, look, accept)
 
 
@@ -270,14 +247,3 @@ def _is_image(held: Held) -> bool:
 
 def _key(held: Held) -> str:
     return held.result.id if held.result else held.image.id
-
-
-def _check_frames(held: Sequence[Held], numbers: str) -> None:
-    """
-    Raises:
-        HTTPException: 404, there is no such frame.
-    """
-    count = max(held[0].stored.header.integer("NumberOfFrames", 1), 1)
-    for number in listed(numbers):
-        if not 1 <= number <= count:
-            raise no_frame(number)

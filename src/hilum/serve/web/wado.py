@@ -10,7 +10,7 @@ import json
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.exceptions import HTTPException
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragmented_frames
@@ -59,7 +59,10 @@ _FRAME_KINDS = {
 }
 
 
-def wanted(request: Request, **where: str) -> list[Held]:
+# --- What a request names -----------------------------------------------------------------------
+
+
+def _wanted(request: Request, **where: str) -> list[Held]:
     """
     Raises:
         HTTPException: 404, nothing of it is held.
@@ -71,27 +74,42 @@ def wanted(request: Request, **where: str) -> list[Held]:
     return instances
 
 
+def _of_study(request: Request, user: Reader, study: Uid) -> list[Held]:
+    return _wanted(request, study=study)
+
+
+def _of_series(request: Request, user: Reader, study: Uid, series: Uid) -> list[Held]:
+    return _wanted(request, study=study, series=series)
+
+
+def _of_instance(request: Request, user: Reader, study: Uid, series: Uid, sop: Uid) -> list[Held]:
+    return _wanted(request, study=study, series=series, sop=sop)
+
+
+OfStudy = Annotated[list[Held], Depends(_of_study)]
+OfSeries = Annotated[list[Held], Depends(_of_series)]
+OfInstance = Annotated[list[Held], Depends(_of_instance)]
+
+
 # --- Instances ----------------------------------------------------------------------------------
 
 
 @router.get("/studies/{study}", response_class=Response, responses=_OBJECTS)
-def study(request: Request, study: Uid, accept: Accepted, user: Reader) -> Response:
+def study(held: OfStudy, accept: Accepted) -> Response:
     """All instances of a study, bit by bit."""
-    return _whole(wanted(request, study=study), accept)
+    return _whole(held, accept)
 
 
 @router.get("/studies/{study}/series/{series}", response_class=Response, responses=_OBJECTS)
-def series(request: Request, study: Uid, series: Uid, accept: Accepted, user: Reader) -> Response:
+def series(held: OfSeries, accept: Accepted) -> Response:
     """All instances of a series."""
-    return _whole(wanted(request, study=study, series=series), accept)
+    return _whole(held, accept)
 
 
 @router.get(INSTANCE, response_class=Response, responses=_OBJECTS)
-def instance(
-    request: Request, study: Uid, series: Uid, sop: Uid, accept: Accepted, user: Reader
-) -> Response:
+def instance(held: OfInstance, accept: Accepted) -> Response:
     """One instance, bit by bit."""
-    return _whole(wanted(request, study=study, series=series, sop=sop), accept)
+    return _whole(held, accept)
 
 
 def _whole(instances: list[Held], accept: Accept) -> Response:
@@ -113,25 +131,21 @@ def _whole(instances: list[Held], accept: Accept) -> Response:
 
 
 @router.get("/studies/{study}/metadata", response_class=Response, responses=_JSON)
-def study_metadata(request: Request, study: Uid, accept: Accepted, user: Reader) -> Response:
+def study_metadata(held: OfStudy, accept: Accepted) -> Response:
     """Headers of a study."""
-    return _metadata(wanted(request, study=study), accept)
+    return _metadata(held, accept)
 
 
 @router.get("/studies/{study}/series/{series}/metadata", response_class=Response, responses=_JSON)
-def series_metadata(
-    request: Request, study: Uid, series: Uid, accept: Accepted, user: Reader
-) -> Response:
+def series_metadata(held: OfSeries, accept: Accepted) -> Response:
     """Headers of a series."""
-    return _metadata(wanted(request, study=study, series=series), accept)
+    return _metadata(held, accept)
 
 
 @router.get(f"{INSTANCE}/metadata", response_class=Response, responses=_JSON)
-def instance_metadata(
-    request: Request, study: Uid, series: Uid, sop: Uid, accept: Accepted, user: Reader
-) -> Response:
+def instance_metadata(held: OfInstance, accept: Accepted) -> Response:
     """Header of one instance."""
-    return _metadata(wanted(request, study=study, series=series, sop=sop), accept)
+    return _metadata(held, accept)
 
 
 def _metadata(instances: list[Held], accept: Accept) -> Response:
@@ -152,18 +166,10 @@ def _header(ds: Dataset) -> dict[str, Any]:
 
 
 @router.get(f"{INSTANCE}/frames/{{numbers}}", response_class=Response, responses=responses(RELATED))
-def frames(
-    request: Request,
-    study: Uid,
-    series: Uid,
-    sop: Uid,
-    numbers: Frames,
-    accept: Accepted,
-    user: Reader,
-) -> Response:
+def frames(instances: OfInstance, numbers: Frames, accept: Accepted) -> Response:
     """Pixels of frames by their numbers, a part each, in the transfer syntax that they are stored
     in; a number that stands twice is answered once."""
-    stored = wanted(request, study=study, series=series, sop=sop)[0].stored
+    stored = instances[0].stored
     order = listed(numbers)
     held = _frames(stored, set(order))
     if missing := [number for number in order if number not in held]:

@@ -254,7 +254,7 @@ def _write(trained: _Trained, target: Path, choice: Choice) -> Bundle:
         trained.net,
         heads,
         files=list(files),
-        fingerprints={", ".join(folder.data["sources"]): folder.data["sha256"]},
+        data=folder.data,
         licences=licences(folder),
         commit=commit(),
         settings={**settings.fields(), "figures": evidence.leading(), **_runs(choice, files)},

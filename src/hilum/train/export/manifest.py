@@ -20,7 +20,6 @@ from hilum.core.manifest import (
     Provenance,
 )
 from hilum.core.prepare import Preprocessing
-from hilum.data.registry import ADAPTERS
 from hilum.inference.session import HEADS
 from hilum.models.model import Model
 from hilum.train.recipe import Recipe
@@ -68,10 +67,9 @@ def draft(recipe: Recipe, net: Model, heads: Sequence[str], spec: Preprocessing)
     return Manifest.model_construct(**fields(recipe, net, heads, spec), calibration=None)
 
 
-def _place(recipe: Recipe) -> str:
-    """Where the data lie; of a set that hilum does not know, in a catalog file."""
-    known = all(one.set in ADAPTERS for one in recipe.data)
-    return "$HILUM_DATA" if known else "CATALOG.parquet"
+def _place(data: Mapping[str, Any]) -> str:
+    """What it learnt from, as whoever repeats it gives it: without the path on this machine."""
+    return "CATALOG.parquet" if str(data["folder"]).endswith(".parquet") else "$HILUM_DATA"
 
 
 def manifest_of(
@@ -80,7 +78,7 @@ def manifest_of(
     heads: Sequence[str],
     *,
     files: Sequence[str],
-    fingerprints: Mapping[str, str],
+    data: Mapping[str, Any],
     licences: Sequence[DataLicence],
     commit: str,
     settings: Mapping[str, Any],
@@ -89,7 +87,7 @@ def manifest_of(
 
     Args:
         files: names of the graphs.
-        fingerprints: source -> SHA-256 of what was learnt from.
+        data: the run's data.json: sources, where they lay, SHA-256 of what was learnt from.
         settings: further fields: operating points, calibration, figures.
 
     Raises:
@@ -109,9 +107,9 @@ def manifest_of(
                 recipe=recipe.name,
                 seed=recipe.seed,
                 commit=commit,
-                command=f"hilum train {recipe.name} --data {_place(recipe)}",
+                command=f"hilum train {recipe.name} --data {_place(data)}",
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
-                data=dict(fingerprints),
+                data={", ".join(data["sources"]): data["sha256"]},
                 libraries={name: version(name) for name in libraries},
                 notes=recipe.about,
             ),
