@@ -50,4 +50,5 @@ def test_every_pipeline_that_can_be_used_is_offered_and_shown_as_it_is(
     page.wait_for_selector("text=Outlines without boxes.")
     assert page.locator(".statement").inner_text().split("\n")[-1] == "Outlined: Lung opacity"
     assert page.locator("#threshold").count() == 0  # boxes have one
+    assert page.locator("#accept-all").inner_text() == "Accept all of it"
     assert panel.evaluate("e => e.scrollWidth <= e.clientWidth")
