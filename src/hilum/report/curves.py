@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Models = Sequence[EvaluatedModel]
-Place = Literal["upper left", "lower left", "lower right", "upper right", "best"]
 
 AXES = {"score": "Score threshold", "iou": "IoU", "epoch": "Epoch", "nms": "NMS threshold (IoU)"}
 WHOLE: dict[str, Any] = {"clip_on": False, "zorder": 3}  # a mark on the border is not cut in half
@@ -167,9 +166,10 @@ def _of(model: EvaluatedModel, models: Models) -> str:
     return f" of {model.name}" if len(models) > 1 else ""
 
 
-def _legend(axes: Axes, models: Models, place: Place) -> None:
+def _legend(axes: Axes, models: Models) -> None:
+    """Above the axes: inside there is no corner that is free in every figure."""
     if len(models) > 1:
-        axes.legend(loc=place)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _froc(axes: Axes, models: Models) -> None:
@@ -187,7 +187,7 @@ def _froc(axes: Axes, models: Models) -> None:
     axes.set(xlabel="False boxes per image", ylabel="Sensitivity per box")
     axes.set_xticks(rates, [f"{r:g}" for r in rates])
     axes.minorticks_off()
-    _legend(axes, models, "upper left")
+    _legend(axes, models)
 
 
 def _against_threshold(axes: Axes, models: Models) -> None:
@@ -227,7 +227,7 @@ def _precision(axes: Axes, models: Models) -> None:
         axes.plot(*point, "o", color=COLOURS[k % len(COLOURS)], **WHOLE)
     axes.axhline(models[0].labels[0].mean(), linestyle=":", color=AXIS)
     axes.set(xlabel="Recall (sensitivity)", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.01))
-    _legend(axes, models, "lower left")
+    _legend(axes, models)
 
 
 def _reliability(axes: Axes, models: Models) -> None:
@@ -239,7 +239,7 @@ def _reliability(axes: Axes, models: Models) -> None:
         colour = COLOURS[k % len(COLOURS)]
         axes.scatter(curve.score, curve.share, s=size, color=colour, alpha=0.6, **WHOLE)
     axes.set(xlabel="Score", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
-    _legend(axes, models, "upper left")
+    _legend(axes, models)
 
 
 def heat(axes: Axes, grid: Grid, best: bool = False, title: str = "") -> None:
@@ -294,4 +294,4 @@ def _forest(axes: Axes, models: Models) -> None:
     axes.set_ylim(len(groups) - 0.5, -0.5)  # a group of one kind alone has a row and no AUC
     axes.axvline(models[0].evaluation.image["auc"].value, linestyle=":", color=AXIS)
     axes.set(xlabel="AUC", xlim=(0, 1.02))
-    _legend(axes, models, "lower left")
+    _legend(axes, models)
