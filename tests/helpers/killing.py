@@ -36,6 +36,7 @@ from hilum.serve.records import Records, hashed
 from hilum.serve.tables import Delivery, Image, Result, Work
 
 SETTLE_S, PROGRESS_S = 1800.0, 60.0
+BACKLOG = 30  # images sent and not yet delivered: enough to strike into, soon done at the end
 
 
 @dataclass
@@ -155,6 +156,9 @@ class Killer:
             while sending is not None and sending.is_established and not self.stop.is_set():
                 if number >= self.images:
                     return
+                if len(self.acknowledged) - len(self.pacs.objects) >= BACKLOG:
+                    time.sleep(0.01)
+                    continue
                 number += 1
                 uid = f"1.2.826.{number}"
                 try:
