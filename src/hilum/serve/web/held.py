@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -28,6 +28,7 @@ from hilum.serve.tables import Image, Result
 from hilum.serve.web.query import Query, literal_of, range_of
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _COLUMNS: dict[str, InstrumentedAttribute[str | None]] = {
     "StudyInstanceUID": Image.study,
     "PatientID": Image.patient,
@@ -96,6 +97,21 @@ class Held:
             return getattr(self.image, level) or ""
         keyword = "SeriesInstanceUID" if level == "series" else "SOPInstanceUID"
         return str(self.dataset.get(keyword, ""))
+
+    @property
+    def id(self) -> str:
+        """A hash, as in the audit trail; all objects of one result have the same."""
+        return self.result.id if self.result else self.image.id
+
+    @property
+    def sop_class(self) -> str:
+        """ "" where the file of a result is gone."""
+        if self.result is None:
+            return self.image.sop_class or ""
+        try:
+            return str(self.dataset.get("SOPClassUID", ""))
+        except FileMissing:
+            return ""
 
     @property
     def syntax(self) -> str:
@@ -184,6 +200,27 @@ def readable(held: Iterator[Held]) -> Iterator[Held]:
             log.error("the %s of image %s: %s", one.kind, one.image.id, error)
             continue
         yield one
+
+
+def of_each(held: Sequence[Held], make: Callable[[Held], T]) -> tuple[list[T], dict[str, str]]:
+    """What `make` makes of each that can be read, and the headers that count the others.
+
+    Raises:
+        InputRefused: none can be read, the first is damaged.
+        FileMissing: none can be read, the first is gone.
+    """
+    made, failed = list[T](), list[InputRefused | FileMissing]()
+    for one in held:
+        try:
+            made.append(make(one))
+        except (InputRefused, FileMissing) as error:
+            if isinstance(error, FileMissing):
+                log.error("the %s of image %s: %s", one.kind, one.image.id, error)
+            failed.append(error)
+    if failed and not made:
+        raise failed[0]
+    counted = f'299 hilum "{len(failed)} of {len(held)} cannot be read"'
+    return made, {"Warning": counted} if failed else {}
 
 
 def _positive(value: Any) -> bool:

@@ -22,7 +22,7 @@ from pydicom import dcmread
 from hilum.core.errors import ConfigError, InputRefused
 from hilum.core.radiograph import Window, check_window
 from hilum.report.writers.picture import picture, shrunk
-from hilum.serve.web.held import Held
+from hilum.serve.web.held import Held, of_each
 from hilum.serve.web.images import previews_of
 from hilum.serve.web.media import (
     INSTANCE,
@@ -160,22 +160,16 @@ def _rendered(request: Request, held: Sequence[Held], look: Look, accept: Accept
     alone = [Media(kind=kind) for kind in (JPEG, PNG)] if len(images) == 1 else []
     many = [Media(kind=kind, parts=True) for kind in (JPEG, PNG)] if images else []
     way = accept.choose([*alone, *many])
-    # All before an answer is begun: what cannot be read is told as long as it can be.
-    bodies, refused = list[bytes](), list[InputRefused]()
-    for image in images:
-        try:
-            pixels = previews_of(request).read(_key(image), partial(look.picture, image, SIDE))
-            bodies.append(look.encoded(pixels, way.kind))
-        except InputRefused as error:
-            refused.append(error)
-    if not bodies:
-        raise refused[0]
+    previews = previews_of(request)
+
+    def body(image: Held) -> bytes:
+        pixels = previews.read(image.id, partial(look.picture, image, SIDE))
+        return look.encoded(pixels, way.kind)
+
+    bodies, counted = of_each(images, body)  # before an answer is begun, which tells of them
     if not way.parts:
         return Response(bodies[0], media_type=way.kind)
-    answer = related([(way.kind, body) for body in bodies], way.kind)
-    if refused:
-        answer.headers["Warning"] = f'299 hilum "{len(refused)} of {len(images)} cannot be read"'
-    return answer
+    return related([(way.kind, body) for body in bodies], way.kind, headers=counted)
 
 
 # --- Thumbnails ---------------------------------------------------------------------------------
@@ -223,7 +217,7 @@ def _thumbnail(request: Request, held: Sequence[Held], look: Look, accept: Accep
         make = partial(_small, image, look, way.kind)
         try:
             plain = way.kind == JPEG and look == _PLAIN
-            content = previews.picture(_key(image), SMALL, make) if plain else make()
+            content = previews.picture(image.id, SMALL, make) if plain else make()
             return Response(content, media_type=way.kind)
         except InputRefused as error:
             last = error
@@ -243,7 +237,3 @@ _PLAIN = look_of(None, None, 85)
 
 def _is_image(held: Held) -> bool:
     return held.kind in ("image", "sc")
-
-
-def _key(held: Held) -> str:
-    return held.result.id if held.result else held.image.id

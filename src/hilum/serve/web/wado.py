@@ -17,9 +17,9 @@ from pydicom.encaps import generate_fragmented_frames
 
 from hilum.dicom.stored import StoredImage
 from hilum.dicom.syntaxes import BASELINE, CODECS, EXTENDED, HT, J2K, LOSSLESS, LS, RLE_LOSSLESS
-from hilum.serve.web.auth import Reader
+from hilum.serve.web.auth import Reader, peer_of
 from hilum.serve.web.dicomweb import BINARY
-from hilum.serve.web.held import Held, objects, readable
+from hilum.serve.web.held import Held, objects, of_each
 from hilum.serve.web.images import service_of
 from hilum.serve.web.media import (
     DICOM,
@@ -63,14 +63,26 @@ _FRAME_KINDS = {
 
 
 def _wanted(request: Request, **where: str) -> list[Held]:
-    """
+    """The instances, which the audit trail then names.
+
     Raises:
         HTTPException: 404, nothing of it is held.
     """
-    instances = list(objects(service_of(request), where, asker=request.state.user.name))
+    service, user = service_of(request), request.state.user.name
+    instances = list(objects(service, where, asker=user))
     if not instances:
         raise gone("object")
-    request.app.state.service.audit.tell("viewed", image=instances[0].image.id, text="WADO-RS")
+    by_class: dict[str, list[str]] = {}
+    for one in instances:
+        by_class.setdefault(one.sop_class, []).append(one.id)
+    service.audit.tell(
+        "viewed",
+        user=user,
+        peer=peer_of(request),
+        study=where["study"],
+        instances=by_class,
+        text="WADO-RS",
+    )
     return instances
 
 
@@ -132,7 +144,7 @@ def _whole(instances: list[Held], accept: Accept) -> Response:
 
 @router.get("/studies/{study}/metadata", response_class=Response, responses=_JSON)
 def study_metadata(held: OfStudy, accept: Accepted) -> Response:
-    """Headers of a study."""
+    """Headers of a study; a header `Warning` counts the instances that cannot be read."""
     return _metadata(held, accept)
 
 
@@ -150,8 +162,8 @@ def instance_metadata(held: OfInstance, accept: Accepted) -> Response:
 
 def _metadata(instances: list[Held], accept: Accept) -> Response:
     kind = accept.choose(_HEADERS).kind
-    content = json.dumps([_header(one.dataset) for one in readable(iter(instances))])
-    return Response(content, media_type=kind)
+    headers, counted = of_each(instances, lambda one: _header(one.dataset))
+    return Response(json.dumps(headers), media_type=kind, headers=counted)
 
 
 def _header(ds: Dataset) -> dict[str, Any]:
