@@ -20,7 +20,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from hilum.core.errors import InputRefused
 from hilum.core.turns import Asker
+from hilum.dicom.several import count_of
 from hilum.dicom.stored import StoredImage
+from hilum.dicom.transcode import single
 from hilum.serve.analysis import CONFLICT, OWN
 from hilum.serve.service import Service
 from hilum.serve.store import FileMissing
@@ -28,6 +30,7 @@ from hilum.serve.tables import Image, Result
 from hilum.serve.web.query import Query, literal_of, range_of
 
 log = logging.getLogger(__name__)
+S = TypeVar("S")
 T = TypeVar("T")
 _COLUMNS: dict[str, InstrumentedAttribute[str | None]] = {
     "StudyInstanceUID": Image.study,
@@ -90,6 +93,17 @@ class Held:
             if name in ds and not all(_positive(v) for v in ds[name].value or [0]):
                 delattr(ds, name)
         return ds
+
+    def frame(self, number: int) -> StoredImage:
+        """One frame by its number, as an image of its own.
+
+        Raises:
+            InputRefused: it cannot be read, or is not there.
+            Busy: who asks has enough that waits already.
+        """
+        if number == count_of(self.stored.header) == 1:
+            return self.stored
+        return self.service.opened(self.image.id, single(self.stored, number), self.asker)
 
     def uid(self, level: str) -> str:
         """Of its "study", "series" or instance ("sop")."""
@@ -202,7 +216,7 @@ def readable(held: Iterator[Held]) -> Iterator[Held]:
         yield one
 
 
-def of_each(held: Sequence[Held], make: Callable[[Held], T]) -> tuple[list[T], dict[str, str]]:
+def of_each(items: Sequence[S], make: Callable[[S], T]) -> tuple[list[T], dict[str, str]]:
     """What `make` makes of each that can be read, and the headers that count the others.
 
     Raises:
@@ -210,16 +224,16 @@ def of_each(held: Sequence[Held], make: Callable[[Held], T]) -> tuple[list[T], d
         FileMissing: none can be read, the first is gone.
     """
     made, failed = list[T](), list[InputRefused | FileMissing]()
-    for one in held:
+    for item in items:
         try:
-            made.append(make(one))
+            made.append(make(item))
         except (InputRefused, FileMissing) as error:
             if isinstance(error, FileMissing):
-                log.error("the %s of image %s: %s", one.kind, one.image.id, error)
+                log.error("left out of an answer: %s", error)
             failed.append(error)
     if failed and not made:
         raise failed[0]
-    counted = f'299 hilum "{len(failed)} of {len(held)} cannot be read"'
+    counted = f'299 hilum "{len(failed)} of {len(items)} cannot be read"'
     return made, {"Warning": counted} if failed else {}
 
 
