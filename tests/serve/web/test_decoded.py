@@ -182,6 +182,20 @@ def test_what_cannot_be_decoded_is_told_with_the_reason_and_comes_as_stored(
     assert (answer.status_code, "needed" in answer.json()["detail"]) == (406, True)
 
 
+def test_many_frames_of_few_bytes_are_not_decoded_at_once(client: TestClient, parts: Parts) -> None:
+    pixels = stored((8000, 8000))
+    frame = encode(pixels, 8, uids.RLELossless)
+    ds = dataset(pixels, NumberOfFrames=9)
+    held = dcmread(BytesIO(to_bytes(ds, syntax=uids.RLELossless, frame=frame)))
+    held.PixelData = encapsulate([frame] * 9)
+    out = BytesIO()
+    held.save_as(out)
+    received(parts, out.getvalue())
+    for path, accept in ((PATH, as_syntax(EXPLICIT)), (f"{PATH}/frames/1,2,3,4,5", OCTETS)):
+        answer = get(client, path, accept)
+        assert (answer.status_code, "256 MiB" in answer.json()["detail"]) == (406, True)
+
+
 def test_a_study_is_of_one_transfer_syntax_where_that_is_asked_for(
     client: TestClient, parts: Parts
 ) -> None:

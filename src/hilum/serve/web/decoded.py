@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fastapi.exceptions import HTTPException
@@ -10,23 +10,28 @@ from fastapi.exceptions import HTTPException
 from hilum.core.errors import InputRefused, LimitRefused
 from hilum.dicom.part10 import EXPLICIT_LITTLE
 from hilum.dicom.several import count_of, frame_bytes, is_compressed, little_endian
+from hilum.dicom.stored import StoredImage
 from hilum.dicom.transcode import explicit_little, values
 from hilum.serve.web.held import Held
 from hilum.serve.web.problems import refused
 
 
-def frame(held: Held, number: int, content: bytes) -> bytes:
-    """The values of a frame whose stored bytes are `content`.
+def frames(held: Held, contents: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The values of frames, by number.
+
+    Args:
+        contents: the bytes that are stored of each.
 
     Raises:
-        HTTPException: 406, why it cannot be decoded.
+        HTTPException: 406, why they cannot be decoded.
     """
     stored = held.stored
-    assert stored.parsed is not None
     with _or_not_acceptable():
         if is_compressed(stored):
-            return values(held.frame(number).values())
-        return little_endian(content, stored.parsed)
+            _check_size(stored, len(contents))
+            return {number: values(held.frame(number).values()) for number in contents}
+        assert stored.parsed is not None
+        return {n: little_endian(content, stored.parsed) for n, content in contents.items()}
 
 
 def instance(held: Held) -> bytes:
@@ -41,11 +46,17 @@ def instance(held: Held) -> bytes:
         stored = held.stored
         if not is_compressed(stored):
             return explicit_little(stored, ())
-        count, limit = count_of(stored.header), stored.limits.inflated_bytes
-        if count * frame_bytes(stored.header) > limit:
-            raise LimitRefused("", f"decoded it is more than {limit >> 20} MiB.")
+        count = count_of(stored.header)
+        _check_size(stored, count)
         numbers = range(1, count + 1)
         return explicit_little(stored, [held.frame(number).values() for number in numbers])
+
+
+def _check_size(stored: StoredImage, count: int) -> None:
+    """Before any of so many frames is decoded: a frame of one grey may be a few bytes."""
+    limit = stored.limits.inflated_bytes
+    if count * frame_bytes(stored.header) > limit:
+        raise LimitRefused("", f"decoded it is more than {limit >> 20} MiB.")
 
 
 @contextmanager

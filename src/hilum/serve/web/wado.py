@@ -198,7 +198,7 @@ def frames(instances: OfInstance, numbers: Frames, accept: Accepted) -> Response
     way = accept.choose([*named, replace(kept, **_ANEW), kept])
     if way.anew:
         syntax = EXPLICIT_LITTLE
-        there = {number: decoded.frame(held, number, there[number]) for number in order}
+        there = decoded.frames(held, there)
     return related([(f"{way.kind}; transfer-syntax={syntax}", there[n]) for n in order], way.kind)
 
 
