@@ -182,6 +182,18 @@ def test_what_cannot_be_decoded_is_told_with_the_reason_and_comes_as_stored(
     assert (answer.status_code, "needed" in answer.json()["detail"]) == (406, True)
 
 
+def test_a_depth_is_that_of_the_frame_where_the_header_says_less(
+    client: TestClient, parts: Parts
+) -> None:
+    pixels = stored((48, 40), 12)
+    frame = encode(pixels, 12, uids.JPEG2000Lossless)
+    received(parts, to_bytes(dataset(pixels, 10), syntax=uids.JPEG2000Lossless, frame=frame))
+    ((_, content),) = contents(get(client, PATH, as_syntax(EXPLICIT)))
+    made = dcmread(BytesIO(content))
+    assert (made.BitsAllocated, made.BitsStored, made.HighBit) == (16, 12, 11)
+    np.testing.assert_array_equal(made.pixel_array, pixels)
+
+
 def test_many_frames_of_few_bytes_are_not_decoded_at_once(client: TestClient, parts: Parts) -> None:
     pixels = stored((8000, 8000))
     frame = encode(pixels, 8, uids.RLELossless)
