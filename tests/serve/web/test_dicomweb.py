@@ -343,6 +343,15 @@ def test_the_trail_names_the_study_and_every_instance_that_was_retrieved(
     assert STUDY not in newest
 
 
+def test_a_search_is_in_the_trail_without_its_words(client: TestClient, parts: Parts) -> None:
+    assert client.get(f"{WEB}/studies?PatientName=Doe^Jane").status_code == 204
+    *_, newest = parts.service.audit.messages()
+    event = ElementTree.fromstring(newest).find("EventIdentification/EventID")  # noqa: S314
+    assert event is not None
+    assert event.attrib["csd-code"] == "110112"
+    assert ("local" in newest, "Doe" in newest) == (True, False)
+
+
 def test_a_study_of_two_patients_is_told(
     client: TestClient, parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
