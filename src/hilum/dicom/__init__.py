@@ -18,6 +18,8 @@ stored.py    path or bytes -> StoredImage (header parsed, pixels undecoded) -> R
 stream.py    what a compressed frame says of itself: codec, bits, sign, size
 depth.py     which bits of a frame are its values, where header and pixels disagree
 frames.py    the pixel element -> one grey frame, whatever its transfer syntax says
+several.py   frames by their numbers, as they are stored
+transcode.py an object written anew: one frame of several, or explicit little endian
 read.py      both halves of stored.py in one step
 analysed.py  an analysed image with its source: what writers of results take
 reading.py   how a run reads its inputs: one value that travels to every worker

@@ -14,7 +14,6 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
-from io import BytesIO
 from typing import Any, Literal, NamedTuple, cast
 
 from pydicom._uid_dict import UID_dictionary
@@ -23,9 +22,8 @@ from pydicom.datadict import (
     dictionary_VR,
     keyword_for_tag,
 )
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 from pydicom.valuerep import format_number_as_ds
@@ -39,8 +37,8 @@ from hilum.dicom.part10 import NATIVE, Parsed, looks_like_dicom, parse
 from hilum.dicom.pseudonyms import Pseudonyms
 from hilum.dicom.stream import describe, fragments
 from hilum.dicom.syntaxes import RLE_LOSSLESS
+from hilum.dicom.transcode import written
 
-IMPLEMENTATION_UID = "2.25.219410246913437870142203286241862164219"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
@@ -130,7 +128,7 @@ def _file(parsed: Parsed, pseudonyms: Pseudonyms, options: Options) -> Deidentif
     _add_required(out, cleaner, identity)
     out.add_new("PixelData", pixels[0], pixels[1])
     out["PixelData"].is_undefined_length = parsed.pixels.encapsulated
-    content = _written(out, parsed.syntax, sop_class, identity.instance)
+    content = written(out, parsed.syntax)
     return Deidentified(
         data=content,
         patient=cleaner.patient,
@@ -427,16 +425,3 @@ def _burned_in(header: Header, sop_class: str) -> list[str]:
     if any(0x6000 <= tag.group <= 0x60FF for tag in header.dataset.keys()):  # noqa: SIM118
         warnings.append("had overlays: removed, but an old kind lies in unused bits of the pixels")
     return warnings
-
-
-def _written(dataset: Dataset, syntax: str, sop_class: str, instance: str) -> bytes:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(syntax)
-    meta.MediaStorageSOPClassUID = UID(sop_class)
-    meta.MediaStorageSOPInstanceUID = UID(instance)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = "HILUM"
-    dataset.file_meta = meta
-    out = BytesIO()
-    dcmwrite(out, dataset, enforce_file_format=True)
-    return out.getvalue()

@@ -21,20 +21,24 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
 
 from hilum.core.errors import InputRefused, LimitRefused, UnreadableRefused
 from hilum.core.processes import deaf_children
 from hilum.core.radiograph import Radiograph, Window
 from hilum.core.turns import Asker, Busy, Turns
 from hilum.dicom import codecs
+from hilum.dicom.frames import Frame
 from hilum.dicom.limits import Limits
 from hilum.dicom.source import DEFAULT_LIMITS, NO_MEMORY, Source, load
 from hilum.dicom.stored import StoredImage, check_window, open_stored
 from hilum.dicom.syntaxes import supported
 
+T = TypeVar("T")
+Call = Callable[[StoredImage], Any]  # by name, or a partial of one: it travels to the child
 TIMEOUT_S, MEMORY_BYTES = 10.0, 2**30
 FILES_A_CHILD = 100
 CHILDREN = 4  # of one guard at once; each may need its time and its memory
@@ -44,6 +48,8 @@ _ANSWERS = frozenset(
         "hilum.core.radiograph.Radiograph",
         "hilum.core.radiograph.Identifiers",
         "hilum.core.radiograph.Decoding",
+        "hilum.dicom.frames.Frame",
+        "hilum.dicom.image.Layout",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy._core.numeric._frombuffer",
@@ -72,10 +78,18 @@ class GuardedImage(StoredImage):
         self, *, window: Window | None = None, voi_index: int = 0, full_range: bool = False
     ) -> Radiograph:
         check_window(window, full_range)
-        options = {"window": window, "voi_index": voi_index, "full_range": full_range}
+        call = partial(
+            StoredImage.radiograph, window=window, voi_index=voi_index, full_range=full_range
+        )
+        return self._asked(call, Radiograph)
+
+    def values(self) -> Frame:
+        return self._asked(StoredImage.values, Frame)
+
+    def _asked(self, call: Callable[[StoredImage], T], kind: type[T]) -> T:
         guard = self.guard or _shared(TIMEOUT_S, MEMORY_BYTES)
-        answer = guard.ask(self.source, self.data, self.limits, options=options, asker=self.asker)
-        if not isinstance(answer, Radiograph):
+        answer = guard.ask(self.source, self.data, self.limits, call, asker=self.asker)
+        if not isinstance(answer, kind):
             raise UnreadableRefused(self.source, "its reader gave no answer.", "Export it again.")
         return answer
 
@@ -106,7 +120,7 @@ class Guard:
     ) -> StoredImage:
         """As `open_stored`, parsed in a child first."""
         name, data = load(source, limits)
-        self.ask(name, data, limits, options=None, asker=asker)
+        self.ask(name, data, limits, None, asker=asker)
         opened = open_stored((name, data), limits=limits)
         return GuardedImage(
             source=opened.source,
@@ -124,17 +138,17 @@ class Guard:
         name: str,
         data: bytes,
         limits: Limits,
-        options: dict[str, Any] | None,
+        call: Call | None,
         asker: Asker = None,
     ) -> Any:
-        """Parse, and decode where there are `options`; the answer of a child.
+        """Parse, and what `call` makes of the image; the answer of a child.
 
         Raises:
             InputRefused: what the child refuses, or more time or memory than it may use.
             Busy: the asker has enough that waits, or no child starts.
         """
         with self._turn(asker) as child:
-            return child.ask(name, data, limits, options)
+            return child.ask(name, data, limits, call)
 
     @contextlib.contextmanager
     def _turn(self, asker: Asker = None) -> Iterator[_Child]:
@@ -166,10 +180,10 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._files = 0
 
-    def ask(self, name: str, data: bytes, limits: Limits, options: dict[str, Any] | None) -> Any:
+    def ask(self, name: str, data: bytes, limits: Limits, call: Call | None) -> Any:
         process = self.running()
         try:
-            _send(process.stdin, pickle.dumps((name, data, limits, options), protocol=5))
+            _send(process.stdin, pickle.dumps((name, data, limits, call), protocol=5))
             content = _received(process.stdout, self.timeout_s)
         except TimeoutError as error:
             self.end()
@@ -354,10 +368,10 @@ def _warm_up() -> None:
 
 def _answer(questions: BinaryIO, size: int) -> bytes:
     # Written by our own parent.
-    name, data, limits, options = pickle.loads(questions.read(size))  # noqa: S301
+    name, data, limits, call = pickle.loads(questions.read(size))  # noqa: S301
     try:
         opened = open_stored((name, data), limits=limits)
-        answer = opened.radiograph(**options) if options is not None else None
+        answer = call(opened) if call is not None else None
         return pickle.dumps(answer, protocol=5)
     except InputRefused as error:
         if error.reason == NO_MEMORY:

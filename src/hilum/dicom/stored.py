@@ -146,6 +146,20 @@ class StoredImage:
                 return _raster(self, window)
             return decode(self, window=window, voi_index=voi_index, full_range=full_range)
 
+    def values(self) -> Frame:
+        """The stored values of its one frame, decoded and as yet without a meaning.
+
+        Raises:
+            InputRefused: they cannot be decoded, or are in colour.
+        """
+        with border(self.source):
+            _check_has_pixels(self)
+            assert self.parsed is not None
+            shape = image.layout(self.header, self.limits)
+            if shape.samples != 1:
+                raise UnsupportedRefused("", "its compressed pixels are in colour.")
+            return frame(self.parsed, shape)
+
 
 def open_stored(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> StoredImage:
     """Parse a header, decode nothing.

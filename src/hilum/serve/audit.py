@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from xml.etree import ElementTree
 
 from sqlalchemy import select
@@ -72,6 +73,7 @@ class Audit:
         peer: str | None = None,
         image: str | None = None,
         study: str | None = None,
+        instances: Mapping[str, Sequence[str]] | None = None,
         outcome: str = SUCCESS,
         text: str | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Audit:
             peer: address of the other side.
             image: its id, a hash; never a UID or name.
             study: StudyInstanceUID, which the trail keeps as its hash.
+            instances: ids of those of the study that it is about, by SOP class.
         """
         self._records.alone(session, "audit")
         session.flush()
@@ -92,17 +95,25 @@ class Audit:
         number, previous = (newest[0] + 1, newest[1]) if newest else (1, FIRST)
         at = self._records.clock()
         content = self._message(
-            event, at, user, peer=peer, image=image, study=study, outcome=outcome, text=text
+            event,
+            at,
+            user,
+            peer=peer,
+            image=image,
+            study=study,
+            instances=instances,
+            outcome=outcome,
+            text=text,
         )
         entry = AuditEntry(number=number, at=at, message=content, previous=previous)
         entry.hash = _link(number, previous, content)
         session.add(entry)
         session.flush()
 
-    def tell(self, event: str, **details: str | None) -> None:
+    def tell(self, event: str, **details: Any) -> None:
         """`add` in a transaction of its own."""
         with self._records.write() as session:
-            self.add(session, event, **details)  # type: ignore[arg-type]
+            self.add(session, event, **details)
 
     def analysed(self, session: Session, image: Image) -> None:
         """An image came to an end."""
@@ -165,6 +176,7 @@ class Audit:
         peer: str | None,
         image: str | None,
         study: str | None,
+        instances: Mapping[str, Sequence[str]] | None,
         outcome: str,
         text: str | None,
     ) -> str:
@@ -196,7 +208,8 @@ class Audit:
         ElementTree.SubElement(root, "AuditSourceIdentification", AuditSourceID=self._node)
         if study is not None:
             digest = hashlib.sha256(study.encode()).hexdigest()[:32]
-            _object(root, digest, "3", code="110180", words="Study Instance UID (SHA-256)")
+            node = _object(root, digest, "3", code="110180", words="Study Instance UID (SHA-256)")
+            _instances(node, instances or {})
         if image is not None:
             _object(
                 root,
@@ -213,7 +226,9 @@ def _code(parent: ElementTree.Element, name: str, code: str, words: str) -> None
     ElementTree.SubElement(parent, name, values)
 
 
-def _object(root: ElementTree.Element, id: str, role: str, code: str, words: str) -> None:
+def _object(
+    root: ElementTree.Element, id: str, role: str, code: str, words: str
+) -> ElementTree.Element:
     values = {
         "ParticipantObjectID": id,
         "ParticipantObjectTypeCode": "2",
@@ -221,6 +236,16 @@ def _object(root: ElementTree.Element, id: str, role: str, code: str, words: str
     }
     node = ElementTree.SubElement(root, "ParticipantObjectIdentification", values)
     _code(node, "ParticipantObjectIDTypeCode", code, words)
+    return node
+
+
+def _instances(study: ElementTree.Element, by_class: Mapping[str, Sequence[str]]) -> None:
+    """What of a study a message is about: instances by their ids, by SOP class."""
+    for sop_class, ids in by_class.items():
+        values = {"UID": sop_class} if sop_class else {}
+        node = ElementTree.SubElement(study, "SOPClass", values, NumberOfInstances=str(len(ids)))
+        for id in ids:
+            ElementTree.SubElement(node, "Instance", UID=id)
 
 
 def _xml(text: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import sha256
 from io import BytesIO
+from xml.etree import ElementTree
 
 import pytest
 import requests
@@ -12,6 +14,8 @@ from fastapi.testclient import TestClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
+from pydicom.uid import Comprehensive3DSRStorage as SR
+from pydicom.uid import ComputedRadiographyImageStorage as CR
 from pydicom.uid import JPEG2000Lossless
 
 from helpers.dicom_files import to_bytes
@@ -256,7 +260,8 @@ def test_frames_come_in_the_order_in_which_they_are_asked_for(
     answer = client.get(f"{path}/3,1,3")
     got = [*split(answer.content, answer.headers["content-type"])]
     assert [content for _, content in got] == [each[2], each[0]]
-    assert {kind.split(";")[0] for kind, _ in got} == {"application/octet-stream"}
+    name = "image/jp2" if compressed else "application/octet-stream"
+    assert {kind.split(";")[0] for kind, _ in got} == {name}
     missing = client.get(f"{path}/1,4")
     assert missing.status_code == 404
     assert "frame 4" in missing.json()["detail"]
@@ -287,6 +292,64 @@ def test_a_file_that_is_gone_hides_no_other(client: TestClient, parts: Parts) ->
     for path in (f"{WEB}/studies/{STUDY}", f"/api/v1/images/{lost['id']}/pixels"):
         answer = client.get(path)
         assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
+
+
+def test_metadata_counts_what_it_lacks(client: TestClient, parts: Parts) -> None:
+    stow(client, file(), file("1.2.826.1.1.2"))
+    parts.work()
+    path = f"{WEB}/studies/{STUDY}"
+    whole = client.get(f"{path}/metadata")
+    assert (len(whole.json()), "warning" in whole.headers) == (4, False)
+    lost, *_ = client.get("/api/v1/images").json()["items"]
+    parts.store.path(lost["id"]).unlink()
+    answer = client.get(f"{path}/metadata")
+    assert (answer.status_code, len(answer.json())) == (200, 3)
+    assert answer.headers["warning"] == '299 hilum "1 of 4 cannot be read"'
+    (sop,) = {"1.2.826.1.1.1", "1.2.826.1.1.2"} - {
+        one["00080018"]["Value"][0] for one in answer.json()
+    }
+    alone = client.get(f"{path}/series/{SERIES}/instances/{sop}/metadata")
+    assert (alone.status_code, alone.json()["title"]) == (404, "Not Found")
+
+
+@pytest.mark.parametrize(
+    ("resource", "counts"),
+    [
+        ("", {CR: 2, SR: 2}),
+        ("/metadata", {CR: 2, SR: 2}),
+        (f"/series/{SERIES}", {CR: 2}),
+        (f"/series/{SERIES}/rendered", {CR: 2}),
+        (f"/series/{SERIES}/instances/1.2.826.1.1.2/frames/1", {CR: 1}),
+    ],
+)
+def test_the_trail_names_the_study_and_every_instance_that_was_retrieved(
+    client: TestClient, parts: Parts, resource: str, counts: dict[str, int]
+) -> None:
+    """PS3.15 A.5.3.3: who, the study, what of it; by hashes."""
+    stow(client, file(), file("1.2.826.1.1.2"))
+    parts.work()
+    answer = client.get(f"{WEB}/studies/{STUDY}{resource}", headers={"Accept": "*/*, image/*"})
+    assert answer.status_code == 200
+    *_, newest = parts.service.audit.messages()
+    message = ElementTree.fromstring(newest)  # noqa: S314
+    (study,) = message.findall("ParticipantObjectIdentification")
+    assert study.attrib["ParticipantObjectID"] == sha256(STUDY.encode()).hexdigest()[:32]
+    classes = {one.attrib["UID"]: one for one in study.findall("SOPClass")}
+    assert {uid: int(one.attrib["NumberOfInstances"]) for uid, one in classes.items()} == counts
+    for one in classes.values():
+        ids = {instance.attrib["UID"] for instance in one.findall("Instance")}
+        assert len(ids) == int(one.attrib["NumberOfInstances"])
+    assert "local" in [one.attrib["UserID"] for one in message.findall("ActiveParticipant")]
+    assert STUDY not in newest
+
+
+def test_a_search_is_in_the_trail_without_its_words(client: TestClient, parts: Parts) -> None:
+    assert client.get(f"{WEB}/studies?PatientName=Doe^Jane").status_code == 204
+    *_, newest = parts.service.audit.messages()
+    event = ElementTree.fromstring(newest).find("EventIdentification/EventID")  # noqa: S314
+    assert event is not None
+    assert event.attrib["csd-code"] == "110112"
+    assert ("local" in newest, "Doe" in newest) == (True, False)
 
 
 def test_a_study_of_two_patients_is_told(

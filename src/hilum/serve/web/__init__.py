@@ -16,6 +16,7 @@ admin      users, rules in force, destinations, the audit trail
 stream     server-sent progress
 dicomweb   STOW-RS, QIDO-RS
 wado       WADO-RS: instances, headers, frames
+decoded    WADO-RS: frames and objects in explicit little endian
 rendering  WADO-RS: pictures and thumbnails
 media      what DICOMweb answers in, and which of it a request takes
 multipart  multipart/related in and out

@@ -19,7 +19,7 @@ from hilum.dicom.part10 import looks_like_dicom
 from hilum.serve.records import RecordsUnavailable
 from hilum.serve.service import Service
 from hilum.serve.store import StoreUnavailable
-from hilum.serve.web.auth import Reader
+from hilum.serve.web.auth import Reader, peer_of
 from hilum.serve.web.held import narrowed, studies
 from hilum.serve.web.images import service_of
 from hilum.serve.web.media import DICOM, JSON, PREFIX, UID, Accept, Accepted, Media, Uid, responses
@@ -205,10 +205,13 @@ def _found(request: Request, accept: Accept, where: Mapping[str, str], level: st
     """One answer per study, series or instance; 204 for none (PS3.18 section 10.6.3.3)."""
     kind = accept.choose(_LISTS).kind
     query = query_of(request.query_params.multi_items())
+    service, user = service_of(request), request.state.user.name
+    # Without its words, which may name a patient.
+    service.audit.tell("query", user=user, peer=peer_of(request), text=f"QIDO-RS, {level}")
     path = {_KEYS[name]: value for name, value in where.items()}
     base = str(request.url_for("find_studies"))
     answers, most = list[Dataset](), query.offset + query.limit
-    for study in studies(service_of(request), narrowed(query, path), request.state.user.name):
+    for study in studies(service, narrowed(query, path), user):
         held = [one.dataset for one in study]
         if query.modalities and query.modalities.isdisjoint(_modalities(held)):
             continue

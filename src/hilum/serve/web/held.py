@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -20,7 +20,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from hilum.core.errors import InputRefused
 from hilum.core.turns import Asker
+from hilum.dicom.several import count_of
 from hilum.dicom.stored import StoredImage
+from hilum.dicom.transcode import single
 from hilum.serve.analysis import CONFLICT, OWN
 from hilum.serve.service import Service
 from hilum.serve.store import FileMissing
@@ -28,6 +30,8 @@ from hilum.serve.tables import Image, Result
 from hilum.serve.web.query import Query, literal_of, range_of
 
 log = logging.getLogger(__name__)
+S = TypeVar("S")
+T = TypeVar("T")
 _COLUMNS: dict[str, InstrumentedAttribute[str | None]] = {
     "StudyInstanceUID": Image.study,
     "PatientID": Image.patient,
@@ -90,12 +94,38 @@ class Held:
                 delattr(ds, name)
         return ds
 
+    def frame(self, number: int) -> StoredImage:
+        """One frame by its number, as an image of its own.
+
+        Raises:
+            InputRefused: it cannot be read, or is not there.
+            Busy: who asks has enough that waits already.
+        """
+        if number == count_of(self.stored.header) == 1:
+            return self.stored
+        return self.service.opened(self.image.id, single(self.stored, number), self.asker)
+
     def uid(self, level: str) -> str:
         """Of its "study", "series" or instance ("sop")."""
         if self.result is None or level == "study":
             return getattr(self.image, level) or ""
         keyword = "SeriesInstanceUID" if level == "series" else "SOPInstanceUID"
         return str(self.dataset.get(keyword, ""))
+
+    @property
+    def id(self) -> str:
+        """A hash, as in the audit trail; all objects of one result have the same."""
+        return self.result.id if self.result else self.image.id
+
+    @property
+    def sop_class(self) -> str:
+        """ "" where the file of a result is gone."""
+        if self.result is None:
+            return self.image.sop_class or ""
+        try:
+            return str(self.dataset.get("SOPClassUID", ""))
+        except FileMissing:
+            return ""
 
     @property
     def syntax(self) -> str:
@@ -184,6 +214,27 @@ def readable(held: Iterator[Held]) -> Iterator[Held]:
             log.error("the %s of image %s: %s", one.kind, one.image.id, error)
             continue
         yield one
+
+
+def of_each(items: Sequence[S], make: Callable[[S], T]) -> tuple[list[T], dict[str, str]]:
+    """What `make` makes of each that can be read, and the headers that count the others.
+
+    Raises:
+        InputRefused: none can be read, the first is damaged.
+        FileMissing: none can be read, the first is gone.
+    """
+    made, failed = list[T](), list[InputRefused | FileMissing]()
+    for item in items:
+        try:
+            made.append(make(item))
+        except (InputRefused, FileMissing) as error:
+            if isinstance(error, FileMissing):
+                log.error("left out of an answer: %s", error)
+            failed.append(error)
+    if failed and not made:
+        raise failed[0]
+    counted = f'299 hilum "{len(failed)} of {len(items)} cannot be read"'
+    return made, {"Warning": counted} if failed else {}
 
 
 def _positive(value: Any) -> bool:

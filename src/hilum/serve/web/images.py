@@ -341,7 +341,9 @@ def download(
     service = service_of(request)
     result = result_of(service, id, pipeline)
     content = _file(request, result, kind)
-    service.audit.tell("exported", user=user.name, image=id, text=kind)
+    image = service.records.image(id)
+    study = image.study if image else None
+    service.audit.tell("exported", user=user.name, image=id, study=study, text=kind)
     ending = kind if kind in _KINDS else f"{kind}.dcm"
     named = {"Content-Disposition": f'attachment; filename="{id[:12]}-{result.pipeline}.{ending}"'}
     media = _KINDS.get(kind, "application/dicom")

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import HTTPException
 
+from hilum.dicom.part10 import EXPLICIT_LITTLE
+
 PREFIX = "/dicom-web"
 JSON, DICOM, OCTETS = "application/dicom+json", "application/dicom", "application/octet-stream"
 JPEG, PNG, RELATED = "image/jpeg", "image/png", "multipart/related"
@@ -19,7 +21,7 @@ Uid = Annotated[str, Path(pattern=UID)]
 INSTANCE = "/studies/{study}/series/{series}/instances/{sop}"
 _ENTRY = re.compile(r'(?:[^,"]|"[^"]*")+')
 _PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*("[^"]*"|[^;\s]*)')
-_AS_IS = "; objects and frames in the transfer syntax in which they are stored"
+_AS_IS = f"; objects and frames as they are stored, or in transfer-syntax={EXPLICIT_LITTLE}"
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
@@ -36,6 +38,7 @@ class Media:
     parts: bool = False  # in multipart/related, a part each
     # Transfer syntaxes of what it holds; looked for only where somebody names one.
     syntaxes: Callable[[], Collection[str]] = tuple
+    anew: bool = False  # not as it is stored, which is what `transfer-syntax=*` takes
 
     def __str__(self) -> str:
         return f'{RELATED}; type="{self.kind}"' if self.parts else self.kind
@@ -47,7 +50,7 @@ class Range:
 
     kind: str
     type: str  # of the parts; "": any
-    syntax: str  # "": as it is stored
+    syntax: str  # "": any; "*": as it is stored
     weight: float
 
     def narrowness(self, media: Media) -> int | None:
@@ -56,6 +59,8 @@ class Range:
         if self.kind not in ("*/*", f"{kind.partition('/')[0]}/*", kind):
             return None
         if media.parts and self.type not in ("", "*/*", media.kind):
+            return None
+        if self.syntax == "*" and media.anew:
             return None
         if self.syntax not in ("", "*") and {*media.syntaxes()} - {self.syntax}:
             return None

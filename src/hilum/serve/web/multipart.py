@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.message
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from fastapi.responses import StreamingResponse
 
@@ -45,7 +45,9 @@ def _kind(head: bytes) -> str:
     return message.get_content_type()
 
 
-def related(bodies: Iterable[tuple[str, bytes]], kind: str) -> StreamingResponse:
+def related(
+    bodies: Iterable[tuple[str, bytes]], kind: str, headers: Mapping[str, str] | None = None
+) -> StreamingResponse:
     """An answer of several parts: each with its content type."""
     boundary = secrets.token_hex(16)
 
@@ -56,4 +58,4 @@ def related(bodies: Iterable[tuple[str, bytes]], kind: str) -> StreamingResponse
         yield f"\r\n--{boundary}--\r\n".encode()
 
     media = f'multipart/related; type="{kind}"; boundary={boundary}'
-    return StreamingResponse(lines(), media_type=media)
+    return StreamingResponse(lines(), media_type=media, headers=headers)

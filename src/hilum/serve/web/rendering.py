@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from typing import Annotated
@@ -21,8 +21,10 @@ from pydicom import dcmread
 
 from hilum.core.errors import ConfigError, InputRefused
 from hilum.core.radiograph import Window, check_window
+from hilum.dicom.several import count_of
+from hilum.dicom.stored import StoredImage
 from hilum.report.writers.picture import picture, shrunk
-from hilum.serve.web.held import Held
+from hilum.serve.web.held import Held, of_each
 from hilum.serve.web.images import previews_of
 from hilum.serve.web.media import (
     INSTANCE,
@@ -46,6 +48,22 @@ _VIEWPORT = re.compile(r"([1-9][0-9]{0,3}),([1-9][0-9]{0,3})")
 _WINDOW = re.compile(rf"({_NUMBER}),({_NUMBER}),linear")
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a picture shows."""
+
+    held: Held
+    frame: int | None = None  # by its number; None: all of an object of one frame
+
+    @property
+    def id(self) -> str:
+        return self.held.id if self.frame is None else f"{self.held.id}/{self.frame}"
+
+    @property
+    def stored(self) -> StoredImage:
+        return self.held.stored if self.frame is None else self.held.frame(self.frame)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """How a picture is to look (PS3.18 8.3.5)."""
@@ -54,16 +72,16 @@ class Look:
     window: Window | None  # None: as the image says, stretched
     quality: int
 
-    def picture(self, held: Held, side: int) -> NDArray[np.uint8]:
+    def picture(self, shown: Shown, side: int) -> NDArray[np.uint8]:
         """(h, w) or (h, w, BGR) of 8 bit, never enlarged.
 
         Raises:
             InputRefused: the image cannot be read.
         """
-        if held.result is not None:  # our own capture, which is in colour
-            pixels = np.asarray(dcmread(BytesIO(held.content)).pixel_array, np.uint8)
+        if shown.held.result is not None:  # our own capture, which is in colour
+            pixels = np.asarray(dcmread(BytesIO(shown.held.content)).pixel_array, np.uint8)
             return shrunk(pixels[..., ::-1], self._side(pixels.shape, side))
-        radiograph = held.stored.radiograph(window=self.window)
+        radiograph = shown.stored.radiograph(window=self.window)
         side = self._side(radiograph.pixels.shape, side)
         if self.window is None:
             return picture(radiograph, side)
@@ -109,19 +127,24 @@ def look_of(
 Looks = Annotated[Look, Depends(look_of)]
 
 
-def _of_frames(held: OfInstance, numbers: Frames) -> list[Held]:
+def _whole(held: Sequence[Held]) -> list[Shown]:
+    """Images and secondary captures, each as one."""
+    return [Shown(one) for one in held if one.kind in ("image", "sc")]
+
+
+def _of_frames(held: OfInstance, numbers: Frames) -> list[Shown]:
     """
     Raises:
         HTTPException: 404, there is no such frame.
     """
-    count = max(held[0].stored.header.integer("NumberOfFrames", 1), 1)
+    count = count_of(held[0].stored.header)
     for number in listed(numbers):
         if not 1 <= number <= count:
             raise no_frame(number)
-    return held
+    return [replace(one, frame=number) for one in _whole(held) for number in listed(numbers)]
 
 
-OfFrames = Annotated[list[Held], Depends(_of_frames)]
+OfFrames = Annotated[list[Shown], Depends(_of_frames)]
 
 
 # --- Rendered -----------------------------------------------------------------------------------
@@ -130,7 +153,7 @@ OfFrames = Annotated[list[Held], Depends(_of_frames)]
 @router.get("/studies/{study}/rendered", response_class=Response, responses=_RENDERED)
 def rendered_study(request: Request, held: OfStudy, look: Looks, accept: Accepted) -> Response:
     """The images of a study as displayed; a header `Warning` counts those that cannot be read."""
-    return _rendered(request, held, look, accept)
+    return _rendered(request, _whole(held), look, accept)
 
 
 @router.get(
@@ -138,7 +161,7 @@ def rendered_study(request: Request, held: OfStudy, look: Looks, accept: Accepte
 )
 def rendered_series(request: Request, held: OfSeries, look: Looks, accept: Accepted) -> Response:
     """The images of a series as displayed."""
-    return _rendered(request, held, look, accept)
+    return _rendered(request, _whole(held), look, accept)
 
 
 @router.get(f"{INSTANCE}/rendered", response_class=Response, responses=_RENDERED)
@@ -146,36 +169,29 @@ def rendered_instance(
     request: Request, held: OfInstance, look: Looks, accept: Accepted
 ) -> Response:
     """One image as displayed."""
-    return _rendered(request, held, look, accept)
+    return _rendered(request, _whole(held), look, accept)
 
 
 @router.get(f"{INSTANCE}/frames/{{numbers}}/rendered", response_class=Response, responses=_RENDERED)
-def rendered_frames(request: Request, held: OfFrames, look: Looks, accept: Accepted) -> Response:
-    """The frame of an image as displayed: images of several frames are refused, as in reading."""
-    return _rendered(request, held, look, accept)
+def rendered_frames(request: Request, shown: OfFrames, look: Looks, accept: Accepted) -> Response:
+    """Frames of an image as displayed."""
+    return _rendered(request, shown, look, accept)
 
 
-def _rendered(request: Request, held: Sequence[Held], look: Look, accept: Accept) -> Response:
-    images = list(filter(_is_image, held))
+def _rendered(request: Request, images: list[Shown], look: Look, accept: Accept) -> Response:
     alone = [Media(kind=kind) for kind in (JPEG, PNG)] if len(images) == 1 else []
     many = [Media(kind=kind, parts=True) for kind in (JPEG, PNG)] if images else []
     way = accept.choose([*alone, *many])
-    # All before an answer is begun: what cannot be read is told as long as it can be.
-    bodies, refused = list[bytes](), list[InputRefused]()
-    for image in images:
-        try:
-            pixels = previews_of(request).read(_key(image), partial(look.picture, image, SIDE))
-            bodies.append(look.encoded(pixels, way.kind))
-        except InputRefused as error:
-            refused.append(error)
-    if not bodies:
-        raise refused[0]
+    previews = previews_of(request)
+
+    def body(image: Shown) -> bytes:
+        pixels = previews.read(image.id, partial(look.picture, image, SIDE))
+        return look.encoded(pixels, way.kind)
+
+    bodies, counted = of_each(images, body)  # before an answer is begun, which tells of them
     if not way.parts:
         return Response(bodies[0], media_type=way.kind)
-    answer = related([(way.kind, body) for body in bodies], way.kind)
-    if refused:
-        answer.headers["Warning"] = f'299 hilum "{len(refused)} of {len(images)} cannot be read"'
-    return answer
+    return related([(way.kind, body) for body in bodies], way.kind, headers=counted)
 
 
 # --- Thumbnails ---------------------------------------------------------------------------------
@@ -184,7 +200,7 @@ def _rendered(request: Request, held: Sequence[Held], look: Look, accept: Accept
 @router.get("/studies/{study}/thumbnail", response_class=Response, responses=_THUMBNAIL)
 def thumbnail_of_study(request: Request, held: OfStudy, look: Looks, accept: Accepted) -> Response:
     """A small picture of the newest image of a study."""
-    return _thumbnail(request, held, look, accept)
+    return _thumbnail(request, _whole(held), look, accept)
 
 
 @router.get(
@@ -194,7 +210,7 @@ def thumbnail_of_series(
     request: Request, held: OfSeries, look: Looks, accept: Accepted
 ) -> Response:
     """A small picture of the newest image of a series."""
-    return _thumbnail(request, held, look, accept)
+    return _thumbnail(request, _whole(held), look, accept)
 
 
 @router.get(f"{INSTANCE}/thumbnail", response_class=Response, responses=_THUMBNAIL)
@@ -202,28 +218,28 @@ def thumbnail_of_instance(
     request: Request, held: OfInstance, look: Looks, accept: Accepted
 ) -> Response:
     """A small picture of an image."""
-    return _thumbnail(request, held, look, accept)
+    return _thumbnail(request, _whole(held), look, accept)
 
 
 @router.get(
     f"{INSTANCE}/frames/{{numbers}}/thumbnail", response_class=Response, responses=_THUMBNAIL
 )
 def thumbnail_of_frames(
-    request: Request, held: OfFrames, look: Looks, accept: Accepted
+    request: Request, shown: OfFrames, look: Looks, accept: Accepted
 ) -> Response:
     """A small picture of a frame."""
-    return _thumbnail(request, held, look, accept)
+    return _thumbnail(request, shown, look, accept)
 
 
-def _thumbnail(request: Request, held: Sequence[Held], look: Look, accept: Accept) -> Response:
-    images = sorted(filter(_is_image, held), key=lambda one: one.result is not None)
+def _thumbnail(request: Request, images: list[Shown], look: Look, accept: Accept) -> Response:
+    images = sorted(images, key=lambda one: one.held.result is not None)
     way = accept.choose([Media(kind=kind) for kind in (JPEG, PNG)] if images else [])
     previews, last = previews_of(request), None
     for image in images:  # images as received come first; one that cannot be read hides no other
         make = partial(_small, image, look, way.kind)
         try:
             plain = way.kind == JPEG and look == _PLAIN
-            content = previews.picture(_key(image), SMALL, make) if plain else make()
+            content = previews.picture(image.id, SMALL, make) if plain else make()
             return Response(content, media_type=way.kind)
         except InputRefused as error:
             last = error
@@ -231,19 +247,8 @@ def _thumbnail(request: Request, held: Sequence[Held], look: Look, accept: Accep
     raise last
 
 
-def _small(image: Held, look: Look, kind: str) -> bytes:
+def _small(image: Shown, look: Look, kind: str) -> bytes:
     return look.encoded(look.picture(image, SMALL), kind)
 
 
 _PLAIN = look_of(None, None, 85)
-
-
-# --- Objects ------------------------------------------------------------------------------------
-
-
-def _is_image(held: Held) -> bool:
-    return held.kind in ("image", "sc")
-
-
-def _key(held: Held) -> str:
-    return held.result.id if held.result else held.image.id

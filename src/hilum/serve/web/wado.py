@@ -1,25 +1,27 @@
 """WADO-RS (PS3.18 10.4): instances bit by bit, their headers, their frames; own results included.
 
-Nothing is decoded or encoded anew here: every object comes in the transfer syntax that it is
-stored in. Pictures of it are made by `rendering`.
+Every object comes in the transfer syntax that it is stored in, or where that is asked for in
+explicit little endian (`decoded`). Pictures of it are made by `rendering`.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import islice
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.exceptions import HTTPException
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_fragmented_frames
 
-from hilum.dicom.stored import StoredImage
+from hilum.dicom.part10 import EXPLICIT_LITTLE
+from hilum.dicom.several import frames_of
 from hilum.dicom.syntaxes import BASELINE, CODECS, EXTENDED, HT, J2K, LOSSLESS, LS, RLE_LOSSLESS
-from hilum.serve.web.auth import Reader
+from hilum.serve.web import decoded
+from hilum.serve.web.auth import Reader, peer_of
 from hilum.serve.web.dicomweb import BINARY
-from hilum.serve.web.held import Held, objects, readable
+from hilum.serve.web.held import Held, objects, of_each
 from hilum.serve.web.images import service_of
 from hilum.serve.web.media import (
     DICOM,
@@ -43,6 +45,7 @@ Frames = Annotated[str, Path(pattern=r"^[0-9]{1,4}(,[0-9]{1,4})*$")]
 LARGE = 2**20  # bytes
 _HEADERS = (Media(kind=JSON), Media(kind="application/json"))
 _OBJECTS, _JSON = responses(RELATED, DICOM), responses(*map(str, _HEADERS))
+_ANEW: dict[str, Any] = {"syntaxes": lambda: {EXPLICIT_LITTLE}, "anew": True}
 # What a compressed frame is called (PS3.18 table 8.7.3-5); it may be called octets, too.
 _NAMES = {
     JPEG: (BASELINE, EXTENDED, LOSSLESS),
@@ -63,14 +66,26 @@ _FRAME_KINDS = {
 
 
 def _wanted(request: Request, **where: str) -> list[Held]:
-    """
+    """The instances, which the audit trail then names.
+
     Raises:
         HTTPException: 404, nothing of it is held.
     """
-    instances = list(objects(service_of(request), where, asker=request.state.user.name))
+    service, user = service_of(request), request.state.user.name
+    instances = list(objects(service, where, asker=user))
     if not instances:
         raise gone("object")
-    request.app.state.service.audit.tell("viewed", image=instances[0].image.id, text="WADO-RS")
+    by_class: dict[str, list[str]] = {}
+    for one in instances:
+        by_class.setdefault(one.sop_class, []).append(one.id)
+    service.audit.tell(
+        "viewed",
+        user=user,
+        peer=peer_of(request),
+        study=where["study"],
+        instances=by_class,
+        text="WADO-RS",
+    )
     return instances
 
 
@@ -116,15 +131,17 @@ def _whole(instances: list[Held], accept: Accept) -> Response:
     def syntaxes() -> set[str]:
         return {one.syntax for one in instances}
 
-    ways = [Media(kind=DICOM, parts=True, syntaxes=syntaxes)]
-    if len(instances) == 1:
-        ways.append(Media(kind=DICOM, syntaxes=syntaxes))
-    way = accept.choose(ways)
+    shapes = (True, False) if len(instances) == 1 else (True,)
+    stored = [Media(kind=DICOM, parts=parts, syntaxes=syntaxes) for parts in shapes]
+    way = accept.choose([*stored, *(replace(one, **_ANEW) for one in stored)])
     for one in instances:  # before an answer is begun
         one.check_there()
+    bodies: Iterable[bytes] = (one.content for one in instances)
+    if way.anew:  # what cannot be decoded is told as long as it can be
+        bodies = [decoded.instance(one) for one in instances]
     if not way.parts:
-        return Response(instances[0].content, media_type=DICOM)
-    return related(((DICOM, one.content) for one in instances), DICOM)
+        return Response(next(iter(bodies)), media_type=DICOM)
+    return related(((DICOM, body) for body in bodies), DICOM)
 
 
 # --- Headers ------------------------------------------------------------------------------------
@@ -132,7 +149,7 @@ def _whole(instances: list[Held], accept: Accept) -> Response:
 
 @router.get("/studies/{study}/metadata", response_class=Response, responses=_JSON)
 def study_metadata(held: OfStudy, accept: Accepted) -> Response:
-    """Headers of a study."""
+    """Headers of a study; a header `Warning` counts the instances that cannot be read."""
     return _metadata(held, accept)
 
 
@@ -150,8 +167,8 @@ def instance_metadata(held: OfInstance, accept: Accepted) -> Response:
 
 def _metadata(instances: list[Held], accept: Accept) -> Response:
     kind = accept.choose(_HEADERS).kind
-    content = json.dumps([_header(one.dataset) for one in readable(iter(instances))])
-    return Response(content, media_type=kind)
+    headers, counted = of_each(instances, lambda one: _header(one.dataset))
+    return Response(json.dumps(headers), media_type=kind, headers=counted)
 
 
 def _header(ds: Dataset) -> dict[str, Any]:
@@ -167,18 +184,22 @@ def _header(ds: Dataset) -> dict[str, Any]:
 
 @router.get(f"{INSTANCE}/frames/{{numbers}}", response_class=Response, responses=responses(RELATED))
 def frames(instances: OfInstance, numbers: Frames, accept: Accepted) -> Response:
-    """Pixels of frames by their numbers, a part each, in the transfer syntax that they are stored
-    in; a number that stands twice is answered once."""
-    stored = instances[0].stored
-    order = listed(numbers)
-    held = _frames(stored, set(order))
-    if missing := [number for number in order if number not in held]:
+    """Frames by their numbers, a part each: as octets their pixels, by the name of the codec or
+    where `transfer-syntax=*` is said as they are stored. A number that stands twice is answered
+    once."""
+    (held,), order = instances, listed(numbers)
+    stored = held.stored
+    there = frames_of(stored, set(order))
+    if missing := [number for number in order if number not in there]:
         raise no_frame(missing[0])
     syntax = stored.parsed.syntax if stored.parsed else ""
-    names = dict.fromkeys((OCTETS, _FRAME_KINDS.get(syntax, OCTETS)))
-    ways = [Media(kind=kind, parts=True, syntaxes=lambda: {syntax}) for kind in names]
-    kind = accept.choose(ways).kind
-    return related([(f"{kind}; transfer-syntax={syntax}", held[n]) for n in order], kind)
+    kept = Media(kind=OCTETS, parts=True, syntaxes=lambda: {syntax})
+    named = [replace(kept, kind=_FRAME_KINDS[syntax])] if syntax in _FRAME_KINDS else []
+    way = accept.choose([*named, replace(kept, **_ANEW), kept])
+    if way.anew:
+        syntax = EXPLICIT_LITTLE
+        there = decoded.frames(held, there)
+    return related([(f"{way.kind}; transfer-syntax={syntax}", there[n]) for n in order], way.kind)
 
 
 def listed(numbers: str) -> list[int]:
@@ -188,29 +209,3 @@ def listed(numbers: str) -> list[int]:
 
 def no_frame(number: int) -> HTTPException:
     return HTTPException(404, f"there is no frame {number}")
-
-
-def _frames(stored: StoredImage, numbers: set[int]) -> dict[int, bytes]:
-    """The bytes of the frames that are there, by number from 1, whatever the header counts.
-
-    Raises:
-        HTTPException: 422, damaged.
-        InputRefused: the header has no whole number where one is needed.
-    """
-    pixels, header = stored.parsed.pixels if stored.parsed else None, stored.header
-    count = max(header.integer("NumberOfFrames", 1), 1)
-    there = {number for number in numbers if 1 <= number <= count}
-    if pixels is None or not there:
-        return {}
-    if not pixels.encapsulated:
-        rows, columns = header.integer("Rows"), header.integer("Columns")
-        bits = header.integer("BitsAllocated") * header.integer("SamplesPerPixel", 1)
-        size = max((rows * columns * bits + 7) // 8, 0)
-        native = {n: bytes(pixels.value[(n - 1) * size : n * size]) for n in there}
-        return {n: content for n, content in native.items() if content}
-    try:
-        fragments = generate_fragmented_frames(bytes(pixels.value), number_of_frames=count)
-        upto = enumerate(islice(fragments, max(there)), start=1)
-        return {n: b"".join(parts) for n, parts in upto if n in there}
-    except (ValueError, IndexError) as error:
-        raise HTTPException(422, "its pixel data are damaged") from error
