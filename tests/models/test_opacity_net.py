@@ -9,7 +9,7 @@ import torch
 from hilum.models.baselines import TorchvisionRetinaNet
 from hilum.models.dense import flattened
 from hilum.models.model import Batch, Targets, evaluating
-from hilum.models.opacity_net import OpacityNet
+from hilum.models.opacity_net import OpacityNet, cells_of
 from hilum.models.options import OpacityNetOptions, TorchvisionRetinaNetOptions
 
 SIZE = 64
@@ -114,3 +114,24 @@ def test_it_has_the_heads_that_its_targets_need(
     (found,) = net.predict(one.image_B1SS)
     assert (found.boxes is None) == ("labels" not in targets)
     assert (found.masks is None) == ("masks" not in targets)
+
+
+def test_a_mask_is_learnt_where_it_was_drawn_and_as_large() -> None:
+    """Over all places within a cell: its area is the drawing's, its centre on average, too."""
+    centres = (torch.arange(SIZE // 4) + 0.5) * 4
+    off = list[tuple[float, float]]()
+    for start in range(4):
+        mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.uint8)
+        mask[..., 20 + start : 41 + start, 8 + start : 22 + start] = 1
+        cells = cells_of(mask)[0, 0]
+        assert cells.sum() * 16 == mask.sum()
+        y, x = ((cells.sum(dim=i) * centres).sum() / cells.sum() for i in (1, 0))
+        off.append((float(y) - 30.5 - start, float(x) - 15 - start))
+    assert np.mean(off, axis=0) == pytest.approx([0, 0], abs=1e-5)
+
+
+def test_a_cell_is_unknown_where_most_of_it_is() -> None:
+    mask = torch.full((1, 1, 4, 12), 255, dtype=torch.uint8)
+    mask[..., 4:6] = 1  # half of the second cell is known, and marked
+    mask[..., 8:] = torch.tensor([0, 1, 1, 255], dtype=torch.uint8)
+    assert cells_of(mask)[0, 0, 0].tolist() == pytest.approx([255, 1, 2 / 3])

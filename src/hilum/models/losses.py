@@ -82,9 +82,10 @@ def mask_loss(
     smooth: float = 1.0,
     tversky: tuple[float, float] = (0.3, 0.7),
 ) -> Tensor:
-    """The weighted sum of segmentation losses over annotated pixels; 255 means not annotated.
+    """The weighted sum of segmentation losses over annotated pixels.
 
     Args:
+        mask_BHW: which part of each pixel or cell is marked, in [0, 1]; 255: not annotated.
         terms: weights of "bce" (mean), "focal" (mean, gamma 2, no alpha), "dice" and "tversky"
             (over the whole batch). E9's combo loss is {"bce": 3, "dice": 1, "focal": 4} with
             `smooth` 1e-6.
@@ -113,7 +114,7 @@ def _mask_sums(logit_BHW: Tensor, mask_BHW: Tensor, terms: Mapping[str, float]) 
     known = mask_BHW != 255
     if not known.any():
         return (logit_BHW.sum() * 0).expand(6)
-    target = (mask_BHW == 1).float()
+    target = mask_BHW.float().masked_fill(~known, 0)
     bce = focal = logit_BHW.new_zeros(())
     if terms.keys() & {"bce", "focal"}:
         each = F.binary_cross_entropy_with_logits(logit_BHW, target, reduction="none")

@@ -119,9 +119,9 @@ class OpacityNet(HeadsModel):
                 raw["class_logits"], raw["box_deltas"], batch, box_loss=self.box_loss
             )
         if "mask_logits" in raw:
-            mask_BMSS = batch.mask_BMSS[:, :, 2::4, 2::4]  # the pixel at each cell's centre
+            mask_BMss = cells_of(batch.mask_BMSS)
             masks = [
-                mask_loss(raw["mask_logits"][:, m], mask_BMSS[:, m]) for m in range(self.masks)
+                mask_loss(raw["mask_logits"][:, m], mask_BMss[:, m]) for m in range(self.masks)
             ]
             parts["mask"] = torch.stack(masks).sum()
         if "global_logits" in raw:
@@ -146,6 +146,17 @@ class OpacityNet(HeadsModel):
             replace(one, **{name: values[i] for name, values in heads.items()})
             for i, one in enumerate(out)
         ]
+
+
+def cells_of(mask_BMSS: Tensor, side: int = 4) -> Tensor:
+    """(B, M, S/side, S/side) which part of each cell's known pixels is marked; 255 where most are
+    not annotated.
+
+    One pixel of a cell would stand for it beside its centre, and all masks would lie that much off.
+    """
+    known = F.avg_pool2d((mask_BMSS != 255).float(), side)
+    marked = F.avg_pool2d((mask_BMSS == 1).float(), side)
+    return (marked / known.clamp(min=0.5)).masked_fill(known < 0.5, 255)
 
 
 def _merged(levels: dict[int, Tensor]) -> Tensor:
