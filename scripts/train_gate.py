@@ -42,7 +42,7 @@ CLASSES = (
     *("photograph-or-document", "blank-or-noise", "upside-down-chest", "chest-turned-left"),
     *("chest-turned-right", "inverted-greys", "half-a-chest"),
 )
-FRONTAL, MADE_OF_FRONTALS, HALF_A_CHEST = 0, range(7, 12), 11
+FRONTAL, MADE_OF_FRONTALS = 0, range(7, 12)
 KIND_CLASS = {
     **{"chest_lateral": 1, "mammogram": 3, "photo_natural": 5, "document_or_graphic": 5},
     **dict.fromkeys(("ct_chest_coronal", "ct_chest_slice", "ct_head_slice", "ct_misc"), 4),
@@ -69,8 +69,7 @@ NEIGHBOURS = (  # kinds that are left out together
 )
 SPEC = Preprocessing(160)
 SIDE, BATCH, FOLDS, BELOW, SEED = 232, 10, 5, 0.5, 7
-HEADS, HIDDEN = 5, 96  # heads of other beginnings, whose answers are averaged
-OPTIONS = ClassifierOptions(kind="classifier", hidden=HEADS * HIDDEN, dropout=0.25, frozen=True)
+OPTIONS = ClassifierOptions(kind="classifier", hidden=96, dropout=0.25, frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,15 +223,6 @@ def made_of(frontal: Float32, label: int, rng: Rng) -> Float32:
     return result[label]()
 
 
-def corner_of(frontal: Float32, rng: Rng) -> Float32:
-    """A quarter or so of a frontal chest: shoulders and upper arms look like the upper ones."""
-    height, width = frontal.shape
-    rows, columns = (max(24, int(n * rng.uniform(0.3, 0.6))) for n in (height, width))
-    part = frontal[:rows] if rng.random() < 0.7 else frontal[-rows:]
-    part = part[:, :columns] if rng.random() < 0.5 else part[:, -columns:]
-    return np.rot90(part, int(rng.integers(1, 4))) if rng.random() < 0.3 else part
-
-
 def views(one: Sample, rng: Rng) -> Iterator[tuple[Float32, int, bool]]:
     """(pixels, label, as it is) of an image: frontals are plenty, other kinds are not."""
     yield one.pixels, one.label, True
@@ -242,7 +232,6 @@ def views(one: Sample, rng: Rng) -> Iterator[tuple[Float32, int, bool]]:
     if chest:
         label = int(rng.choice(list(MADE_OF_FRONTALS)))
         yield made_of(augmented(one.pixels, rng, chest=True), label, rng), label, False
-        yield corner_of(augmented(one.pixels, rng, chest=True), rng), HALF_A_CHEST, False
 
 
 def tensor(pixels: Float32) -> Float32:
@@ -277,37 +266,15 @@ def featured(net: Classifier, given: list[Sample]) -> list[View]:
 # --- heads
 
 
-def learnt(features: Float32, labels: NDArray[np.int64]) -> nn.Sequential:
-    """The mean of HEADS heads as one, HEADS times as wide."""
-    heads: Any = [one_head(features, labels, SEED + i) for i in range(HEADS)]
-    whole: Any = nn.Sequential(
-        nn.Dropout(0.2),
-        nn.Linear(features.shape[1], HEADS * HIDDEN),
-        *(nn.ReLU(), nn.Dropout(0.3)),
-        nn.Linear(HEADS * HIDDEN, len(CLASSES)),
-    )
-    with torch.no_grad():
-        whole[1].weight.copy_(torch.cat([head[1].weight for head in heads]))
-        whole[1].bias.copy_(torch.cat([head[1].bias for head in heads]))
-        whole[4].weight.copy_(torch.cat([head[4].weight for head in heads], dim=1) / HEADS)
-        whole[4].bias.copy_(torch.stack([head[4].bias for head in heads]).mean(dim=0))
-    return whole.eval()  # type: ignore[no-any-return]
-
-
-def one_head(
-    features: Float32, labels: NDArray[np.int64], seed: int, epochs: int = 15
-) -> nn.Sequential:
+def learnt(features: Float32, labels: NDArray[np.int64], epochs: int = 15) -> nn.Sequential:
     """A head over raw features: normalised while it learns, then that is folded into it."""
-    torch.manual_seed(seed)
+    torch.manual_seed(SEED)
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-3
     x, y = torch.from_numpy((features - mean) / spread), torch.from_numpy(labels)
     head = nn.Sequential(
-        nn.Dropout(0.2),
-        nn.Linear(x.shape[1], HIDDEN),
-        *(nn.ReLU(), nn.Dropout(0.3)),
-        nn.Linear(HIDDEN, len(CLASSES)),
+        nn.Dropout(0.2), nn.Linear(x.shape[1], 96), nn.ReLU(), nn.Dropout(0.3), nn.Linear(96, 12)
     )
-    count = torch.bincount(y, minlength=len(CLASSES)).clamp(min=1).float()
+    count = torch.bincount(y, minlength=12).clamp(min=1).float()
     weight = count**-0.5 / (count**-0.5).mean()
     optim = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=2e-3)
     steps = max(1, epochs * len(y) // 512)
