@@ -66,7 +66,9 @@ def test_messages_have_the_parts_of_ps3_15(parts: Parts) -> None:
     people = message.findall("ActiveParticipant")
     assert [one.get("NetworkAccessPointID") for one in people] == [None, "10.0.0.1"]
     assert message.find("AuditSourceIdentification") is not None
-    assert message.find("ParticipantObjectIdentification") is not None
+    (image,) = message.findall("ParticipantObjectIdentification")
+    assert [one.tag for one in image] == ["ParticipantObjectIDTypeCode", "ParticipantObjectName"]
+    assert image.findtext("ParticipantObjectName") == image.get("ParticipantObjectID")
 
 
 def test_an_event_is_recorded_with_what_it_tells_or_not_at_all(parts: Parts) -> None:

@@ -236,14 +236,19 @@ def _object(
     }
     node = ElementTree.SubElement(root, "ParticipantObjectIdentification", values)
     _code(node, "ParticipantObjectIDTypeCode", code, words)
+    # A name or a query must stand here; people's names and UIDs are not in the trail.
+    ElementTree.SubElement(node, "ParticipantObjectName").text = id
     return node
 
 
 def _instances(study: ElementTree.Element, by_class: Mapping[str, Sequence[str]]) -> None:
     """What of a study a message is about: instances by their ids, by SOP class."""
+    if not by_class:
+        return
+    about = ElementTree.SubElement(study, "ParticipantObjectDescription")
     for sop_class, ids in by_class.items():
         values = {"UID": sop_class} if sop_class else {}
-        node = ElementTree.SubElement(study, "SOPClass", values, NumberOfInstances=str(len(ids)))
+        node = ElementTree.SubElement(about, "SOPClass", values, NumberOfInstances=str(len(ids)))
         for id in ids:
             ElementTree.SubElement(node, "Instance", UID=id)
 

@@ -334,7 +334,11 @@ def test_the_trail_names_the_study_and_every_instance_that_was_retrieved(
     message = ElementTree.fromstring(newest)  # noqa: S314
     (study,) = message.findall("ParticipantObjectIdentification")
     assert study.attrib["ParticipantObjectID"] == sha256(STUDY.encode()).hexdigest()[:32]
-    classes = {one.attrib["UID"]: one for one in study.findall("SOPClass")}
+    # The order of PS3.15 A.5.1's schema.
+    assert [one.tag.removeprefix("ParticipantObject") for one in study] == [
+        *("IDTypeCode", "Name", "Description")
+    ]
+    classes = {one.attrib["UID"]: one for one in study.findall("*/SOPClass")}
     assert {uid: int(one.attrib["NumberOfInstances"]) for uid, one in classes.items()} == counts
     for one in classes.values():
         ids = {instance.attrib["UID"] for instance in one.findall("Instance")}
