@@ -40,16 +40,35 @@ def frames_of(stored: StoredImage, numbers: Collection[int]) -> dict[int, bytes]
         return {}
     if parsed.pixels.encapsulated:
         return _compressed(bytes(parsed.pixels.value), there, count)
-    size = frame_bytes(stored.header)
-    native = {n: bytes(parsed.pixels.value[(n - 1) * size : n * size]) for n in there}
+    bits = _frame_bits(stored.header)
+    native = {n: _uncompressed(parsed.pixels.value, bits, n) for n in there}
     return {n: content for n, content in native.items() if content}
 
 
 def frame_bytes(header: Header) -> int:
     """Of one frame without compression."""
+    return (_frame_bits(header) + 7) // 8
+
+
+def _frame_bits(header: Header) -> int:
     pixels = header.integer("Rows") * header.integer("Columns")
-    bits = header.integer("BitsAllocated") * header.integer("SamplesPerPixel", 1)
-    return max((pixels * bits + 7) // 8, 0)
+    return max(pixels * header.integer("BitsAllocated") * header.integer("SamplesPerPixel", 1), 0)
+
+
+def _uncompressed(value: bytes | memoryview, bits: int, number: int) -> bytes:
+    """Empty where the pixels end before it. Masks of single bits follow one another without a gap
+    (PS3.5 8.1.1): such a frame may begin within a byte."""
+    start, end = (number - 1) * bits, number * bits
+    left = 8 * len(value) - start
+    if left < min(bits, 16):  # nothing, or what fills the last word
+        return b""
+    if left < bits:
+        raise UnreadableRefused("", f"its pixel data end within frame {number}.", "Send it again.")
+    content = bytes(value[start // 8 : (end + 7) // 8])
+    if not bits % 8:
+        return content
+    each = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")
+    return np.packbits(each[start % 8 :][:bits], bitorder="little").tobytes()
 
 
 def _compressed(value: bytes, there: set[int], count: int) -> dict[int, bytes]:
