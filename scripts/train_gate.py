@@ -1,7 +1,7 @@
 """Trains the gate's network: `python scripts/train_gate.py $HILUM_DATA OUT`.
 
-The network that ships is of an earlier run, with 24 photographs of scikit-image besides: it refused 97.5 % of
-the kinds left out, another run of this 98.4 % (690 pictures, .5 % of frontals refused).
+The network that ships is of an earlier run, with 24 photographs of scikit-image besides: it refused
+97.5 % of the kinds left out; this, run again, 98.4 % (690 pictures, .5 % of frontals refused).
 
 Frontal chests of every set, what is no chest by kind, and made-up pages, charts, noise; the encoder
 stays as ImageNet left it, so features are taken once and heads learn in seconds. Writes OUT/
