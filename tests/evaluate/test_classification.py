@@ -1,6 +1,7 @@
 """Image-level numbers against scikit-learn and a real run; calibration and operating points."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hilum.core.errors import ConfigError, DataError
 from hilum.evaluate import (
@@ -20,6 +22,7 @@ from hilum.evaluate import (
     conformal_sensitivity,
     confusion_matrix,
     expected_calibration_error,
+    fit_exclusive,
     fit_isotonic,
     fit_logistic,
     fit_temperature,
@@ -208,6 +211,53 @@ def test_a_logistic_map_undoes_a_shift_of_prevalence() -> None:
     assert fitted.slope == pytest.approx(0.5, rel=0.1)
     assert fitted.shift == pytest.approx(-0.5, abs=0.1)
     assert (np.argsort(fitted.apply(shifted)) == np.argsort(shifted)).all()
+
+
+def _drawn(
+    rows: int, logits_of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a network says, and classes drawn from the true probabilities that it was made from."""
+    rng = np.random.default_rng(5)
+    true = rng.normal(0, 1.5, (rows, 3))
+    p = np.exp(true) / np.exp(true).sum(axis=1, keepdims=True)
+    drawn = (rng.random((rows, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    return logits_of(true), np.eye(3)[drawn]
+
+
+def test_one_temperature_for_classes_that_exclude_one_another() -> None:
+    """Nothing leans to a class: no bias is worth its place, the likeliest stays the likeliest."""
+    logits, labels = _drawn(600, lambda true: 2.5 * true)
+    temperature, bias = fit_exclusive(logits, labels)
+    assert temperature == pytest.approx(2.5, rel=0.15)
+    assert bias == ()
+
+
+def test_classes_that_lean_get_biases() -> None:
+    logits, labels = _drawn(4000, lambda true: 2 * true + [3.0, 0.0, 0.0])
+    temperature, bias = fit_exclusive(logits, labels)
+    assert temperature == pytest.approx(2, rel=0.1)
+    assert bias == pytest.approx([-1, 0.5, 0.5], abs=0.1)  # logits / 2, less the 1.5, their mean 0
+
+
+def test_classes_that_are_only_ruled_out_tell_something() -> None:
+    """Of half the cases it is known only that the first class is not there, or that it is."""
+    logits, labels = _drawn(4000, lambda true: 2 * true + [3.0, 0.0, 0.0])
+    labels[::2, 1:] = np.nan
+    labels[1::8] = np.nan  # nothing known
+    labels[2::16] = 0.0  # none of the three
+    temperature, bias = fit_exclusive(logits, labels)
+    assert temperature == pytest.approx(2, rel=0.15)
+    assert bias == pytest.approx([-1, 0.5, 0.5], abs=0.2)
+
+
+def test_classes_that_cannot_be_calibrated() -> None:
+    logits, labels = _drawn(300, lambda true: -true)
+    with pytest.raises(DataError, match="rise"):
+        fit_exclusive(logits, labels)
+    with pytest.raises(DataError, match="class is known"):
+        fit_exclusive(logits, np.full((300, 3), np.nan))
+    with pytest.raises(DataError, match="both"):
+        fit_exclusive(logits, labels[:, :2])
 
 
 def test_scores_that_need_no_map_get_none() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,14 @@ from helpers.phantom_set import catalog, small
 from hilum.core.errors import ConfigError, ModelOutputError
 from hilum.core.findings import Findings
 from hilum.core.geometry import Letterbox
-from hilum.core.manifest import Manifest
+from hilum.core.manifest import Manifest, PreprocessingSpec
 from hilum.data.phantom.phantom import phantom, write_png
 from hilum.dicom.read import read
 from hilum.evaluate.truth import ImageTruth, Size
+from hilum.inference.decode import Decoder
 from hilum.inference.loaded import LoadedPipeline
 from hilum.inference.pipeline import Pipeline
+from hilum.inference.session import RawOutputs
 from hilum.models.model import Targets
 from hilum.models.opacity_net import OpacityNet
 from hilum.models.options import OpacityNetOptions
@@ -31,7 +34,7 @@ from hilum.train.export.bundle import Choice, export, export_best
 from hilum.train.export.int8 import to_int8
 from hilum.train.export.licences import licences
 from hilum.train.export.onnx import check_export, to_onnx
-from hilum.train.export.settings import calibration, operating_points
+from hilum.train.export.settings import of_classes, of_scores, operating_points
 from hilum.train.folder import RunFolder
 from hilum.train.run import run
 from hilum.train.samples import PreparedImage
@@ -133,7 +136,11 @@ def test_the_graph_is_refused_where_it_differs_from_pytorch() -> None:
 
 
 MANIFEST = Manifest.model_construct(
+    preprocessing=PreprocessingSpec(size=64),
+    anchors=None,
     labels=("opacity",),
+    global_classes=("normal", "not-normal", "opacity"),
+    calibration=None,
     image_scores={name: name for name in ("normal", "not-normal", "opacity")},
     positive="opacity",
     findings=(),
@@ -186,13 +193,8 @@ def answered(count: int, seed: int) -> tuple[HeldOut, list[Findings]]:
 
 def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
     held_out, result = answered(300, 0)
-    maps = calibration(held_out, result, MANIFEST)
-    assert maps is not None
-    assert set(maps.scores) == {"box", "opacity", "normal", "not-normal"}
     score = np.array([one.image_scores["opacity"] for one in result])
     ill = np.array([truth.image_labels["opacity"] == 1 for truth in held_out.truths])
-    gap = abs(score.mean() - ill.mean())
-    assert abs(maps.apply("opacity", score).mean() - ill.mean()) < gap / 4
     points = operating_points(held_out, result, MANIFEST)
     assert points["default"].score == points["rsna-score"].score == "box"
     for name in ("sensitivity-95", "conformal-sensitivity-90"):
@@ -201,6 +203,37 @@ def test_operating_points_reach_their_aims_where_they_were_chosen() -> None:
     assert (score[~ill] >= points["false-positives-10"].threshold).mean() <= 0.10
     assert "exchangeable" in points["conformal-sensitivity-90"].assumes
     assert points["one-false-box"].achieved["fp_per_image"] <= 1
+
+
+def test_box_scores_and_classes_are_calibrated_each_in_its_way() -> None:
+    """Boxes by a map of their own, exclusive classes on their logits: they stay a sum of 1."""
+    held_out, result = answered(1500, 0)
+    raw = [
+        RawOutputs(
+            global_logits=np.log([one.image_scores[n] for n in MANIFEST.global_classes]).astype("f")
+        )
+        for one in result
+    ]
+    classes = of_classes(held_out, raw, MANIFEST)
+    assert classes is not None
+    whole = of_scores(held_out, result, MANIFEST.model_copy(update={"calibration": classes}))
+    assert whole is not None
+    assert set(whole.scores) == {"box"}
+    assert whole.global_temperature == classes.global_temperature > 1.3  # they were twice too sure
+    decoder = Decoder(MANIFEST.model_copy(update={"calibration": whole, "labels": ()}))
+    scores = [decoder.image_scores(decoder.probabilities(one)) for one in raw]
+    assert [sum(one.values()) for one in scores] == pytest.approx([1.0] * 1500, abs=1e-5)
+    ill = np.mean([truth.image_labels["opacity"] for truth in held_out.truths])
+    before = abs(np.mean([one.image_scores["opacity"] for one in result]) - ill)
+    assert abs(np.mean([one["opacity"] for one in scores]) - ill) < before / 2
+
+
+def test_classes_of_which_nobody_knows_anything_stay_as_they_are() -> None:
+    held_out, _ = answered(4, 0)
+    blank = [replace(truth, image_labels={}, boxes_px=None) for truth in held_out.truths]
+    raw = [RawOutputs(global_logits=np.zeros(3, np.float32))] * 4
+    assert of_classes(replace(held_out, truths=blank), raw, MANIFEST) is None
+    assert of_classes(held_out, [RawOutputs()] * 4, MANIFEST) is None
 
 
 def test_a_network_that_finds_nothing_has_a_point_that_says_so() -> None:

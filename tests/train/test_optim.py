@@ -76,6 +76,17 @@ def test_what_is_frozen_does_not_move() -> None:
     assert torch.equal(before, net.encoder[1].running_mean)  # type: ignore[arg-type]
 
 
+def test_a_part_that_alone_learns() -> None:
+    net = Net()
+    freeze(net, stage(learns="head"))
+    assert [p.requires_grad for p in net.encoder.parameters()] == [False] * 4
+    assert all(p.requires_grad for p in net.head.parameters())
+    still(net.train(), stage(learns="head"))
+    assert not net.encoder[1].training
+    with pytest.raises(ConfigError, match="it has: encoder, head"):
+        freeze(net, stage(learns=["head", "mask_head"]))
+
+
 def test_only_the_pretrained_encoder_learns_slowly() -> None:
     optim = optimiser(Net(), 1.0, OptimiserOptions(encoder_factor=0.25))
     assert [(len(g["params"]), g["lr"]) for g in optim.param_groups] == [(4, 0.25), (4, 1.0)]

@@ -304,6 +304,30 @@ def test_the_mean_of_stages_is_what_a_run_leaves(data: Path, tmp_path: Path) -> 
         small("train.average={stages: [all, secnd]}")
 
 
+def test_a_stage_after_the_mean_begins_from_it(data: Path, tmp_path: Path) -> None:
+    """And only the part that learns moves."""
+    second = "stages.second={steps: 2, learning_rate: 0.01, schedule: {warmup: 0}}"
+    third = "stages.third={steps: 2, learning_rate: 0.1, learns: global_head}"
+    recipe = small(second, third, "train.average={stages: [all, second]}")
+    with pytest.raises(ConfigError, match="global_haed"):  # before the first stage trains
+        run(
+            small("stages.third={steps: 2, learning_rate: 0.1, learns: global_haed}"),
+            data,
+            tmp_path,
+        )
+    out = run(recipe, data, tmp_path / "mean")
+    left = [load_file(out / name / "weights.safetensors") for name in ("all", "second")]
+    final = load_file(out / "weights.safetensors")
+    for key, value in final.items():
+        if not value.is_floating_point() or "running" in key:
+            continue
+        mean = (left[0][key] + left[1][key]) / 2
+        if key.startswith("global_head."):
+            assert not torch.allclose(value, mean, atol=1e-4), key
+        else:
+            torch.testing.assert_close(value, mean)
+
+
 def test_a_training_that_made_it_worse_says_so() -> None:
     before, after = {"auc": 0.68, "val_loss": 0.87}, {"auc": 0.62, "val_loss": 1.16}
     results = {"untrained": before, "validation": after, "test": {"auc": 0.46, "val_loss": 1.4}}

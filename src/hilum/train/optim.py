@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -85,7 +86,8 @@ def freeze(net: nn.Module, stage: StageOptions) -> None:
     """Mark what the stage trains. Frozen batch norm keeps its statistics as well.
 
     Raises:
-        ConfigError: of the encoder something is to be frozen and the network has none of ours.
+        ConfigError: of the encoder something is to be frozen and the network has none of ours, or
+            a part that alone is to learn is not there.
     """
     for parameter in net.parameters():
         parameter.requires_grad_(True)
@@ -104,10 +106,23 @@ def freeze(net: nn.Module, stage: StageOptions) -> None:
         for layer in own[: len(own) // 2]:
             for parameter in layer.parameters(recurse=False):
                 parameter.requires_grad_(False)
+    if stage.learns:
+        _check_parts(net, stage.learns)
+        for name, parameter in net.named_parameters():
+            if not name.startswith(tuple(f"{part}." for part in stage.learns)):
+                parameter.requires_grad_(False)
     if stage.frozen_batch_norm:
         for layer in batch_norms(net):
             for parameter in layer.parameters():
                 parameter.requires_grad_(False)
+
+
+def _check_parts(net: nn.Module, names: Sequence[str]) -> None:
+    """Raises ConfigError for a part that the network has not, or that has nothing to learn."""
+    parts = [name for name, part in net.named_modules() if name and [*part.parameters()]]
+    for name in set(names) - {*parts}:
+        own = ", ".join(part for part in parts if "." not in part)
+        raise ConfigError(f"learns: {name!r} is no part of {type(net).__name__}; it has: {own}")
 
 
 def _stem(net: nn.Module) -> int:
@@ -130,7 +145,7 @@ def batch_norms(net: nn.Module) -> list[nn.Module]:
 
 def still(net: nn.Module, stage: StageOptions) -> None:
     """After `net.train()`: what is frozen must not follow the batch's statistics either."""
-    frozen = stage.freeze != "none" or stage.frozen_batch_norm
+    frozen = stage.freeze != "none" or stage.frozen_batch_norm or bool(stage.learns)
     for layer in batch_norms(net) if frozen else []:
         if stage.frozen_batch_norm or not any(p.requires_grad for p in layer.parameters()):
             layer.eval()

@@ -65,6 +65,7 @@ class StageOptions(Options):
     # stem: the encoder up to stride 4, so that three of its stages learn
     freeze: Literal["none", "encoder", "stem", "first-half"] = "none"
     frozen_batch_norm: bool = False
+    learns: Names = ()  # parts of the network, such as mask_head, that alone learn; none: all
     continues: bool = False
     positives: float | None = Field(default=None, gt=0, le=1)  # instead of train.positives
     mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
@@ -73,12 +74,11 @@ class StageOptions(Options):
     def _possible(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("needed: either steps or epochs")
-        own = (self.learning_rate, self.schedule, self.freeze, self.frozen_batch_norm)
-        if self.continues and own != (None, ScheduleOptions(), "none", False):
-            raise ValueError(
-                "continues: learning_rate, schedule, freeze and frozen_batch_norm are those of the "
-                "stage before"
-            )
+        shared = ("learning_rate", "schedule", "freeze", "frozen_batch_norm", "learns")
+        if self.continues and any(
+            getattr(self, name) != type(self).model_fields[name].default for name in shared
+        ):
+            raise ValueError(f"continues: {', '.join(shared)} are those of the stage before")
         if not self.continues and self.learning_rate is None:
             raise ValueError("needed: a learning_rate")
         if self.mix is not None and not sum(self.mix.values()) > 0:
@@ -88,7 +88,7 @@ class StageOptions(Options):
 
 class AverageOptions(Options):
     """Stochastic weight averaging (E5): within a stage over the named epochs, or over the best few;
-    at the end of the run over what the named stages left."""
+    after the last of the named stages over what these left."""
 
     epochs: tuple[int, ...] = ()  # counted from 1 over all stages
     best: int = Field(default=0, ge=0)

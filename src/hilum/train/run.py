@@ -30,6 +30,7 @@ from hilum.train.folder import RunFolder, locked
 from hilum.train.images import Images, RunData, check_images
 from hilum.train.loader import Sampler, sampler
 from hilum.train.loop import FINISHED, average_weights, fit, some_images
+from hilum.train.optim import freeze
 from hilum.train.recipe import Recipe
 from hilum.train.samples import PreparedImage
 from hilum.train.sheet import draw_samples, shows
@@ -56,6 +57,8 @@ def run(recipe: Recipe, data: Path, out: Path, *, split: Path | None = None) -> 
         images = run_data.images(size)
         check_images(recipe, images)
         net = build_model(recipe.model, size, recipe.names, recipe.seed)
+        for stage in recipe.stages.values():
+            freeze(net, stage)  # what cannot be is said before the first one trains
         if recipe.train.start:
             start_from(net, recipe.train.start)
         if ranks.first():
@@ -91,7 +94,7 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
     every = plans(recipe, images.train, out)
     if unfolded(net):
         settle(net, some_images(every[0], _sampler(recipe, every[0].name, images.train).draw))
-    for plan in every:
+    for place, plan in enumerate(every):
         if plan.spec.size != size:
             size = plan.spec.size
             images = data.images(size)
@@ -125,10 +128,13 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
             evaluate=numbers if validates else None,
             epoch_end=epoch_end if validates else None,
         )
-    if names := recipe.train.average.stages:
-        files = [out / name / FINISHED for name in names]
-        draw = _sampler(recipe, plan.name, images.train).draw
-        net.load_state_dict(ranks.from_first(lambda: average_weights(net, plan, files, draw)))
+        names, after = recipe.train.average.stages, every[place + 1 :]
+        begun = any((out / later.name).exists() for later in after)  # from the mean, at that time
+        if names and plan.name == names[-1] and not begun:
+            files = [out / name / FINISHED for name in names]
+            draw = _sampler(recipe, plan.name, images.train).draw
+            mean = ranks.from_first(partial(average_weights, net, plan, files, draw))
+            net.load_state_dict(mean)
     return net, images
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from hilum.core.calibration import (
     LEAST_SLOPE,
@@ -99,6 +101,48 @@ def fit_isotonic(y_true: ArrayLike, y_score: ArrayLike) -> Isotonic:
     # Inside a flat stretch only its ends matter.
     ends = np.append(True, np.diff(level) != 0) | np.append(np.diff(level) != 0, True)
     return Isotonic(scores=tuple(knots[ends].tolist()), probabilities=tuple(level[ends].tolist()))
+
+
+def fit_exclusive(logits_NC: ArrayLike, labels_NC: ArrayLike) -> tuple[float, tuple[float, ...]]:
+    """(temperature, bias of each class) of the lowest log loss, where classes exclude one another.
+
+    One temperature for all leaves the likeliest class the likeliest and the classes a sum of 1,
+    where a map of each class by itself would change both. Biases are taken where they lower the
+    loss by more than their number costs (Bayesian information criterion); otherwise there are none.
+
+    Args:
+        logits_NC: the network's.
+        labels_NC: 1, 0 or NaN (unknown). A case counts by the classes that it leaves possible, as
+            in training (`partial_class_loss`); one that rules out all or none says nothing.
+
+    Raises:
+        DataError: no case says anything, shapes differ, or logits do not rise with the truth.
+    """
+    x, y = np.asarray(logits_NC, np.float64), np.asarray(labels_NC, np.float64)
+    if x.ndim != 2 or x.shape != y.shape:
+        raise DataError(f"logits {x.shape} and labels {y.shape}; needed: both (N, C)")
+    possible = np.where((y == 1).any(axis=1, keepdims=True), y == 1, y != 0)
+    rows = possible.any(axis=1) & ~possible.all(axis=1)
+    if not rows.any():
+        raise DataError("calibration needs cases whose class is known")
+    x, possible = x[rows], possible[rows]
+
+    def loss(values: Float) -> float:
+        """Of a slope, the inverse of the temperature, and the biases after the first class."""
+        scaled = x * values[0] + np.concatenate([[0.0], values[1:] if len(values) > 1 else free])
+        allowed = logsumexp(np.where(possible, scaled, -np.inf), axis=1)
+        return float((logsumexp(scaled, axis=1) - allowed).sum())
+
+    free = np.zeros(x.shape[1] - 1)
+    slopes = (1 / COLDEST, COLDEST)
+    alone = minimize(loss, [1.0], bounds=[slopes])
+    biased = minimize(loss, [1.0, *free], bounds=[slopes, *[(-COLDEST, COLDEST)] * len(free)])
+    pays = alone.fun - biased.fun > len(free) * np.log(len(x)) / 2
+    best = biased.x if pays else alone.x
+    if best[0] < 1.01 / COLDEST:
+        raise DataError(NOT_RISING)
+    shifts = np.concatenate([[0.0], best[1:]])
+    return float(1 / best[0]), tuple((shifts - shifts.mean()).tolist()) if pays else ()
 
 
 FITS: dict[str, Callable[[ArrayLike, ArrayLike], ScoreMap]] = {

@@ -19,6 +19,7 @@ from hilum.core.manifest import BOX, Calibration, Decoding, Manifest, OperatingP
 from hilum.core.progress import say
 from hilum.evaluate.cases import Cases
 from hilum.evaluate.metrics.detection import detection_ap
+from hilum.evaluate.thresholds.calibration import fit_exclusive
 from hilum.evaluate.thresholds.validation import calibrate, choose
 from hilum.inference.decode import Decoder
 from hilum.inference.session import RawOutputs
@@ -69,13 +70,13 @@ def settle(
     """
     if not held_out.images:
         return Settings(plain.decoding, None, {})
-    chosen = best_decoding(held_out, raw, plain, nms_iou)
-    answers = decoded(Decoder(_with(plain, decoding=chosen)), raw, held_out.images)
-    maps = calibration(held_out, answers, plain)
-    by = Decoder(_with(plain, decoding=chosen, calibration=maps))
-    return Settings(
-        chosen, maps, operating_points(held_out, decoded(by, raw, held_out.images), plain)
-    )
+    # Classes first: the positive one may have a weight in the score of a box.
+    plain = _with(plain, calibration=of_classes(held_out, raw, plain))
+    plain = _with(plain, decoding=best_decoding(held_out, raw, plain, nms_iou))
+    found = decoded(Decoder(plain), raw, held_out.images)
+    final = _with(plain, calibration=of_scores(held_out, found, plain))
+    found = decoded(Decoder(final), raw, held_out.images)
+    return Settings(final.decoding, final.calibration, operating_points(held_out, found, final))
 
 
 def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
@@ -135,23 +136,45 @@ def box_ap(held_out: HeldOut, answers: Sequence[Findings], label: str) -> float:
     return float(np.average(values, weights=boxes)) if values else 0.0
 
 
-def calibration(
+def of_classes(
+    held_out: HeldOut, raw: Sequence[RawOutputs], manifest: Manifest
+) -> Calibration | None:
+    """The logits of classes that exclude one another, together: they stay a sum of 1. Those of a
+    short trial may not rise with the truth; such stay as they are."""
+    names = manifest.global_classes
+    logits = [one.global_logits for one in raw if one.global_logits is not None]
+    if not logits or not names:
+        return None
+    labels = [[truth.label(name) for name in names] for truth in held_out.truths]
+    try:
+        temperature, bias = fit_exclusive(logits, labels)
+    except DataError as error:
+        say("the classes %s are not calibrated: %s", ", ".join(names), error)
+        return None
+    return Calibration(global_temperature=temperature, global_bias=bias, fitted_on=WHERE)
+
+
+def of_scores(
     held_out: HeldOut, answers: Sequence[Findings], manifest: Manifest
 ) -> Calibration | None:
-    """Finished scores to probabilities. A score of a short trial may not rise with the truth; such
-    a one stays as it is."""
+    """And finished scores, each by itself: of boxes, and of findings that exclude nothing."""
+    alone = [n for n, of in manifest.image_scores.items() if of in manifest.findings]
     maps: dict[str, tuple[ScoreMap, ...]] = {}
-    for name in dict.fromkeys((*manifest.labels[:1], *manifest.image_scores)):
+    for name in dict.fromkeys((*manifest.labels[:1], *alone)):
         try:
             fitted = calibrate(cases_of_held_out(held_out, answers, name), "logistic", WHERE)
         except DataError as error:
             say("%s scores are not calibrated: %s", name, error)
             continue
-        wanted = {BOX, *manifest.image_scores} if name in manifest.labels else {name}
+        wanted = {BOX, *alone} if name in manifest.labels else {name}
         maps |= {k: v for k, v in fitted.scores.items() if k in wanted and k not in maps}
     if not manifest.labels:
         maps.pop(BOX, None)
-    return Calibration(scores=maps, fitted_on=WHERE) if maps else None
+    if not maps:
+        return manifest.calibration
+    return (manifest.calibration or Calibration()).model_copy(
+        update={"scores": maps, "fitted_on": WHERE}
+    )
 
 
 def operating_points(
