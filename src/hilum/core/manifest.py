@@ -170,7 +170,8 @@ class Calibration(Options):
     On logits, before decoding: divided by the temperature, then the bias is added. On finished
     scores: `scores` names maps that are applied in their order ("box", a key of image_scores, or
     "study:" and such a key for the score of a study combined by `study_how`). Every map keeps the
-    order of scores or makes ties, so no box or image overtakes another.
+    order of scores or makes ties, so no box or image overtakes another; a temperature keeps the
+    likeliest class, a bias need not.
     """
 
     class_temperature: Slope = 1.0
