@@ -73,10 +73,10 @@ def settle(
     # Classes first: the positive one may have a weight in the score of a box.
     plain = _with(plain, calibration=of_classes(held_out, raw, plain))
     plain = _with(plain, decoding=best_decoding(held_out, raw, plain, nms_iou))
-    found = decoded(Decoder(plain), raw, held_out.images)
-    final = _with(plain, calibration=of_scores(held_out, found, plain))
-    found = decoded(Decoder(final), raw, held_out.images)
-    return Settings(final.decoding, final.calibration, operating_points(held_out, found, final))
+    answers = decoded(Decoder(plain), raw, held_out.images)
+    final = _with(plain, calibration=of_scores(held_out, answers, plain))
+    answers = decoded(Decoder(final), raw, held_out.images)
+    return Settings(final.decoding, final.calibration, operating_points(held_out, answers, final))
 
 
 def choices(manifest: Manifest, nms_iou: float | None = None) -> list[Decoding]:
