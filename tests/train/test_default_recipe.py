@@ -21,6 +21,7 @@ TINY = (
     *("stages.full.steps=2", "stages.small.schedule.warmup=1", "train.batch=4"),
     *("stages.again.steps=2", "stages.again.schedule.warmup=1"),
     *("stages.more.steps=2", "stages.more.schedule.warmup=1"),
+    *("stages.masks.steps=2", "stages.masks.schedule.warmup=1"),
     *("train.save_every=2", "train.precision=fp32", "train.threads=1", "model.channels=8"),
     *("model.encoder=test_efficientnet", "model.pretrained=false", "train.watch=val_loss"),
     # Of twelve images a source five per cent are none.
@@ -33,7 +34,7 @@ def test_the_default_recipe_builds_a_bundle_on_phantoms(tmp_path: Path) -> None:
     data = default_sets(tmp_path / "sets")
     out = run(load_recipe("default", TINY), data, tmp_path / "run")
     rows = pd.read_parquet(out / "metrics.parquet")
-    assert rows["stage"].tolist() == ["small", "small", "full", "again", "more"]
+    assert rows["stage"].tolist() == ["small", "small", "full", "again", "more", "masks"]
     assert {"val_focal", "val_mask", "val_global", "val_finding", "val_loss"} <= set(rows)
     assert "dice_lungs" in json.loads((out / "results.json").read_text())["test"]
     document = json.loads((out / "data.json").read_text())

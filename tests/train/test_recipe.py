@@ -19,8 +19,13 @@ def test_the_default_recipe_is_the_training_that_was_done() -> None:
     assert shares["siim_covid_256"] == 0.36
     assert shares["nih-rsna"] == pytest.approx(0.07)
     assert shares["nih"] == pytest.approx(0.05)
-    assert [recipe.size_of(name) for name in recipe.stages] == [160, 256, 256, 256]
+    assert [recipe.size_of(name) for name in recipe.stages] == [160, 256, 256, 256, 256]
     assert recipe.stages["full"].continues
+    # Boxes begin at level 3 of the pyramid: what the last stage teaches, no box depends on.
+    assert min(recipe.model.anchors.levels) == 3  # type: ignore[union-attr]
+    assert recipe.stages["masks"].learns == (
+        *("mask_head", "pyramid.inner_blocks.0", "pyramid.layer_blocks.0"),
+    )
     conventions = {one.own_name: one.masks.get("lungs", ("lungs",)) for one in recipe.data}
     assert {name for name, own in conventions.items() if not own} == {
         "covid_qu_256",
@@ -47,7 +52,7 @@ def test_one_set_and_a_mixture_are_the_same_thing() -> None:
 def test_settings_can_be_changed_from_outside() -> None:
     assert load_recipe("default", ("stages.full.steps=3",)).stages["full"].steps == 3
     left_out = ("stages.more=null", "train.average.stages=[again]")
-    assert list(load_recipe("default", left_out).stages) == ["small", "full", "again"]
+    assert list(load_recipe("default", left_out).stages) == ["small", "full", "again", "masks"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_settings_can_be_changed_from_outside() -> None:
         ("train.positives=0.7", "positives: 0.7: stage small draws its images by"),
         ("stages.full.positives=0.7", "positives: 0.7: stage full draws its images by"),
         ("stages.small.continues=true", "nothing that it continues|continues"),
-        ("stages.more.size=128", "preprocessing.size"),
+        ("stages.masks.size=128", "preprocessing.size"),
         ("targets.positive=[opacities]", "which of the classes"),
         ("targets.classes=[negative, typical]", "which of the classes"),
     ],

@@ -22,12 +22,19 @@ CHALLENGE = "challenge data, non-commercial"
 SIIM = Licence(CHALLENGE, "SIIM-FISABIO-RSNA COVID-19 Detection 2021", "Lakhani et al. 2021")
 MIXED = "per image: CC BY, CC BY-SA, CC BY-NC-SA, or not stated"
 COVID = Licence(MIXED, "COVID-19 image data collection", COHEN)
+ACR = Licence(CHALLENGE, "SIIM-ACR Pneumothorax Segmentation 2019", "SIIM-ACR")
+PICTURES = Licence(
+    "per picture; several non-commercial or not confirmed: research",
+    "Radiopaedia, OAI, Mini-MIAS, BUSI, BSDS500, COVID-CT, Leptonica and others",
+    "see the set's table",
+)
 LICENCES: dict[str, Licence] = {
     **dict.fromkeys(("nih_128", "nih_512", "rsna_128", "rsna_256", "rsna"), RSNA),
     **dict.fromkeys(("siim_covid_256", "siim-covid"), SIIM),
     **dict.fromkeys(("covid_opacity_512", "covid_adult_512"), COVID),
     "nih": Licence(NIH, "NIH Clinical Center", "Wang et al. 2017"),
-    "siim-acr": Licence(CHALLENGE, "SIIM-ACR Pneumothorax Segmentation 2019", "SIIM-ACR"),
+    **dict.fromkeys(("gate_320", "not_chest"), PICTURES),
+    **dict.fromkeys(("siim-acr", "siim_unlabelled_512"), ACR),
     "covid_qu_256": Licence("not confirmed: research", "COVID-QU-Ex", "Tahir et al. 2021"),
     "shenzhen_512": Licence(
         "free with citation",

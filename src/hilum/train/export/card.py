@@ -63,7 +63,7 @@ def card(recipe: Recipe, manifest: Manifest, evidence: Evidence) -> str:
         **sections,
         "Data": _data(evidence.data),
         "Operating points": points,
-        "Licences": _licences(manifest.data_licences),
+        "Licences": licence_rows(manifest.data_licences),
         "Provenance": _provenance(manifest, evidence),
     }
     title = f"# Model card: {manifest.name} {manifest.version}\n\n**{NOTICE}**"
@@ -87,7 +87,7 @@ def licence_text(licences: Sequence[DataLicence]) -> str:
         "The weights were learnt from the data below, some of which is licensed for non-commercial "
         "use only. They may be used for **research, non-commercial**, with the attributions below; "
         "they are given without any warranty. hilum's code is under Apache-2.0; this file covers "
-        f"the weights alone.\n\n{NOTICE}\n\n" + _licences(licences) + "\n"
+        f"the weights alone.\n\n{NOTICE}\n\n" + licence_rows(licences) + "\n"
     )
 
 
@@ -246,7 +246,8 @@ def _points(manifest: Manifest) -> str:
     return "\n".join(rows)
 
 
-def _licences(licences: Sequence[DataLicence]) -> str:
+def licence_rows(licences: Sequence[DataLicence]) -> str:
+    """The table of what the weights learnt from."""
     rows = ["| data | use | licence | source | attribution |", "|---|---|---|---|---|"]
     for one in licences:
         rows.append(
