@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from hilum.cli.common import log
 from hilum.core.bundle import Bundle, load_bundle, write_bundle
 from hilum.core.manifest import Manifest
 from hilum.core.progress import doing, say, spoken
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     old, recipe = load_bundle(given.bundle), load_recipe(given.recipe)
+    log()
     with spoken():
         held_out = images_held_out(recipe, given.data, given.split, given.out.parent / "cache")
         final, evidence = settled(old.manifest, recipe, held_out, given.beside, dict(graphs(old)))

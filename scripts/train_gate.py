@@ -37,6 +37,7 @@ from gate_images import (
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hilum.cli.common import log
 from hilum.core.bundle import write_bundle
 from hilum.core.manifest import DataLicence, Figure, Manifest, OperatingPoint, Provenance
 from hilum.core.progress import doing, say, spoken
@@ -361,6 +362,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
+    log()
     with spoken():
         given = list(every_image(asked.data, np.random.default_rng(SEED)))
         features = encoder(ENCODER, pretrained=True, levels=(5,)).eval()
