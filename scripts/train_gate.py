@@ -204,8 +204,8 @@ def cross_validated(given: Views) -> tuple[Float32, Float32]:
     parts += [(new, np.isin(given.kind, kinds)) for kinds in NEIGHBOURS]
     for number, (values, out) in enumerate(parts):
         doing(f"cross-validation: {number} of {len(parts)}")
+        head = learnt(given.where(~out))
         with torch.inference_mode():
-            head = learnt(given.where(~out))
             values[out] = frontal_logit(head(torch.from_numpy(given.features[out])).numpy())
     return known, new
 
@@ -292,6 +292,7 @@ def manifest_of(figures: dict[str, Figure]) -> Manifest:
             "positive": CLASSES[FRONTAL],
             "operating_points": {"default": point},
             "figures": figures,
+            "files": {"model.int8.onnx": "0" * 64},
             "precisions": {"int8": "model.int8.onnx"},
             "default_precision": "int8",
             "data_licences": licences,
