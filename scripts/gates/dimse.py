@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from archive import send, service
-from orthanc import DICOM, c_store, orthanc
+from orthanc import DICOM, c_store, orthanc, written
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 from sqlalchemy import select
@@ -58,7 +58,8 @@ def main() -> int:
         folder = Path(name)
         chest(folder / "earlier.dcm", "20200101", 1)
         newer = chest(folder / "newer.dcm", "20260101", 2)
-        if not c_store(folder / "earlier.dcm"):
+        (folder / "sr.dcm").write_bytes(written(folder / "earlier.dcm", 0.5)[0]["sr"])
+        if not (c_store(folder / "earlier.dcm") and c_store(folder / "sr.dcm")):
             print("the archive does not take the prior")
             return 1
         settings = config(folder / "service")

@@ -63,9 +63,9 @@ class Archive:
             found = [c for ds, c in held if len(path) == 4 or ds.SOPInstanceUID == path[5]]
             return (200, found) if found else (404, {})
         first, most = int(query.pop("offset", 0)), int(query.pop("limit", len(held)))
-        held = [one for one in held if all(str(one[0].get(k, "")) == v for k, v in query.items())]
+        held = [one for one in held if _matches(one[0], query)]
         if path[-1] == "studies":
-            held = [*{ds.StudyInstanceUID: (ds, c) for ds, c in held}.values()]
+            return 200, [*_studies([ds for ds, _ in held])][first : first + most]
         found = [json.loads(_short(ds).to_json()) for ds, _ in held]
         return 200, found[first : first + most]
 
@@ -119,12 +119,25 @@ def _header(content: bytes) -> Dataset:
     return dcmread(BytesIO(content), stop_before_pixels=True)
 
 
+def _matches(ds: Dataset, query: dict[str, str]) -> bool:
+    return all(str(ds.get(keyword, "")) == value for keyword, value in query.items())
+
+
 def _short(ds: Any) -> Any:
     out = Dataset()
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "StudyDate"):
         setattr(out, keyword, ds.get(keyword, ""))
-    out.Modality = ds.get("Modality", "")
+    out.Modality, out.PatientID = ds.get("Modality", ""), ds.get("PatientID", "")
     return out
+
+
+def _studies(held: list[Dataset]) -> Iterator[Any]:
+    """One row a study, with the modalities in it."""
+    for uid in dict.fromkeys(ds.StudyInstanceUID for ds in held):
+        ours = [ds for ds in held if uid == ds.StudyInstanceUID]
+        row = _short(ours[0])
+        row.ModalitiesInStudy = sorted({ds.Modality for ds in ours})
+        yield json.loads(row.to_json())
 
 
 def _state(item: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ FIND = sop.StudyRootQueryRetrieveInformationModelFind
 MOVE = sop.StudyRootQueryRetrieveInformationModelMove
 PUSH, INSTANCE = sop.StorageCommitmentPushModel, sop.StorageCommitmentPushModelInstance
 NO_SUCH_OBJECT = 0x0112
+_UID = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
 _STORED = (sop.Comprehensive3DSRStorage, sop.ComputedRadiographyImageStorage)
 
 
@@ -88,22 +89,31 @@ class Pacs:
         own.release()
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
-        self.calls.append("C-FIND")
-        for study in {str(ds.StudyInstanceUID): ds for ds in self.objects.values()}.values():
-            if study.PatientID == event.identifier.PatientID:
-                answer = Dataset()
-                for keyword in ("PatientID", "StudyDate", "StudyInstanceUID"):
-                    setattr(answer, keyword, study.get(keyword, ""))
-                yield 0xFF00, answer
+        """Studies of a patient, or series of a study."""
+        asked, level = event.identifier, event.identifier.QueryRetrieveLevel
+        self.calls.append(f"C-FIND {level}")
+        by = "PatientID" if level == "STUDY" else "StudyInstanceUID"
+        held = [ds for ds in self.objects.values() if ds.get(by) == asked.get(by)]
+        for uid in dict.fromkeys(str(ds[_UID[level]].value) for ds in held):
+            ours = [ds for ds in held if ds[_UID[level]].value == uid]
+            answer = Dataset()
+            for keyword in ("PatientID", "StudyDate", "StudyInstanceUID"):
+                setattr(answer, keyword, ours[0].get(keyword, ""))
+            if level == "SERIES":
+                answer.SeriesInstanceUID, answer.Modality = uid, ours[0].Modality
+            else:
+                answer.ModalitiesInStudy = sorted({ds.Modality for ds in ours})
+            yield 0xFF00, answer
 
     def _move(self, event: Any) -> Iterator[Any]:
-        self.calls.append("C-MOVE")
+        asked = event.identifier
+        self.calls.append(f"C-MOVE {asked.QueryRetrieveLevel}")
         self.titles.append(str(event.move_destination))
         if self.refuses:
             yield None, None
             return
-        study = event.identifier.StudyInstanceUID
-        moved = [ds for ds in self.objects.values() if ds.StudyInstanceUID == study]
+        by = _UID[asked.QueryRetrieveLevel]
+        moved = [ds for ds in self.objects.values() if ds.get(by) == asked.get(by)]
         yield *self.peer, {"ae_title": "HILUM"}
         yield len(moved)
         for ds in moved:

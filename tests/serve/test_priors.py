@@ -8,9 +8,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydicom import dcmread
+from pydicom.uid import Comprehensive3DSRStorage
 from sqlalchemy import select
 
+from helpers import archive as archive_module
 from helpers.archive import archive
 from helpers.pacs import Pacs, pacs
 from helpers.service import Parts, radiograph_file
@@ -47,6 +50,37 @@ def test_priors_that_are_away_delay_no_result(tmp_path: Path) -> None:
     parts.close()
 
 
+def other(uid: str, modality: str, **tags: str) -> bytes:
+    """What lies in an archive beside radiographs."""
+    return radiograph_file(uid, Modality=modality, **EARLIER | tags)
+
+
+def test_a_newer_ct_does_not_hide_the_radiograph_before_it(tmp_path: Path) -> None:
+    with archive() as pacs:
+        pacs.objects["1.9"] = radiograph_file("1.9", **EARLIER)
+        ct = {"StudyInstanceUID": "1.2.8", "SeriesInstanceUID": "1.2.8.1", "StudyDate": "20250101"}
+        pacs.objects["1.8"] = other("1.8", "CT", **ct)
+        parts = Parts(tmp_path, priors={"web": {"url": pacs.url}})
+        id = parts.receive(radiograph_file(**NOW)).id
+        parts.work()
+        assert parts.image(str(parts.image(id).prior)).study_date == "20200101"
+    parts.close()
+
+
+def test_what_is_of_another_patient_is_left_even_where_an_archive_answers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as to an ID with a wildcard in it, or where it does not know the key."""
+    monkeypatch.setattr(archive_module, "_matches", lambda *_: True)
+    with archive() as pacs:
+        pacs.objects["1.9"] = radiograph_file("1.9", **EARLIER | {"PatientID": "another"})
+        parts = Parts(tmp_path, priors={"web": {"url": pacs.url}})
+        parts.receive(radiograph_file(PatientID="an*", **NOW))
+        parts.work()
+        assert parts.records.counts() == {"analysed": 1}
+    parts.close()
+
+
 @contextmanager
 def fetching(tmp_path: Path, server: Pacs, **options: Any) -> Iterator[Parts]:
     """A service with its node, and an archive that holds an earlier study of the patient."""
@@ -57,7 +91,7 @@ def fetching(tmp_path: Path, server: Pacs, **options: Any) -> Iterator[Parts]:
     server.peer = ("127.0.0.1", node.port)
     for uid, more in {"1.9": EARLIER, "1.8": EARLIER | {"PatientID": "another"}}.items():
         ds = dcmread(BytesIO(radiograph_file(uid, **({"PatientID": "P1"} | more))))
-        ds.StudyInstanceUID = f"{uid}.1"
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{uid}.1", f"{uid}.1.1"
         server.objects[uid] = ds
     try:
         yield parts
@@ -73,8 +107,21 @@ def test_a_prior_is_found_by_c_find_and_comes_by_c_move(tmp_path: Path) -> None:
         prior = parts.image(str(parts.image(id).prior))
         assert (prior.study_date, prior.state, prior.origin) == ("20200101", "checked", "prior")
         assert parts.records.counts() == {"analysed": 1, "checked": 1}  # of this patient only
-    assert server.calls == ["C-FIND", "C-MOVE"]
+    assert server.calls == ["C-FIND STUDY", "C-FIND SERIES", "C-MOVE SERIES"]
     assert server.titles == ["HILUM"]
+
+
+def test_a_report_beside_the_prior_is_left_where_it_is(tmp_path: Path) -> None:
+    """Our own results lie there: the node takes no SR, and a move that is half refused fails."""
+    with pacs() as server, fetching(tmp_path, server) as parts:
+        report = dcmread(BytesIO(other("1.7", "SR", PatientID="P1", SeriesInstanceUID="1.2.9.2")))
+        report.StudyInstanceUID = "1.9.1"
+        report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = Comprehensive3DSRStorage
+        server.objects["1.7"] = report
+        id = parts.receive(radiograph_file(PatientID="P1", **NOW)).id
+        parts.work()
+        assert parts.image(id).prior is not None
+        assert "1 earlier studies asked for" in parts.said(id)
 
 
 def test_a_node_that_moves_nothing_delays_no_result(tmp_path: Path) -> None:

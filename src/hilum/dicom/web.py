@@ -224,9 +224,15 @@ def items_of(ds: Any, tag: str) -> list[dict[str, Any]]:
 
 def text_of(ds: dict[str, Any], tag: str) -> str | None:
     """The first value of an attribute in the DICOM JSON model."""
+    values = texts_of(ds, tag)
+    return values[0] if values else None
+
+
+def texts_of(ds: dict[str, Any], tag: str) -> list[str]:
+    """The values of an attribute in the DICOM JSON model."""
     value = ds.get(tag, {})
     values = value.get("Value", []) if isinstance(value, dict) else []
-    return str(values[0]) if values else None
+    return [*map(str, values)]
 
 
 def _secret(path: Path | None) -> str:

@@ -7,11 +7,13 @@ door as everything, are kept, and are not analysed; `analysis.link_priors` joins
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from hilum.dicom.web import PeerFailed, WebArchive, text_of
+from hilum.dicom.web import PeerFailed, WebArchive, text_of, texts_of
 from hilum.serve.peers import DicomArchive
 from hilum.serve.tables import Image, Work
 
@@ -49,10 +51,14 @@ def fetch(service: Service, work: Work) -> None:
 def _from_web(service: Service, config: Priors, image: Image) -> int:
     assert config.web is not None
     archive = WebArchive(config.web)
-    keys = {"PatientID": str(image.patient)}
     studies = [
-        (text_of(one, "00080020") or "", text_of(one, "0020000D") or "")
-        for one in archive.query("/studies", keys)
+        _Study(
+            uid=text_of(one, "0020000D") or "",
+            date=text_of(one, "00080020") or "",
+            patient=text_of(one, "00100020") or "",
+            modalities=texts_of(one, "00080061"),
+        )
+        for one in archive.query("/studies", {"PatientID": str(image.patient)})
     ]
     chosen = _chosen(studies, image, config.newest)
     for study in chosen:
@@ -67,24 +73,59 @@ def _from_web(service: Service, config: Priors, image: Image) -> int:
 def _from_node(service: Service, config: Priors, image: Image) -> int:
     assert config.dicom is not None
     node = DicomArchive(config.dicom, service.config.node.ae_title)
-    query = {"PatientID": str(image.patient), "StudyDate": "", "StudyInstanceUID": ""}
-    answers = node.find(QueryRetrieveLevel="STUDY", ModalitiesInStudy="", **query)
+    wanted = {"PatientID": str(image.patient), "ModalitiesInStudy": ""}
+    answers = node.find(QueryRetrieveLevel="STUDY", StudyDate="", StudyInstanceUID="", **wanted)
     studies = [
-        (str(one.get("StudyDate", "")), str(one.get("StudyInstanceUID", "")))
+        _Study(
+            uid=str(one.get("StudyInstanceUID", "")),
+            date=str(one.get("StudyDate", "")),
+            patient=str(one.get("PatientID", "")),
+            modalities=_values(one.get("ModalitiesInStudy")),
+        )
         for one in answers
-        if str(one.get("PatientID", "")).strip() == image.patient
     ]
     chosen = _chosen(studies, image, config.newest)
     for study in chosen:
-        node.move(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
+        # Series by series: our node takes no report or CT that lies beside a radiograph.
+        level = {"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": study}
+        for series in node.find(SeriesInstanceUID="", Modality="", **level):
+            if series.get("Modality") in MODALITIES and series.get("SeriesInstanceUID"):
+                node.move(SeriesInstanceUID=str(series.SeriesInstanceUID), **level)
     return len(chosen)
 
 
-def _chosen(studies: list[tuple[str, str]], image: Image, newest: int) -> list[str]:
-    """The newest studies before the image's own."""
+def _values(value: Any) -> list[str]:
+    """Of an attribute with none, one or several."""
+    return [] if not value else [value] if isinstance(value, str) else [*map(str, value)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Study:
+    """What an archive says of one."""
+
+    uid: str
+    date: str
+    patient: str
+    modalities: Sequence[str]  # none: not told
+
+    @property
+    def has_radiograph(self) -> bool:
+        """Where it is not told: perhaps."""
+        return not self.modalities or not set(MODALITIES).isdisjoint(self.modalities)
+
+
+def _chosen(studies: list[_Study], image: Image, newest: int) -> list[str]:
+    """The newest studies with a radiograph before the image's own; of this patient, even where an
+    archive answers others, such as to an ID with a wildcard in it."""
     own = image.study_date or "99999999"
     earlier = {
-        study: date for date, study in studies if date and date < own and study != image.study
+        one.uid: one.date
+        for one in studies
+        if one.date
+        and one.date < own
+        and one.uid != image.study
+        and one.patient.strip() == image.patient
+        and one.has_radiograph
     }
     order = sorted(earlier, key=lambda study: earlier[study], reverse=True)
     return [study for study in order if study][:newest]
