@@ -115,7 +115,8 @@ def test_check_asks_every_peer_and_looks_for_rules_that_are_never_reached(tmp_pa
         "destinations": {"old": {"dicom": nobody}, "pacs": {"web": {"url": "http://127.0.0.1:1"}}},
         "priors": {"dicom": nobody},
     }
-    rules = [{"view": "PA"}, {"view": "AP"}, {"view": "pa", "sender": "ICU*"}]
+    sent = {"destinations": ["old", "pacs"]}
+    rules = [{"view": "PA"} | sent, {"view": "AP"}, {"view": "pa", "sender": "ICU*"}]
     away = problems(config(tmp_path, rules=rules, **peers))
     told = [one.partition(":")[0] for one in away]
     assert told[0].startswith("rule 3 is never reached")
@@ -128,8 +129,34 @@ def test_check_asks_every_peer_and_looks_for_rules_that_are_never_reached(tmp_pa
         there = nobody | {"port": other.node.port}
         peers["destinations"] = {"old": {"dicom": there}, "pacs": {"web": {"url": pacs.url}}}
         peers["priors"] = {"dicom": there}
-        elsewhere = config(tmp_path / "b", node={"port": 0, "ae_title": "HILUM"}, **peers)
+        elsewhere = config(
+            tmp_path / "b", node={"port": 0, "ae_title": "HILUM"}, rules=[sent], **peers
+        )
         assert problems(elsewhere) == []
+
+
+def test_check_names_destinations_that_would_get_nothing_and_callers_that_are_not_let_in(
+    tmp_path: Path,
+) -> None:
+    with archive() as pacs:
+        web = {"web": {"url": pacs.url}}
+        silent = config(
+            tmp_path,
+            write="sr",
+            destinations={"pacs": web, "viewer": web | {"objects": ["sr", "seg"]}},
+            rules=[{"destinations": ["viewer"]}],
+        )
+        assert problems(silent, ports=False) == [
+            "destination pacs is sent nothing: no rule names it; needed: `destinations = "
+            '["pacs"]` of a [[rules]]',
+            "destination viewer is to get seg, which is not written; needed: `write` with it, or "
+            "other `objects`",
+        ]
+    peer = {"host": "127.0.0.1", "port": 1, "ae_title": "ARCHIVE"}
+    for allow, let_in in ((["CR1"], False), (["CR1", "ARCHIVE"], True), ([], True)):
+        node = {"port": 0, "allow": allow}
+        text = "\n".join(problems(config(tmp_path, priors={"dicom": peer}, node=node), ports=False))
+        assert ("[priors] calls our node as ARCHIVE, which is not let in" in text) is not let_in
 
 
 def test_the_command_checks_and_verifies(tmp_path: Path) -> None:

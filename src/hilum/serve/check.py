@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hilum.core.errors import ConfigError, HilumError
 from hilum.dicom.web import WebArchive, WebPeer
 from hilum.report.writers import parse
-from hilum.serve.config import Config, DicomPeer, is_loopback
+from hilum.serve.config import SOURCE, Config, DicomPeer, is_loopback
 from hilum.serve.peers import DicomArchive
 from hilum.serve.pipelines import NotLoaded, Pipelines
 from hilum.serve.records import Records
@@ -36,6 +36,8 @@ def problems(config: Config, *, ports: bool = True) -> list[str]:
         *_database(config),
         *_pipelines(config),
         *_rules(config),
+        *_destinations(config),
+        *_callers(config),
         *_peers(config),
         *_provider(config),
         *(_ports(config) if ports else ()),
@@ -137,6 +139,44 @@ def _rules(config: Config) -> Iterator[str]:
             yield (
                 f"rule {number} is never reached: an earlier one takes all that fits it; needed: "
                 "the narrower rule first"
+            )
+
+
+def _destinations(config: Config) -> Iterator[str]:
+    """Those that would be sent nothing, in silence."""
+    try:
+        written = {*parse(config.write)}
+    except HilumError:
+        return  # told by `_pipelines`
+    ruled = {name for rule in config.rules for name in rule.destinations}
+    for name, destination in config.destinations.items():
+        if name not in ruled:
+            yield (
+                f"destination {name} is sent nothing: no rule names it; needed: `destinations = "
+                f'["{name}"]` of a [[rules]]'
+            )
+        missing = [one for one in destination.objects if one not in {*written, SOURCE}]
+        if missing:
+            yield (
+                f"destination {name} is to get {', '.join(missing)}, which is not written; "
+                "needed: `write` with it, or other `objects`"
+            )
+
+
+def _callers(config: Config) -> Iterator[str]:
+    """Archives that call our node: with a report of storage commitment, or with priors."""
+    callers = {
+        f"destination {name}": one.dicom
+        for name, one in config.destinations.items()
+        if one.verification == "commitment"
+    }
+    if config.priors is not None:
+        callers["[priors]"] = config.priors.dicom
+    for name, peer in callers.items():
+        if peer is not None and config.node.allow and peer.ae_title not in config.node.allow:
+            yield (
+                f"{name} calls our node as {peer.ae_title}, which is not let in; needed: it in "
+                "`allow` of [node]"
             )
 
 

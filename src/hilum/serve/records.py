@@ -25,6 +25,14 @@ from hilum.serve import tables
 Clock = Callable[[], float]
 BUSY_S = 30.0  # how long a writer waits for another one
 MIGRATIONS = Path(__file__).with_name("migrations")
+# What helps, by SQLSTATE (PostgreSQL, appendix A), where the code alone tells it.
+_REMEDIES = {
+    "28P01": "the password of this user there",
+    "28000": "a user that the server lets in from here (pg_hba.conf)",
+    "3D000": "the database, made there (createdb)",
+    "42501": "a user that may make tables there",
+}
+_SOME_REMEDY = "a server that is up and knows this user, or for SQLite a folder that can be written"
 
 
 class RecordsUnavailable(HilumError):
@@ -64,7 +72,8 @@ class Records:
             ) from error
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"the database needs {error.name}: pip install {error.name}"
+                f"the database's driver is not installed ({error.name}); needed: a URL that begins "
+                "with postgresql+pg8000:// and pip install 'hilum[postgres]'"
             ) from error
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         # Writers of one process queue here: SQLite's own waiting is polling, and unfair.
@@ -141,11 +150,10 @@ class Records:
         except CommandError as error:
             raise RecordsUnavailable(f"{error}; needed: a hilum at least as new") from None
         except SQLAlchemyError as error:
-            where = self.engine.url.set(password=None, query={})
+            where, kind = self.engine.url.set(password=None, query={}), _kind(error)
+            needed = _REMEDIES.get(kind.rpartition(" ")[2], _SOME_REMEDY)
             raise RecordsUnavailable(
-                f"{where} does not answer, or cannot be migrated ({_kind(error)}); "
-                "needed: a server that is up and knows this user, or for SQLite a folder that can "
-                "be written"
+                f"{where} does not answer, or cannot be migrated ({kind}); needed: {needed}"
             ) from None
 
     def close(self) -> None:
