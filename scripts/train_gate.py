@@ -47,10 +47,11 @@ from hilum.models.encoder import encoder
 from hilum.serve.monitor.agreement import wilson
 from hilum.train.export.card import NOTICE, licence_rows, licence_text
 from hilum.train.export.int8 import to_int8
+from hilum.train.export.manifest import FILES
 from hilum.train.export.onnx import answers, check_export, to_onnx
 from hilum.train.folder import commit
 
-NAME, VERSION, ENCODER = "gate", "2", "tf_efficientnet_lite0"
+NAME, VERSION, ENCODER, GRAPH = "gate", "2", "tf_efficientnet_lite0", "model.int8.onnx"
 NEIGHBOURS = (  # kinds that are left out together
     ("ct_chest_slice", "ct_chest_coronal", "ct_misc"),
     ("ct_head_slice", "brain_mri"),
@@ -292,8 +293,8 @@ def manifest_of(figures: dict[str, Figure]) -> Manifest:
             "positive": CLASSES[FRONTAL],
             "operating_points": {"default": point},
             "figures": figures,
-            "files": {"model.int8.onnx": "0" * 64},
-            "precisions": {"int8": "model.int8.onnx"},
+            "files": dict.fromkeys((GRAPH, *FILES), "0" * 64),  # write_bundle takes the real ones
+            "precisions": {"int8": GRAPH},
             "default_precision": "int8",
             "data_licences": licences,
             "provenance": provenance,
@@ -387,11 +388,11 @@ def main() -> None:
         figures["refused, others, learnt (int8)"] = refused(others, 0.0, "by the graph that ships")
         manifest = manifest_of(figures)
         files: dict[str, Any] = {
-            "model.int8.onnx": small,
+            GRAPH: small,
             "LICENSE.md": licence_text(manifest.data_licences).encode(),
             "card.md": card_of(manifest).encode(),
         }
-        write_bundle(asked.out, manifest, files)
+        write_bundle(asked.out, manifest.to_json(), files)
         for name in ("refused, frontal chests", "refused, not a frontal chest: kind not learnt"):
             say("%s: %s", name, figures[name].words)
 
