@@ -42,6 +42,7 @@ from hilum.core.bundle import write_bundle
 from hilum.core.manifest import DataLicence, Figure, Manifest, OperatingPoint, Provenance
 from hilum.core.progress import doing, say, spoken
 from hilum.data.licences import licence_of
+from hilum.inference.session import HEADS as HEADS_OF_GRAPHS
 from hilum.inference.session import RawOutputs
 from hilum.models.encoder import encoder
 from hilum.serve.monitor.agreement import wilson
@@ -287,7 +288,7 @@ def manifest_of(figures: dict[str, Figure]) -> Manifest:
             "version": VERSION,
             "task": "classification",
             "preprocessing": {"size": SPEC.size},
-            "outputs": {"global_logits": "global_logits"},
+            "outputs": dict.fromkeys(HEADS_OF_GRAPHS) | {"global_logits": "global_logits"},
             "global_classes": CLASSES,
             "image_scores": {name: name for name in CLASSES},
             "positive": CLASSES[FRONTAL],
