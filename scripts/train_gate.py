@@ -10,6 +10,7 @@ score of a frontal chest is the classifier's, less what the features have that n
 (the residual off the main directions of frontals; as in ViM, Wang et al. 2022, section 4): a kind
 that nobody thought of is far from all classes. Its card has the part refused of kinds learnt, of
 kinds left out, and of frontals. A recipe cannot say this yet: five classes are made of frontals.
+Images and their views: `gate_images.py`.
 """
 
 from __future__ import annotations
