@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select
+from sqlalchemy.exc import OperationalError
 
 from helpers.archive import archive
 from helpers.service import Parts, radiograph_file
@@ -97,6 +98,33 @@ def test_a_newer_database_is_not_touched(parts: Parts) -> None:
 def test_another_kind_of_database_is_named() -> None:
     with pytest.raises(ConfigError, match="sqlite or postgresql"):
         Records("mysql://127.0.0.1/hilum")
+
+
+def test_a_driver_that_is_not_installed_is_no_reason_to_take_another() -> None:
+    with pytest.raises(
+        ConfigError, match=r"postgresql\+pg8000:// and pip install 'hilum\[postgres"
+    ):
+        Records("postgresql://127.0.0.1/hilum")
+
+
+@pytest.mark.parametrize(
+    ("state", "needed"), [("28P01", "the password"), ("3D000", "createdb"), ("57P03", "is up")]
+)
+def test_what_a_server_answers_says_what_helps(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, state: str, needed: str
+) -> None:
+    class ServerError(Exception):
+        """As pg8000 raises it."""
+
+    def refused() -> None:
+        raise OperationalError(None, None, ServerError({"C": state, "M": "CANARY"}))
+
+    monkeypatch.setattr(parts.records.engine, "begin", refused)
+    with pytest.raises(
+        RecordsUnavailable, match=rf"\(ServerError {state}\); needed: .*{needed}"
+    ) as e:
+        parts.records.upgrade()
+    assert "CANARY" not in str(e.value)
 
 
 def test_errors_of_the_database_quote_no_values(parts: Parts) -> None:
