@@ -306,7 +306,7 @@ def test_the_page_of_ten_thousand_images_holds_those_in_view_and_asks_no_network
     write_page(tmp_path, whole(*images))
     opened, asked = browser.new_page(), list[str]()
     opened.on("request", lambda request: asked.append(request.url))
-    opened.goto((tmp_path / "index.html").as_uri())
+    opened.goto((tmp_path / "index.html").as_uri(), timeout=120_000)  # for busy machines
     assert opened.inner_text("#count") == str(count)
     opened.select_option("#order", "highest opacity")
     first = opened.locator(".body").first.inner_text()
