@@ -24,7 +24,7 @@ from hilum.core.radiograph import Identifiers, Radiograph
 from hilum.core.results import ImageResult, PipelineInfo, RunResult, load_results, masks_of
 from hilum.dicom.analysed import Analysed
 from hilum.report import overlay
-from hilum.report.page import data, page
+from hilum.report.page import data, page, write_page
 from hilum.report.results import ResultFolder, stem, to_csv
 from hilum.report.writers import WRITERS, make, parse
 
@@ -286,6 +286,42 @@ def test_the_page_says_what_is_outlined_without_a_box(tmp_path: Path, browser: A
     opened.select_option("#status", "boxes")
     assert [cards[name].count() for name in ("outlined", "nothing")] == [1, 0]
     opened.close()
+
+
+@pytest.mark.slow
+def test_the_page_of_ten_thousand_images_holds_those_in_view_and_asks_no_network(
+    tmp_path: Path, browser: Any
+) -> None:
+    one, count = result(), 10_000
+    findings = one.findings
+    assert findings is not None
+    images = [
+        replace(
+            one,
+            name=f"archive/{number:05}.dcm",
+            findings=replace(findings, image_scores={"opacity": number * 7919 % count / count}),
+        )
+        for number in range(count)
+    ]
+    write_page(tmp_path, whole(*images))
+    opened, asked = browser.new_page(), list[str]()
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto((tmp_path / "index.html").as_uri(), timeout=120_000)  # for busy machines
+    assert opened.inner_text("#count") == str(count)
+    opened.select_option("#order", "highest opacity")
+    first = opened.locator(".body").first.inner_text()
+    best = max(images, key=lambda image: _opacity(image)).name
+    assert Path(best).name in first
+    assert opened.locator(".body").count() < 100
+    opened.fill("#search", "/0777")  # archive/07770.dcm to 07779.dcm
+    assert opened.inner_text("#count") == "10"
+    opened.close()
+    assert {url.partition(":")[0] for url in asked} == {"file"}
+
+
+def _opacity(image: ImageResult) -> float:
+    assert image.findings is not None
+    return image.findings.image_scores["opacity"]
 
 
 def test_an_empty_run_has_a_page_and_tables(tmp_path: Path) -> None:
