@@ -17,6 +17,7 @@ import yaml
 from helpers.phantom_set import in_stages, small
 from hilum.core.processes import heard, listening
 from hilum.models.retinanet import RetinaNet
+from hilum.models.weights import WEIGHTS
 from hilum.train import stage
 from hilum.train.recipe import Recipe
 from hilum.train.run import run
@@ -131,6 +132,30 @@ def test_a_stage_that_continues_goes_on_after_a_kill(
     for name in ("one", "two"):
         for file in ("last.safetensors", "weights.safetensors"):
             assert (whole / name / file).read_bytes() == (parts / name / file).read_bytes()
+
+
+def test_a_stage_that_was_killed_before_its_first_state_begins_from_the_mean_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is there, and nothing in it that knows the mean of the stages before."""
+    second = "stages.second={steps: 2, learning_rate: 0.01, schedule: {warmup: 0}}"
+    third = "stages.third={steps: 2, learning_rate: 0.01, learns: global_head}"
+    folder = small(second, third, "train.average={stages: [all, second]}")
+    whole = run(folder, data, tmp_path / "whole")
+    real = stage.Stage.save
+
+    def killed(self: stage.Stage) -> None:
+        if self.out.name == "third":
+            raise RuntimeError("killed")
+        real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.Stage, "save", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(folder, data, tmp_path / "parts")
+    assert (tmp_path / "parts/third").is_dir()
+    parts = run(folder, data, tmp_path / "parts")
+    assert (parts / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
 
 def test_a_stopped_stage_that_was_killed_stays_stopped(

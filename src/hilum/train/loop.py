@@ -193,7 +193,9 @@ def average_weights(net: Model, plan: Plan, files: list[Path], draw: Draw) -> We
         key: torch.stack([part[key].float() for part in parts]).mean(0).to(value.dtype)
         for key, value in parts[0].items()
     }
-    twin = copy.deepcopy(net).cpu()
+    # As the stages before were computed, though it may be another process that goes on here.
+    torch.set_num_threads(plan.recipe.train.threads)
+    twin = copy.deepcopy(net).cpu().to(memory_format=torch.channels_last)
     twin.load_state_dict(mean)
     still(twin.train(), plan.options)
     moving = [layer for layer in batch_norms(twin) if layer.training]

@@ -128,8 +128,9 @@ def _stages(folder: RunFolder, data: RunData, net: Model, images: Images) -> tup
             evaluate=numbers if validates else None,
             epoch_end=epoch_end if validates else None,
         )
-        names, after = recipe.train.average.stages, every[place + 1 :]
-        begun = any((out / later.name).exists() for later in after)  # from the mean, at that time
+        names, later = recipe.train.average.stages, [one.name for one in every[place + 1 :]]
+        # What a later stage left began from the mean.
+        begun = any((out / name / file).is_file() for name in later for file in (STATE, FINISHED))
         if names and plan.name == names[-1] and not begun:
             files = [out / name / FINISHED for name in names]
             draw = _sampler(recipe, plan.name, images.train).draw
