@@ -1,9 +1,4 @@
-"""Trains the next gate, a bundle: `python scripts/train_gate.py $HILUM_DATA OUT`.
-
-Gate 1, which ships, is of the script at cb96fcc and 24 photographs more. This one refuses 99.0 % of
-the kinds left out (690 pictures; gate 1: 97.5 %) and .5 % of frontals (.7 %), but does not ship: of
-four radiographs whose parts look like chests, one is refused as several (the pipeline's look at the
-parts of a picture was set for gate 1).
+"""Rebuilds the gate that ships, a bundle: `python scripts/train_gate.py $HILUM_DATA OUT`.
 
 The encoder stays as ImageNet left it, so features are taken once and heads learn in seconds. The
 score of a frontal chest is the classifier's, less what the features have that no frontal chest has
